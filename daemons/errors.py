@@ -1,0 +1,98 @@
+"""The exception tree.
+
+::
+
+    LatencyError                 anything this project raises on purpose
+    ├── ConfigError              a setting is unknown, missing or impossible         exit code 2
+    ├── ClockError               a clock is not fit to measure one-way delay with    exit code 3
+    ├── ListenError              an address cannot be listened on                    exit code 4
+    ├── ResultsError             results cannot be written                           exit code 5
+    ├── FeedError                the exchange's side of a connection went wrong
+    └── LinkError                the forwarder-receiver connection went wrong
+        └── WireError            bytes that are not the wire format
+
+Messages are lower case and say three things in this order: the offending value, why it is refused, and what
+to do about it. ``reason`` fields are short fixed words, fit to be the value of a metric label.
+"""
+
+__all__ = [
+    "ClockError",
+    "ConfigError",
+    "FeedError",
+    "LatencyError",
+    "LinkError",
+    "ListenError",
+    "ResultsError",
+    "WireError",
+]
+
+
+class LatencyError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what a program ends with when it cannot go on."""
+
+    exit_code: int = 1
+
+
+class ConfigError(LatencyError):
+    """A setting that is unknown, missing, malformed or impossible.
+
+    Args:
+        where: the setting, as the user wrote it: ``path[1].listen`` or ``--listen``.
+        why: the offending value and what is wrong with it.
+        remedy: what to write instead.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: str, why: str, remedy: str = "") -> None:
+        super().__init__(f"{where}: {why}" + (f"; {remedy}" if remedy else ""))
+        self.where = where
+        self.why = why
+        self.remedy = remedy
+
+
+class ClockError(LatencyError):
+    """The host's clock is unsynchronised, or its error bound is too wide for the measurement asked for."""
+
+    exit_code = 3
+
+
+class ListenError(LatencyError):
+    """An address cannot be listened on: in use, not ours, or not permitted."""
+
+    exit_code = 4
+
+    def __init__(self, address: str, why: str, remedy: str) -> None:
+        super().__init__(f"{address}: {why}; {remedy}")
+        self.address = address
+
+
+class ResultsError(LatencyError):
+    """Result files cannot be created or written."""
+
+    exit_code = 5
+
+
+class FeedError(LatencyError):
+    """A feed connection could not be made, was refused or broke.
+
+    Args:
+        reason: a fixed word from ``daemons.feed`` for the metric label, such as ``refused`` or ``tls``.
+        detail: the sentence for the log: offending value, why, remedy.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class LinkError(LatencyError):
+    """A link connection could not be made, was refused or broke; fields as in :class:`FeedError`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class WireError(LinkError):
+    """Bytes on a link that are not the wire format; the connection they came on cannot be trusted further."""
