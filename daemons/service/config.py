@@ -1,0 +1,205 @@
+"""Configuration: a TOML file, overridden by flags, into frozen typed structs, refused whole if anything is wrong.
+
+Each program declares its configuration as :class:`Section` structs. Unknown keys are errors: a misspelt key
+that is silently ignored is a measurement made with the wrong settings.
+"""
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+
+from daemons.errors import ConfigError
+
+__all__ = [
+    "Address",
+    "LogSection",
+    "MetricsSection",
+    "Section",
+    "address",
+    "effective",
+    "load",
+    "networks",
+    "secret",
+]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all configuration structs: immutable, and closed to unknown keys."""
+
+
+class LogSection(Section, frozen=True):
+    """``[log]``."""
+
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class MetricsSection(Section, frozen=True):
+    """``[metrics]``: where the exporter listens; an empty string turns it off."""
+
+    listen: str
+
+
+Address = tuple[str, int]
+"""Host (a name or an address, without brackets) and port."""
+
+ConfigT = TypeVar("ConfigT", bound=Section)
+
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`")
+_LOCATION = re.compile(r"^(?P<why>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
+
+
+def load(kind: type[ConfigT], file: Path | None, overrides: Mapping[str, Any]) -> ConfigT:
+    """Read a configuration file and lay flags over it.
+
+    Args:
+        kind: the program's top-level section.
+        file: a TOML file, or None for defaults and flags alone.
+        overrides: a mapping shaped like the file; tables merge key by key, anything else replaces. Keys whose
+            value is None are flags that were not given.
+
+    Returns:
+        The configuration, complete and type-checked.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or holds an unknown, missing or malformed key.
+    """
+    raw: dict[str, Any] = {}
+    if file is not None:
+        try:
+            raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                str(file), f"cannot be read: {error.strerror}", "give an existing, readable file"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(str(file), f"is not TOML: {error}", "correct the line named") from error
+    return build(kind, _merge(raw, overrides))
+
+
+def build(kind: type[ConfigT], raw: Mapping[str, Any]) -> ConfigT:
+    """Convert a plain mapping into a typed section, translating msgspec's errors into ours."""
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), kind) from error
+
+
+def effective(config: Section) -> dict[str, Any]:
+    """Return the whole configuration as plain data, for the log line at start; key files appear by name only."""
+    return cast("dict[str, Any]", msgspec.to_builtins(config))
+
+
+def address(where: str, text: str, *, default_host: str = "") -> Address:
+    """Parse ``HOST:PORT``, ``[V6]:PORT`` or, with a default host, ``:PORT``.
+
+    Raises:
+        ConfigError: no port, a port outside 0 to 65535, or an unbracketed IPv6 address.
+    """
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or (":" in host and not bracketed) or not port.isascii() or not port.isdigit():
+        raise ConfigError(where, f"{text!r} is not an address", "write HOST:PORT or [IPV6]:PORT")
+    if int(port) > 0xFFFF:
+        raise ConfigError(where, f"port {port} is out of range", "use a port from 0 to 65535")
+    host = host[1:-1] if bracketed else host
+    if not host and not default_host:
+        raise ConfigError(where, f"{text!r} names no host", "write HOST:PORT or [IPV6]:PORT")
+    return host or default_host, int(port)
+
+
+def networks(where: str, texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Parse CIDR blocks; a bare address is a block of one.
+
+    Raises:
+        ConfigError: not a CIDR block, or host bits set, which is more often a typing error than a wish.
+    """
+    parsed = []
+    for text in texts:
+        try:
+            parsed.append(ipaddress.ip_network(text))
+        except ValueError as error:
+            raise ConfigError(where, str(error), "write a CIDR block such as 10.0.0.0/16") from error
+    return tuple(parsed)
+
+
+def secret(where: str, file: str) -> bytes:
+    """Read a key file; ``credential:NAME`` means a systemd credential (systemd.exec(5), ``LoadCredential=``).
+
+    White space around the key is dropped, so a file made with ``openssl rand -hex 32`` and an editor agree.
+
+    Raises:
+        ConfigError: not readable, readable by everyone, or shorter than 16 bytes.
+    """
+    path = Path(file)
+    if file.startswith("credential:"):
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            raise ConfigError(where, f"{file!r}: no credentials directory", "start by systemd, or give a file's path")
+        path = Path(directory) / file.removeprefix("credential:")
+    try:
+        key = path.read_bytes().strip()
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(where, f"{file}: cannot be read: {error.strerror}", "create it with mode 0600") from error
+    if mode & 0o007:
+        raise ConfigError(where, f"{file}: is open to every user", "chmod 0600 it")
+    if len(key) < 16:
+        raise ConfigError(where, f"{file}: holds {len(key)} bytes", "use at least 16, such as `openssl rand -hex 32`")
+    return key
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if value is None:
+            continue
+        below = merged.get(key)
+        if isinstance(value, Mapping):
+            value = _merge(below if isinstance(below, Mapping) else {}, value)  # noqa: PLW2901
+            if not value and key not in base:
+                continue
+        merged[key] = value
+    return merged
+
+
+def _explained(message: str, kind: type[Section]) -> ConfigError:
+    match = _LOCATION.match(message)
+    assert match is not None  # the pattern accepts any text
+    why, path = match["why"], (match["path"] or "").lstrip(".")
+    if unknown := _UNKNOWN.match(why):
+        field = unknown["field"]
+        near = difflib.get_close_matches(field, _field_names(kind), n=1)
+        where = f"{path}.{field}" if path else field
+        remedy = f"did you mean `{near[0]}`?" if near else "remove it"
+        return ConfigError(where, "unknown key", remedy)
+    if missing := _MISSING.match(why):
+        field = missing["field"]
+        return ConfigError(f"{path}.{field}" if path else field, "is missing", "add it")
+    return ConfigError(path or "configuration", why[:1].lower() + why[1:], "correct its value")
+
+
+def _field_names(kind: type[Section]) -> set[str]:
+    names: set[str] = set()
+    pending: list[Any] = [kind]
+    seen: set[Any] = set()
+    while pending:
+        here = pending.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        if isinstance(here, type) and issubclass(here, msgspec.Struct):
+            fields = msgspec.structs.fields(here)
+            names.update(field.encode_name for field in fields)
+            pending.extend(field.type for field in fields)
+        else:
+            pending.extend(getattr(here, "__args__", ()))
+    return names

@@ -1,0 +1,49 @@
+"""Structured logs: one JSON object a line for the journal, or coloured text for a terminal.
+
+Nothing is logged per event; what happens per event is counted.
+"""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+
+__all__ = ["configure"]
+
+
+def configure(style: Literal["json", "console"], level: str) -> None:
+    """Send all logs, ours and the libraries', to standard error in one style.
+
+    Args:
+        style: ``json`` (journald, log shippers) or ``console`` (people).
+        level: the lowest level shown: debug, info, warning or error.
+    """
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if style == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries log through the standard module; give their lines the same shape.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(threshold, logging.WARNING))

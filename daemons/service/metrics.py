@@ -1,0 +1,153 @@
+"""The metrics page: prometheus_client's families, and our histograms rendered fast, in small pieces.
+
+Counters that the hot path keeps are plain integers; a collector reads them at scrape time. Histograms are
+:class:`~daemons.measurement.histogram.BucketHistogram` objects, whose samples are written here instead of by
+prometheus_client: a page has thousands of bucket lines, which the library renders in some 3 µs each and this module
+in 0.1 µs, so that a scrape does not delay the events being measured.
+"""
+
+import platform
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import Metric
+
+from daemons.measurement.histogram import Bounds, BucketHistogram
+from daemons.service.http import Page, Route, text
+
+__all__ = ["DISTRIBUTION", "HistogramFamily", "MetricsPage", "landing", "registry", "zero_counts"]
+
+DISTRIBUTION = "backbone-latency"
+
+
+class HistogramFamily:
+    """One histogram metric with its children, one for each combination of label values.
+
+    Args:
+        name: the metric's full name, with its unit: ``latency_receiver_backbone_seconds``.
+        documentation: the HELP text.
+        labels: the label names.
+        bounds: the bucket boundaries that all children share.
+    """
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], bounds: Bounds) -> None:
+        self.name = name
+        self._documentation = documentation
+        self._labels = tuple(labels)
+        self._bounds = bounds
+        self._children: dict[tuple[str, ...], BucketHistogram] = {}
+        self._prefixes: dict[tuple[str, ...], tuple[list[str], str, str]] = {}
+
+    def labels(self, *values: str) -> BucketHistogram:
+        """Return the child for these label values, made at first use; it then appears with zeros."""
+        assert len(values) == len(self._labels)
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = BucketHistogram(self._bounds)
+        return child
+
+    def render(self) -> Iterator[bytes]:
+        """Yield the text exposition: the head, then one piece a child."""
+        yield f"# HELP {self.name} {_escaped_help(self._documentation)}\n# TYPE {self.name} histogram\n".encode()
+        for values, child in tuple(self._children.items()):
+            prefixes, total, count = self._prefixes.get(values) or self._prefix(values)
+            # One copy, so that the buckets and the count of one scrape belong together.
+            cumulative = list(accumulate(child.counts))
+            seconds = child.sum_ns / 1e9
+            lines = [prefix + str(value) for prefix, value in zip(prefixes, cumulative, strict=True)]
+            lines += (f"{total}{seconds!r}", f"{count}{cumulative[-1]}", "")
+            yield "\n".join(lines).encode()
+
+    def _prefix(self, values: tuple[str, ...]) -> tuple[list[str], str, str]:
+        pairs = [f'{name}="{_escaped(value)}"' for name, value in zip(self._labels, values, strict=True)]
+        own = ",".join(pairs)
+        head = own + "," if own else ""
+        braces = "{" + own + "}" if own else ""
+        buckets = [f'{self.name}_bucket{{{head}le="{le}"}} ' for le in (*self._bounds.le, "+Inf")]
+        entry = (buckets, f"{self.name}_sum{braces} ", f"{self.name}_count{braces} ")
+        self._prefixes[values] = entry
+        return entry
+
+
+class MetricsPage:
+    """The ``/metrics`` page of a daemon.
+
+    Args:
+        source: families of counters and gauges.
+        histograms: our own histogram families.
+    """
+
+    def __init__(self, source: CollectorRegistry, histograms: Iterable[HistogramFamily]) -> None:
+        self._source = source
+        self._histograms = tuple(histograms)
+
+    async def __call__(self, _query: dict[str, str]) -> Page:
+        return Page(self.chunks(), CONTENT_TYPE_PLAIN_0_0_4)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the page in pieces of a few dozen lines; the server gives the loop a turn between them."""
+        for family in self._source.collect():
+            yield generate_latest(_One(family))
+        for histogram in self._histograms:
+            for piece in histogram.render():
+                yield piece
+
+
+class _One(CollectorRegistry):
+    """A registry of one family already collected, for the library's own renderer."""
+
+    def __init__(self, family: Metric) -> None:
+        super().__init__()
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
+
+
+def registry(daemon: str) -> CollectorRegistry:
+    """Make a daemon's registry: process metrics and ``latency_build_info``."""
+    own = CollectorRegistry()
+    ProcessCollector(registry=own)
+    build = Gauge(
+        "latency_build_info",
+        "Constant 1, labelled with what is running",
+        ["daemon", "version", "python"],
+        registry=own,
+    )
+    build.labels(daemon, version(DISTRIBUTION), platform.python_version()).set(1)
+    started = Gauge("latency_start_timestamp_seconds", "When this daemon started", ["daemon"], registry=own)
+    started.labels(daemon).set(time.time())
+    return own
+
+
+def zero_counts(reasons: Iterable[str]) -> dict[str, int]:
+    """Start a counter-by-reason with every known reason at zero, so that a first increase can be seen by a rate."""
+    return dict.fromkeys(reasons, 0)
+
+
+def landing(title: str, links: dict[str, str]) -> Route:
+    """Make a page that says what this is and links to the rest."""
+    items = "".join(f'<li><a href="{path}">{path}</a> {what}</li>' for path, what in links.items())
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto}</style>"
+        f"<h1>{title}</h1><p>{DISTRIBUTION} {version(DISTRIBUTION)}</p><ul>{items}</ul></html>\n"
+    )
+
+    async def route(_query: dict[str, str]) -> Page:
+        return Page(text(page), "text/html; charset=utf-8")
+
+    return route
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _escaped_help(value: Any) -> str:
+    return str(value).replace("\\", r"\\").replace("\n", r"\n")

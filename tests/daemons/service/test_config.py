@@ -1,0 +1,92 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from daemons.errors import ConfigError
+from daemons.service.config import LogSection, Section, address, load, networks, secret
+
+
+class Inner(Section, frozen=True):
+    listen: str
+    depth: int = 1
+
+
+class Outer(Section, frozen=True):
+    path: tuple[Inner, ...] = ()
+    log: LogSection = LogSection()
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "daemon.toml"
+    file.write_text(text)
+    return file
+
+
+def test_a_file_is_read_and_flags_lie_over_it(tmp_path: Path) -> None:
+    file = written(tmp_path, '[log]\nformat = "console"\nlevel = "debug"\n[[path]]\nlisten = "a:1"\n')
+    config = load(Outer, file, {"log": {"format": "json", "level": None}})
+    assert config == Outer(path=(Inner(listen="a:1"),), log=LogSection(format="json", level="debug"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[path]]\nlisten = 'a:1'\ndeepth = 2", "path[...].deepth: unknown key; did you mean `depth`?"),
+        ("[[path]]\ndepth = 2", "path[0].listen: is missing; add it"),
+        (
+            "[[path]]\nlisten = 'a:1'\ndepth = 'x'",
+            "path[0].depth: expected `int`, got `str`; correct its value",
+        ),
+        ("zzz = 1", "zzz: unknown key; remove it"),
+        ("[log]\nformat = 'xml'", "log.format: invalid enum value 'xml'; correct its value"),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_key_and_the_remedy(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(Outer, written(tmp_path, text), {})
+    assert str(caught.value).replace("path[0].deepth", "path[...].deepth") == message
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_file_and_bad_toml_are_config_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load(Outer, tmp_path / "absent.toml", {})
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(Outer, written(tmp_path, "= 3"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("h:1", ("h", 1)), ("[::1]:65535", ("::1", 65535)), ("127.0.0.1:0", ("127.0.0.1", 0))],
+)
+def test_addresses(text: str, expected: tuple[str, int]) -> None:
+    assert address("--listen", text) == expected
+
+
+@pytest.mark.parametrize("text", ["h", "h:", ":1", "::1:80", "h:65536", "h:-1", "h:1x", "h:²"])
+def test_bad_addresses_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--listen"):
+        address("--listen", text)
+
+
+def test_networks() -> None:
+    assert [str(net) for net in networks("--allow", ("10.0.0.0/16", "::1"))] == ["10.0.0.0/16", "::1/128"]
+    with pytest.raises(ConfigError, match="host bits set"):
+        networks("--allow", ("10.0.0.1/16",))
+
+
+def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "link.key"
+    file.write_bytes(b"0123456789abcdef\n")
+    file.chmod(0o600)
+    assert secret("--key-file", str(file)) == b"0123456789abcdef"
+    monkeypatch.setitem(os.environ, "CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert secret("--key-file", "credential:link.key") == b"0123456789abcdef"
+    file.chmod(0o604)
+    with pytest.raises(ConfigError, match="open to every user"):
+        secret("--key-file", str(file))
+    file.chmod(0o600)
+    file.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="holds 5 bytes"):
+        secret("--key-file", str(file))
