@@ -1,0 +1,194 @@
+"""Sequence accounting: what arrived, what is missing, what came twice or out of order.
+
+Reordering is RFC 4737's: an event is reordered if, on its first arrival, a higher number has come before. Duplicates
+are RFC 5560's. A hole is a gap once it has stayed open for the waiting time (RFC 2680, section 2.4): what fills a hole
+earlier was reordered, not lost.
+"""
+
+from bisect import bisect_right
+from enum import Enum
+
+__all__ = ["MAX_HOLES", "Outcome", "SequenceTracker"]
+
+MAX_HOLES = 4096
+"""Open holes remembered at most; the oldest is declared lost early when there are more."""
+
+
+class Outcome(Enum):
+    """What an arrival was."""
+
+    IN_ORDER = "in_order"
+    REORDERED = "reordered"
+    """First arrival, after a higher number."""
+    DUPLICATE = "duplicate"
+    """Arrived before."""
+    STALE = "stale"
+    """Older than all that is remembered: lost or duplicate, it cannot be told which."""
+
+
+class SequenceTracker:
+    """Accounts for numbers from ``base + 1`` upwards.
+
+    At every moment ``highest == base + unique + missing``, exactly. Memory is bounded by ``max_holes``.
+
+    Args:
+        base: the highest number already accounted for elsewhere.
+        wait_ns: how long a hole may stay open before it counts as a gap.
+        max_holes: how many holes are remembered.
+
+    Attributes:
+        highest: highest number seen or announced.
+        unique: distinct numbers that arrived.
+        missing: distinct numbers up to ``highest`` that did not, yet.
+        duplicates, reordered, stale: arrivals of that outcome.
+        gaps: holes declared lost.
+        gap_events: numbers in them; a number that still arrives afterwards is in ``late``.
+        late: arrivals of numbers that had been declared lost.
+    """
+
+    __slots__ = (
+        "_declared",
+        "_floor",
+        "_hole_ends",
+        "_hole_since",
+        "_hole_starts",
+        "_max_holes",
+        "_wait_ns",
+        "base",
+        "duplicates",
+        "gap_events",
+        "gaps",
+        "highest",
+        "late",
+        "missing",
+        "reordered",
+        "stale",
+        "unique",
+    )
+
+    def __init__(self, base: int = 0, *, wait_ns: int = 1_000_000_000, max_holes: int = MAX_HOLES) -> None:
+        self.base = base
+        self.highest = base
+        self.unique = 0
+        self.missing = 0
+        self.duplicates = 0
+        self.reordered = 0
+        self.stale = 0
+        self.gaps = 0
+        self.gap_events = 0
+        self.late = 0
+        # Holes are closed intervals [start, end] in ascending order; below the floor nothing is remembered.
+        self._hole_starts: list[int] = []
+        self._hole_ends: list[int] = []
+        self._hole_since: list[int] = []
+        self._declared: list[bool] = []
+        self._floor = base
+        self._wait_ns = wait_ns
+        self._max_holes = max_holes
+
+    def observe(self, sequence: int, now_ns: int, first: int | None = None) -> Outcome:
+        """Account for one arrival.
+
+        Args:
+            sequence: the number that arrived, or the last of a range.
+            now_ns: time of arrival on any steady scale.
+            first: the first of a range of numbers that one arrival covers; the range counts as one unique number
+                would, but for every number in it.
+
+        Returns:
+            What the arrival was.
+        """
+        start = sequence if first is None else first
+        expected = self.highest + 1
+        if start >= expected:
+            if start > expected:
+                self._open(expected, start - 1, now_ns)
+            self.highest = sequence
+            self.unique += sequence - start + 1
+            return Outcome.IN_ORDER
+        if sequence > self.highest:
+            # A range that overlaps what was seen: the new part is in order.
+            self.unique += sequence - self.highest
+            self.highest = sequence
+            return Outcome.IN_ORDER
+        return self._behind(sequence)
+
+    def announce(self, highest: int, now_ns: int) -> None:
+        """Take in that numbers up to ``highest`` were sent: what has not come by now is missing (tail loss)."""
+        if highest > self.highest:
+            self._open(self.highest + 1, highest, now_ns)
+            self.highest = highest
+
+    def expire(self, now_ns: int) -> int:
+        """Declare lost what has been missing for the waiting time.
+
+        Returns:
+            How many events were declared lost by this call.
+        """
+        return self._declare(now_ns - self._wait_ns)
+
+    def finish(self) -> int:
+        """Declare lost all that is missing: nothing more will come. Returns how many events that were."""
+        return self._declare(None)
+
+    def _open(self, start: int, end: int, now_ns: int) -> None:
+        self._hole_starts.append(start)
+        self._hole_ends.append(end)
+        self._hole_since.append(now_ns)
+        self._declared.append(False)
+        self.missing += end - start + 1
+        if len(self._hole_starts) > self._max_holes:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        if not self._declared[0]:
+            self.gaps += 1
+            self.gap_events += self._hole_ends[0] - self._hole_starts[0] + 1
+        self._floor = self._hole_ends[0]
+        for column in (self._hole_starts, self._hole_ends, self._hole_since, self._declared):
+            del column[0]
+
+    def _declare(self, before_ns: int | None) -> int:
+        lost = 0
+        for index, declared in enumerate(self._declared):
+            if declared or (before_ns is not None and self._hole_since[index] > before_ns):
+                continue
+            self._declared[index] = True
+            self.gaps += 1
+            lost += self._hole_ends[index] - self._hole_starts[index] + 1
+        self.gap_events += lost
+        return lost
+
+    def _behind(self, sequence: int) -> Outcome:
+        index = bisect_right(self._hole_starts, sequence) - 1
+        if index < 0 or sequence > self._hole_ends[index]:
+            if sequence <= self._floor and sequence > self.base and self._floor > self.base:
+                self.stale += 1
+                return Outcome.STALE
+            self.duplicates += 1
+            return Outcome.DUPLICATE
+        self._fill(index, sequence)
+        self.unique += 1
+        self.missing -= 1
+        self.reordered += 1
+        return Outcome.REORDERED
+
+    def _fill(self, index: int, sequence: int) -> None:
+        start, end = self._hole_starts[index], self._hole_ends[index]
+        if self._declared[index]:
+            self.late += 1
+        if start == end:
+            for column in (self._hole_starts, self._hole_ends, self._hole_since, self._declared):
+                del column[index]
+        elif sequence == start:
+            self._hole_starts[index] = start + 1
+        elif sequence == end:
+            self._hole_ends[index] = end - 1
+        else:
+            self._hole_ends[index] = sequence - 1
+            self._hole_starts.insert(index + 1, sequence + 1)
+            self._hole_ends.insert(index + 1, end)
+            self._hole_since.insert(index + 1, self._hole_since[index])
+            self._declared.insert(index + 1, self._declared[index])
+            if len(self._hole_starts) > self._max_holes:
+                self._forget_oldest()

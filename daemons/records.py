@@ -1,0 +1,123 @@
+"""The values that flow between layers. Times are integer nanoseconds since the Unix epoch unless named otherwise."""
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+__all__ = ["ClockState", "FeedEvent", "LinkEvent", "Stamp", "StampKind", "Validity"]
+
+
+class StampKind(IntEnum):
+    """Where an arrival stamp comes from, best first; the numbers are part of the wire format."""
+
+    KERNEL = 0
+    """By the kernel, for the packet that completed this event."""
+    SHARED = 1
+    """By the kernel, for the last packet of a read that completed later events too: may be late, never early."""
+    USER = 2
+    """By us after the read, because the kernel gave none: late by our own host delay."""
+    WARMUP = 3
+    """By the kernel, in the moments after stamping was switched on, when it may be late."""
+
+
+class Validity(StrEnum):
+    """What may be done with an event's figures."""
+
+    OK = "ok"
+    WITHOUT_EVENT_TIME = "without_event_time"
+    """Nothing wrong, but the stream carries no event time: no end-to-end latency."""
+    DELAYED = "delayed"
+    """It waited while the link was down: accounted, not a live sample."""
+    NEGATIVE = "negative"
+    """It arrived before it left: the clocks disagree."""
+    ABSURD = "absurd"
+    """A time outside what any path can take: a unit or clock error."""
+    CLOCK_STEP = "clock_step"
+    """The wall clock was stepped around its arrival."""
+    WARMUP = "warmup"
+    """Its stamp was made while kernel stamping was warming up."""
+
+
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """When a read's bytes arrived, and when we got to them.
+
+    Attributes:
+        ns: arrival by the wall clock.
+        kind: who took it.
+        handled_ns: wall clock right after the read; minus ``ns`` it is the host delay.
+        steady_ns: arrival on the monotonic clock's scale, for differences between events that a step must not spoil.
+        step_ns: size of a wall-clock step noticed at this read; 0 for none.
+    """
+
+    ns: int
+    kind: StampKind
+    handled_ns: int
+    steady_ns: int
+    step_ns: int = 0
+
+
+class FeedEvent(msgspec.Struct, gc=False):
+    """One event of an exchange's stream.
+
+    Attributes:
+        stream: the stream's name as subscribed, such as ``btcusdt@trade``.
+        event_id: the exchange's id, equal on every path; None for streams without one.
+        first_id: where an event covers a range of ids, its first; else equal to ``event_id``.
+        contiguous: whether ids of this stream follow each other without holes.
+        event_time_ns: the exchange's event time; None for streams without one.
+        payload: the message as received, untouched.
+    """
+
+    stream: str
+    event_id: int | None
+    first_id: int | None
+    contiguous: bool
+    event_time_ns: int | None
+    payload: bytes
+
+
+class LinkEvent(msgspec.Struct, gc=False):
+    """One event as a link carries it.
+
+    Attributes:
+        sequence: the forwarder's number for it, from 1 within a session.
+        receive_ns: arrival at the forwarder.
+        receive_kind: who took that stamp.
+        event_time_ns: the exchange's event time, if any.
+        departure_ns: when the forwarder handed it to the socket; None in the JSON format.
+        event_id: the exchange's id, if any.
+        stream: the stream's name; empty when the format does not carry it.
+        delayed: it waited in the forwarder while the link was down.
+        payload: the exchange's message, untouched.
+    """
+
+    sequence: int
+    receive_ns: int
+    receive_kind: StampKind
+    event_time_ns: int | None
+    departure_ns: int | None
+    event_id: int | None
+    stream: str
+    delayed: bool
+    payload: bytes
+
+
+class ClockState(msgspec.Struct, frozen=True):
+    """How far a host's wall clock can be trusted.
+
+    Attributes:
+        synchronized: whether anything disciplines the clock.
+        offset_ns: the clock's estimated error, positive when it is ahead of true time.
+        error_bound_ns: |offset| + root dispersion + root delay / 2, aged by drift; None when unknown.
+        source: who says so: ``chrony``, ``kernel``, ``ptp`` or ``none``.
+        steps: how often the clock was stepped since the daemon started.
+    """
+
+    synchronized: bool
+    offset_ns: int
+    error_bound_ns: int | None
+    source: str
+    steps: int = 0
+
+
+UNKNOWN_CLOCK = ClockState(synchronized=False, offset_ns=0, error_bound_ns=None, source="none")
