@@ -7,6 +7,7 @@
     ├── ClockError               a clock is not fit to measure one-way delay with    exit code 3
     ├── ListenError              an address cannot be listened on                    exit code 4
     ├── ResultsError             results cannot be written                           exit code 5
+    ├── StreamError              a socket could not be connected, or broke
     ├── FeedError                the exchange's side of a connection went wrong
     └── LinkError                the forwarder-receiver connection went wrong
         └── WireError            bytes that are not the wire format
@@ -23,6 +24,7 @@ __all__ = [
     "LinkError",
     "ListenError",
     "ResultsError",
+    "StreamError",
     "WireError",
 ]
 
@@ -73,11 +75,11 @@ class ResultsError(LatencyError):
     exit_code = 5
 
 
-class FeedError(LatencyError):
-    """A feed connection could not be made, was refused or broke.
+class ConnectionTrouble(LatencyError):
+    """What the three below have in common.
 
     Args:
-        reason: a fixed word from ``daemons.feed`` for the metric label, such as ``refused`` or ``tls``.
+        reason: a fixed word for the metric label, such as ``refused`` or ``tls``.
         detail: the sentence for the log: offending value, why, remedy.
     """
 
@@ -86,12 +88,16 @@ class FeedError(LatencyError):
         self.reason = reason
 
 
-class LinkError(LatencyError):
-    """A link connection could not be made, was refused or broke; fields as in :class:`FeedError`."""
+class StreamError(ConnectionTrouble):
+    """A socket could not be connected, or broke: name resolution, TCP, TLS."""
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
+
+class FeedError(ConnectionTrouble):
+    """A feed connection was refused by the exchange, or broke its protocol."""
+
+
+class LinkError(ConnectionTrouble):
+    """A link connection was refused by the peer, or broke its protocol."""
 
 
 class WireError(LinkError):

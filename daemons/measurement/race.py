@@ -7,7 +7,7 @@ monotonic scale, so a step of the wall clock does not spoil it either.
 from collections.abc import Hashable, Sequence
 from itertools import combinations
 
-from daemons.measurement.histogram import BucketHistogram, Bounds, QuantileHistogram, octaves, signed
+from daemons.measurement.histogram import Bounds, BucketHistogram, QuantileHistogram, octaves, signed
 
 __all__ = ["LEAD_BOUNDS", "Pair", "RaceTable"]
 

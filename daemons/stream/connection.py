@@ -1,0 +1,172 @@
+"""The socket seam: a TCP connection whose reads come as (bytes, stamp), with TLS or without.
+
+Everything above this module is told of bytes and stamps, and hands down bytes; nothing above it touches a socket.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from daemons.errors import StreamError
+from daemons.records import Stamp
+from daemons.stream.dial import reason_of
+from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
+from daemons.stream.tls import TlsSession
+
+__all__ = ["Connection"]
+
+READ_BYTES = 262144
+
+
+class Connection:
+    """A connected TCP socket driven by the event loop.
+
+    Args:
+        sock: connected and non-blocking, with stamping enabled.
+        stamper: makes the stamps.
+        on_data: called with the bytes of each read and its stamp.
+        on_close: called once, with None when the peer closed in order, else with what broke.
+        on_writable: called when everything written has gone to the kernel after it could not at once.
+        tls: the session, its handshake complete.
+        peer: the other side, for messages.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        stamper: Stamper,
+        *,
+        on_data: Callable[[bytes, Stamp], None],
+        on_close: Callable[[StreamError | None], None],
+        on_writable: Callable[[], None] | None = None,
+        tls: TlsSession | None = None,
+        peer: str = "",
+    ) -> None:
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._reader = stamper.reader()
+        self._on_data = on_data
+        self._on_close = on_close
+        self._on_writable = on_writable
+        self._tls = tls
+        self.peer = peer
+        self._loop = asyncio.get_running_loop()
+        self._unsent: deque[memoryview] = deque()
+        self._buffer = bytearray(READ_BYTES)
+        self._views = [memoryview(self._buffer)]
+        self._open = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether :meth:`close` was not called and nothing broke."""
+        return self._open
+
+    @property
+    def blocked(self) -> bool:
+        """Whether bytes written still wait for room in the kernel's buffer."""
+        return bool(self._unsent)
+
+    def start(self) -> None:
+        """Begin to read; plain bytes that came with the end of the TLS handshake are delivered at once."""
+        self._loop.add_reader(self._fd, self._on_readable)
+        if self._tls is not None:
+            self._deliver(b"", self._reader.stamp([]))
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, now if the kernel takes them, else as soon as it does. After a close they are dropped."""
+        if not self._open:
+            return
+        if self._tls is not None:
+            data = self._tls.encrypt(data)
+        if self._unsent:
+            self._unsent.append(memoryview(data))
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            # Told from the loop, not from inside the caller's own write.
+            self._loop.call_soon(self._fail, reason_of(error, self.peer))
+            return
+        if sent < len(data):
+            self._unsent.append(memoryview(data)[sent:])
+            self._loop.add_writer(self._fd, self._on_room)
+
+    def close(self) -> None:
+        """Close now, without a callback; unsent bytes are lost."""
+        if not self._open:
+            return
+        self._open = False
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._socket.close()
+        self._unsent.clear()
+
+    def abort(self) -> None:
+        """Close with a reset, so that the kernel throws away what it holds for a peer that does not read."""
+        if self._open:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.close()
+
+    def _on_readable(self) -> None:
+        try:
+            size, ancillary, _flags, _source = self._socket.recvmsg_into(self._views, ANCILLARY_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(reason_of(error, self.peer))
+            return
+        if not size:
+            self._fail(None)
+            return
+        stamp = self._reader.stamp(ancillary)
+        data = bytes(self._views[0][:size])
+        if self._tls is None:
+            self._on_data(data, stamp)
+        else:
+            self._deliver(data, stamp)
+
+    def _deliver(self, data: bytes, stamp: Stamp) -> None:
+        assert self._tls is not None
+        try:
+            plain, ended = self._tls.decrypt(data)
+        except StreamError as error:
+            self._fail(error)
+            return
+        if plain:
+            self._on_data(plain, stamp)
+        if self._open and (wanted := self._tls.data_to_send()):
+            self._send_raw(wanted)
+        if ended:
+            self._fail(None)
+
+    def _send_raw(self, data: bytes) -> None:
+        tls, self._tls = self._tls, None
+        self.write(data)
+        self._tls = tls
+
+    def _on_room(self) -> None:
+        while self._unsent:
+            piece = self._unsent[0]
+            try:
+                sent = self._socket.send(piece)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._fail(reason_of(error, self.peer))
+                return
+            if sent < len(piece):
+                self._unsent[0] = piece[sent:]
+                return
+            self._unsent.popleft()
+        self._loop.remove_writer(self._fd)
+        if self._on_writable is not None:
+            self._on_writable()
+
+    def _fail(self, error: StreamError | None) -> None:
+        if not self._open:
+            return
+        self.close()
+        self._on_close(error)

@@ -1,0 +1,112 @@
+"""Making a connection: name, address, TCP, TLS; one deadline over all, and one reason when it fails."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from dataclasses import dataclass
+
+from daemons.errors import StreamError
+from daemons.stream import stamping
+from daemons.stream.tls import TlsSession
+
+__all__ = ["Dialled", "dial", "reason_of"]
+
+_REASONS = {
+    errno.ECONNREFUSED: ("refused", "nothing listens there, or a firewall rejects it"),
+    errno.ECONNRESET: ("reset", "the peer or a middle box cut the connection"),
+    errno.EPIPE: ("reset", "the peer cut the connection"),
+    errno.ETIMEDOUT: ("timeout", "check routes, security groups and the peering connection"),
+    errno.EHOSTUNREACH: ("unreachable", "check routes, security groups and the peering connection"),
+    errno.ENETUNREACH: ("unreachable", "check this host's routes"),
+    errno.EMFILE: ("local", "this process has run out of file descriptors: raise LimitNOFILE"),
+}
+
+
+@dataclass(slots=True)
+class Dialled:
+    """A connected, non-blocking socket with kernel stamps on, and its TLS session if there is one."""
+
+    socket: socket.socket
+    tls: TlsSession | None
+    peer: str
+
+
+def reason_of(error: OSError, where: str) -> StreamError:
+    """Translate an error of a socket call: a fixed reason and a sentence with the remedy."""
+    reason, remedy = _REASONS.get(error.errno or 0, ("io", "see the system's error"))
+    return StreamError(reason, f"{where}: {error.strerror or error}; {remedy}")
+
+
+async def dial(
+    host: str, port: int, *, context: ssl.SSLContext | None = None, server_name: str = "", timeout_seconds: float = 10.0
+) -> Dialled:
+    """Connect to a name or address, trying each of its addresses in turn.
+
+    Args:
+        host: name or address.
+        port: TCP port.
+        context: TLS settings; None for plain TCP.
+        server_name: the name to verify and to send as SNI; the host by default.
+        timeout_seconds: for all of it together.
+
+    Raises:
+        StreamError: with reason ``dns``, ``refused``, ``timeout``, ``unreachable``, ``reset``, ``tls``,
+            ``certificate`` or ``io``.
+    """
+    where = f"{host}:{port}"
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _dial(host, port, where, context, server_name or host)
+    except TimeoutError as error:
+        raise StreamError(
+            "timeout",
+            f"{where}: no connection within {timeout_seconds:g} s; check routes, security groups and the peer",
+        ) from error
+
+
+async def _dial(host: str, port: int, where: str, context: ssl.SSLContext | None, server_name: str) -> Dialled:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise StreamError(
+            "dns", f"{where}: name does not resolve: {error.strerror or error}; check the name and the resolver"
+        ) from error
+    last: StreamError | None = None
+    for family, kind, protocol, _canonical, target in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stamping.enable(sock)
+            await loop.sock_connect(sock, target)
+            tls = await _handshake(loop, sock, context, server_name, where) if context else None
+        except OSError as error:
+            sock.close()
+            last = reason_of(error, where)
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return Dialled(sock, tls, f"{target[0]}:{target[1]}")
+    assert last is not None  # getaddrinfo never answers with nothing
+    raise last
+
+
+async def _handshake(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, context: ssl.SSLContext, server_name: str, where: str
+) -> TlsSession:
+    session = TlsSession(context, server_name)
+    data = b""
+    while True:
+        try:
+            done = session.handshake(data)
+        finally:
+            # Also after a failure: the alert tells the peer why.
+            await loop.sock_sendall(sock, session.data_to_send())
+        if done:
+            return session
+        data = await loop.sock_recv(sock, 65536)
+        if not data:
+            raise StreamError("tls", f"{where}: closed during the TLS handshake; is this a TLS port?")

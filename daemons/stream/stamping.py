@@ -1,0 +1,100 @@
+"""Kernel receive stamps: SO_TIMESTAMPING, software, on every read.
+
+See the kernel's Documentation/networking/timestamping.rst. The stamp is taken when the packet enters the network stack,
+before any process is woken, so a busy host does not make a path look slow.
+"""
+
+import socket
+import struct
+
+from daemons.records import Stamp, StampKind
+from daemons.timing.clock import Clock, StepDetector
+
+__all__ = ["ANCILLARY_BYTES", "Ancillary", "Stamper", "enable"]
+
+SO_TIMESTAMPING = 37
+_RX_SOFTWARE = 1 << 3
+_SOFTWARE = 1 << 4
+_SCM_TIMESTAMPING = struct.Struct("qqqqqq")
+ANCILLARY_BYTES = socket.CMSG_SPACE(_SCM_TIMESTAMPING.size)
+"""Room that ``recvmsg`` needs for one stamp."""
+
+WARMUP_NS = 100_000_000
+"""How long stamps may be late after the first socket of a machine has asked for them: the kernel switches stamping on
+from a work queue, and until then stamps a packet when it is read from the socket."""
+
+Ancillary = list[tuple[int, int, bytes]]
+
+_first_seconds = struct.Struct("qq").unpack_from
+
+
+def enable(sock: socket.socket) -> None:
+    """Ask the kernel to stamp what this socket receives; sockets accepted from a listening one inherit it."""
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE)
+
+
+class Stamper:
+    """Keeps kernel stamping switched on, and turns ancillary data into stamps.
+
+    One for each process: a socket of its own holds the kernel's switch, so that connections made later are stamped from
+    their first packet on.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        enable(self._keeper)
+        self._warm_ns = clock.monotonic_ns() + WARMUP_NS
+
+    def close(self) -> None:
+        """Let the kernel's switch go."""
+        self._keeper.close()
+
+    def reader(self) -> "Reader":
+        """Make the stamp reader of one socket."""
+        return Reader(self.clock, self._warm_ns)
+
+
+class Reader:
+    """Makes the stamps of one socket's reads, and notices wall-clock steps between them."""
+
+    __slots__ = ("_clock", "_monotonic_ns", "_steps", "_suspect_ns", "_wall_ns", "_warm", "_warm_ns")
+
+    def __init__(self, clock: Clock, warm_ns: int) -> None:
+        self._clock = clock
+        self._wall_ns = clock.wall_ns
+        self._monotonic_ns = clock.monotonic_ns
+        self._warm_ns = warm_ns
+        self._warm = False
+        self._steps = StepDetector(clock.wall_ns(), clock.monotonic_ns())
+        self._suspect_ns = 0
+
+    def stamp(self, ancillary: Ancillary) -> Stamp:
+        """Make the stamp of a read just done.
+
+        Args:
+            ancillary: what ``recvmsg`` returned beside the data.
+
+        Returns:
+            The kernel's stamp, or the present moment with kind ``USER`` when the kernel gave none.
+        """
+        wall_ns = self._wall_ns()
+        monotonic_ns = self._monotonic_ns()
+        step_ns = self._steps.observe(wall_ns, monotonic_ns)
+        if step_ns:
+            self._suspect_ns = wall_ns
+        for level, kind, data in ancillary:
+            if kind == SO_TIMESTAMPING and level == socket.SOL_SOCKET:
+                seconds, nanoseconds = _first_seconds(data)
+                if not seconds:
+                    continue
+                ns = seconds * 1_000_000_000 + nanoseconds
+                source = StampKind.KERNEL
+                if not self._warm:
+                    self._warm = monotonic_ns - (wall_ns - ns) >= self._warm_ns
+                    source = StampKind.KERNEL if self._warm else StampKind.WARMUP
+                # A packet stamped before a step and read after it carries a time of the old scale.
+                if ns <= self._suspect_ns or ns > wall_ns:
+                    step_ns = step_ns or self._steps.last_step_ns or ns - wall_ns
+                return Stamp(ns, source, wall_ns, monotonic_ns - (wall_ns - ns), step_ns)
+        return Stamp(wall_ns, StampKind.USER, wall_ns, monotonic_ns, step_ns)

@@ -1,0 +1,94 @@
+"""TLS over memory BIOs, so that the socket stays ours and every read of it keeps its kernel stamp."""
+
+import ssl
+from pathlib import Path
+
+from daemons.errors import ConfigError, StreamError
+
+__all__ = ["TlsSession", "client_context"]
+
+
+def client_context(ca_file: str | None) -> ssl.SSLContext:
+    """Make a context that verifies the server's certificate and name, TLS 1.2 or newer.
+
+    Args:
+        ca_file: a PEM file of certificate authorities to trust instead of the system's.
+
+    Raises:
+        ConfigError: the file cannot be read or holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        why = "is missing" if ca_file and not Path(ca_file).exists() else f"cannot be used: {error}"
+        raise ConfigError("ca_file", f"{ca_file}: {why}", "give a PEM file of trusted authorities") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class TlsSession:
+    """One TLS connection without I/O: bytes of the wire in, plain bytes out, and the other way.
+
+    Call :meth:`handshake` with received bytes until it returns True; then :meth:`decrypt` and :meth:`encrypt`.
+    """
+
+    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self._name = server_name
+
+    def handshake(self, data: bytes = b"") -> bool:
+        """Go on with the handshake.
+
+        Returns:
+            True when it is complete. Either way send what :meth:`data_to_send` gives.
+
+        Raises:
+            StreamError: with reason ``certificate`` or ``tls``.
+        """
+        if data:
+            self._incoming.write(data)
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLCertVerificationError as error:
+            raise StreamError(
+                "certificate",
+                f"{self._name}: certificate refused: {error.verify_message}; check the name and the authority",
+            ) from error
+        except ssl.SSLError as error:
+            raise StreamError(
+                "tls", f"{self._name}: TLS handshake failed: {error.reason or error}; is this a TLS port?"
+            ) from error
+        return True
+
+    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
+        """Take received bytes; return the plain bytes that are complete, and whether the peer closed the session.
+
+        Raises:
+            StreamError: the peer broke the protocol.
+        """
+        if data:
+            self._incoming.write(data)
+        plain = []
+        try:
+            while piece := self._object.read(262144):
+                plain.append(piece)
+        except ssl.SSLWantReadError:
+            return b"".join(plain), False
+        except ssl.SSLZeroReturnError:
+            return b"".join(plain), True
+        except ssl.SSLError as error:
+            raise StreamError("tls", f"{self._name}: TLS broken: {error.reason or error}; reconnect") from error
+        return b"".join(plain), True
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return the wire bytes for plain ones."""
+        self._object.write(data)
+        return self._outgoing.read()
+
+    def data_to_send(self) -> bytes:
+        """Return wire bytes that the protocol itself wants sent (handshake, alerts, key updates)."""
+        return self._outgoing.read()
