@@ -75,7 +75,7 @@ class ResultsError(LatencyError):
     exit_code = 5
 
 
-class ConnectionTrouble(LatencyError):
+class TransportError(LatencyError):
     """What the three below have in common.
 
     Args:
@@ -88,15 +88,15 @@ class ConnectionTrouble(LatencyError):
         self.reason = reason
 
 
-class StreamError(ConnectionTrouble):
+class StreamError(TransportError):
     """A socket could not be connected, or broke: name resolution, TCP, TLS."""
 
 
-class FeedError(ConnectionTrouble):
+class FeedError(TransportError):
     """A feed connection was refused by the exchange, or broke its protocol."""
 
 
-class LinkError(ConnectionTrouble):
+class LinkError(TransportError):
     """A link connection was refused by the peer, or broke its protocol."""
 
 

@@ -89,7 +89,7 @@ async def _dial(host: str, port: int, where: str, context: ssl.SSLContext | None
             sock.close()
             raise
         else:
-            return Dialled(sock, tls, f"{target[0]}:{target[1]}")
+            return Dialled(sock, tls, where)
     assert last is not None  # getaddrinfo never answers with nothing
     raise last
 

@@ -1,0 +1,136 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from daemons.errors import FeedError
+from daemons.feed.binance import Invalid
+from daemons.feed.session import FeedSession
+
+URL = "ws://exchange.test:9443/stream?streams=btcusdt@trade"
+
+
+def trade(number: int) -> bytes:
+    return b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1672515782136,"s":"BTCUSDT","t":%d}}' % number
+
+
+def opened(**options: int) -> tuple[FeedSession, ServerProtocol]:
+    session, server = FeedSession(URL, **options), ServerProtocol()
+    session.start()
+    server.receive_data(b"".join(session.data_to_send()))
+    (request,) = server.events_received()
+    assert isinstance(request, Request)
+    assert request.path == "/stream?streams=btcusdt@trade"
+    server.send_response(server.accept(request))
+    return session, server
+
+
+def said(server: ServerProtocol) -> bytes:
+    return b"".join(server.data_to_send())
+
+
+def test_events_come_out_in_order_and_untouched() -> None:
+    session, server = opened()
+    for number in (1, 2, 3):
+        server.send_text(trade(number))
+    events = session.receive_data(said(server))
+    assert [event.payload for event in events] == [trade(1), trade(2), trade(3)]
+    assert session.established
+
+
+@given(st.data())
+def test_any_split_of_the_bytes_gives_the_same_events(data: st.DataObject) -> None:
+    session, server = opened()
+    server.send_text(trade(1))
+    server.send_text(trade(2)[:20], fin=False)
+    server.send_ping(b"mid-message")
+    server.send_continuation(trade(2)[20:], fin=True)
+    server.send_text(trade(3))
+    stream = said(server)
+    events = []
+    while stream:
+        cut = data.draw(st.integers(min_value=1, max_value=len(stream)))
+        events += session.receive_data(stream[:cut])
+        stream = stream[cut:]
+    assert [event.event_id for event in events] == [1, 2, 3]
+    server.receive_data(b"".join(session.data_to_send()))
+    (pong,) = server.events_received()
+    assert isinstance(pong, Frame)
+    assert (pong.opcode, bytes(pong.data)) == (Opcode.PONG, b"mid-message")
+
+
+def test_replies_and_invalid_messages_are_counted_and_the_rest_goes_on() -> None:
+    session, server = opened()
+    for text in (b"{", b'{"result":null,"id":1}', b'{"code":2,"msg":"no"}', trade(7)):
+        server.send_text(text)
+    server.send_binary(b"\x00\x01")
+    events = session.receive_data(said(server))
+    assert [event.event_id for event in events] == [7]
+    assert session.replies == 2
+    assert session.refusals == ["2 no"]
+    assert {reason: count for reason, count in session.invalid.items() if count} == {
+        Invalid.MALFORMED: 1,
+        Invalid.BINARY: 1,
+    }
+
+
+def reject(status: int) -> Callable[[FeedSession], None]:
+    def provoke(session: FeedSession) -> None:
+        session.receive_data(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    return provoke
+
+
+@pytest.mark.parametrize(
+    ("provoke", "reason", "words"),
+    [
+        (reject(403), "http_403", "firewall"),
+        (reject(429), "http_429", "too many connection attempts"),
+        (reject(503), "http_503", "status page"),
+        (lambda session: session.receive_data(b"SSH-2.0-OpenSSH_9.2\r\n"), "handshake", "WebSocket endpoint"),
+    ],
+)
+def test_refused_handshakes_have_a_reason_and_a_remedy(
+    provoke: Callable[[FeedSession], None], reason: str, words: str
+) -> None:
+    session = FeedSession(URL)
+    session.start()
+    with pytest.raises(FeedError, match=words) as caught:
+        provoke(session)
+    assert caught.value.reason == reason
+
+
+def test_a_message_over_the_limit_ends_the_connection() -> None:
+    session, server = opened(max_message_bytes=1000)
+    server.send_text(b"x" * 1001)
+    with pytest.raises(FeedError, match="max_message_bytes") as caught:
+        session.receive_data(said(server))
+    assert caught.value.reason == "too_large"
+
+
+def test_a_closing_handshake_is_answered_and_reported() -> None:
+    session, server = opened()
+    session.receive_data(said(server))
+    server.send_close(1008, "24 hours are over")
+    with pytest.raises(FeedError, match="24 hours are over") as caught:
+        session.receive_data(said(server))
+    assert caught.value.reason == "closed"
+    assert b"".join(session.data_to_send())
+
+
+def test_an_end_of_file_without_a_closing_handshake_is_reported() -> None:
+    session, server = opened()
+    session.receive_data(said(server))
+    assert session.receive_eof().reason == "closed"
+
+
+def test_nonsense_after_the_handshake_is_a_protocol_error() -> None:
+    session, server = opened()
+    session.receive_data(said(server))
+    with pytest.raises(FeedError) as caught:
+        session.receive_data(b"\xff\xff\xff\xff")
+    assert caught.value.reason == "protocol"
