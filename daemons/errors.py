@@ -25,6 +25,7 @@ __all__ = [
     "ListenError",
     "ResultsError",
     "StreamError",
+    "TransportError",
     "WireError",
 ]
 

@@ -23,6 +23,7 @@ MAX_STREAMS = 1024
 # Exchange clocks before the first market and after the year 2100 are not times.
 _EARLIEST_NS = 1_483_228_800 * 10**9
 _LATEST_NS = 4_102_444_800 * 10**9
+_ID_LIMIT = 1 << 63
 
 
 class Invalid(StrEnum):
@@ -174,6 +175,8 @@ def _event(stream: str, data: _Data, payload: bytes) -> FeedEvent | Invalid:
         elif kind is None or kind == "bookTicker":
             identity = data.u if data.u is not None else data.lastUpdateId
     except ValueError:
+        return Invalid.MALFORMED
+    if identity is not None and not 0 <= identity < _ID_LIMIT:
         return Invalid.MALFORMED
     return FeedEvent(stream, identity, first if first is not None else identity, first is not None, time_ns, payload)
 

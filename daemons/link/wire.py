@@ -223,29 +223,35 @@ Message = Challenge | Hello | Welcome | Reject | LinkEvent | Heartbeat | Ack | C
 
 def encode(message: Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye) -> bytes:
     """Return a control message as a frame."""
+    kind, body = _body(message)
+    return HEAD.pack(FRAME_MAGIC, kind, len(body)) + body
+
+
+def _body(
+    message: Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye,
+) -> tuple[Kind, bytes]:
     match message:
         case Challenge():
-            kind, body = Kind.CHALLENGE, bytes([message.version]) + message.nonce
+            return Kind.CHALLENGE, bytes([message.version]) + message.nonce
         case Hello():
-            kind, body = Kind.HELLO, hello_unsigned(message) + message.mac
+            return Kind.HELLO, hello_unsigned(message) + message.mac
         case Welcome():
-            kind, body = Kind.WELCOME, welcome_unsigned(message) + message.mac
+            return Kind.WELCOME, welcome_unsigned(message) + message.mac
         case Reject():
             text = message.text.encode()[:255]
-            kind, body = Kind.REJECT, _REJECT.pack(message.reason, len(text)) + text
+            return Kind.REJECT, _REJECT.pack(message.reason, len(text)) + text
         case Heartbeat():
             drops = b"".join(_DROP.pack(reason, count) for reason, count in sorted(message.drops.items()))
             fixed = _HEARTBEAT.pack(message.highest, message.wall_ns) + _clock(message.clock)
-            kind, body = Kind.HEARTBEAT, fixed + bytes([len(message.drops)]) + drops
+            return Kind.HEARTBEAT, fixed + bytes([len(message.drops)]) + drops
         case Ack():
-            kind, body = Kind.ACK, _ACK.pack(message.highest, message.unique, message.missing)
+            return Kind.ACK, _ACK.pack(message.highest, message.unique, message.missing)
         case ClockRequest():
-            kind, body = Kind.CLOCK_REQUEST, _REQUEST.pack(message.number, message.t1_ns)
+            return Kind.CLOCK_REQUEST, _REQUEST.pack(message.number, message.t1_ns)
         case ClockReply():
-            kind, body = Kind.CLOCK_REPLY, _REPLY.pack(message.number, message.t1_ns, message.t2_ns, message.t3_ns)
+            return Kind.CLOCK_REPLY, _REPLY.pack(message.number, message.t1_ns, message.t2_ns, message.t3_ns)
         case Bye():
-            kind, body = Kind.BYE, _BYE.pack(message.highest)
-    return HEAD.pack(FRAME_MAGIC, kind, len(body)) + body
+            return Kind.BYE, _BYE.pack(message.highest)
 
 
 def encode_event(
@@ -280,11 +286,11 @@ def encode_event(
     )
 
 
-def redeparted(frame: bytes, departure_ns: int) -> bytes:
-    """Return an EVENT frame that leaves late: with a new departure stamp, and marked as delayed."""
+def redeparted(frame: bytes, departure_ns: int, *, delayed: bool) -> bytes:
+    """Return an EVENT frame that leaves later than it was made: with a new departure stamp, and perhaps as delayed."""
     late = bytearray(frame)
     _DEPARTURE.pack_into(late, _DEPARTURE_AT, departure_ns)
-    late[_FLAGS_AT] |= _DELAYED
+    late[_FLAGS_AT] |= delayed
     return bytes(late)
 
 

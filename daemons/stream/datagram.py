@@ -7,15 +7,17 @@ from collections.abc import Callable
 from daemons.errors import ListenError
 from daemons.records import Stamp
 from daemons.stream import stamping
+from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 
-__all__ = ["DatagramReceiver", "listening_socket"]
+__all__ = ["DatagramReceiver", "DatagramSender", "listening_socket"]
 
 MAX_DATAGRAM = 65536
 READS_A_TURN = 64
 """Datagrams taken in one turn of the loop: enough to keep up, few enough to let timers run."""
 
 RECEIVE_BUFFER_BYTES = 8 << 20
+SEND_BUFFER_BYTES = 4 << 20
 
 
 def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
@@ -92,3 +94,65 @@ class DatagramReceiver:
                 # A pending ICMP error of an earlier datagram; the socket itself is fine.
                 continue
             self._on_datagram(data, self._reader.stamp(ancillary), (source[0], source[1]))
+
+
+class DatagramSender:
+    """A UDP socket connected to one peer.
+
+    Args:
+        target: the peer's address and port.
+        family: its address family.
+        on_writable: called when the kernel has room again after :meth:`send` returned False.
+
+    Raises:
+        StreamError: there is no route.
+    """
+
+    def __init__(self, target: tuple[str, int], family: int, on_writable: Callable[[], None]) -> None:
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        try:
+            self._socket.connect(target)
+        except OSError as error:
+            self._socket.close()
+            raise reason_of(error, f"{target[0]}:{target[1]}") from error
+        self._on_writable = on_writable
+        self._loop = asyncio.get_running_loop()
+        self.blocked = False
+        self.refusals = 0
+        """Datagrams that the peer's host said nobody listens for (ICMP port unreachable)."""
+
+    def send(self, datagram: bytes) -> bool:
+        """Send a datagram; False when the kernel has no room for it now.
+
+        Raises:
+            StreamError: the datagram cannot be sent at all.
+        """
+        for _attempt in range(2):
+            try:
+                self._socket.send(datagram)
+            except BlockingIOError:
+                if not self.blocked:
+                    self.blocked = True
+                    self._loop.add_writer(self._socket.fileno(), self._on_room)
+                return False
+            except ConnectionRefusedError:
+                # Reported for an earlier datagram; this one was not sent yet.
+                self.refusals += 1
+                continue
+            except OSError as error:
+                raise reason_of(error, "udp") from error
+            return True
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self.blocked:
+            self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+
+    def _on_room(self) -> None:
+        self.blocked = False
+        self._loop.remove_writer(self._socket.fileno())
+        self._on_writable()

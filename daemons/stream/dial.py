@@ -10,7 +10,7 @@ from daemons.errors import StreamError
 from daemons.stream import stamping
 from daemons.stream.tls import TlsSession
 
-__all__ = ["Dialled", "dial", "reason_of"]
+__all__ = ["Dialled", "dial", "reason_of", "resolve"]
 
 _REASONS = {
     errno.ECONNREFUSED: ("refused", "nothing listens there, or a firewall rejects it"),
@@ -65,16 +65,27 @@ async def dial(
         ) from error
 
 
-async def _dial(host: str, port: int, where: str, context: ssl.SSLContext | None, server_name: str) -> Dialled:
-    loop = asyncio.get_running_loop()
+async def resolve(
+    host: str, port: int, kind: socket.SocketKind
+) -> list[tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]]:
+    """Resolve a name without blocking the loop; as ``getaddrinfo``.
+
+    Raises:
+        StreamError: with reason ``dns``.
+    """
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
     except OSError as error:
         raise StreamError(
-            "dns", f"{where}: name does not resolve: {error.strerror or error}; check the name and the resolver"
+            "dns", f"{host}:{port}: name does not resolve: {error.strerror or error}; check the name and the resolver"
         ) from error
+    return list(found)
+
+
+async def _dial(host: str, port: int, where: str, context: ssl.SSLContext | None, server_name: str) -> Dialled:
+    loop = asyncio.get_running_loop()
     last: StreamError | None = None
-    for family, kind, protocol, _canonical, target in found:
+    for family, kind, protocol, _canonical, target in await resolve(host, port, socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setblocking(False)

@@ -18,8 +18,8 @@ def trade(number: int) -> bytes:
     return b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1672515782136,"s":"BTCUSDT","t":%d}}' % number
 
 
-def opened(**options: int) -> tuple[FeedSession, ServerProtocol]:
-    session, server = FeedSession(URL, **options), ServerProtocol()
+def opened(max_message_bytes: int = 1 << 20) -> tuple[FeedSession, ServerProtocol]:
+    session, server = FeedSession(URL, max_message_bytes=max_message_bytes), ServerProtocol()
     session.start()
     server.receive_data(b"".join(session.data_to_send()))
     (request,) = server.events_received()

@@ -1,0 +1,176 @@
+"""What one destination has not got yet: a bounded queue in which every event ends up delivered or counted.
+
+At every moment ``offered == forwarded + dropped + buffered``.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from daemons.link.wire import DropReason
+
+__all__ = ["BufferLimits", "Pending", "SendBuffer"]
+
+
+@dataclass(frozen=True, slots=True)
+class BufferLimits:
+    """What may wait at most while the link is down.
+
+    Attributes:
+        events: how many.
+        size: bytes of frames.
+        age_ns: since the event was offered.
+    """
+
+    events: int = 100_000
+    size: int = 64 << 20
+    age_ns: int = 60_000_000_000
+
+
+@dataclass(slots=True)
+class Pending:
+    """An event in the buffer.
+
+    Attributes:
+        sequence: its number.
+        frame: its bytes on the wire.
+        receive_ns: its arrival at the forwarder, by the wall clock.
+        offered_ns: when it was put in, monotonic.
+    """
+
+    sequence: int
+    frame: bytes
+    receive_ns: int
+    offered_ns: int
+
+
+class SendBuffer:
+    """Events waiting to be sent, and events sent that the peer has not acknowledged.
+
+    What was sent but not acknowledged is in doubt after a lost connection: only the next receiver can say whether it
+    has it. Such events are therefore never dropped for age or room; ``window_full`` tells the sender to keep them few.
+
+    Args:
+        limits: bounds for what waits.
+        keep: keep events until acknowledged (a link that acknowledges); otherwise sending is delivery.
+
+    Attributes:
+        offered: events put in.
+        forwarded: events acknowledged, or sent where nothing acknowledges.
+        dropped: events given up, by reason.
+        acknowledged: highest sequence acknowledged.
+        highest_sent: highest sequence ever handed to the transport.
+    """
+
+    def __init__(self, limits: BufferLimits, *, keep: bool) -> None:
+        self._limits = limits
+        self._keep = keep
+        self._waiting: deque[Pending] = deque()
+        self._in_doubt: deque[Pending] = deque()
+        self._unacknowledged: deque[Pending] = deque()
+        self._size = 0
+        self.offered = 0
+        self.forwarded = 0
+        self.dropped = dict.fromkeys(DropReason, 0)
+        self.acknowledged = 0
+        self.highest_sent = 0
+
+    @property
+    def buffered(self) -> int:
+        """Events neither delivered nor given up."""
+        return len(self._waiting) + len(self._in_doubt) + len(self._unacknowledged)
+
+    @property
+    def waiting(self) -> int:
+        """Events to be sent, for the first time or again."""
+        return len(self._in_doubt) + len(self._waiting)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the frames held."""
+        return self._size
+
+    @property
+    def window_full(self) -> bool:
+        """Whether so much is unacknowledged that nothing more should be sent."""
+        return len(self._unacknowledged) >= self._limits.events or self._size > 2 * self._limits.size
+
+    def sent_now(self, pending: Pending) -> None:
+        """Account for an event that was sent as soon as it was offered."""
+        self.offered += 1
+        self.highest_sent = pending.sequence
+        if self._keep:
+            self._unacknowledged.append(pending)
+            self._size += len(pending.frame)
+        else:
+            self.forwarded += 1
+
+    def wait(self, pending: Pending) -> None:
+        """Put in an event that cannot be sent now; the oldest waiting ones give way when there is no room."""
+        self.offered += 1
+        self._waiting.append(pending)
+        self._size += len(pending.frame)
+        while len(self._waiting) > self._limits.events:
+            self._drop_oldest(DropReason.COUNT)
+        while self._size > self._limits.size and self._waiting:
+            self._drop_oldest(DropReason.BYTES)
+
+    def refuse(self, reason: DropReason) -> None:
+        """Account for an event that can never be sent."""
+        self.offered += 1
+        self.dropped[reason] += 1
+
+    def take(self) -> tuple[Pending, bool] | None:
+        """Take the next event for sending, those in doubt first; it counts as sent.
+
+        Returns:
+            The event, and whether it was sent before; None when nothing waits.
+        """
+        again = bool(self._in_doubt)
+        queue = self._in_doubt or self._waiting
+        if not queue:
+            return None
+        pending = queue.popleft()
+        self.highest_sent = max(self.highest_sent, pending.sequence)
+        if self._keep:
+            self._unacknowledged.append(pending)
+        else:
+            self._size -= len(pending.frame)
+            self.forwarded += 1
+        return pending, again
+
+    def untake(self, pending: Pending) -> None:
+        """Put back an event just taken: the transport did not accept it. Only where nothing acknowledges."""
+        assert not self._keep
+        self._waiting.appendleft(pending)
+        self._size += len(pending.frame)
+        self.forwarded -= 1
+
+    def acknowledge(self, highest: int) -> None:
+        """Account for everything sent up to ``highest`` as delivered."""
+        for queue in (self._in_doubt, self._unacknowledged):
+            while queue and queue[0].sequence <= highest:
+                self._size -= len(queue.popleft().frame)
+                self.forwarded += 1
+        self.acknowledged = max(self.acknowledged, highest)
+
+    def connection_lost(self) -> None:
+        """Note that only the next receiver can say what became of the unacknowledged."""
+        self._in_doubt.extendleft(reversed(self._unacknowledged))
+        self._unacknowledged.clear()
+
+    def expire(self, now_ns: int) -> None:
+        """Give up what has waited too long without ever being sent."""
+        oldest_ns = now_ns - self._limits.age_ns
+        while self._waiting and self._waiting[0].offered_ns <= oldest_ns:
+            self._drop_oldest(DropReason.AGE)
+
+    def abandon(self, reason: DropReason) -> None:
+        """Give up everything: the daemon ends."""
+        self.dropped[reason] += self.buffered
+        for queue in (self._waiting, self._in_doubt, self._unacknowledged):
+            queue.clear()
+        self._size = 0
+
+    def _drop_oldest(self, reason: DropReason) -> None:
+        self._size -= len(self._waiting.popleft().frame)
+        self.dropped[reason] += 1

@@ -1,0 +1,346 @@
+"""The forwarder's side of one link: stay connected, send, keep what is not delivered."""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import structlog
+
+from daemons.errors import LinkError, StreamError, TransportError
+from daemons.link import wire
+from daemons.link.buffer import BufferLimits, Pending, SendBuffer
+from daemons.link.carrier import Carrier, DatagramCarrier, StreamCarrier
+from daemons.link.forwarded import encode_forwarded
+from daemons.link.session import ForwarderSession, Introduction
+from daemons.link.uplink import Uplink
+from daemons.link.wire import DropReason, Transport
+from daemons.measurement.histogram import BucketHistogram
+from daemons.records import ClockState, FeedEvent, Stamp, StampKind
+from daemons.stream.connection import Connection
+from daemons.stream.datagram import DatagramSender
+from daemons.stream.dial import Dialled, dial, resolve
+from daemons.stream.stamping import Stamper
+from daemons.timing.backoff import Backoff
+
+__all__ = ["LINK_REASONS", "LinkSender", "LinkSettings"]
+
+LINK_REASONS = (
+    "closed",
+    "silent",
+    "refused",
+    "timeout",
+    "reset",
+    "unreachable",
+    "dns",
+    "io",
+    "local",
+    "version",
+    "key",
+    "peer_key",
+    "path",
+    "transport",
+    "busy",
+    "garbage",
+    "too_large",
+)
+"""Why a link connection ended or could not be made."""
+
+DATAGRAM_BYTES = 1400
+"""Events that arrived together travel together in datagrams up to this size: within the least MTU on the way."""
+MAX_DATAGRAM_BYTES = 65_000
+HEALTHY_SECONDS = 5.0
+_DELIMITED_END = b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """What a link's sender needs to know.
+
+    Attributes:
+        label: the link's name in metrics and logs: its destination.
+        host, port: the receiver.
+        path: the path's name as the receiver has it, or empty.
+        transport: what carries the events.
+        format: ``binary``, or ``json`` for the seeds' programs.
+        key: shared secret; empty for none.
+        limits: bounds of the buffer.
+        connect_timeout_seconds: for connection and handshake.
+        silence_seconds: without a word from the receiver for so long the connection is given up.
+        backoff_cap_seconds: the longest wait between attempts.
+    """
+
+    label: str
+    host: str
+    port: int
+    path: str = ""
+    transport: Transport = Transport.TCP
+    format: Literal["binary", "json"] = "binary"
+    key: bytes = b""
+    limits: BufferLimits = field(default_factory=BufferLimits)
+    connect_timeout_seconds: float = 10.0
+    silence_seconds: float = 5.0
+    backoff_cap_seconds: float = 30.0
+
+
+class LinkSender:
+    """Sends every event offered, in order, to one receiver; what it cannot send waits, bounded.
+
+    Args:
+        settings: where and how.
+        session: this process's random number.
+        stamper: makes stamps, and holds the clock.
+        rng: for the back-off.
+        hold: receives the time from an event's arrival stamp to its hand-over to the kernel.
+        clock_state: tells this host's clock state.
+
+    Attributes:
+        buffer: what waits, with the counts.
+        connected: whether the link is up.
+        reconnects: connections ended or not made, by reason.
+    """
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        session: int,
+        stamper: Stamper,
+        rng: random.Random,
+        hold: BucketHistogram,
+        clock_state: Callable[[], ClockState],
+    ) -> None:
+        self.settings = settings
+        self._session = session
+        self._stamper = stamper
+        self._clock = stamper.clock
+        self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
+        self._hold = hold
+        self._clock_state = clock_state
+        self._binary = settings.format == "binary"
+        self._acknowledges = self._binary and settings.transport is Transport.TCP
+        self.buffer = SendBuffer(settings.limits, keep=self._acknowledges)
+        self._carrier: Carrier | None = None
+        self._control: Connection | None = None
+        self._settled = asyncio.Event()
+        self._log = structlog.get_logger("link").bind(link=settings.label)
+        self.connected = False
+        self.reconnects = dict.fromkeys(LINK_REASONS, 0)
+
+    def offer(self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp) -> None:
+        """Send the events of one read, or let them wait.
+
+        Args:
+            first_sequence: number of the first; the rest follow without holes.
+            events: the events.
+            stamp: when the read's last packet arrived.
+        """
+        carrier = self._carrier
+        live = carrier is not None and not carrier.blocked and not self.buffer.waiting and not self.buffer.window_full
+        pendings = self._frames(first_sequence, events, stamp, delayed=carrier is None)
+        if not live:
+            for pending in pendings:
+                self.buffer.wait(pending)
+            if carrier is not None:
+                self._drain(carrier)
+            return
+        assert carrier is not None
+        accepted = carrier.send(pendings)
+        hold_ns = self._departure_ns - stamp.ns
+        for pending in pendings[:accepted]:
+            self.buffer.sent_now(pending)
+            self._hold.observe(hold_ns)
+        for pending in pendings[accepted:]:
+            self.buffer.wait(pending)
+
+    def _frames(
+        self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp, *, delayed: bool
+    ) -> list[Pending]:
+        clock = self._clock
+        now_ns = clock.monotonic_ns()
+        receive_ns = stamp.ns
+        self._departure_ns = departure_ns = clock.wall_ns()
+        # Only the last event of a read is known to have come with the stamped packet.
+        early = StampKind.SHARED if stamp.kind is StampKind.KERNEL else stamp.kind
+        last = len(events) - 1
+        pendings: list[Pending] = []
+        for index, event in enumerate(events):
+            sequence = first_sequence + index
+            if self._binary:
+                frame = wire.encode_event(
+                    sequence,
+                    receive_ns,
+                    stamp.kind if index == last else early,
+                    event.event_time_ns,
+                    departure_ns,
+                    event.event_id,
+                    event.stream.encode(),
+                    event.payload,
+                    delayed=delayed,
+                )
+            else:
+                frame = encode_forwarded(sequence, receive_ns, event.event_time_ns, event.payload)
+            if self.settings.transport is Transport.UDP and len(frame) > MAX_DATAGRAM_BYTES:
+                self.buffer.refuse(DropReason.TOO_LARGE)
+            else:
+                pendings.append(Pending(sequence, frame, receive_ns, now_ns))
+        return pendings
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled."""
+        while True:
+            begun_ns = self._clock.monotonic_ns()
+            error = await self._attempt()
+            was_connected, self.connected = self.connected, False
+            self.buffer.connection_lost()
+            if was_connected and self._clock.monotonic_ns() - begun_ns > HEALTHY_SECONDS * 1e9:
+                self._backoff.reset()
+            self.reconnects[error.reason] += 1
+            delay = self._backoff.next_seconds()
+            self._log.warning("link lost", reason=error.reason, error=str(error), retry_seconds=round(delay, 3))
+            await self._clock.sleep(delay)
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Wait until everything is delivered, or the time is over; say goodbye, and give up what is left."""
+        if self.buffer.buffered and self.connected:
+            self._settled.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), timeout_seconds)
+        if self._control is not None and self._binary and self.connected:
+            self._control.write(wire.encode(self._heartbeat()))
+            self._control.write(wire.encode(wire.Bye(self.buffer.highest_sent)))
+        self.buffer.abandon(DropReason.SHUTDOWN)
+
+    def expire(self) -> None:
+        """Give up what has waited too long; to be called now and then."""
+        self.buffer.expire(self._clock.monotonic_ns())
+
+    async def _attempt(self) -> TransportError:
+        settings = self.settings
+        try:
+            if settings.transport is Transport.UDP and not self._binary:
+                return await self._live_json_datagrams()
+            dialled = await dial(settings.host, settings.port, timeout_seconds=settings.connect_timeout_seconds)
+        except StreamError as error:
+            return error
+        if self._binary:
+            return await self._live_binary(dialled)
+        return await self._live_json_stream(dialled)
+
+    async def _live_binary(self, dialled: Dialled) -> TransportError:
+        settings = self.settings
+        introduction = Introduction(
+            key=settings.key,
+            session=self._session,
+            path=settings.path,
+            transport=settings.transport,
+            acknowledged=self.buffer.acknowledged if self._acknowledges else self.buffer.highest_sent,
+            nonce=secrets.token_bytes(16),
+        )
+        uplink = Uplink(
+            dialled,
+            self._stamper,
+            ForwarderSession(introduction, self._clock_state()),
+            silence_seconds=settings.silence_seconds,
+            heartbeat=self._heartbeat,
+            on_acknowledged=self._on_acknowledged,
+            on_writable=self._on_writable,
+        )
+        datagrams: DatagramSender | None = None
+        try:
+            welcome = await uplink.introduced(settings.connect_timeout_seconds)
+            self._control = uplink.connection
+            if settings.transport is Transport.UDP:
+                datagrams = DatagramSender(uplink.peer, uplink.family, self._on_writable)
+                carrier: Carrier = DatagramCarrier(datagrams, wire.datagram_head(welcome.token), DATAGRAM_BYTES)
+            else:
+                self.buffer.acknowledge(welcome.highest)
+                carrier = StreamCarrier(uplink.connection, b"")
+            return await self._live(carrier, uplink.ended)
+        except TransportError as error:
+            return error
+        finally:
+            self._control = None
+            if datagrams is not None:
+                datagrams.close()
+            uplink.close()
+
+    async def _live_json_datagrams(self) -> TransportError:
+        settings = self.settings
+        found = await resolve(settings.host, settings.port, socket.SOCK_DGRAM)
+        family, _kind, _protocol, _canonical, target = found[0]
+        host, port = str(target[0]), int(target[1])
+        sender = DatagramSender((host, port), family, self._on_writable)
+        try:
+            return await self._live(DatagramCarrier(sender, b"", 0), asyncio.get_running_loop().create_future())
+        finally:
+            sender.close()
+
+    async def _live_json_stream(self, dialled: Dialled) -> TransportError:
+        ended: asyncio.Future[TransportError] = asyncio.get_running_loop().create_future()
+
+        def on_close(error: StreamError | None) -> None:
+            if not ended.done():
+                ended.set_result(error or LinkError("closed", f"{self.settings.label}: closed by the receiver"))
+
+        connection = Connection(
+            dialled.socket,
+            self._stamper,
+            on_data=lambda _data, _stamp: None,
+            on_close=on_close,
+            on_writable=self._on_writable,
+            peer=dialled.peer,
+        )
+        connection.start()
+        try:
+            return await self._live(StreamCarrier(connection, _DELIMITED_END), ended)
+        finally:
+            connection.close()
+
+    async def _live(self, carrier: Carrier, ended: "asyncio.Future[TransportError]") -> TransportError:
+        """Be live over a carrier until its connection ended."""
+        self._carrier = carrier
+        self.connected = True
+        self._log.info("link connected", waiting=self.buffer.waiting)
+        try:
+            self._drain(carrier)
+            return await ended
+        finally:
+            self._carrier = None
+
+    def _drain(self, carrier: Carrier) -> None:
+        """Send what waits, as far as the kernel and the window take it."""
+        buffer = self.buffer
+        while not carrier.blocked and not buffer.window_full and (taken := buffer.take()):
+            pending, again = taken
+            frame = pending.frame
+            departure_ns = self._clock.wall_ns()
+            if self._binary:
+                frame = wire.redeparted(frame, departure_ns, delayed=again)
+            if not carrier.send([Pending(pending.sequence, frame, pending.receive_ns, pending.offered_ns)]):
+                buffer.untake(pending)
+                return
+        self._check_settled()
+
+    def _on_writable(self) -> None:
+        if self._carrier is not None:
+            self._drain(self._carrier)
+
+    def _on_acknowledged(self, highest: int) -> None:
+        if not self._acknowledges:
+            return
+        self.buffer.acknowledge(highest)
+        if self._carrier is not None and self.buffer.waiting:
+            self._drain(self._carrier)
+        self._check_settled()
+
+    def _check_settled(self) -> None:
+        if not self.buffer.buffered:
+            self._settled.set()
+
+    def _heartbeat(self) -> wire.Heartbeat:
+        drops = {reason: count for reason, count in self.buffer.dropped.items() if count}
+        return wire.Heartbeat(self.buffer.highest_sent, self._clock.wall_ns(), self._clock_state(), drops)

@@ -1,0 +1,258 @@
+"""The two ends of a link connection without I/O: handshake, heartbeats, acknowledgements, clock questions.
+
+The receiver speaks first (CHALLENGE), the forwarder introduces itself (HELLO), the receiver consents (WELCOME) or
+refuses (REJECT). With a key, both sign the other's nonce (HMAC-SHA-256, RFC 2104), so neither can be impersonated or
+replayed.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from daemons.errors import LinkError, WireError
+from daemons.link import wire
+from daemons.link.wire import (
+    VERSION,
+    Ack,
+    Bye,
+    Challenge,
+    ClockReply,
+    ClockRequest,
+    FrameDecoder,
+    Heartbeat,
+    Hello,
+    Message,
+    Reject,
+    RejectReason,
+    Transport,
+    Welcome,
+)
+from daemons.records import ClockState, LinkEvent, Stamp
+from daemons.timing.exchange import ClockSample, exchange
+
+__all__ = ["ForwarderSession", "Introduction", "ReceiverSession", "TimeReport"]
+
+_BY_FORWARDER: Final = b"backbone-latency link 1 forwarder"
+_BY_RECEIVER: Final = b"backbone-latency link 1 receiver"
+
+
+def _sign(key: bytes, role: bytes, *parts: bytes) -> bytes:
+    return hmac.digest(key, role + b"".join(parts), "sha256") if key else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """Who a forwarder says it is, and over what it will send.
+
+    Attributes:
+        key: the shared secret; empty for none.
+        session: this process's random number.
+        path: the path's name, or empty.
+        transport: what will carry the events.
+        acknowledged: highest sequence that was ever acknowledged.
+        nonce: 16 fresh random bytes.
+    """
+
+    key: bytes
+    session: int
+    path: str
+    transport: Transport
+    acknowledged: int
+    nonce: bytes
+
+
+class ForwarderSession:
+    """The forwarder's end. Feed :meth:`receive_data`; send what :meth:`data_to_send` gives.
+
+    Args:
+        introduction: who we are.
+        clock: our clock's state now, for HELLO.
+
+    Attributes:
+        welcome: the receiver's consent, once given.
+    """
+
+    def __init__(self, introduction: Introduction, clock: ClockState) -> None:
+        self._me = introduction
+        self._clock = clock
+        self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
+        self._out: list[bytes] = []
+        self._challenge = b""
+        self._hello = b""
+        self.welcome: Welcome | None = None
+
+    def receive_data(self, data: bytes, stamp: Stamp, wall_ns: Callable[[], int]) -> list[Ack]:
+        """Take in received bytes.
+
+        Args:
+            data: the bytes.
+            stamp: when they arrived.
+            wall_ns: reads the wall clock, for the departure of clock answers.
+
+        Returns:
+            Acknowledgements, in order.
+
+        Raises:
+            LinkError: the receiver refused us (reasons ``version``, ``key``, ``path``, ``transport``, ``busy``), could
+                not prove that it has the key (``peer_key``), or broke the protocol (``garbage``, ``too_large``).
+        """
+        acks: list[Ack] = []
+        for message in self._decoder.feed(data):
+            match message:
+                case Ack() if self.welcome:
+                    acks.append(message)
+                case ClockRequest() if self.welcome:
+                    reply = ClockReply(message.number, message.t1_ns, stamp.ns, wall_ns())
+                    self._out.append(wire.encode(reply))
+                case Challenge() if not self._challenge:
+                    self._introduce(message)
+                case Welcome() if self._challenge and not self.welcome:
+                    self._check(message)
+                case Reject():
+                    raise LinkError(message.reason.name.lower(), f"the receiver refused us: {message.text}")
+                case _:
+                    raise WireError("garbage", f"{type(message).__name__} came out of turn")
+        return acks
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be sent now."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def _introduce(self, challenge: Challenge) -> None:
+        if challenge.version < VERSION:
+            raise LinkError("version", f"the receiver speaks version {challenge.version}, we {VERSION}; upgrade it")
+        me = self._me
+        self._challenge = challenge.nonce
+        hello = Hello(VERSION, me.transport, me.session, me.nonce, me.acknowledged, me.path, self._clock)
+        body = wire.hello_unsigned(hello)
+        mac = _sign(me.key, _BY_FORWARDER, challenge.nonce, body)
+        self._hello = body
+        signed = Hello(VERSION, me.transport, me.session, me.nonce, me.acknowledged, me.path, self._clock, mac)
+        self._out.append(wire.encode(signed))
+
+    def _check(self, welcome: Welcome) -> None:
+        expected = _sign(self._me.key, _BY_RECEIVER, self._challenge, self._hello, wire.welcome_unsigned(welcome))
+        if not hmac.compare_digest(expected, welcome.mac):
+            why = "has another key" if welcome.mac else "has no key"
+            raise LinkError("peer_key", f"the receiver {why}; give both ends the same key file")
+        self.welcome = welcome
+        self._decoder.limit = wire.MAX_BODY
+
+
+@dataclass(frozen=True, slots=True)
+class TimeReport:
+    """One clock exchange with the forwarder, or None where its times were impossible."""
+
+    sample: ClockSample | None
+
+
+class ReceiverSession:
+    """The receiver's end.
+
+    Args:
+        key: the shared secret; empty for none.
+        path: the name of the path that this link is.
+        transports: what the receiver is listening on.
+        nonce: 16 fresh random bytes.
+        token: 64 random bits that must head the datagrams of this connection.
+        highest_of: tells the highest sequence processed so far of a session.
+
+    Attributes:
+        hello: the forwarder's introduction, once it was accepted.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        path: str,
+        transports: frozenset[Transport],
+        nonce: bytes,
+        token: int,
+        highest_of: Callable[[int], int],
+    ) -> None:
+        self._key = key
+        self._path = path
+        self._transports = transports
+        self._nonce = nonce
+        self.token = token
+        self._highest_of = highest_of
+        self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
+        self._out: list[bytes] = [wire.encode(Challenge(VERSION, nonce))]
+        self._asked: dict[int, int] = {}
+        self._number = 0
+        self.hello: Hello | None = None
+
+    def receive_data(self, data: bytes, stamp: Stamp) -> list[LinkEvent | Hello | Heartbeat | Bye | TimeReport]:
+        """Take in received bytes.
+
+        Returns:
+            What they mean, in order: at first the accepted HELLO, then events and the rest.
+
+        Raises:
+            LinkError: the forwarder is refused; a REJECT is in :meth:`data_to_send`, after which to close.
+            WireError: the forwarder broke the protocol.
+        """
+        happened: list[LinkEvent | Hello | Heartbeat | Bye | TimeReport] = []
+        for message in self._decoder.feed(data):
+            if self.hello is None:
+                happened.append(self._admit(message))
+            elif isinstance(message, LinkEvent | Heartbeat | Bye):
+                happened.append(message)
+            elif isinstance(message, ClockReply):
+                happened.append(self._evaluate(message, stamp))
+            else:
+                raise WireError("garbage", f"{type(message).__name__} came out of turn")
+        return happened
+
+    def ask_time(self, wall_ns: Callable[[], int]) -> None:
+        """Ask the forwarder for its time; the question's departure is read as late as possible."""
+        self._number += 1
+        now_ns = wall_ns()
+        self._asked[self._number] = now_ns
+        # An answer that has not come after eight questions will not come.
+        self._asked.pop(self._number - 8, None)
+        self._out.append(wire.encode(ClockRequest(self._number, now_ns)))
+
+    def acknowledge(self, ack: Ack) -> None:
+        """Tell the forwarder what was processed."""
+        self._out.append(wire.encode(ack))
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be sent now."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def _admit(self, message: Message) -> Hello:
+        if not isinstance(message, Hello):
+            raise WireError("garbage", f"{type(message).__name__} came before HELLO")
+        if message.version != VERSION:
+            self._refuse(RejectReason.VERSION, f"it speaks version {message.version}, we {VERSION}; upgrade the older")
+        body = wire.hello_unsigned(message)
+        if not hmac.compare_digest(_sign(self._key, _BY_FORWARDER, self._nonce, body), message.mac):
+            why = "it has another key" if message.mac and self._key else "only one end has a key"
+            self._refuse(RejectReason.KEY, f"{why}; give both ends the same key file")
+        if message.path not in ("", self._path):
+            self._refuse(RejectReason.PATH, f"it is path {message.path!r}, this is {self._path!r}; check destinations")
+        if message.transport not in self._transports:
+            self._refuse(RejectReason.TRANSPORT, f"{message.transport.name} is not enabled for this path")
+        self.hello = message
+        self._decoder.limit = wire.MAX_BODY
+        welcome = Welcome(VERSION, self.token, self._highest_of(message.session))
+        mac = _sign(self._key, _BY_RECEIVER, self._nonce, body, wire.welcome_unsigned(welcome))
+        self._out.append(wire.encode(Welcome(welcome.version, welcome.token, welcome.highest, mac)))
+        return message
+
+    def _refuse(self, reason: RejectReason, text: str) -> None:
+        self._out.append(wire.encode(Reject(reason, text)))
+        raise LinkError(reason.name.lower(), f"forwarder refused: {text}")
+
+    def _evaluate(self, reply: ClockReply, stamp: Stamp) -> TimeReport:
+        asked = self._asked.pop(reply.number, None)
+        if asked is None or asked != reply.t1_ns or stamp.step_ns:
+            return TimeReport(None)
+        return TimeReport(exchange(reply.t1_ns, reply.t2_ns, reply.t3_ns, stamp.ns))

@@ -1,0 +1,125 @@
+"""One connection of a forwarder to a receiver in the binary format, from dialled to ended."""
+
+import asyncio
+from collections.abc import Callable
+
+from daemons.errors import LinkError, StreamError, TransportError
+from daemons.link import wire
+from daemons.link.session import ForwarderSession
+from daemons.link.wire import Heartbeat, Welcome
+from daemons.records import Stamp
+from daemons.stream.connection import Connection
+from daemons.stream.dial import Dialled
+from daemons.stream.stamping import Stamper
+
+__all__ = ["HEARTBEAT_SECONDS", "Uplink"]
+
+HEARTBEAT_SECONDS = 1.0
+
+
+class Uplink:
+    """Drives a session over a connection: handshake, heartbeats, acknowledgements, clock answers, silence.
+
+    Args:
+        dialled: the connected socket.
+        stamper: makes stamps, and holds the clock.
+        session: the protocol.
+        silence_seconds: without a word from the receiver for so long the connection is given up.
+        heartbeat: makes the next heartbeat.
+        on_acknowledged: called with the highest sequence acknowledged.
+        on_writable: called when the kernel has room again.
+
+    Attributes:
+        connection: for sending events.
+        ended: completes with the reason when the connection is over.
+        peer, family: the receiver's address, for datagrams.
+    """
+
+    def __init__(
+        self,
+        dialled: Dialled,
+        stamper: Stamper,
+        session: ForwarderSession,
+        *,
+        silence_seconds: float,
+        heartbeat: Callable[[], Heartbeat],
+        on_acknowledged: Callable[[int], None],
+        on_writable: Callable[[], None],
+    ) -> None:
+        self._clock = stamper.clock
+        self._session = session
+        self._where = dialled.peer
+        self._silence_seconds = silence_seconds
+        self._heartbeat = heartbeat
+        self._on_acknowledged = on_acknowledged
+        loop = asyncio.get_running_loop()
+        self._welcomed: asyncio.Future[Welcome] = loop.create_future()
+        self._heard_ns = self._clock.monotonic_ns()
+        self._pulse: asyncio.Task[None] | None = None
+        name = dialled.socket.getpeername()
+        self.peer: tuple[str, int] = (name[0], name[1])
+        self.family = dialled.socket.family
+        self.ended: asyncio.Future[TransportError] = loop.create_future()
+        self.connection = Connection(
+            dialled.socket,
+            stamper,
+            on_data=self._on_data,
+            on_close=self._on_close,
+            on_writable=on_writable,
+            peer=dialled.peer,
+        )
+
+    async def introduced(self, timeout_seconds: float) -> Welcome:
+        """Go through the handshake and begin to send heartbeats.
+
+        Raises:
+            TransportError: it failed, or did not end in time.
+        """
+        self.connection.start()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                welcome = await self._welcomed
+        except TimeoutError as error:
+            raise LinkError("timeout", f"{self._where}: no handshake in time; is this a latency-receiver?") from error
+        self._pulse = asyncio.get_running_loop().create_task(self._beat())
+        return welcome
+
+    def close(self) -> None:
+        """End the connection now."""
+        if self._pulse is not None:
+            self._pulse.cancel()
+        self._welcomed.cancel()
+        self.connection.close()
+
+    async def _beat(self) -> None:
+        while True:
+            self.connection.write(wire.encode(self._heartbeat()))
+            await self._clock.sleep(HEARTBEAT_SECONDS)
+            silent_seconds = (self._clock.monotonic_ns() - self._heard_ns) / 1e9
+            if silent_seconds > self._silence_seconds:
+                self._finish(
+                    LinkError("silent", f"{self._where}: no word from the receiver for {silent_seconds:.1f} s")
+                )
+
+    def _on_data(self, data: bytes, stamp: Stamp) -> None:
+        self._heard_ns = stamp.steady_ns
+        try:
+            acks = self._session.receive_data(data, stamp, self._clock.wall_ns)
+        except LinkError as error:
+            self._finish(error)
+            return
+        if answer := self._session.data_to_send():
+            self.connection.write(answer)
+        if acks:
+            self._on_acknowledged(acks[-1].highest)
+        if self._session.welcome is not None and not self._welcomed.done():
+            self._welcomed.set_result(self._session.welcome)
+
+    def _on_close(self, error: StreamError | None) -> None:
+        self._finish(error or LinkError("closed", f"{self._where}: closed by the receiver"))
+
+    def _finish(self, error: TransportError) -> None:
+        if not self._welcomed.done():
+            self._welcomed.set_exception(error)
+        elif not self.ended.done():
+            self.ended.set_result(error)
