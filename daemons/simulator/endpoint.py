@@ -11,15 +11,15 @@ from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from daemons.errors import ListenError
 from daemons.simulator.connection import Client, Rules
 from daemons.simulator.control import MICROSECOND_NS, MILLISECOND_NS, BadRequestError, open_path
-from daemons.simulator.market import Message, envelope
+from daemons.simulator.emission import Emission
+from daemons.simulator.market import envelope
 
-__all__ = ["Emission", "Endpoint", "Policy"]
+__all__ = ["Endpoint", "Policy"]
 
 CLOSE_SECONDS = 2.0
 RETRY_AFTER_STATUSES = (418, 429, 503)
@@ -40,32 +40,6 @@ class Policy:
     stream_limit: int
     futures: bool = False
     reject_status: int | None = None
-
-
-class Emission:
-    """A message at its moment of emission, as frames: made once for each way in which clients want it.
-
-    Args:
-        message: what is emitted.
-        emitted_ns: the wall clock's time of emission.
-    """
-
-    __slots__ = ("_frames", "_message", "emitted_ns", "stream")
-
-    def __init__(self, message: Message, emitted_ns: int) -> None:
-        self.stream = message.stream
-        self.emitted_ns = emitted_ns
-        self._message = message
-        self._frames: dict[tuple[int, bool], bytes] = {}
-
-    def frame(self, unit_ns: int, combined: bool) -> bytes:
-        """Return the WebSocket frame for clients with this time unit and this kind of stream."""
-        frame = self._frames.get((unit_ns, combined))
-        if frame is None:
-            data = self._message.render(self.emitted_ns, unit_ns, combined=combined)
-            opcode = Opcode.BINARY if self._message.binary else Opcode.TEXT
-            frame = self._frames[unit_ns, combined] = Frame(opcode, data).serialize(mask=False)
-        return frame
 
 
 class Endpoint:

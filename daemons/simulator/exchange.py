@@ -1,19 +1,17 @@
-"""The exchange at work: events on their grid to the near endpoint, and the same bytes, later, to the far one."""
+"""The exchange at work: events on their grid, to the near endpoint at once and to the far one later. Sans-I/O."""
 
-import asyncio
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from daemons.simulator.alarm import Alarm
-from daemons.simulator.endpoint import Emission
+from daemons.simulator.emission import Emission
 from daemons.simulator.faults import Faults
 from daemons.simulator.market import Event, Market, Message
 from daemons.simulator.schedule import Jitter
+from daemons.timing.clock import Clock
 
-__all__ = ["Exchange", "Outlet"]
+__all__ = ["BATCH_EVENTS", "Exchange", "FarPath", "Outlet"]
 
 BATCH_EVENTS = 32
 """At most so many events are made before what is due is written: a backlog must not delay the far endpoint."""
@@ -29,6 +27,15 @@ class Outlet:
     flush: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class FarPath:
+    """The way to the far endpoint: its mean delay, and the jitter around it."""
+
+    outlet: Outlet
+    delay_ns: int
+    jitter: Jitter
+
+
 @dataclass(slots=True)
 class _StreamTotals:
     events: int = 0
@@ -38,16 +45,15 @@ class _StreamTotals:
 
 
 class Exchange:
-    """Emits events when they are due.
+    """Emits events when they are due. Call :meth:`start` once, then :meth:`tick` whenever the time it named has come.
 
     Args:
         market: makes the events.
         faults: decides what goes wrong.
         offsets: when each event is due, in ns from the start.
         near: gets every message at its emission.
-        far: gets the same bytes after the delay; None for no such endpoint.
-        delay_ns: mean delay of the far endpoint.
-        jitter: what is added to it.
+        far: gets the same bytes later; None for no such endpoint.
+        clock: tells the time.
         stop_after: emit so many events, then rest; None for no end.
 
     Attributes:
@@ -60,58 +66,55 @@ class Exchange:
         faults: Faults,
         offsets: Iterator[int],
         near: Outlet,
-        far: Outlet | None,
-        delay_ns: int,
-        jitter: Jitter,
+        far: FarPath | None,
+        clock: Clock,
         stop_after: int | None = None,
     ) -> None:
+        self.events = 0
         self._market = market
         self._faults = faults
         self._offsets = offsets
         self._near = near
         self._far = far
-        self._delay_ns = delay_ns
-        self._jitter = jitter
+        self._clock = clock
         self._stop_after = stop_after
-        self._alarm: Alarm | None = None
         self._start_ns = 0
         self._due_ns: int | None = None
         self._in_flight: deque[tuple[int, Emission]] = deque()
-        self.events = 0
         self._malformed: Counter[str] = Counter()
         self._streams: dict[str, _StreamTotals] = {}
         self._late = 0
         self._latest_ns = 0
 
-    def start(self) -> None:
-        """Begin now; call in a running event loop."""
-        self._alarm = Alarm(asyncio.get_running_loop(), self._tick)
-        self._start_ns = time.monotonic_ns()
+    def start(self) -> int | None:
+        """Begin now; return when to tick first, as :meth:`tick` does."""
+        self._start_ns = self._clock.monotonic_ns()
         self._schedule()
-        self._rest()
+        return self._due_ns
 
-    def stop(self) -> None:
-        """Emit nothing more; what is still on its way to the far endpoint is left in the totals."""
-        if self._alarm is not None:
-            self._alarm.close()
+    def tick(self) -> int | None:
+        """Emit and deliver what is due.
+
+        Returns:
+            The monotonic time in ns at which to tick again, past when there is a backlog; None when all is done.
+        """
+        # The far endpoint first: its delay is a promise, while an event's time is taken when it is emitted.
+        self._deliver(self._clock.monotonic_ns())
+        self._emit(self._clock.monotonic_ns())
+        arrival_ns = self._in_flight[0][0] if self._in_flight else None
+        if self._due_ns is None or arrival_ns is None:
+            return self._due_ns if arrival_ns is None else arrival_ns
+        return min(self._due_ns, arrival_ns)
 
     def totals(self) -> dict[str, Any]:
         """Return what was emitted so far.
 
         ``late_events`` were emitted more than 1 ms after their instant on the grid: the host was too slow or too
-        busy for the rate asked for.
+        busy for the rate asked for. ``far_undelivered`` messages are still on their way.
         """
         return {
             "events": self.events,
-            "streams": {
-                name: {
-                    "events": totals.events,
-                    "first_id": totals.first_id,
-                    "last_id": totals.last_id,
-                    "skipped_ids": totals.skipped_ids,
-                }
-                for name, totals in sorted(self._streams.items())
-            },
+            "streams": {name: asdict(totals) for name, totals in sorted(self._streams.items())},
             "malformed": dict(self._malformed),
             "far_undelivered": len(self._in_flight),
             "late_events": self._late,
@@ -124,26 +127,12 @@ class Exchange:
         else:
             self._due_ns = self._start_ns + next(self._offsets)
 
-    def _tick(self) -> None:
-        self._deliver(time.monotonic_ns())
-        self._emit(time.monotonic_ns())
-        self._rest()
-
-    def _rest(self) -> None:
-        """Sleep until the next thing is due."""
-        wake_ns = self._due_ns
-        if self._in_flight and (wake_ns is None or self._in_flight[0][0] < wake_ns):
-            wake_ns = self._in_flight[0][0]
-        if wake_ns is not None:
-            assert self._alarm is not None
-            self._alarm.set(wake_ns)
-
     def _deliver(self, now_ns: int) -> None:
         if self._far is None or not self._in_flight or self._in_flight[0][0] > now_ns:
             return
         while self._in_flight and self._in_flight[0][0] <= now_ns:
-            self._far.publish(self._in_flight.popleft()[1])
-        self._far.flush()
+            self._far.outlet.publish(self._in_flight.popleft()[1])
+        self._far.outlet.flush()
 
     def _emit(self, now_ns: int) -> None:
         batch = 0
@@ -176,12 +165,12 @@ class Exchange:
         return event
 
     def _send(self, message: Message) -> None:
-        emission = Emission(message, time.time_ns())
-        sent_ns = time.monotonic_ns()
+        emission = Emission(message, self._clock.wall_ns())
         self._near.publish(emission)
         if self._far is not None:
-            delay_ns = max(0, self._delay_ns + self._jitter.at(sent_ns - self._start_ns))
-            due_ns = sent_ns + delay_ns
+            sent_ns = self._clock.monotonic_ns()
+            delay_ns = self._far.delay_ns + self._far.jitter.at(sent_ns - self._start_ns)
+            arrival_ns = sent_ns + max(0, delay_ns)
             if self._in_flight:
-                due_ns = max(due_ns, self._in_flight[-1][0])
-            self._in_flight.append((due_ns, emission))
+                arrival_ns = max(arrival_ns, self._in_flight[-1][0])
+            self._in_flight.append((arrival_ns, emission))

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import ssl
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +16,15 @@ from daemons.errors import ConfigError
 from daemons.service.config import Address, address
 from daemons.service.lifecycle import die, run
 from daemons.service.logs import configure
+from daemons.simulator.alarm import Alarm
 from daemons.simulator.connection import Rules
 from daemons.simulator.endpoint import Endpoint, Policy
-from daemons.simulator.exchange import Exchange, Outlet
+from daemons.simulator.exchange import Exchange, FarPath, Outlet
 from daemons.simulator.faults import Faults
 from daemons.simulator.market import Market
 from daemons.simulator.schedule import Jitter, grid, poisson
 from daemons.simulator.streams import KINDS, Stream, parse
+from daemons.timing.clock import SystemClock
 
 __all__ = ["main"]
 
@@ -81,11 +84,11 @@ class Simulator:
             Faults(skip_ids_every=settings.skip_ids_every, malformed_every=settings.malformed_every, seed=seed),
             poisson(rate, seed) if settings.poisson else grid(rate),
             Outlet(self._near.publish, self._near.flush),
-            Outlet(self._far.publish, self._far.flush) if self._far else None,
-            round(settings.far_delay_ms * 1e6),
-            Jitter(round(settings.far_jitter_ms * 1e6), seed),
+            self._far_path(),
+            SystemClock(),
             settings.stop_after_events,
         )
+        self._alarm: Alarm | None = None
         self._ready = False
 
     async def start(self) -> None:
@@ -117,7 +120,8 @@ class Simulator:
 
     async def stop(self) -> None:
         """Close all connections and print the totals."""
-        self._exchange.stop()
+        if self._alarm is not None:
+            self._alarm.close()
         endpoints = {"near": self._near, "far": self._far}
         for endpoint in endpoints.values():
             if endpoint is not None:
@@ -145,8 +149,27 @@ class Simulator:
         while self._clients() < self._settings.wait_for_clients:
             self._joined.clear()
             await self._joined.wait()
-        self._exchange.start()
-        await asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._alarm = Alarm(loop, self._tick)
+        self._rest_until(self._exchange.start())
+        await loop.create_future()
+
+    def _tick(self) -> None:
+        self._rest_until(self._exchange.tick())
+
+    def _rest_until(self, instant_ns: int | None) -> None:
+        if instant_ns is not None and self._alarm is not None:
+            self._alarm.set(instant_ns)
+
+    def _far_path(self) -> FarPath | None:
+        if self._far is None:
+            return None
+        settings = self._settings
+        return FarPath(
+            Outlet(self._far.publish, self._far.flush),
+            round(settings.far_delay_ms * 1e6),
+            Jitter(round(settings.far_jitter_ms * 1e6), settings.seed),
+        )
 
     def _clients(self) -> int:
         return self._near.clients + (self._far.clients if self._far else 0)
@@ -178,7 +201,7 @@ _SECONDS = click.FloatRange(0, min_open=True)
     multiple=True,
     metavar="NAME",
     default=DEFAULT_STREAMS,
-    help=f"A stream to generate; repeat it for more. SYMBOL@KIND, with KIND one of {', '.join(KINDS)}.",
+    help=f"A stream to generate; repeat it or join names by / for more. SYMBOL@KIND, KIND of {', '.join(KINDS)}.",
 )
 @click.option("--rate", type=_SECONDS, default=100.0, help="Events per second, all streams together.")
 @click.option("--poisson", is_flag=True, help="Events at random instants instead of an even grid.")
@@ -218,8 +241,8 @@ _SECONDS = click.FloatRange(0, min_open=True)
 )
 @click.option("--reject-status", type=_STATUS, help="Fault: refuse every WebSocket handshake with this HTTP status.")
 @click.option("--shutdown-notice", is_flag=True, help="Send the serverShutdown event before ending.")
-@click.option("--log-format", type=click.Choice(["json", "console"]), default="console", help="On standard error.")
-@click.version_option(importlib.metadata.version("backbone-latency"))
+@click.option("--log-format", type=click.Choice(["json", "console"]), default="json", help="On standard error.")
+@click.version_option(importlib.metadata.version("backbone-latency"), prog_name="latency-simulator")
 def main(log_format: Literal["json", "console"], **flags: Any) -> None:
     """Be a Binance-compatible exchange, near and (delayed) far.
 
@@ -255,14 +278,20 @@ def check(flags: dict[str, Any]) -> Settings:
     rest["listen"] = address("--listen", rest["listen"])
     if rest["far_listen"] is not None:
         rest["far_listen"] = address("--far-listen", rest["far_listen"])
-    rest["streams"] = tuple(_stream(name) for name in dict.fromkeys(rest["streams"]))
+    rest["streams"] = tuple(_stream(name) for name in dict.fromkeys("/".join(rest["streams"]).split("/")))
+    try:
+        HTTPStatus(rest["reject_status"] or 200)
+    except ValueError as error:
+        raise ConfigError("--reject-status", str(error), "use a status that exists, such as 429") from error
     return Settings(tls=_tls(rest.pop("tls_certificate"), rest.pop("tls_key")), **rest)
 
 
 def _stream(name: str) -> Stream:
     stream = parse(name)
     if stream is None:
-        raise ConfigError("--stream", f"{name!r} cannot be generated", f"use a lower-case symbol, @, and {KINDS}")
+        raise ConfigError(
+            "--stream", f"{name!r} cannot be generated", f"use a lower-case symbol, @, and {', '.join(KINDS)}"
+        )
     return stream
 
 
