@@ -10,7 +10,7 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 __all__ = [
     "MICROSECOND_NS",
@@ -178,15 +178,15 @@ def open_path(target: str, *, limit: int, time_units: bool = True) -> Subscripti
     Raises:
         BadRequestError: an unknown time unit, an impossible stream name or too many of them.
     """
-    url = urlsplit(target)
-    query = parse_qs(url.query)
+    path, _, query_text = target.partition("?")
+    query = parse_qs(query_text)
     unit_ns = MILLISECOND_NS
     if time_units and "timeUnit" in query:
         unit = query["timeUnit"][0]
         if unit not in _TIME_UNITS:
             raise BadRequestError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
         unit_ns = _TIME_UNITS[unit]
-    first, _, rest = url.path.removeprefix("/").partition("/")
+    first, _, rest = path.removeprefix("/").partition("/")
     if first == "ws":
         names = unquote(rest)
     elif first == "stream" and not rest:

@@ -183,9 +183,10 @@ class Endpoint:
         try:
             async for message in client:
                 answer = client.subscriptions.answer(message)
+                # No event of a stream before the answer that starts it, nor after the one that stops it.
+                self._ignore(client, answer.removed)
                 await client.send(answer.text)
                 self._listen(client, answer.added)
-                self._ignore(client, answer.removed)
         except ConnectionClosed:
             # How it ended is in end_reason, when the exchange ended it; clients may leave as they like.
             pass

@@ -5,12 +5,12 @@ import importlib.metadata
 import json
 import ssl
 import sys
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
 import click
-import msgspec
 
 from daemons.errors import ConfigError
 from daemons.service.config import Address, address
@@ -32,7 +32,8 @@ DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 LIFETIME_SECONDS = 86_400.0
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
     """All flags, checked; see ``--help`` for their meaning."""
 
     listen: Address

@@ -185,7 +185,7 @@ def test_paths(target: str, unit_ns: int, combined: bool, expected: list[str]) -
     assert opened == Subscriptions(unit_ns, combined, 1024, dict.fromkeys(expected))
 
 
-@pytest.mark.parametrize("target", ["/", "/wss/a@trade", "/stream/a@trade", "/api/v3/depth", ""])
+@pytest.mark.parametrize("target", ["/", "/wss/a@trade", "/stream/a@trade", "/api/v3/depth", "", "//[x"])
 def test_paths_with_nothing_behind(target: str) -> None:
     assert open_path(target, limit=1024) is None
 

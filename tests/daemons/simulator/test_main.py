@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,11 @@ def test_a_key_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     authority.issue_cert("localhost").private_key_pem.write_to_path(tmp_path / "key.pem")
     with pytest.raises(ConfigError, match="mismatch"):
         check(flags("--tls-certificate", str(tmp_path / "certificate.pem"), "--tls-key", str(tmp_path / "key.pem")))
+
+
+def test_the_documented_command_is_valid() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    command = text.split("```\nlatency-simulator ", 1)[1].split("```", 1)[0]
+    settings = check(flags(*shlex.split(command.replace("\\\n", " "))))
+    assert settings.far_listen == ("127.0.0.1", 9444)
+    assert settings.rate == 500.0
