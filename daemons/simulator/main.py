@@ -1,0 +1,317 @@
+"""latency-simulator: a Binance-compatible exchange for the demo, tests and benchmarks."""
+
+import asyncio
+import importlib.metadata
+import json
+import ssl
+import sys
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from daemons.errors import ConfigError
+from daemons.service.config import Address, address
+from daemons.service.lifecycle import die, run
+from daemons.service.logs import configure
+from daemons.simulator.alarm import Alarm
+from daemons.simulator.connection import Rules
+from daemons.simulator.endpoint import Endpoint, Policy
+from daemons.simulator.exchange import Exchange, FarPath, Outlet
+from daemons.simulator.faults import Faults
+from daemons.simulator.market import Market
+from daemons.simulator.schedule import Jitter, grid, poisson
+from daemons.simulator.streams import KINDS, Stream, parse
+from daemons.timing.clock import SystemClock
+
+__all__ = ["main"]
+
+DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
+LIFETIME_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All flags, checked; see ``--help`` for their meaning."""
+
+    listen: Address
+    far_listen: Address | None
+    far_delay_ms: float
+    far_jitter_ms: float
+    streams: tuple[Stream, ...]
+    rate: float
+    poisson: bool
+    seed: int
+    duration: float | None
+    futures: bool
+    wait_for_clients: int
+    stop_after_events: int | None
+    tls: ssl.SSLContext | None
+    ping_interval_seconds: float
+    ping_timeout_seconds: float
+    disconnect_every: float
+    silent_after: float | None
+    skip_ids_every: int
+    malformed_every: int
+    reject_status: int | None
+    shutdown_notice: bool
+
+
+class Simulator:
+    """The program, for the lifecycle to run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._joined = asyncio.Event()
+        policy = Policy(
+            rules=Rules(
+                messages_per_second=10 if settings.futures else 5,
+                ping_interval_seconds=settings.ping_interval_seconds,
+                ping_timeout_seconds=settings.ping_timeout_seconds,
+                lifetime_seconds=settings.disconnect_every,
+                silent_after_seconds=settings.silent_after,
+            ),
+            stream_limit=200 if settings.futures else 1024,
+            futures=settings.futures,
+            reject_status=settings.reject_status,
+        )
+        self._near = Endpoint(policy, self._joined.set)
+        self._far = Endpoint(policy, self._joined.set) if settings.far_listen else None
+        seed, rate = settings.seed, settings.rate
+        self._exchange = Exchange(
+            Market(settings.streams, seed, futures=settings.futures),
+            Faults(skip_ids_every=settings.skip_ids_every, malformed_every=settings.malformed_every, seed=seed),
+            poisson(rate, seed) if settings.poisson else grid(rate),
+            Outlet(self._near.publish, self._near.flush),
+            self._far_path(),
+            SystemClock(),
+            settings.stop_after_events,
+        )
+        self._alarm: Alarm | None = None
+        self._ready = False
+
+    async def start(self) -> None:
+        """Listen, and say where on standard output."""
+        settings = self._settings
+        await self._near.start(*settings.listen, settings.tls)
+        if self._far and settings.far_listen:
+            await self._far.start(*settings.far_listen, settings.tls)
+        self._ready = True
+        _print(
+            {
+                "ready": True,
+                "near": self._near.address,
+                "far": self._far.address if self._far else None,
+                "streams": [stream.name for stream in settings.streams],
+            }
+        )
+
+    async def wait(self) -> None:
+        """Emit events until the duration is over."""
+        work = asyncio.create_task(self._work())
+        try:
+            await asyncio.wait({work}, timeout=self._settings.duration)
+            if work.done():
+                work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Close all connections and print the totals."""
+        if self._alarm is not None:
+            self._alarm.close()
+        endpoints = {"near": self._near, "far": self._far}
+        for endpoint in endpoints.values():
+            if endpoint is not None:
+                if self._settings.shutdown_notice:
+                    endpoint.announce_shutdown()
+                await endpoint.stop()
+        if self._ready:
+            _print(
+                {
+                    "ready": False,
+                    **self._exchange.totals(),
+                    **{name: endpoint.totals() for name, endpoint in endpoints.items() if endpoint is not None},
+                }
+            )
+
+    def status(self) -> str:
+        """Say how many clients are served."""
+        far = f", {self._far.clients} far" if self._far else ""
+        return f"{self._near.clients} near{far} clients, {self._exchange.events} events emitted"
+
+    async def reload(self) -> None:
+        """Change nothing: the simulator has no configuration file."""
+
+    async def _work(self) -> None:
+        while self._clients() < self._settings.wait_for_clients:
+            self._joined.clear()
+            await self._joined.wait()
+        loop = asyncio.get_running_loop()
+        self._alarm = Alarm(loop, self._tick)
+        self._rest_until(self._exchange.start())
+        await loop.create_future()
+
+    def _tick(self) -> None:
+        self._rest_until(self._exchange.tick())
+
+    def _rest_until(self, instant_ns: int | None) -> None:
+        if instant_ns is not None and self._alarm is not None:
+            self._alarm.set(instant_ns)
+
+    def _far_path(self) -> FarPath | None:
+        if self._far is None:
+            return None
+        settings = self._settings
+        return FarPath(
+            Outlet(self._far.publish, self._far.flush),
+            round(settings.far_delay_ms * 1e6),
+            Jitter(round(settings.far_jitter_ms * 1e6), settings.seed),
+        )
+
+    def _clients(self) -> int:
+        return self._near.clients + (self._far.clients if self._far else 0)
+
+
+def _print(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+_STATUS = click.IntRange(400, 599)
+_COUNT = click.IntRange(0)
+_SECONDS = click.FloatRange(0, min_open=True)
+
+
+@click.command(context_settings={"max_content_width": 110, "show_default": True})
+@click.option("--listen", default="127.0.0.1:9443", metavar="HOST:PORT", help="Near endpoint; port 0 for any.")
+@click.option("--far-listen", metavar="HOST:PORT", help="Far endpoint: the same bytes, later.")
+@click.option("--far-delay-ms", type=click.FloatRange(0), default=100.0, help="Mean delay of the far endpoint.")
+@click.option(
+    "--far-jitter-ms",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Standard deviation of the delay; at most half of it.",
+)
+@click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    metavar="NAME",
+    default=DEFAULT_STREAMS,
+    help=f"A stream to generate; repeat it or join names by / for more. SYMBOL@KIND, KIND of {', '.join(KINDS)}.",
+)
+@click.option("--rate", type=_SECONDS, default=100.0, help="Events per second, all streams together.")
+@click.option("--poisson", is_flag=True, help="Events at random instants instead of an even grid.")
+@click.option("--seed", type=int, default=0, help="Ids, prices, choice of streams, jitter and faults follow from it.")
+@click.option("--duration", type=_SECONDS, metavar="SECONDS", help="End after this long.  [default: never]")
+@click.option("--futures", is_flag=True, help="Be USD-M futures: its payloads, limits and REST paths.")
+@click.option("--wait-for-clients", type=_COUNT, default=0, help="Emit nothing before so many are connected.")
+@click.option("--stop-after-events", type=_COUNT, help="Emit so many events, then rest.  [default: no end]")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="PEM file; makes it wss.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file.")
+@click.option(
+    "--ping-interval-seconds",
+    type=click.FloatRange(0),
+    help="Between pings to a client; 0 for none.  [default: 20; 180 for futures]",
+)
+@click.option(
+    "--ping-timeout-seconds",
+    type=_SECONDS,
+    help="Disconnect a client without a pong.  [default: 60; 600 for futures]",
+)
+@click.option(
+    "--disconnect-every",
+    type=_SECONDS,
+    default=LIFETIME_SECONDS,
+    metavar="SECONDS",
+    help="Fault: end each connection at this age, every second one without a closing handshake.",
+)
+@click.option(
+    "--silent-after",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="Fault: send no more events on a connection of this age, but keep it open.",
+)
+@click.option("--skip-ids-every", type=_COUNT, default=0, metavar="N", help="Fault: every Nth event jumps 1-5 ids.")
+@click.option(
+    "--malformed-every", type=_COUNT, default=0, metavar="N", help="Fault: nonsense after every Nth event, in turn."
+)
+@click.option("--reject-status", type=_STATUS, help="Fault: refuse every WebSocket handshake with this HTTP status.")
+@click.option("--shutdown-notice", is_flag=True, help="Send the serverShutdown event before ending.")
+@click.option("--log-format", type=click.Choice(["json", "console"]), default="json", help="On standard error.")
+@click.version_option(importlib.metadata.version("backbone-latency"), prog_name="latency-simulator")
+def main(log_format: Literal["json", "console"], **flags: Any) -> None:
+    """Be a Binance-compatible exchange, near and (delayed) far.
+
+    Prints one JSON line when ready, with the bound addresses, and one with the totals at the end (--duration,
+    SIGTERM or SIGINT).
+    """
+    configure(log_format, "info")
+    try:
+        settings = check(flags)
+    except ConfigError as error:
+        die(error)
+    sys.exit(run(lambda: Simulator(settings)))
+
+
+def check(flags: dict[str, Any]) -> Settings:
+    """Make settings of the flags.
+
+    Raises:
+        ConfigError: an address, a stream, a combination or a certificate that cannot be used.
+    """
+    rest = dict(flags)
+    futures = rest["futures"]
+    if rest["far_jitter_ms"] * 2 > rest["far_delay_ms"]:
+        raise ConfigError(
+            "--far-jitter-ms",
+            f"{rest['far_jitter_ms']:g} is more than half of the delay, {rest['far_delay_ms']:g}",
+            "lower it, or raise --far-delay-ms",
+        )
+    if rest["ping_interval_seconds"] is None:
+        rest["ping_interval_seconds"] = 180.0 if futures else 20.0
+    if rest["ping_timeout_seconds"] is None:
+        rest["ping_timeout_seconds"] = 600.0 if futures else 60.0
+    rest["listen"] = address("--listen", rest["listen"])
+    if rest["far_listen"] is not None:
+        rest["far_listen"] = address("--far-listen", rest["far_listen"])
+    rest["streams"] = tuple(_stream(name) for name in dict.fromkeys("/".join(rest["streams"]).split("/")))
+    try:
+        HTTPStatus(rest["reject_status"] or 200)
+    except ValueError as error:
+        raise ConfigError("--reject-status", str(error), "use a status that exists, such as 429") from error
+    return Settings(tls=_tls(rest.pop("tls_certificate"), rest.pop("tls_key")), **rest)
+
+
+def _stream(name: str) -> Stream:
+    stream = parse(name)
+    if stream is None:
+        raise ConfigError(
+            "--stream", f"{name!r} cannot be generated", f"use a lower-case symbol, @, and {', '.join(KINDS)}"
+        )
+    return stream
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        missing = "--tls-certificate" if certificate is None else "--tls-key"
+        raise ConfigError(missing, "is missing", "give both or none")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        why = error.strerror or str(error)
+        raise ConfigError(
+            "--tls-certificate", f"{certificate} with {key}: {why}", "give PEM files that belong together"
+        ) from error
+    return context
+
+
+if __name__ == "__main__":
+    main()
