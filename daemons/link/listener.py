@@ -1,0 +1,379 @@
+"""The receiver's side of one link: let known forwarders in, keep all others out, hand events up."""
+
+import asyncio
+import ipaddress
+import secrets
+import socket
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import structlog
+
+from daemons.errors import LinkError, StreamError, WireError
+from daemons.link import wire
+from daemons.link.forwarded import LineDecoder, decode_forwarded
+from daemons.link.session import ReceiverSession, TimeReport
+from daemons.link.wire import Ack, Bye, Heartbeat, Hello, Transport
+from daemons.records import LinkEvent, Stamp
+from daemons.stream.connection import Connection
+from daemons.stream.datagram import DatagramReceiver
+from daemons.stream.stamping import Stamper
+
+__all__ = ["REFUSAL_REASONS", "LinkListener", "LinkSink", "ListenerSettings", "Network", "SessionKey"]
+
+REFUSAL_REASONS = (
+    "source",
+    "limit",
+    "timeout",
+    "version",
+    "key",
+    "path",
+    "transport",
+    "garbage",
+    "too_large",
+    "token",
+    "format",
+)
+"""Why a peer was turned away or a datagram thrown away."""
+
+MAX_STRANGERS = 32
+"""Connections that may be in their handshake at once."""
+MAX_PEERS = 16
+HANDSHAKE_SECONDS = 5.0
+ACK_SECONDS = 0.1
+ASK_SECONDS = 1.0
+SILENCE_SECONDS = 10.0
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+SessionKey = int | str
+"""A forwarder's session: its random number, or, in the JSON format that has none, where it sends from."""
+
+
+class LinkSink(Protocol):
+    """Who is told what a link brings."""
+
+    def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
+        """A forwarder has connected; accounting of a session not seen before starts after ``acknowledged``."""
+
+    def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
+        """Events of one read have come; ``stamp`` is that of its last packet, which had them all if ``together``."""
+
+    def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
+        """The forwarder has said what it has sent."""
+
+    def on_bye(self, key: SessionKey, highest: int) -> None:
+        """The forwarder has ended its session."""
+
+    def on_time(self, key: SessionKey, report: TimeReport) -> None:
+        """A clock exchange has ended."""
+
+    def progress(self, key: SessionKey) -> Ack:
+        """Say what of a session has been processed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """What a listener needs to know.
+
+    Attributes:
+        path: the path's name.
+        transports: what forwarders may use.
+        formats: ``binary``, ``json`` or ``any``.
+        key: shared secret; empty for none. With a key JSON is refused, for it cannot be signed.
+        allowed: networks that forwarders may come from; empty for all.
+    """
+
+    path: str
+    transports: frozenset[Transport] = frozenset((Transport.TCP,))
+    formats: Literal["binary", "json", "any"] = "binary"
+    key: bytes = b""
+    allowed: tuple[Network, ...] = ()
+
+
+@dataclass(slots=True)
+class ListenerCounts:
+    """Plain integers for the metrics."""
+
+    peers: int = 0
+    connections: int = 0
+    refusals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REFUSAL_REASONS, 0))
+    malformed: int = 0
+
+
+class LinkListener:
+    """Serves one link path on bound sockets.
+
+    Args:
+        settings: who may send what.
+        stream: a listening TCP socket; None when only datagrams are served.
+        datagram: a bound UDP socket; None when only TCP is served.
+        stamper: makes stamps, and holds the clock.
+        sink: is told what comes.
+    """
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        stream: socket.socket | None,
+        datagram: socket.socket | None,
+        stamper: Stamper,
+        sink: LinkSink,
+    ) -> None:
+        self.settings = settings
+        self._stream = stream
+        self._stamper = stamper
+        self._clock = stamper.clock
+        self.sink = sink
+        self.counts = ListenerCounts()
+        self._receiver = None if datagram is None else DatagramReceiver(datagram, stamper, self._on_datagram)
+        self._strangers: set[_Peer] = set()
+        self._peers: dict[int, _Peer] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("link").bind(path=settings.path)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        loop = asyncio.get_running_loop()
+        if self._stream is not None:
+            loop.add_reader(self._stream.fileno(), self._on_acceptable, self._stream)
+        if self._receiver is not None:
+            self._receiver.start()
+        self._task = loop.create_task(self._tend())
+
+    def close(self) -> None:
+        """Acknowledge what was processed, close all connections and the sockets."""
+        if self._task is not None:
+            self._task.cancel()
+        for peer in (*self._peers.values(), *self._strangers):
+            peer.acknowledge()
+            peer.close()
+        if self._stream is not None:
+            asyncio.get_running_loop().remove_reader(self._stream.fileno())
+            self._stream.close()
+        if self._receiver is not None:
+            self._receiver.close()
+
+    def refuse(self, reason: str, detail: str, source: str) -> None:
+        """Count a refusal, and log it unless such refusals are many."""
+        count = self.counts.refusals[reason] = self.counts.refusals[reason] + 1
+        # Powers of two: a flood writes a few lines, not a disk full.
+        if count & (count - 1) == 0:
+            self._log.warning("peer refused", reason=reason, error=detail, source=source, times=count)
+
+    def admit(self, peer: "_Peer") -> None:
+        """Note that a stranger has proven itself."""
+        self._strangers.discard(peer)
+        older = self._peers.get(peer.token)
+        assert older is None  # tokens are random
+        while len(self._peers) >= MAX_PEERS:
+            self._peers.pop(next(iter(self._peers))).close()
+        # The same session on a new connection: the old one is dead, whether its socket knows or not.
+        for token, other in tuple(self._peers.items()):
+            if other.key == peer.key:
+                del self._peers[token]
+                other.close()
+        self._peers[peer.token] = peer
+        self.counts.peers = len(self._peers)
+        self.counts.connections += 1
+        self._log.info("forwarder connected", source=peer.source, session=_shown(peer.key))
+
+    def leave(self, peer: "_Peer", why: str) -> None:
+        """Note that a connection has ended."""
+        self._strangers.discard(peer)
+        if self._peers.pop(peer.token, None) is not None:
+            self._log.warning("forwarder disconnected", source=peer.source, session=_shown(peer.key), why=why)
+        self.counts.peers = len(self._peers)
+
+    def _on_acceptable(self, listening: socket.socket) -> None:
+        for _turn in range(16):
+            try:
+                sock, source = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self.refuse("limit", f"cannot accept: {error.strerror}; raise LimitNOFILE", "")
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self._allowed(source[0]):
+                self.refuse("source", f"{source[0]} is not in allowed_sources", source[0])
+                sock.close()
+                continue
+            if len(self._strangers) >= MAX_STRANGERS:
+                # The oldest has had its chance; a flood must not keep the real forwarder out.
+                oldest = min(self._strangers, key=lambda peer: peer.born_ns)
+                self.refuse("limit", "too many connections in their handshake", oldest.source)
+                self._strangers.discard(oldest)
+                oldest.close()
+            peer = _Peer(self, sock, f"{source[0]}:{source[1]}", self._stamper)
+            self._strangers.add(peer)
+            peer.start()
+
+    def _allowed(self, host: str) -> bool:
+        if not self.settings.allowed:
+            return True
+        address = ipaddress.ip_address(host.partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in network for network in self.settings.allowed)
+
+    def _on_datagram(self, data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
+        host, port = source
+        if not self._allowed(host):
+            self.refuse("source", f"{host} is not in allowed_sources", host)
+        elif data[:1] == b"{" and self.settings.formats != "binary":
+            if self.settings.key:
+                self.refuse("format", "JSON cannot be signed, and this path has a key", host)
+                return
+            try:
+                event = decode_forwarded(data)
+            except WireError:
+                self.counts.malformed += 1
+                return
+            self.sink.on_link_events(f"{host}:{port}", [event], stamp, together=True)
+        elif self.settings.formats == "json":
+            self.counts.malformed += 1
+        else:
+            try:
+                token, events = wire.datagram_events(data, self._peers.__contains__)
+            except WireError as error:
+                self.refuse(error.reason, str(error), host)
+                return
+            self.sink.on_link_events(self._peers[token].key, events, stamp, together=True)
+
+    async def _tend(self) -> None:
+        """Acknowledge, ask the time, and close what has fallen silent."""
+        turn = 0
+        every = round(ASK_SECONDS / ACK_SECONDS)
+        while True:
+            await self._clock.sleep(ACK_SECONDS)
+            turn += 1
+            now_ns = self._clock.monotonic_ns()
+            for stranger in tuple(self._strangers):
+                if now_ns - stranger.born_ns > HANDSHAKE_SECONDS * 1e9:
+                    self.refuse("timeout", "no handshake in time", stranger.source)
+                    self._strangers.discard(stranger)
+                    stranger.close()
+            for peer in tuple(self._peers.values()):
+                peer.acknowledge()
+                if turn % every == 0:
+                    peer.ask_time()
+                if now_ns - peer.heard_ns > SILENCE_SECONDS * 1e9:
+                    self.leave(peer, "silent")
+                    peer.close()
+
+
+class _Peer:
+    """One TCP connection: a stranger, then a forwarder in the binary or the JSON format."""
+
+    def __init__(self, listener: LinkListener, sock: socket.socket, source: str, stamper: Stamper) -> None:
+        self._listener = listener
+        self._clock = stamper.clock
+        settings = listener.settings
+        self.source = source
+        self.born_ns = self.heard_ns = stamper.clock.monotonic_ns()
+        self.token = secrets.randbits(64)
+        self.key: SessionKey = source
+        self._lines: LineDecoder | None = None
+        self._session = ReceiverSession(
+            key=settings.key,
+            path=settings.path,
+            transports=settings.transports,
+            nonce=secrets.token_bytes(16),
+            token=self.token,
+            highest_of=lambda session: listener.sink.progress(session).highest,
+        )
+        self._connection = Connection(
+            sock, stamper, on_data=self._on_data, on_close=self._on_close, on_writable=None, peer=source
+        )
+        self._acknowledged = Ack(0, 0, 0)
+
+    def start(self) -> None:
+        self._connection.start()
+        if self._listener.settings.formats != "json":
+            self._flush()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def acknowledge(self) -> None:
+        """Send an acknowledgement if there is something new in it."""
+        if self._session.hello is None:
+            return
+        ack = self._listener.sink.progress(self.key)
+        if ack != self._acknowledged:
+            self._acknowledged = ack
+            self._session.acknowledge(ack)
+            self._flush()
+
+    def ask_time(self) -> None:
+        if self._session.hello is not None and not self._connection.blocked:
+            self._session.ask_time(self._clock.wall_ns)
+            self._flush()
+
+    def _flush(self) -> None:
+        if data := self._session.data_to_send():
+            self._connection.write(data)
+
+    def _on_data(self, data: bytes, stamp: Stamp) -> None:
+        self.heard_ns = stamp.steady_ns
+        try:
+            if self._lines is None and self._session.hello is None and self._is_json(data):
+                self._lines = LineDecoder()
+                self._listener.admit(self)
+            if self._lines is not None:
+                self._take_lines(self._lines, data, stamp)
+            else:
+                self._take_frames(data, stamp)
+        except LinkError as error:
+            self._flush()
+            self._listener.refuse(error.reason, str(error), self.source)
+            self._listener.leave(self, str(error))
+            self.close()
+
+    def _is_json(self, data: bytes) -> bool:
+        settings = self._listener.settings
+        if settings.formats == "binary" or (settings.formats == "any" and data[:1] != b"{"):
+            return False
+        if settings.key:
+            raise LinkError("format", "JSON cannot be signed, and this path has a key")
+        return True
+
+    def _take_lines(self, lines: LineDecoder, data: bytes, stamp: Stamp) -> None:
+        events, bad = lines.feed(data)
+        self._listener.counts.malformed += bad
+        if events:
+            self._listener.sink.on_link_events(self.key, events, stamp, together=False)
+
+    def _take_frames(self, data: bytes, stamp: Stamp) -> None:
+        sink = self._listener.sink
+        events: list[LinkEvent] = []
+        for happened in self._session.receive_data(data, stamp):
+            if type(happened) is LinkEvent:
+                events.append(happened)
+                continue
+            if events:
+                sink.on_link_events(self.key, events, stamp, together=False)
+                events = []
+            match happened:
+                case Hello():
+                    self.key = happened.session
+                    self._listener.admit(self)
+                    sink.on_hello(self.key, happened.acknowledged, happened)
+                    self._flush()
+                    self.ask_time()
+                case Heartbeat():
+                    sink.on_heartbeat(self.key, happened, stamp)
+                case Bye():
+                    sink.on_bye(self.key, happened.highest)
+                case TimeReport():
+                    sink.on_time(self.key, happened)
+        if events:
+            sink.on_link_events(self.key, events, stamp, together=False)
+
+    def _on_close(self, error: StreamError | None) -> None:
+        self._listener.leave(self, str(error) if error else "closed by the forwarder")
+
+
+def _shown(key: SessionKey) -> str:
+    return f"{key:016x}" if isinstance(key, int) else key
