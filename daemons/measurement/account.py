@@ -1,6 +1,6 @@
 """What is known of one path: every event that arrived on it, accounted for and measured.
 
-Each event is counted once, checked, and measured as far as it can be: end to end (exchange's event time to arrival here),
+Each event is counted once, checked, and measured as far as it can be: end to end (exchange to arrival here),
 over the backbone (arrival at the forwarder to arrival here), and against the other paths in the race. What cannot be
 measured is counted under a reason and stays out of the histograms.
 """

@@ -8,8 +8,8 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import NoReturn, Protocol
 
 import structlog
 import uvloop
@@ -17,7 +17,7 @@ import uvloop
 from daemons.errors import LatencyError
 from daemons.service.notify import Notifier
 
-__all__ = ["Program", "run"]
+__all__ = ["Program", "die", "run", "supervise"]
 
 STATUS_SECONDS = 1.0
 INTERRUPTED = 130
@@ -128,7 +128,14 @@ async def _heartbeat(program: Program, notifier: Notifier) -> None:
         await asyncio.sleep(period)
 
 
-def die(error: LatencyError) -> None:
+async def supervise(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Wait until one of a daemon's tasks fails, and raise what it raised; a cancelled wait leaves the tasks running."""
+    done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in done:
+        task.result()
+
+
+def die(error: LatencyError) -> NoReturn:
     """End a program before its loop ran: the message on standard error, the error's exit code."""
     sys.stderr.write(f"error: {error}\n")
     sys.exit(error.exit_code)

@@ -1,0 +1,98 @@
+"""The forwarder's configuration."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from daemons.errors import ConfigError
+from daemons.feed_config import FeedFields
+from daemons.link.buffer import BufferLimits
+from daemons.link.sender import LinkSettings
+from daemons.link.wire import Transport
+from daemons.service.config import LogSection, MetricsSection, Section, address, load, secret
+
+__all__ = ["METRICS_ADDRESS", "DestinationSection", "ForwarderConfig", "link_settings", "load_forwarder"]
+
+METRICS_ADDRESS = "127.0.0.1:9471"
+
+
+class DestinationSection(Section, frozen=True):
+    """``[[destination]]``: one receiver."""
+
+    address: str
+    path_name: str = ""
+    transport: Literal["tcp", "udp"] = "tcp"
+    format: Literal["binary", "json"] = "binary"
+    key_file: str | None = None
+    buffer_events: int = 100_000
+    buffer_bytes: int = 64 << 20
+    buffer_seconds: float = 60.0
+    reconnect_max_seconds: float = 30.0
+
+
+class ForwarderConfig(Section, frozen=True):
+    """All of it."""
+
+    feed: FeedFields = FeedFields()
+    destination: tuple[DestinationSection, ...] = ()
+    metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
+    log: LogSection = LogSection()
+    drain_seconds: float = 2.0
+
+
+def load_forwarder(
+    file: Path | None, overrides: dict[str, Any], destinations: tuple[str, ...], links: dict[str, Any]
+) -> ForwarderConfig:
+    """Load the configuration.
+
+    Args:
+        file: TOML file, or None.
+        overrides: flags, shaped like the file.
+        destinations: addresses given as flags; they replace the file's.
+        links: flags that hold for every destination.
+
+    Raises:
+        ConfigError: anything is wrong with it.
+    """
+    given = {key: value for key, value in links.items() if value is not None}
+    if destinations:
+        overrides = {**overrides, "destination": [{"address": text, **given} for text in destinations]}
+    config = load(ForwarderConfig, file, overrides)
+    if given and not destinations:
+        sections = [{**_plain(section), **given} for section in config.destination]
+        config = load(ForwarderConfig, file, {**overrides, "destination": sections})
+    if not config.destination:
+        raise ConfigError("destination", "none is given", "name a receiver: --destination HOST:PORT")
+    addresses = [section.address for section in config.destination]
+    for text in addresses:
+        if addresses.count(text) > 1:
+            raise ConfigError("destination", f"{text} is given twice", "send to each receiver once")
+    return config
+
+
+def _plain(section: DestinationSection) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in section.__struct_fields__}
+
+
+def link_settings(index: int, section: DestinationSection) -> LinkSettings:
+    """Check a destination section and turn it into settings.
+
+    Raises:
+        ConfigError: the address, a limit or the key file is unusable.
+    """
+    where = f"destination[{index}]"
+    host, port = address(f"{where}.address", section.address)
+    if section.format == "json" and section.key_file:
+        raise ConfigError(f"{where}.key_file", "the JSON format cannot be signed", "use the binary format or no key")
+    if min(section.buffer_events, section.buffer_bytes) < 1 or section.buffer_seconds <= 0:
+        raise ConfigError(f"{where}.buffer_…", "a limit is not above zero", "give positive limits")
+    return LinkSettings(
+        label=section.address,
+        host=host,
+        port=port,
+        path=section.path_name,
+        transport=Transport[section.transport.upper()],
+        format=section.format,
+        key=secret(f"{where}.key_file", section.key_file) if section.key_file else b"",
+        limits=BufferLimits(section.buffer_events, section.buffer_bytes, int(section.buffer_seconds * 1e9)),
+        backoff_cap_seconds=section.reconnect_max_seconds,
+    )

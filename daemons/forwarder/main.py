@@ -1,0 +1,66 @@
+"""``latency-forwarder``: reads an exchange's feed, stamps and numbers every event, forwards it to receivers."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from daemons.errors import LatencyError
+from daemons.feed_config import feed_settings
+from daemons.forwarder.config import METRICS_ADDRESS, ForwarderConfig, link_settings, load_forwarder
+from daemons.forwarder.program import Forwarder
+from daemons.service import lifecycle, logs
+from daemons.service.options import common, shared_sections
+
+__all__ = ["main"]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--feed-url", metavar="URL", help="The exchange's WebSocket: wss://HOST:PORT, or with its streams.")
+@click.option("--stream", "streams", multiple=True, metavar="NAME", help="Stream, where the URL names none; repeat it.")
+@click.option("--destination", "destinations", multiple=True, metavar="HOST:PORT", help="A receiver; repeat it.")
+@click.option("--path-name", metavar="NAME", help="The path's name, which must be the receiver's for it.")
+@click.option("--transport", type=click.Choice(["tcp", "udp"]), help="What carries the events.  [default: tcp]")
+@click.option("--format", "wire_format", type=click.Choice(["binary", "json"]), help="[default: binary]")
+@click.option("--key-file", metavar="FILE", help="Shared secret; the receiver has the same.")
+@click.option("--ca-file", metavar="FILE", help="Certificate authorities to trust for the feed.")
+@common(METRICS_ADDRESS)
+def main(
+    feed_url: str | None,
+    streams: tuple[str, ...],
+    destinations: tuple[str, ...],
+    path_name: str | None,
+    transport: str | None,
+    wire_format: str | None,
+    key_file: str | None,
+    ca_file: str | None,
+    config_file: Path | None,
+    metrics: str | None,
+    log_format: str | None,
+    log_level: str | None,
+    check_config: bool,
+) -> None:
+    """Forward an exchange's events to latency-receivers, stamped and numbered."""
+
+    def load() -> ForwarderConfig:
+        feed = {"url": feed_url, "streams": list(streams) or None, "ca_file": ca_file}
+        links = {"path_name": path_name, "transport": transport, "format": wire_format, "key_file": key_file}
+        overrides = {"feed": feed, **shared_sections(metrics, log_format, log_level)}
+        config = load_forwarder(config_file, overrides, destinations, links)
+        feed_settings("feed", "feed", config.feed)
+        for index, section in enumerate(config.destination):
+            link_settings(index, section)
+        return config
+
+    try:
+        config = load()
+    except LatencyError as error:
+        lifecycle.die(error)
+    if check_config:
+        return
+    logs.configure(config.log.format, config.log.level)
+    sys.exit(lifecycle.run(lambda: Forwarder(config, load)))
+
+
+if __name__ == "__main__":
+    main()

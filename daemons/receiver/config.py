@@ -1,0 +1,161 @@
+"""The receiver's configuration: paths, and what to make of them."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from daemons.errors import ConfigError
+from daemons.feed_config import FeedFields
+from daemons.link.listener import ListenerSettings
+from daemons.link.wire import Transport
+from daemons.service.config import Address, LogSection, MetricsSection, Section, address, load, networks, secret
+
+__all__ = [
+    "METRICS_ADDRESS",
+    "FeedPath",
+    "LinkPath",
+    "Mode",
+    "ReceiverConfig",
+    "RunSection",
+    "listener_of",
+    "load_receiver",
+]
+
+DEFAULT_PORT = 8080
+METRICS_ADDRESS = "127.0.0.1:9472"
+
+Mode = Literal["baseline", "aws-backbone", "race"]
+
+
+class FeedPath(FeedFields, frozen=True, kw_only=True, tag_field="kind", tag="feed"):
+    """``[[path]]`` with ``kind = "feed"``: straight from the exchange."""
+
+    name: str
+
+
+class LinkPath(Section, frozen=True, kw_only=True, tag_field="kind", tag="link"):
+    """``[[path]]`` with ``kind = "link"``: through a forwarder."""
+
+    name: str
+    listen: str = f"0.0.0.0:{DEFAULT_PORT}"
+    transport: Literal["tcp", "udp"] = "tcp"
+    format: Literal["binary", "json", "any"] = "binary"
+    key_file: str | None = None
+    allowed_sources: tuple[str, ...] = ()
+
+
+class RaceSection(Section, frozen=True):
+    """``[race]``: how long, and how many, events wait for their other arrivals."""
+
+    max_age_seconds: float = 10.0
+    max_entries: int = 200_000
+
+
+class RunSection(Section, frozen=True):
+    """``[run]``: a run that ends, and its files."""
+
+    duration_seconds: float | None = None
+    output: str | None = None
+    csv_output: str | None = None
+
+
+class ClockSection(Section, frozen=True):
+    """``[clock]``: what a timed run demands of this host's clock."""
+
+    max_error_ms: float = 10.0
+    allow_unsynchronized: bool = False
+
+
+class ReceiverConfig(Section, frozen=True):
+    """All of it."""
+
+    path: tuple[FeedPath | LinkPath, ...] = ()
+    race: RaceSection = RaceSection()
+    run: RunSection = RunSection()
+    clock: ClockSection = ClockSection()
+    metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
+    log: LogSection = LogSection()
+
+    @property
+    def setup_type(self) -> Mode:
+        """The seeds' word for what the paths amount to."""
+        if len(self.path) > 1:
+            return "race"
+        return "baseline" if isinstance(self.path[0], FeedPath) else "aws-backbone"
+
+
+def load_receiver(
+    file: Path | None, overrides: dict[str, Any], mode: Mode | None, feed: dict[str, Any], link: dict[str, Any]
+) -> ReceiverConfig:
+    """Load the configuration.
+
+    Args:
+        file: TOML file, or None.
+        overrides: flags, shaped like the file.
+        mode: preset of paths; with a file it chooses among the file's paths.
+        feed: flags for feed paths.
+        link: flags for link paths.
+
+    Raises:
+        ConfigError: anything is wrong with it.
+    """
+    feed = {key: value for key, value in feed.items() if value not in (None, ())}
+    link = {key: value for key, value in link.items() if value not in (None, ())}
+    config = load(ReceiverConfig, file, overrides)
+    paths = [_plain(path) for path in config.path]
+    if not paths:
+        presets = {"baseline": ["feed"], "aws-backbone": ["link"], "race": ["feed", "link"]}
+        if mode is None:
+            raise ConfigError("path", "none is given", "write [[path]] sections, or give --mode")
+        paths = [{"name": {"feed": "direct", "link": "backbone"}[kind], "kind": kind} for kind in presets[mode]]
+    elif mode is not None:
+        wanted = {"baseline": ("feed",), "aws-backbone": ("link",), "race": ("feed", "link")}[mode]
+        paths = [path for path in paths if path["kind"] in wanted]
+        if {path["kind"] for path in paths} != set(wanted):
+            raise ConfigError("--mode", f"{mode} needs a path of each kind: {', '.join(wanted)}", "add it to the file")
+    merged = [{**path, **(feed if path["kind"] == "feed" else link)} for path in paths]
+    config = load(ReceiverConfig, file, {**overrides, "path": merged})
+    _check(config)
+    return config
+
+
+def _plain(path: FeedPath | LinkPath) -> dict[str, Any]:
+    kind = "feed" if isinstance(path, FeedPath) else "link"
+    fields = {name: getattr(path, name) for name in path.__struct_fields__}
+    return {"kind": kind, **{key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}}
+
+
+def _check(config: ReceiverConfig) -> None:
+    names = [path.name for path in config.path]
+    for index, name in enumerate(names):
+        if not name or len(name) > 64 or not name.isprintable():
+            raise ConfigError(f"path[{index}].name", f"{name!r} is no name", "use 1 to 64 printable characters")
+        if names.count(name) > 1:
+            raise ConfigError(f"path[{index}].name", f"{name!r} is used twice", "give every path its own name")
+    listens = [path.listen for path in config.path if isinstance(path, LinkPath)]
+    for listen in listens:
+        if listens.count(listen) > 1 and not listen.endswith(":0"):
+            raise ConfigError("path.listen", f"{listen} is used twice", "give every link path its own port")
+    if config.run.duration_seconds is not None and config.run.duration_seconds <= 0:
+        raise ConfigError("--duration", f"{config.run.duration_seconds} is not above zero", "give seconds")
+    if config.race.max_entries < 1 or config.race.max_age_seconds <= 0:
+        raise ConfigError("race", "a limit is not above zero", "give positive limits")
+
+
+def listener_of(index: int, path: LinkPath) -> tuple[Address, ListenerSettings]:
+    """Check a link path and turn it into an address and settings.
+
+    Raises:
+        ConfigError: the address, a network or the key file is unusable.
+    """
+    where = f"path[{index}]"
+    if path.key_file and path.format == "json":
+        raise ConfigError(f"{where}.key_file", "the JSON format cannot be signed", "use the binary format or no key")
+    transports = {Transport.TCP} if path.transport == "tcp" else {Transport.TCP, Transport.UDP}
+    settings = ListenerSettings(
+        path=path.name,
+        transports=frozenset(transports),
+        formats=path.format,
+        key=secret(f"{where}.key_file", path.key_file) if path.key_file else b"",
+        allowed=networks(f"{where}.allowed_sources", path.allowed_sources),
+    )
+    return address(f"{where}.listen", path.listen), settings

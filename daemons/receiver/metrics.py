@@ -1,0 +1,258 @@
+"""The receiver's metric names."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from daemons.measurement.account import Instruments
+from daemons.measurement.histogram import octaves
+from daemons.measurement.race import LEAD_BOUNDS
+from daemons.service.clock_metrics import clock_families
+from daemons.service.metrics import HistogramFamily
+
+if TYPE_CHECKING:
+    from daemons.receiver.program import Receiver
+
+__all__ = ["ReceiverCollector", "ReceiverHistograms"]
+
+PREFIX = "latency_receiver"
+
+
+class ReceiverHistograms:
+    """The receiver's histogram families."""
+
+    def __init__(self) -> None:
+        self.end_to_end = HistogramFamily(
+            f"{PREFIX}_end_to_end_seconds",
+            "Exchange's event time to arrival stamp here; trust it within the clock error bounds.",
+            ["path", "stream"],
+            octaves(-16, 4),
+        )
+        self.backbone = HistogramFamily(
+            f"{PREFIX}_backbone_seconds",
+            "Arrival stamp at the forwarder to arrival stamp here; trust it within both clock error bounds.",
+            ["path", "stream"],
+            octaves(-16, 4),
+        )
+        self.delayed = HistogramFamily(
+            f"{PREFIX}_delayed_seconds",
+            "The same for events that waited while the link was down: an outage, not the path's delay.",
+            ["path"],
+            octaves(-4, 7, 2),
+        )
+        self.host_delay = HistogramFamily(
+            f"{PREFIX}_host_delay_seconds",
+            "Kernel's arrival stamp to handling: how far this host lags behind its own network card.",
+            ["path"],
+            octaves(-20, 2, 2),
+        )
+        self.lead = HistogramFamily(
+            f"{PREFIX}_path_lead_seconds",
+            "How much earlier path brought an event than reference; negative: later. One clock, no error bound.",
+            ["path", "reference"],
+            LEAD_BOUNDS,
+        )
+        self.rtt = HistogramFamily(
+            f"{PREFIX}_link_rtt_seconds", "Round-trip time to the forwarder and back.", ["path"], octaves(-16, 3, 4)
+        )
+
+    def families(self) -> list[HistogramFamily]:
+        """All of them."""
+        return [self.end_to_end, self.backbone, self.delayed, self.host_delay, self.lead, self.rtt]
+
+    def instruments(self, path: str) -> Instruments:
+        """The histograms of one path."""
+        return Instruments(
+            end_to_end=lambda stream: self.end_to_end.labels(path, stream),
+            backbone=lambda stream: self.backbone.labels(path, stream),
+            delayed=self.delayed.labels(path),
+            host_delay=self.host_delay.labels(path),
+        )
+
+
+class ReceiverCollector(Collector):
+    """Reads the receiver's plain counters at scrape time."""
+
+    def __init__(self, receiver: "Receiver") -> None:
+        self._receiver = receiver
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._events()
+        yield from self._sequences()
+        yield from self._jitter()
+        yield from self._race()
+        yield from self._feeds()
+        yield from self._links()
+        yield from self._results()
+        yield from clock_families(PREFIX, self._receiver.monitor.state)
+
+    def _events(self) -> Iterator[Metric]:
+        events = CounterMetricFamily(f"{PREFIX}_events", "Events that arrived.", labels=["path", "stream"])
+        without = CounterMetricFamily(
+            f"{PREFIX}_events_without_event_time",
+            "Events of streams that carry no event time: no end-to-end latency.",
+            labels=["path", "stream"],
+        )
+        delayed = CounterMetricFamily(
+            f"{PREFIX}_delayed_events", "Events that waited at the forwarder while the link was down.", labels=["path"]
+        )
+        invalid = CounterMetricFamily(
+            f"{PREFIX}_invalid_events", "Messages that were no events, and figures refused.", labels=["path", "reason"]
+        )
+        stamps = CounterMetricFamily(
+            f"{PREFIX}_stamps", "Events by who took their arrival stamp.", labels=["path", "kind"]
+        )
+        last = GaugeMetricFamily(
+            "latency_last_event_timestamp_seconds", "Arrival of the newest event; 0 before the first.", labels=["path"]
+        )
+        for account in self._receiver.accounts:
+            for stream in account.streams.values():
+                events.add_metric([account.name, stream.name], stream.events)
+                without.add_metric([account.name, stream.name], stream.without_event_time)
+            delayed.add_metric([account.name], account.delayed)
+            for reason, count in (account.invalid | self._receiver.invalid_of(account)).items():
+                invalid.add_metric([account.name, reason], count)
+            for kind, count in account.stamps.items():
+                stamps.add_metric([account.name, kind.name.lower()], count)
+            last.add_metric([account.name], account.last_event_ns / 1e9)
+        yield from (events, without, delayed, invalid, stamps, last)
+
+    def _sequences(self) -> Iterator[Metric]:
+        named = (
+            ("gaps", "sequence_gaps", "Holes in the sequence that stayed open for the waiting time."),
+            ("gap_events", "sequence_gap_events", "Events in those holes."),
+            ("late", "late_events", "Events that arrived after they had been declared lost."),
+            ("reordered", "reordered_events", "Events that arrived after a later one (RFC 4737)."),
+            ("stale", "stale_events", "Arrivals too old to tell whether lost or duplicate."),
+        )
+        for attribute, name, text in named:
+            family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=["path"])
+            for account in self._receiver.accounts:
+                family.add_metric([account.name], account.total(attribute))
+            yield family
+        duplicates = CounterMetricFamily(
+            f"{PREFIX}_duplicate_events", "Events that a path brought again (RFC 5560).", labels=["path"]
+        )
+        sessions = CounterMetricFamily(f"{PREFIX}_sessions", "Forwarder lives seen.", labels=["path"])
+        for account in self._receiver.accounts:
+            duplicates.add_metric([account.name], account.duplicates)
+            sessions.add_metric([account.name], account.sessions_seen)
+        yield from (duplicates, sessions)
+
+    def _jitter(self) -> Iterator[Metric]:
+        end_to_end = GaugeMetricFamily(
+            f"{PREFIX}_jitter_seconds",
+            "Interarrival jitter of the end-to-end latency (RFC 3550); without event time, of the backbone's.",
+            labels=["path", "stream"],
+        )
+        backbone = GaugeMetricFamily(
+            f"{PREFIX}_backbone_jitter_seconds",
+            "Interarrival jitter of the backbone latency (RFC 3550).",
+            labels=["path", "stream"],
+        )
+        for account in self._receiver.accounts:
+            for stream in account.streams.values():
+                ours, theirs = stream.end_to_end_jitter.value_ns, stream.backbone_jitter.value_ns
+                value = ours if ours is not None else theirs
+                if value is not None:
+                    end_to_end.add_metric([account.name, stream.name], value / 1e9)
+                if theirs is not None:
+                    backbone.add_metric([account.name, stream.name], theirs / 1e9)
+        yield from (end_to_end, backbone)
+
+    def _race(self) -> Iterator[Metric]:
+        wins = CounterMetricFamily(
+            f"{PREFIX}_path_wins", "Events that path brought earlier than reference.", labels=["path", "reference"]
+        )
+        ties = CounterMetricFamily(
+            f"{PREFIX}_path_ties", "Events that both brought in the same nanosecond.", labels=["path", "reference"]
+        )
+        unpaired = CounterMetricFamily(
+            f"{PREFIX}_unpaired_events", "Events that no other path brought in time.", labels=["path"]
+        )
+        excluded = CounterMetricFamily(
+            f"{PREFIX}_race_excluded_events",
+            "Events both brought, but one of them not live (delayed in an outage, or around a clock step).",
+            labels=["path", "reference"],
+        )
+        waiting = GaugeMetricFamily(f"{PREFIX}_race_waiting_events", "Events waiting for their other arrivals.", 0)
+        race, names = self._receiver.race, [account.name for account in self._receiver.accounts]
+        if race is not None:
+            for pair in race.pairs:
+                path, reference = names[pair.path], names[pair.reference]
+                wins.add_metric([path, reference], pair.wins)
+                wins.add_metric([reference, path], pair.reference_wins)
+                ties.add_metric([path, reference], pair.ties)
+                excluded.add_metric([path, reference], pair.excluded)
+            for name, count in zip(names, race.unpaired, strict=True):
+                unpaired.add_metric([name], count)
+            waiting = GaugeMetricFamily(waiting.name, waiting.documentation, len(race))
+        yield from (wins, ties, unpaired, excluded, waiting)
+
+    def _feeds(self) -> Iterator[Metric]:
+        connected = GaugeMetricFamily(f"{PREFIX}_feed_connected", "1 while the feed is connected.", labels=["path"])
+        reconnects = CounterMetricFamily(
+            f"{PREFIX}_reconnects", "Feed connections that ended or could not be made.", labels=["side", "reason"]
+        )
+        for name, feed in self._receiver.feeds.items():
+            connected.add_metric([name], int(feed.counts.connected))
+            for reason, count in feed.counts.reconnects.items():
+                reconnects.add_metric([name, reason], count)
+        yield from (connected, reconnects)
+
+    def _links(self) -> Iterator[Metric]:
+        connected = GaugeMetricFamily(
+            f"{PREFIX}_link_connected", "Forwarders connected now (0 for JSON over UDP).", labels=["path"]
+        )
+        connections = CounterMetricFamily(f"{PREFIX}_link_connections", "Forwarders let in.", labels=["path"])
+        refused = CounterMetricFamily(
+            f"{PREFIX}_link_refusals", "Peers turned away and datagrams thrown away.", labels=["path", "reason"]
+        )
+        offset = GaugeMetricFamily(
+            f"{PREFIX}_link_clock_offset_seconds",
+            "Forwarder's clock minus ours, from the fastest recent exchange; true to half its RTT.",
+            labels=["path"],
+        )
+        error = GaugeMetricFamily(
+            f"{PREFIX}_link_clock_offset_error_seconds", "Half the RTT of that exchange.", labels=["path"]
+        )
+        suspect = GaugeMetricFamily(
+            f"{PREFIX}_clock_suspect", "1 while one-way delays contradict the clock exchange.", labels=["path"]
+        )
+        bad = CounterMetricFamily(
+            f"{PREFIX}_clock_exchange_failures", "Exchanges of impossible times.", labels=["path"]
+        )
+        synchronized = GaugeMetricFamily(
+            f"{PREFIX}_peer_clock_synchronized", "The forwarder's word on its clock.", labels=["path"]
+        )
+        bound = GaugeMetricFamily(
+            f"{PREFIX}_peer_clock_error_bound_seconds",
+            "The forwarder's error bound; NaN: unknown.",
+            labels=["path"],
+        )
+        for state in self._receiver.links.values():
+            label = [state.account.name]
+            listener = state.listener
+            assert listener is not None
+            connected.add_metric(label, listener.counts.peers)
+            connections.add_metric(label, listener.counts.connections)
+            for reason, count in listener.counts.refusals.items():
+                refused.add_metric([*label, reason], count)
+            if (best := state.exchange) is not None:
+                offset.add_metric(label, best.offset_ns / 1e9)
+                error.add_metric(label, best.rtt_ns / 2e9)
+            suspect.add_metric(label, int(bool(state.suspect)))
+            bad.add_metric(label, state.bad_exchanges)
+            synchronized.add_metric(label, int(state.peer_clock.synchronized))
+            peer = state.peer_clock.error_bound_ns
+            bound.add_metric(label, float("nan") if peer is None else peer / 1e9)
+        yield from (connected, connections, refused, offset, error, suspect, bad, synchronized, bound)
+
+    def _results(self) -> Iterator[Metric]:
+        rows = self._receiver.rows
+        written, lost, errors = (0, 0, 0) if rows is None else (rows.written, rows.lost, rows.errors)
+        yield CounterMetricFamily(f"{PREFIX}_result_rows", "Rows written to the CSV file.", written)
+        yield CounterMetricFamily(f"{PREFIX}_result_rows_lost", "Rows that the disk did not take.", lost)
+        yield CounterMetricFamily(f"{PREFIX}_result_write_errors", "Failed writes of results.", errors)

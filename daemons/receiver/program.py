@@ -1,0 +1,295 @@
+"""The receiver: paths in, measurements out."""
+
+import asyncio
+import random
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from daemons.errors import ClockError, ConfigError, ResultsError
+from daemons.feed.client import FeedClient
+from daemons.feed_config import feed_settings
+from daemons.link.listener import LinkListener
+from daemons.link.wire import Transport
+from daemons.measurement.account import Figures, PathAccount
+from daemons.measurement.race import RaceTable
+from daemons.receiver.config import FeedPath, LinkPath, ReceiverConfig, listener_of
+from daemons.receiver.link_path import LinkPathState
+from daemons.receiver.metrics import ReceiverCollector, ReceiverHistograms
+from daemons.receiver.results import RunFacts, distribution, summary, write_json
+from daemons.receiver.rows import RowWriter, set_aside
+from daemons.records import UNKNOWN_CLOCK
+from daemons.service.activation import Activation
+from daemons.service.config import address, effective
+from daemons.service.http import HttpServer, Route
+from daemons.service.lifecycle import supervise
+from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.stream.datagram import listening_socket
+from daemons.stream.stamping import Stamper
+from daemons.timing.clock import SystemClock
+from daemons.timing.discipline import ClockMonitor
+
+__all__ = ["Receiver"]
+
+EXPIRE_SECONDS = 0.1
+
+
+class Receiver:
+    """The program; see :class:`daemons.service.lifecycle.Program`.
+
+    Args:
+        config: the configuration.
+        reread: loads the configuration again, for a reload.
+    """
+
+    def __init__(self, config: ReceiverConfig, reread: Callable[[], ReceiverConfig]) -> None:
+        self._config = config
+        self._reread = reread
+        self._log = structlog.get_logger("receiver")
+        self._clock = SystemClock()
+        self._rng = random.Random(secrets.randbits(64))
+        self._stamper = Stamper(self._clock)
+        self.monitor = ClockMonitor(
+            self._clock, lambda step_ns: self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
+        )
+        self._clock_at_start = UNKNOWN_CLOCK
+        self._histograms = ReceiverHistograms()
+        self.rows: RowWriter | None = None
+        self.race: RaceTable | None = None
+        self.accounts: list[PathAccount] = []
+        self.feeds: dict[str, FeedClient] = {}
+        self.links: dict[str, LinkPathState] = {}
+        self._start_ns = 0
+        self._complete = config.run.duration_seconds is None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._served = False
+        self._last_status = (0.0, 0)
+        own = registry("receiver")
+        own.register(ReceiverCollector(self))
+        self._http: HttpServer | None = None
+        if config.metrics.listen:
+            routes: dict[str, Route] = {
+                "/": landing("latency-receiver", {"/metrics": "for Prometheus"}),
+                "/metrics": MetricsPage(own, self._histograms.families()),
+            }
+            self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
+
+    async def start(self) -> None:
+        config = self._config
+        self._log.info("starting", config=effective(config), setup_type=config.setup_type)
+        await self.monitor.refresh()
+        self._clock_at_start = self.monitor.state
+        if config.run.duration_seconds is not None:
+            self._demand_clock()
+        self._open_results()
+        self._build()
+        if self._http is not None:
+            await self._http.start()
+            self._log.info("metrics", address="{}:{}".format(*self._http.address))
+        loop = asyncio.get_running_loop()
+        self._start_ns = self._clock.wall_ns()
+        works = [self.monitor.run(), self._tend(), *(feed.run() for feed in self.feeds.values())]
+        if self.rows is not None:
+            works.append(self.rows.run())
+        self._tasks = [loop.create_task(work) for work in works]
+        for state in self.links.values():
+            assert state.listener is not None
+            state.listener.start()
+        self._served = True
+
+    async def wait(self) -> None:
+        duration = self._config.run.duration_seconds
+        if duration is None:
+            await supervise(self._tasks)
+            return
+        try:
+            async with asyncio.timeout(duration):
+                await supervise(self._tasks)
+        except TimeoutError:
+            self._complete = True
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for state in self.links.values():
+            if state.listener is not None:
+                state.listener.close()
+        for state in self.links.values():
+            state.finish()
+        for account in self.accounts:
+            account.finish()
+        if self.race is not None:
+            self.race.finish()
+        if self._http is not None:
+            await self._http.stop()
+        self._stamper.close()
+        if self._served:
+            await self._write_results()
+
+    def status(self) -> str:
+        now = asyncio.get_running_loop().time()
+        events = sum(account.events for account in self.accounts)
+        then, before = self._last_status
+        rate = (events - before) / (now - then) if then and now > then else 0.0
+        self._last_status = (now, events)
+        paths = []
+        for account in self.accounts:
+            feed = self.feeds.get(account.name)
+            up = feed.counts.connected if feed is not None else self._peers(account.name) > 0
+            lost = account.total("gap_events") - account.total("late")
+            paths.append(f"{account.name} {'up' if up else 'DOWN'} ({account.events} events, {lost} lost)")
+        return f"{rate:.0f} events/s; {', '.join(paths)}"
+
+    async def reload(self) -> None:
+        try:
+            config = self._reread()
+        except ConfigError as error:
+            self._log.error("reload refused; the old configuration stays", error=str(error))
+            return
+        if config != self._config:
+            self._log.warning("the configuration has changed; restart to apply it")
+
+    def invalid_of(self, account: PathAccount) -> dict[str, int]:
+        """Return what the path's feed or listener refused, by reason."""
+        feed = self.feeds.get(account.name)
+        if feed is not None:
+            return feed.counts.invalid
+        listener = self.links[account.name].listener
+        return {"malformed": 0 if listener is None else listener.counts.malformed}
+
+    def _peers(self, name: str) -> int:
+        listener = self.links[name].listener
+        return 0 if listener is None else listener.counts.peers
+
+    def _build(self) -> None:
+        config = self._config
+        keep = config.run.output is not None
+        if len(config.path) > 1:
+            self.race = RaceTable(
+                len(config.path),
+                max_entries=config.race.max_entries,
+                max_age_ns=int(config.race.max_age_seconds * 1e9),
+                keep_quantiles=keep,
+            )
+            for pair in self.race.pairs:
+                names = [path.name for path in config.path]
+                pair.lead = self._histograms.lead.labels(names[pair.path], names[pair.reference])
+        activation = Activation.from_environment()
+        for index, path in enumerate(config.path):
+            account = PathAccount(
+                path.name,
+                index,
+                link=isinstance(path, LinkPath),
+                instruments=self._histograms.instruments(path.name),
+                race=self.race,
+                figures=Figures() if keep else None,
+                row=None if self.rows is None else self.rows.add,
+            )
+            self.accounts.append(account)
+            if isinstance(path, FeedPath):
+                settings = feed_settings(path.name, f"path[{index}]", path)
+                self.feeds[path.name] = FeedClient(
+                    settings, self._stamper, self._rng, account.observe_feed, account.interrupt
+                )
+            else:
+                self._listen(index, path, account, activation)
+        activation.close_unused()
+
+    def _listen(self, index: int, path: LinkPath, account: PathAccount, activation: Activation) -> None:
+        where, settings = listener_of(index, path)
+        state = LinkPathState(account, settings, self._histograms.rtt.labels(path.name), lambda: self.monitor.state)
+        self.links[path.name] = state
+        datagrams = Transport.UDP in settings.transports
+        stream = datagram = None
+        if not (datagrams and path.format == "json"):
+            stream = activation.take(where, socket.SOCK_STREAM) or listening_socket(*where, socket.SOCK_STREAM)
+            # Both halves of a link share a port, also when the kernel chose it.
+            where = (where[0], stream.getsockname()[1])
+        if datagrams:
+            datagram = activation.take(where, socket.SOCK_DGRAM) or listening_socket(*where, socket.SOCK_DGRAM)
+            where = (where[0], datagram.getsockname()[1])
+        state.listener = LinkListener(settings, stream, datagram, self._stamper, state)
+        self._log.info("listening", path=path.name, address="{}:{}".format(*where), transport=path.transport)
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            now_ns = self._clock.monotonic_ns()
+            for state in self.links.values():
+                state.expire(now_ns)
+            for account in self.accounts:
+                account.expire(now_ns)
+            if self.race is not None:
+                self.race.expire(now_ns)
+
+    def _demand_clock(self) -> None:
+        state, limits = self._clock_at_start, self._config.clock
+        if limits.allow_unsynchronized:
+            return
+        remedy = "start chrony, or allow it with --allow-unsynchronized-clock; race results do not need it"
+        if not state.synchronized or state.error_bound_ns is None:
+            raise ClockError(f"this host's clock is not synchronised (source: {state.source}); {remedy}")
+        bound_ms = state.error_bound_ns / 1e6
+        if bound_ms > limits.max_error_ms:
+            raise ClockError(
+                f"this host's clock may be off by {bound_ms:.3f} ms, more than {limits.max_error_ms:g} ms; {remedy}"
+            )
+
+    def _open_results(self) -> None:
+        run = self._config.run
+        if run.output is not None:
+            output = Path(run.output)
+            # Before measuring for an hour, see that the result can be written at all.
+            if not output.parent.is_dir():
+                raise ResultsError(f"{output}: its folder does not exist; create it")
+            try:
+                if (kept := set_aside(output)) is not None:
+                    self._log.info("earlier results kept", kept=str(kept))
+            except OSError as error:
+                raise ResultsError(f"{output}: {error.strerror}; choose a folder that is writable") from error
+            write_json(output, {"complete": False})
+        if run.csv_output is not None:
+            self.rows = RowWriter(Path(run.csv_output))
+
+    async def _write_results(self) -> None:
+        run = self._config.run
+        if self.rows is not None:
+            await self.rows.close()
+        if run.output is None:
+            return
+        facts = RunFacts(
+            setup_type=self._config.setup_type,
+            start_ns=self._start_ns,
+            end_ns=self._clock.wall_ns(),
+            complete=self._complete,
+            clock=self.monitor.state,
+            clock_at_start=self._clock_at_start,
+            allowed_unsynchronized=self._config.clock.allow_unsynchronized,
+            rows_written=None if self.rows is None else self.rows.written,
+            rows_lost=None if self.rows is None else self.rows.lost,
+        )
+        write_json(Path(run.output), summary(facts, self.accounts, self.race, self._extra()))
+        self._log.info("results written", file=run.output)
+
+    def _extra(self) -> dict[str, dict[str, Any]]:
+        extra: dict[str, dict[str, Any]] = {}
+        for account in self.accounts:
+            about: dict[str, Any] = {"invalid": self.invalid_of(account)}
+            feed, state = self.feeds.get(account.name), self.links.get(account.name)
+            if feed is not None:
+                about["connections"] = feed.counts.connections
+                about["reconnects"] = {reason: count for reason, count in feed.counts.reconnects.items() if count}
+                about["link"] = None
+            if state is not None and state.listener is not None:
+                assert account.figures is not None
+                counts = state.listener.counts
+                about["connections"] = counts.connections
+                about["refusals"] = {reason: count for reason, count in counts.refusals.items() if count}
+                about["link"] = {"rtt_ms": distribution(account.figures.rtt), **state.summary()}
+            extra[account.name] = about
+        return extra

@@ -1,0 +1,232 @@
+"""The JSON file of a run: the seeds' keys for the main path, and everything else beside them.
+
+Milliseconds throughout; null where there is no sample, never 0.
+"""
+
+import json
+import os
+import platform
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from daemons.errors import ResultsError
+from daemons.measurement.account import Figures, PathAccount
+from daemons.measurement.histogram import QuantileHistogram
+from daemons.measurement.race import RaceTable
+from daemons.records import ClockState
+from daemons.service.metrics import DISTRIBUTION
+
+__all__ = ["FORMAT", "RunFacts", "summary", "write_json"]
+
+FORMAT = "backbone-latency-results/1"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run's summary says of the run itself.
+
+    Attributes:
+        setup_type: ``baseline``, ``aws-backbone`` or ``race``.
+        start_ns, end_ns: wall clock.
+        complete: it lasted as long as was asked.
+        clock: this host's clock at the end.
+        clock_at_start: and at the start.
+        allowed_unsynchronized: the user let it run without a synchronised clock.
+        rows_written, rows_lost: of the CSV file; None when there is none.
+    """
+
+    setup_type: str
+    start_ns: int
+    end_ns: int
+    complete: bool
+    clock: ClockState
+    clock_at_start: ClockState
+    allowed_unsynchronized: bool
+    rows_written: int | None
+    rows_lost: int | None
+
+
+def summary(
+    facts: RunFacts,
+    accounts: list[PathAccount],
+    race: RaceTable | None,
+    extra: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Make the summary of a run.
+
+    Args:
+        facts: of the run.
+        accounts: of the paths, which kept :class:`Figures`.
+        race: the table, if paths raced.
+        extra: per path, what its feed or listener adds (``link``, ``reconnects``, ``invalid``).
+    """
+    paths = {account.name: _path(account, extra.get(account.name, {})) for account in accounts}
+    # The seeds' keys speak of one path: in a race that is the link, which is what the experiment is about.
+    main = next((account for account in accounts if account.is_link), accounts[0])
+    of_main = paths[main.name]
+    backbone = of_main["backbone"] or {}
+    return {
+        "format": FORMAT,
+        "setup_type": facts.setup_type,
+        "primary_path": main.name,
+        **{key: of_main[key] for key in _SEED_KEYS},
+        "backbone_avg_latency_ms": backbone.get("avg_ms"),
+        "backbone_median_latency_ms": backbone.get("median_ms"),
+        "p999_latency_ms": of_main["p999_latency_ms"],
+        "jitter_rfc3550_ms": of_main["jitter_rfc3550_ms"],
+        "start": _utc(facts.start_ns),
+        "end": _utc(facts.end_ns),
+        "duration_seconds": round((facts.end_ns - facts.start_ns) / 1e9, 6),
+        "complete": facts.complete,
+        "host": socket.gethostname(),
+        "versions": {DISTRIBUTION: version(DISTRIBUTION), "python": platform.python_version()},
+        "clock": {
+            **clock_summary(facts.clock),
+            "at_start": clock_summary(facts.clock_at_start),
+            "allowed_unsynchronized": facts.allowed_unsynchronized,
+        },
+        "csv": None if facts.rows_written is None else {"rows": facts.rows_written, "rows_lost": facts.rows_lost},
+        "paths": paths,
+        "race": [] if race is None else [_pair(pair, accounts) for pair in race.pairs],
+    }
+
+
+_SEED_KEYS = (
+    "sample_count",
+    "events_lost",
+    "avg_latency_ms",
+    "median_latency_ms",
+    "p95_latency_ms",
+    "p99_latency_ms",
+    "min_latency_ms",
+    "max_latency_ms",
+    "jitter_stddev_ms",
+)
+
+
+def clock_summary(state: ClockState) -> dict[str, Any]:
+    """Return a clock state in the units of result files."""
+    return {
+        "synchronized": state.synchronized,
+        "offset_ms": state.offset_ns / 1e6,
+        "error_bound_ms": _ms(state.error_bound_ns),
+        "source": state.source,
+        "steps": state.steps,
+    }
+
+
+def distribution(histogram: QuantileHistogram) -> dict[str, Any]:
+    """Return a distribution of nanoseconds in milliseconds; percentiles are by nearest rank."""
+    return {
+        "sample_count": histogram.count,
+        "avg_ms": _ms(histogram.mean),
+        "median_ms": _ms(histogram.quantile(0.5)),
+        "p95_ms": _ms(histogram.quantile(0.95)),
+        "p99_ms": _ms(histogram.quantile(0.99)),
+        "p999_ms": _ms(histogram.quantile(0.999)),
+        "min_ms": _ms(histogram.minimum),
+        "max_ms": _ms(histogram.maximum),
+        "stddev_ms": _ms(histogram.stddev),
+    }
+
+
+def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
+    figures = account.figures
+    assert isinstance(figures, Figures)
+    latency = distribution(figures.end_to_end)
+    backbone: dict[str, Any] | None = None
+    if account.is_link:
+        backbone = {**distribution(figures.backbone), "jitter_rfc3550_ms": _ms(figures.backbone_jitter.value_ns)}
+    return {
+        "kind": "link" if account.is_link else "feed",
+        "events": account.events,
+        "sample_count": latency["sample_count"],
+        "events_lost": account.total("missing"),
+        "avg_latency_ms": latency["avg_ms"],
+        "median_latency_ms": latency["median_ms"],
+        "p95_latency_ms": latency["p95_ms"],
+        "p99_latency_ms": latency["p99_ms"],
+        "p999_latency_ms": latency["p999_ms"],
+        "min_latency_ms": latency["min_ms"],
+        "max_latency_ms": latency["max_ms"],
+        "jitter_stddev_ms": latency["stddev_ms"],
+        "jitter_rfc3550_ms": _ms(figures.end_to_end_jitter.value_ns),
+        "backbone": backbone,
+        "unique": account.total("unique"),
+        "gaps": account.total("gaps"),
+        "reordered": account.total("reordered"),
+        "duplicates": account.duplicates,
+        "stale": account.total("stale"),
+        "delayed": account.delayed,
+        "without_event_time": sum(stream.without_event_time for stream in account.streams.values()),
+        "sessions": account.sessions_seen,
+        "stamps": {kind.name.lower(): count for kind, count in account.stamps.items()},
+        "host_delay_ms": distribution(figures.host_delay),
+        "streams": {stream.name: stream.events for stream in account.streams.values()},
+        **extra,
+        "invalid": {**account.invalid, **extra.get("invalid", {})},
+    }
+
+
+def _pair(pair: Any, accounts: list[PathAccount]) -> dict[str, Any]:
+    leads = pair.leads
+    return {
+        "path": accounts[pair.path].name,
+        "reference": accounts[pair.reference].name,
+        "pairs": leads.count,
+        "wins": pair.wins,
+        "reference_wins": pair.reference_wins,
+        "ties": pair.ties,
+        "excluded": pair.excluded,
+        "only_path": pair.only_path,
+        "only_reference": pair.only_reference,
+        "lead_ms": {
+            "min": _ms(leads.minimum),
+            "p01": _ms(leads.quantile(0.01)),
+            "p05": _ms(leads.quantile(0.05)),
+            "median": _ms(leads.quantile(0.5)),
+            "p95": _ms(leads.quantile(0.95)),
+            "p99": _ms(leads.quantile(0.99)),
+            "max": _ms(leads.maximum),
+            "mean": _ms(leads.mean),
+            "stddev": _ms(leads.stddev),
+        },
+    }
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+            os.fchmod(handle.fileno(), 0o644)
+        Path(temporary).replace(file)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise ResultsError(
+            f"{file}: cannot be written: {error.strerror}; make room, or choose another folder"
+        ) from error
+
+
+def _ms(value_ns: float | None) -> float | None:
+    return None if value_ns is None else round(value_ns / 1e6, 6)
+
+
+def _utc(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,166 @@
+"""The CSV file of a run: every event on every path, written as it comes, complete rows only.
+
+Rows are made on the event loop and written by a thread, so that a slow disk does not delay the measurement. A full or
+broken disk costs rows, which are counted, and nothing else; when there is room again, writing goes on.
+"""
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from daemons.errors import ResultsError
+from daemons.measurement.account import Row
+
+__all__ = ["COLUMNS", "RowWriter", "set_aside"]
+
+COLUMNS = (
+    "sequence_id",
+    "binance_time",
+    "tokyo_time",
+    "frankfurt_time",
+    "end_to_end_latency_ms",
+    "backbone_latency_ms",
+    "path",
+    "stream",
+    "event_id",
+    "event_time_ns",
+    "departure_ns",
+    "stamp",
+    "validity",
+    "delayed",
+)
+"""The first six are the seeds': times are the event's in milliseconds, the others in nanoseconds."""
+
+FLUSH_SECONDS = 0.25
+MAX_WAITING_ROWS = 200_000
+"""Rows that wait for the disk at most; more are counted as lost."""
+
+
+def set_aside(file: Path) -> Path | None:
+    """Rename an existing result file, so that a new run overwrites nothing; return its new name."""
+    if not file.exists():
+        return None
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(file.stat().st_mtime))
+    for number in range(1000):
+        suffix = f".{number}" if number else ""
+        kept = file.with_name(f"{file.stem}.{stamp}{suffix}{file.suffix}")
+        if not kept.exists():
+            file.rename(kept)
+            return kept
+    raise ResultsError(f"{file}: a thousand earlier results of one second exist; clear the folder")
+
+
+class RowWriter:
+    """Writes rows to a file until closed.
+
+    Args:
+        file: the CSV file; an existing one is renamed.
+
+    Attributes:
+        written: rows in the file.
+        lost: rows that the disk did not take.
+        errors: failed writes.
+
+    Raises:
+        ResultsError: the file cannot be created.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._log = structlog.get_logger("results").bind(file=str(file))
+        try:
+            if (kept := set_aside(file)) is not None:
+                self._log.info("earlier results kept", kept=str(kept))
+            self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ResultsError(
+                f"{file}: cannot be created: {error.strerror}; choose a folder that is writable"
+            ) from error
+        self._waiting: list[str] = [",".join(COLUMNS) + "\n"]
+        self._end = 0
+        self._header_rows = 1
+        self.written = 0
+        self.lost = 0
+        self.errors = 0
+        self._failing = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
+
+    def add(self, row: Row) -> None:
+        """Take in a row."""
+        if len(self._waiting) >= MAX_WAITING_ROWS:
+            self.lost += 1
+            return
+        event_ms = "" if row.event_time_ns is None else row.event_time_ns // 1_000_000
+        self._waiting.append(
+            f"{row.sequence},{event_ms},{_blank(row.forwarder_ns)},{row.arrival_ns},"
+            f"{_milliseconds(row.end_to_end_ns)},{_milliseconds(row.backbone_ns)},{_quoted(row.path)},"
+            f"{_quoted(row.stream)},{_blank(row.event_id)},{_blank(row.event_time_ns)},{_blank(row.departure_ns)},"
+            f"{row.stamp.name.lower()},{row.validity},{int(row.delayed)}\n"
+        )
+
+    async def run(self) -> None:
+        """Hand rows to the disk now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Hand to the disk what waits."""
+        rows, self._waiting = self._waiting, []
+        if not rows:
+            return
+        error = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, rows)
+        if error is None:
+            self.written += len(rows) - self._header_rows
+            self._header_rows = 0
+            if self._failing:
+                self._failing = False
+                self._log.info("results are written again", rows_lost=self.lost)
+            return
+        self.errors += 1
+        if self._header_rows:
+            # Without its head the file would be unreadable for ever: it goes first when there is room.
+            self._waiting.insert(0, rows[0])
+        self.lost += len(rows) - self._header_rows
+        if not self._failing:
+            self._failing = True
+            self._log.error(
+                "results cannot be written; measuring goes on",
+                error=error.strerror,
+                remedy="make room on the disk; writing resumes by itself",
+            )
+
+    async def close(self) -> None:
+        """Write what waits and close the file."""
+        await self.flush()
+        self._thread.shutdown()
+        os.close(self._descriptor)
+
+    def _write(self, rows: list[str]) -> OSError | None:
+        data = "".join(rows).encode()
+        try:
+            at = 0
+            while at < len(data):
+                at += os.pwrite(self._descriptor, data[at:], self._end + at)
+        except OSError as error:
+            # Half a row must not stay: the file ends where the last whole write did.
+            os.ftruncate(self._descriptor, self._end)
+            return error
+        self._end += len(data)
+        return None
+
+
+def _blank(value: int | None) -> int | str:
+    return "" if value is None else value
+
+
+def _milliseconds(value_ns: int | None) -> str:
+    return "" if value_ns is None else f"{value_ns / 1e6:.6f}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
