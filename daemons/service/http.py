@@ -102,10 +102,10 @@ class HttpServer:
                     connection.start_next_cycle()
         except (OSError, TimeoutError, h11.ProtocolError, asyncio.CancelledError):
             # A scraper that hangs up, stalls or sends nonsense concerns nobody but itself.
-            pass
+            writer.transport.abort()
         finally:
             self._connections.discard(task)
-            writer.transport.abort()
+            writer.close()
 
     async def _exchange(
         self, connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -16,7 +16,6 @@ from daemons.errors import ConfigError
 from daemons.service.config import Address, address
 from daemons.service.lifecycle import die, run
 from daemons.service.logs import configure
-from daemons.simulator.alarm import Alarm
 from daemons.simulator.connection import Rules
 from daemons.simulator.endpoint import Endpoint, Policy
 from daemons.simulator.exchange import Exchange, FarPath, Outlet
@@ -24,6 +23,7 @@ from daemons.simulator.faults import Faults
 from daemons.simulator.market import Market
 from daemons.simulator.schedule import Jitter, grid, poisson
 from daemons.simulator.streams import KINDS, Stream, parse
+from daemons.timing.alarm import Alarm
 from daemons.timing.clock import SystemClock
 
 __all__ = ["main"]

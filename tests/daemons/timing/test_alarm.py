@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from daemons.simulator.alarm import Alarm
+from daemons.timing.alarm import Alarm
 
 
 class Bell:

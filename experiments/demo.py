@@ -1,0 +1,216 @@
+"""``experiment demo``: the whole thing on one machine, with the distances put in by us, so that the answer is known.
+
+A simulated exchange has a near endpoint, which the forwarder reads, and a far one, which stands for the public
+internet. Between forwarder and receiver lies a relay that stands for the backbone. The receiver races both.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from daemons.errors import ConfigError
+from experiments.demo_view import Snapshot, line, summary_table, table
+from experiments.programs import ProgramError, RunningProgram
+from experiments.scrape import fetch
+
+__all__ = ["demo_command"]
+
+FAR_DELAY_MS = 125.0
+FAR_JITTER_MS = 6.0
+LINK_DELAY_MS = 105.0
+STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
+REFRESH_SECONDS = 0.5
+LINE_SECONDS = 5.0
+SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """What the demo puts in, in milliseconds; ``lead`` is what the race should find."""
+
+    far_delay_ms: float
+    far_jitter_ms: float
+    link_delay_ms: float
+    rate: float
+
+    @property
+    def lead_ms(self) -> float:
+        return self.far_delay_ms - self.link_delay_ms
+
+
+class Demo:
+    """All the processes of the demo.
+
+    Args:
+        injected: delays and rate.
+        folder: where results go.
+    """
+
+    def __init__(self, injected: Injected, folder: Path) -> None:
+        self._injected = injected
+        self._folder = folder
+        self._programs: list[RunningProgram] = []
+        self.forwarder_metrics = ""
+        self.receiver_metrics = ""
+        self.forwarder_totals: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """Bring everything up, receiver first, so that no event passes it by."""
+        injected = self._injected
+        streams = [word for name in STREAMS for word in ("--stream", name)]
+        exchange = await self._run(
+            "daemons.simulator.main",
+            *("--listen", "127.0.0.1:0", "--far-listen", "127.0.0.1:0"),
+            *("--far-delay-ms", str(injected.far_delay_ms), "--far-jitter-ms", str(injected.far_jitter_ms)),
+            *("--rate", str(injected.rate), "--seed", "1", "--wait-for-clients", "2"),
+            *streams,
+        )
+        ready = await exchange.event(lambda event: "ready" in event, "ready")
+        receiver = await self._run(
+            "daemons.receiver.main",
+            *("--mode", "race", "--feed-url", f"ws://{ready['far']}", "--listen", "127.0.0.1:0"),
+            *("--output", str(self._folder / "results.json"), "--csv-output", str(self._folder / "results.csv")),
+            *("--metrics", "127.0.0.1:0", "--allow-unsynchronized-clock"),
+            *streams,
+        )
+        listening = await receiver.event(lambda event: event.get("event") == "listening", "listening")
+        metrics = await receiver.event(lambda event: event.get("event") == "metrics", "metrics")
+        self.receiver_metrics = metrics["address"]
+        relay = await self._run("experiments.relay", listening["address"], str(injected.link_delay_ms))
+        near_end = await relay.event(lambda event: event.get("event") == "listening", "listening")
+        forwarder = await self._run(
+            "daemons.forwarder.main",
+            *("--feed-url", f"ws://{ready['near']}", "--destination", near_end["address"], "--path-name", "backbone"),
+            *("--metrics", "127.0.0.1:0"),
+            *streams,
+        )
+        metrics = await forwarder.event(lambda event: event.get("event") == "metrics", "metrics")
+        self.forwarder_metrics = metrics["address"]
+        await forwarder.event(lambda event: event.get("event") == "link connected", "link connected")
+
+    async def snapshot(self) -> Snapshot:
+        """Read both metrics pages."""
+        return Snapshot(await fetch(self.forwarder_metrics), await fetch(self.receiver_metrics))
+
+    async def stop(self) -> None:
+        """End everything, in the order in which events flow, so that what is under way arrives."""
+        exchange, receiver, relay, forwarder = self._programs
+        await forwarder.stop()
+        self.forwarder_totals = next(event for event in reversed(forwarder.events) if event.get("event") == "totals")
+        # What the far endpoint still holds back has the same right to arrive.
+        await asyncio.sleep(SETTLE_SECONDS)
+        await receiver.stop()
+        await relay.stop()
+        await exchange.stop()
+        self._programs.clear()
+
+    async def abort(self) -> None:
+        """End everything at once, after trouble."""
+        for program in self._programs:
+            program.kill()
+        for program in self._programs:
+            with contextlib.suppress(ProgramError):
+                await program.stop()
+
+    async def _run(self, module: str, *arguments: str) -> RunningProgram:
+        program = RunningProgram(module, *arguments)
+        self._programs.append(program)
+        await program.start()
+        return program
+
+
+async def _demo(console: Console, injected: Injected, folder: Path, duration: float | None) -> int:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    demo = Demo(injected, folder)
+    try:
+        await demo.start()
+        console.print(
+            f"Exchange near and far ({injected.far_delay_ms:g} ± {injected.far_jitter_ms:g} ms away), backbone "
+            f"{injected.link_delay_ms:g} ms, {injected.rate:g} events/s.\n"
+            f"Live metrics: http://{demo.receiver_metrics}/metrics (receiver), "
+            f"http://{demo.forwarder_metrics}/metrics (forwarder)\n"
+        )
+        await _watch(console, demo, told, duration)
+        console.print("Stopping: letting what is under way arrive …")
+        await demo.stop()
+    except BaseException:
+        await demo.abort()
+        raise
+    return _conclude(console, injected, folder, demo.forwarder_totals)
+
+
+async def _watch(console: Console, demo: Demo, told: asyncio.Event, duration: float | None) -> None:
+    begun = time.monotonic()
+    end = None if duration is None else begun + duration
+    pause = REFRESH_SECONDS if console.is_terminal else LINE_SECONDS
+    # A terminal gets one table that changes; a pipe or a log file gets a line now and then.
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext()
+    with live:
+        while not told.is_set() and (end is None or time.monotonic() < end):
+            wait = pause if end is None else min(pause, end - time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), max(0.0, wait))
+            snapshot = await demo.snapshot()
+            elapsed = time.monotonic() - begun
+            if isinstance(live, Live):
+                live.update(table(snapshot, elapsed), refresh=True)
+            else:
+                console.print(line(snapshot, elapsed), soft_wrap=True)
+
+
+def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[str, Any]) -> int:
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    (race,) = results["race"]
+    link = results["paths"]["backbone"]
+    (forwarded,) = totals["links"].values()
+    # Every event that the forwarder received has arrived, or was dropped for a reason, or is known to be missing.
+    unaccounted = totals["received"] - link["unique"] - link["events_lost"] - sum(forwarded["dropped"].values())
+    console.print(summary_table(results))
+    lead = race["lead_ms"]["median"]
+    if lead is None:
+        console.print("[bold red]No event came by both paths.[/]")
+        return 1
+    console.print(
+        f"Injected: backbone leads by {injected.lead_ms:.1f} ms. Measured: median lead {lead:.2f} ms "
+        f"over {race['pairs']} events ({lead - injected.lead_ms:+.2f} ms), "
+        f"{race['wins']} wins to {race['reference_wins']}; events unaccounted for: {unaccounted}.",
+        soft_wrap=True,
+    )
+    console.print(f"Results: {folder / 'results.json'} and {folder / 'results.csv'}", soft_wrap=True)
+    return 1 if unaccounted else 0
+
+
+@click.command("demo")
+@click.option("--duration", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Seconds to measure.")
+@click.option("--keep-running", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="Events per second.")
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo-results"),
+    show_default=True,
+    help="Folder for the results.",
+)
+def demo_command(duration: float, keep_running: bool, rate: float, folder: Path) -> None:
+    """Race two paths on this machine: a simulated exchange, forwarder, receiver, and distances of known length."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("--output", f"{folder}: {error.strerror}", "choose a folder that is writable") from error
+    console = Console(highlight=False)
+    injected = Injected(FAR_DELAY_MS, FAR_JITTER_MS, LINK_DELAY_MS, rate)
+    sys.exit(asyncio.run(_demo(console, injected, folder, None if keep_running else duration)))

@@ -1,0 +1,98 @@
+"""Reading a daemon's metrics page, as Prometheus would, for tables in a terminal."""
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemons.errors import LatencyError
+
+__all__ = ["Page", "fetch", "quantile"]
+
+TIMEOUT_SECONDS = 3.0
+
+Labels = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All samples of one page, by name and labels."""
+
+    samples: Mapping[str, Mapping[Labels, float]]
+
+    def total(self, name: str, **labels: str) -> float:
+        """Sum the samples of a name that carry these labels."""
+        wanted = set(labels.items())
+        return sum(value for own, value in self.samples.get(name, {}).items() if wanted <= own)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Return the first sample of a name with these labels; None if there is none or it is NaN."""
+        wanted = set(labels.items())
+        for own, value in self.samples.get(name, {}).items():
+            if wanted <= own and not math.isnan(value):
+                return value
+        return None
+
+    def buckets(self, name: str, **labels: str) -> dict[float, float]:
+        """Add up the cumulative buckets of a histogram over the children with these labels."""
+        wanted = set(labels.items())
+        summed: dict[float, float] = defaultdict(float)
+        for own, value in self.samples.get(f"{name}_bucket", {}).items():
+            if wanted <= own:
+                summed[float(dict(own)["le"])] += value
+        return dict(sorted(summed.items()))
+
+
+async def fetch(address: str) -> Page:
+    """Get ``http://ADDRESS/metrics``.
+
+    Raises:
+        LatencyError: nothing answers there.
+    """
+    host, _colon, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+                answer = await reader.read()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as error:
+        raise LatencyError(f"{address}: no metrics ({error!r}); is the daemon running?") from error
+    _head, _blank, body = answer.partition(b"\r\n\r\n")
+    samples: dict[str, dict[Labels, float]] = defaultdict(dict)
+    for family in text_string_to_metric_families(body.decode()):
+        for sample in family.samples:
+            samples[sample.name][frozenset(sample.labels.items())] = sample.value
+    return Page(samples)
+
+
+def quantile(buckets: Mapping[float, float], fraction: float) -> float | None:
+    """Estimate a quantile from cumulative buckets, interpolating within one as ``histogram_quantile`` does.
+
+    Args:
+        buckets: upper bound to cumulative count, ascending, up to +Inf.
+        fraction: 0 to 1.
+
+    Returns:
+        The estimate in the buckets' unit; None without samples.
+    """
+    total = max(buckets.values(), default=0.0)
+    if not total:
+        return None
+    rank = fraction * total
+    below, count_below = None, 0.0
+    for bound, count in buckets.items():
+        if count >= rank:
+            if math.isinf(bound):
+                return below
+            if below is None:
+                return bound
+            share = (rank - count_below) / (count - count_below) if count > count_below else 1.0
+            return below + (bound - below) * share
+        below, count_below = bound, count
+    return below
