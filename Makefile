@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PACKAGES := $(VENV)/.packages
 
 .PHONY: help demo test unit lint bench constraints clean
 
@@ -17,10 +18,21 @@ $(STAMP): constraints.txt pyproject.toml
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Without root the packages are the user's business, and tests that need a missing one are skipped (but fail in CI).
+$(PACKAGES): packages.txt $(STAMP)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  wanted=$$(grep -v '^#' packages.txt); \
+	  if ! dpkg -s $$wanted >/dev/null 2>&1; then \
+	    apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends $$wanted >/dev/null; \
+	  fi; \
+	fi
+	@touch $@
+
 demo: $(STAMP)  ## two paths race for the same events: live table, results, summary
 	$(BIN)/experiment demo
 
-test: $(STAMP)  ## everything: unit, process and soak tests
+test: $(PACKAGES)  ## everything: unit, process and soak tests
 	$(BIN)/python -m pytest -m 'not lab'
 
 unit: $(STAMP)  ## the fast part of the tests

@@ -108,7 +108,7 @@ class FeedClient:
         on_connected: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._stamper = stamper
+        self.stamper = stamper
         self._clock = stamper.clock
         self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
         self._budget = AttemptBudget()
@@ -181,7 +181,7 @@ class _Attempt:
         self._events_before = client.counts.events
         self._connection = Connection(
             dialled.socket,
-            client._stamper,  # noqa: SLF001 an attempt is a part of its client
+            client.stamper,
             on_data=self._on_data,
             on_close=self._on_close,
             tls=dialled.tls,

@@ -5,7 +5,7 @@ over the backbone (arrival at the forwarder to arrival here), and against the ot
 measured is counted under a reason and stays out of the histograms.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -223,6 +223,11 @@ class PathAccount:
             setattr(self._closed, name, getattr(self._closed, name) + getattr(tracker, name))
 
     # Events
+
+    def expect(self, streams: Iterable[str]) -> None:
+        """Make the accounts of streams that are subscribed to, so that they show zeros before their first event."""
+        for name in streams:
+            self._stream(name)
 
     def observe_feed(self, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Take in the events of one read of a feed."""

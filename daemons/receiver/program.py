@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from daemons.errors import ClockError, ConfigError, ResultsError
+from daemons.feed.binance import streams_in
 from daemons.feed.client import FeedClient
 from daemons.feed_config import feed_settings
 from daemons.link.listener import LinkListener
@@ -193,6 +194,7 @@ class Receiver:
             self.accounts.append(account)
             if isinstance(path, FeedPath):
                 settings = feed_settings(path.name, f"path[{index}]", path)
+                account.expect(streams_in(settings.url))
                 self.feeds[path.name] = FeedClient(
                     settings, self._stamper, self._rng, account.observe_feed, account.interrupt
                 )
