@@ -73,13 +73,13 @@ def _plain(section: DestinationSection) -> dict[str, Any]:
     return {name: getattr(section, name) for name in section.__struct_fields__}
 
 
-def link_settings(index: int, section: DestinationSection) -> LinkSettings:
+def link_settings(section: DestinationSection) -> LinkSettings:
     """Check a destination section and turn it into settings.
 
     Raises:
         ConfigError: the address, a limit or the key file is unusable.
     """
-    where = f"destination[{index}]"
+    where = f"destination {section.address}"
     host, port = address(f"{where}.address", section.address)
     if section.format == "json" and section.key_file:
         raise ConfigError(f"{where}.key_file", "the JSON format cannot be signed", "use the binary format or no key")

@@ -48,8 +48,8 @@ def main(
         overrides = {"feed": feed, **shared_sections(metrics, log_format, log_level)}
         config = load_forwarder(config_file, overrides, destinations, links)
         feed_settings("feed", "feed", config.feed)
-        for index, section in enumerate(config.destination):
-            link_settings(index, section)
+        for section in config.destination:
+            link_settings(section)
         return config
 
     try:

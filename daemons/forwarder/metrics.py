@@ -81,6 +81,7 @@ class ForwarderCollector(Collector):
         yield last
         yield from self._links()
         yield from clock_families(PREFIX, forwarder.monitor.state)
+        yield from forwarder.reloader.families()
 
     def _links(self) -> Iterator[Metric]:
         forwarded = CounterMetricFamily(

@@ -5,6 +5,7 @@ import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -12,15 +13,17 @@ from daemons.errors import ConfigError
 from daemons.feed.binance import streams_in
 from daemons.feed.client import FeedClient
 from daemons.feed_config import feed_settings
-from daemons.forwarder.config import ForwarderConfig, link_settings
+from daemons.forwarder.config import DestinationSection, ForwarderConfig, link_settings
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family
 from daemons.link.sender import LinkSender
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import FeedEvent, Stamp, StampKind
+from daemons.service import logs
 from daemons.service.config import address, effective
 from daemons.service.http import HttpServer, Route
-from daemons.service.lifecycle import supervise
+from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.service.reload import Reloader
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
@@ -50,78 +53,61 @@ class Forwarder:
     """
 
     def __init__(self, config: ForwarderConfig, reread: Callable[[], ForwarderConfig]) -> None:
-        self._config = config
-        self._reread = reread
+        self.reloader = Reloader(config, reread, "latency_forwarder")
         self._log = structlog.get_logger("forwarder")
         clock = SystemClock()
-        rng = random.Random(secrets.randbits(64))
+        self._rng = random.Random(secrets.randbits(64))
         self._stamper = Stamper(clock)
         self.monitor = ClockMonitor(
             clock, lambda step_ns: self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
         )
         self._delays = feed_delay_family()
-        holds = hold_family()
+        self._holds = hold_family()
         self.session = secrets.randbits(64)
         self.sequence = 0
-        settings = feed_settings("feed", "feed", config.feed)
-        self.streams = {name: self._counts(name) for name in (*streams_in(settings.url), OTHER_STREAM)}
+        self.streams = {OTHER_STREAM: self._counts(OTHER_STREAM)}
         self.invalid_delays = {"negative": 0, "absurd": 0, "clock_step": 0, "warmup": 0}
-        self.feed = FeedClient(settings, self._stamper, rng, self._on_events)
-        self.senders = [
-            LinkSender(
-                link_settings(index, section),
-                self.session,
-                self._stamper,
-                rng,
-                holds.labels(section.address),
-                lambda: self.monitor.state,
-            )
-            for index, section in enumerate(config.destination)
-        ]
+        self.feed = self._make_feed(config)
+        self._feeding: asyncio.Task[None] | None = None
+        self._links = {section.address: self._make_link(section) for section in config.destination}
+        self._sending: dict[str, asyncio.Task[None]] = {}
         own = registry("forwarder")
         own.register(ForwarderCollector(self))
         self._http: HttpServer | None = None
         if config.metrics.listen:
             routes: dict[str, Route] = {
                 "/": landing("latency-forwarder", {"/metrics": "for Prometheus"}),
-                "/metrics": MetricsPage(own, [self._delays, holds]),
+                "/metrics": MetricsPage(own, [self._delays, self._holds]),
             }
             self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
+        self._running = Tasks()
         self._tasks: list[asyncio.Task[None]] = []
+        self._totals: dict[str, dict[str, Any]] = {}
         self._last_status = (0.0, 0)
 
     async def start(self) -> None:
-        self._log.info("starting", config=effective(self._config), session=f"{self.session:016x}")
+        self._log.info("starting", config=effective(self.reloader.config), session=f"{self.session:016x}")
         await self.monitor.refresh()
         if self._http is not None:
             await self._http.start()
             self._log.info("metrics", address="{}:{}".format(*self._http.address))
-        loop = asyncio.get_running_loop()
-        for work in (self.feed.run(), self.monitor.run(), self._expire(), *(sender.run() for sender in self.senders)):
-            self._tasks.append(loop.create_task(work))
+        start = self._running.start
+        self._tasks = [start(self.monitor.run()), start(self._expire())]
+        self._feeding = start(self.feed.run())
+        self._sending = {name: start(sender.run()) for name, sender in self._links.items()}
 
     async def wait(self) -> None:
-        await supervise(self._tasks)
+        await self._running.failure()
 
     async def stop(self) -> None:
         # The feed first: what it brought is then a fixed amount, which the links get time to deliver.
-        await _end(self._tasks[:1])
-        await asyncio.gather(*(sender.drain(self._config.drain_seconds) for sender in self.senders))
-        await _end(self._tasks[1:])
+        await self._stop_feed()
+        await asyncio.gather(*(self._close_link(name) for name in tuple(self._links)))
+        await end(self._tasks)
         if self._http is not None:
             await self._http.stop()
         self._stamper.close()
-        self._log.info(
-            "totals",
-            received=self.sequence,
-            links={
-                sender.settings.label: {
-                    "forwarded": sender.buffer.forwarded,
-                    "dropped": {why.name.lower(): n for why, n in sender.buffer.dropped.items() if n},
-                }
-                for sender in self.senders
-            },
-        )
+        self._log.info("totals", received=self.sequence, links=self._totals)
 
     def status(self) -> str:
         now = asyncio.get_running_loop().time()
@@ -136,13 +122,58 @@ class Forwarder:
         return f"feed {'up' if self.feed.counts.connected else 'DOWN'}, {rate:.0f} events/s; {links}"
 
     async def reload(self) -> None:
-        try:
-            config = self._reread()
-        except ConfigError as error:
-            self._log.error("reload refused; the old configuration stays", error=str(error))
+        old = self.reloader.config
+        config = self.reloader.reload(_same_metrics)
+        if config is None:
             return
-        if config != self._config:
-            self._log.warning("the configuration has changed; restart to apply it")
+        logs.configure(config.log.format, config.log.level)
+        if config.feed != old.feed:
+            await self._stop_feed()
+            counts = self.feed.counts
+            self.feed = self._make_feed(config)
+            self.feed.counts = counts
+            self._feeding = self._running.start(self.feed.run())
+        before = {section.address: section for section in old.destination}
+        after = {section.address: section for section in config.destination}
+        await asyncio.gather(*(self._close_link(name) for name in before if before[name] != after.get(name)))
+        for name, section in after.items():
+            if name not in self._links:
+                sender = self._links[name] = self._make_link(section)
+                self._sending[name] = self._running.start(sender.run())
+
+    @property
+    def senders(self) -> tuple[LinkSender, ...]:
+        """The links."""
+        return tuple(self._links.values())
+
+    def _make_feed(self, config: ForwarderConfig) -> FeedClient:
+        settings = feed_settings("feed", "feed", config.feed)
+        for name in streams_in(settings.url):
+            self.streams.setdefault(name, self._counts(name))
+        return FeedClient(settings, self._stamper, self._rng, self._on_events)
+
+    def _make_link(self, section: DestinationSection) -> LinkSender:
+        return LinkSender(
+            link_settings(section),
+            self.session,
+            self._stamper,
+            self._rng,
+            self._holds.labels(section.address),
+            lambda: self.monitor.state,
+        )
+
+    async def _stop_feed(self) -> None:
+        if self._feeding is not None:
+            await end([self._feeding])
+
+    async def _close_link(self, name: str) -> None:
+        sender, task = self._links[name], self._sending.pop(name, None)
+        await sender.drain(self.reloader.config.drain_seconds)
+        if task is not None:
+            await end([task])
+        del self._links[name]
+        dropped = {why.name.lower(): count for why, count in sender.buffer.dropped.items() if count}
+        self._totals[name] = {"forwarded": sender.buffer.forwarded, "dropped": dropped}
 
     def _counts(self, name: str) -> StreamCounts:
         return StreamCounts(0, 0, self._delays.labels(name))
@@ -177,7 +208,6 @@ class Forwarder:
                 sender.expire()
 
 
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def _same_metrics(old: ForwarderConfig, new: ForwarderConfig) -> None:
+    if old.metrics != new.metrics:
+        raise ConfigError("metrics.listen", "cannot change while running", "restart the daemon")

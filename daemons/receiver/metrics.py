@@ -87,6 +87,7 @@ class ReceiverCollector(Collector):
         yield from self._links()
         yield from self._results()
         yield from clock_families(PREFIX, self._receiver.monitor.state)
+        yield from self._receiver.reloader.families()
 
     def _events(self) -> Iterator[Metric]:
         events = CounterMetricFamily(f"{PREFIX}_events", "Events that arrived.", labels=["path", "stream"])

@@ -24,11 +24,13 @@ from daemons.receiver.metrics import ReceiverCollector, ReceiverHistograms
 from daemons.receiver.results import RunFacts, distribution, summary, write_json
 from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
+from daemons.service import logs
 from daemons.service.activation import Activation
 from daemons.service.config import address, effective
 from daemons.service.http import HttpServer, Route
-from daemons.service.lifecycle import supervise
+from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.service.reload import Reloader
 from daemons.stream.datagram import listening_socket
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -48,8 +50,7 @@ class Receiver:
     """
 
     def __init__(self, config: ReceiverConfig, reread: Callable[[], ReceiverConfig]) -> None:
-        self._config = config
-        self._reread = reread
+        self.reloader = Reloader(config, reread, "latency_receiver")
         self._log = structlog.get_logger("receiver")
         self._clock = SystemClock()
         self._rng = random.Random(secrets.randbits(64))
@@ -66,7 +67,9 @@ class Receiver:
         self.links: dict[str, LinkPathState] = {}
         self._start_ns = 0
         self._complete = config.run.duration_seconds is None
+        self._running = Tasks()
         self._tasks: list[asyncio.Task[None]] = []
+        self._feeding: dict[str, asyncio.Task[None]] = {}
         self._served = False
         self._last_status = (0.0, 0)
         own = registry("receiver")
@@ -91,12 +94,13 @@ class Receiver:
         if self._http is not None:
             await self._http.start()
             self._log.info("metrics", address="{}:{}".format(*self._http.address))
-        loop = asyncio.get_running_loop()
+        start = self._running.start
         self._start_ns = self._clock.wall_ns()
-        works = [self.monitor.run(), self._tend(), *(feed.run() for feed in self.feeds.values())]
+        works = [self.monitor.run(), self._tend()]
         if self.rows is not None:
             works.append(self.rows.run())
-        self._tasks = [loop.create_task(work) for work in works]
+        self._tasks = [start(work) for work in works]
+        self._feeding = {name: start(feed.run()) for name, feed in self.feeds.items()}
         for state in self.links.values():
             assert state.listener is not None
             state.listener.start()
@@ -105,18 +109,16 @@ class Receiver:
     async def wait(self) -> None:
         duration = self._config.run.duration_seconds
         if duration is None:
-            await supervise(self._tasks)
+            await self._running.failure()
             return
         try:
             async with asyncio.timeout(duration):
-                await supervise(self._tasks)
+                await self._running.failure()
         except TimeoutError:
             self._complete = True
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end([*self._tasks, *self._feeding.values()])
         for state in self.links.values():
             if state.listener is not None:
                 state.listener.close()
@@ -147,13 +149,27 @@ class Receiver:
         return f"{rate:.0f} events/s; {', '.join(paths)}"
 
     async def reload(self) -> None:
-        try:
-            config = self._reread()
-        except ConfigError as error:
-            self._log.error("reload refused; the old configuration stays", error=str(error))
+        old = self._config
+        config = self.reloader.reload(_can_step)
+        if config is None:
             return
-        if config != self._config:
-            self._log.warning("the configuration has changed; restart to apply it")
+        logs.configure(config.log.format, config.log.level)
+        for index, (before, path) in enumerate(zip(old.path, config.path, strict=True)):
+            if before == path:
+                continue
+            if isinstance(path, FeedPath):
+                await end([self._feeding[path.name]])
+                counts = self.feeds[path.name].counts
+                self._make_feed(index, path).counts = counts
+                self._feeding[path.name] = self._running.start(self.feeds[path.name].run())
+            else:
+                listener = self.links[path.name].listener
+                assert listener is not None
+                listener.settings = listener_of(index, path)[1]
+
+    @property
+    def _config(self) -> ReceiverConfig:
+        return self.reloader.config
 
     def invalid_of(self, account: PathAccount) -> dict[str, int]:
         """Return what the path's feed or listener refused, by reason."""
@@ -193,14 +209,18 @@ class Receiver:
             )
             self.accounts.append(account)
             if isinstance(path, FeedPath):
-                settings = feed_settings(path.name, f"path[{index}]", path)
-                account.expect(streams_in(settings.url))
-                self.feeds[path.name] = FeedClient(
-                    settings, self._stamper, self._rng, account.observe_feed, account.interrupt
-                )
+                self._make_feed(index, path)
             else:
                 self._listen(index, path, account, activation)
         activation.close_unused()
+
+    def _make_feed(self, index: int, path: FeedPath) -> FeedClient:
+        settings = feed_settings(path.name, f"path[{index}]", path)
+        account = self.accounts[index]
+        account.expect(streams_in(settings.url))
+        feed = FeedClient(settings, self._stamper, self._rng, account.observe_feed, account.interrupt)
+        self.feeds[path.name] = feed
+        return feed
 
     def _listen(self, index: int, path: LinkPath, account: PathAccount, activation: Activation) -> None:
         where, settings = listener_of(index, path)
@@ -295,3 +315,15 @@ class Receiver:
                 about["link"] = {"rtt_ms": distribution(account.figures.rtt), **state.summary()}
             extra[account.name] = about
         return extra
+
+
+def _can_step(old: ReceiverConfig, new: ReceiverConfig) -> None:
+    """Refuse what needs a restart: sockets, run files, and which paths race."""
+    if (old.metrics, old.run, old.race) != (new.metrics, new.run, new.race):
+        raise ConfigError("metrics, run or race", "cannot change while running", "restart the daemon")
+    if [_fixed(path) for path in old.path] != [_fixed(path) for path in new.path]:
+        raise ConfigError("path", "names, kinds and addresses cannot change while running", "restart the daemon")
+
+
+def _fixed(path: FeedPath | LinkPath) -> tuple[str, ...]:
+    return (path.name, path.listen, path.transport) if isinstance(path, LinkPath) else (path.name,)

@@ -8,8 +8,8 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Collection
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, NoReturn, Protocol
 
 import structlog
 import uvloop
@@ -17,7 +17,7 @@ import uvloop
 from daemons.errors import LatencyError
 from daemons.service.notify import Notifier
 
-__all__ = ["Program", "die", "run", "supervise"]
+__all__ = ["Program", "Tasks", "die", "end", "run"]
 
 STATUS_SECONDS = 1.0
 INTERRUPTED = 130
@@ -84,13 +84,12 @@ async def _live(make: Callable[[], Program], notifier: Notifier) -> int:
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    order = loop.create_task(told.wait())
+    order = loop.create_task(_told(told))
     try:
         begin = loop.create_task(program.start())
         await asyncio.wait({begin, order}, return_when=asyncio.FIRST_COMPLETED)
         if not begin.done():
-            begin.cancel()
-            await asyncio.gather(begin, return_exceptions=True)
+            await end([begin])
             return 0
         begin.result()
         loop.add_signal_handler(signal.SIGHUP, on_hangup)
@@ -109,12 +108,13 @@ async def _live(make: Callable[[], Program], notifier: Notifier) -> int:
         return 0
     finally:
         notifier.stopping("stopping")
-        leftovers = [task for task in (work, beat, order, *reloads) if task is not None]
-        for task in leftovers:
-            task.cancel()
-        await asyncio.gather(*leftovers, return_exceptions=True)
+        await end([task for task in (work, beat, order, *reloads) if task is not None])
         await program.stop()
         log.info("stopped")
+
+
+async def _told(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _heartbeat(program: Program, notifier: Notifier) -> None:
@@ -128,11 +128,32 @@ async def _heartbeat(program: Program, notifier: Notifier) -> None:
         await asyncio.sleep(period)
 
 
-async def supervise(tasks: Collection["asyncio.Task[None]"]) -> None:
-    """Wait until one of a daemon's tasks fails, and raise what it raised; a cancelled wait leaves the tasks running."""
-    done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    for task in done:
-        task.result()
+class Tasks:
+    """A daemon's background tasks: if any of them fails, the daemon must not go on as if nothing had happened."""
+
+    def __init__(self) -> None:
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run in the background."""
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._on_done)
+        return task
+
+    async def failure(self) -> None:
+        """Wait, for ever if need be, until a task fails, and raise what it raised."""
+        await asyncio.shield(self._failure)
+
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+
+async def end(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel tasks and wait until they are over."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def die(error: LatencyError) -> NoReturn:
