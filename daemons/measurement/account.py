@@ -48,10 +48,16 @@ MAX_JUMP: Final = 1_000_000_000
 
 @dataclass(slots=True)
 class Figures:
-    """Fine-grained distributions that the report of a run needs, in nanoseconds."""
+    """Fine-grained distributions that the report of a run needs, in nanoseconds.
+
+    A backbone latency is the forwarder's hold (arrival there to departure) and the one-way delay (departure to arrival
+    here, RFC 7679); both are kept, so that the measurer's own share can be told from the network's.
+    """
 
     end_to_end: QuantileHistogram = field(default_factory=QuantileHistogram)
     backbone: QuantileHistogram = field(default_factory=QuantileHistogram)
+    hold: QuantileHistogram = field(default_factory=QuantileHistogram)
+    one_way: QuantileHistogram = field(default_factory=QuantileHistogram)
     host_delay: QuantileHistogram = field(default_factory=QuantileHistogram)
     rtt: QuantileHistogram = field(default_factory=QuantileHistogram)
     end_to_end_jitter: InterarrivalJitter = field(default_factory=InterarrivalJitter)
@@ -394,6 +400,9 @@ class PathAccount:
         stream.backbone_jitter.observe(figure_ns)
         if self.figures is not None:
             self.figures.backbone.record(figure_ns)
+            if event.departure_ns is not None:
+                self.figures.hold.record(figure_ns - one_way_ns)
+                self.figures.one_way.record(one_way_ns)
             self.figures.backbone_jitter.observe(figure_ns)
         return figure_ns
 

@@ -142,7 +142,12 @@ def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
     latency = distribution(figures.end_to_end)
     backbone: dict[str, Any] | None = None
     if account.is_link:
-        backbone = {**distribution(figures.backbone), "jitter_rfc3550_ms": _ms(figures.backbone_jitter.value_ns)}
+        backbone = {
+            **distribution(figures.backbone),
+            "jitter_rfc3550_ms": _ms(figures.backbone_jitter.value_ns),
+            "forwarder_hold": distribution(figures.hold),
+            "one_way_delay": distribution(figures.one_way),
+        }
     return {
         "kind": "link" if account.is_link else "feed",
         "events": account.events,
