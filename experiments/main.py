@@ -29,3 +29,7 @@ def main() -> None:
 
 
 main.add_command(demo_command)
+
+
+if __name__ == "__main__":
+    main()
