@@ -5,7 +5,7 @@ are RFC 5560's. A hole is a gap once it has stayed open for the waiting time (RF
 earlier was reordered, not lost.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 from enum import Enum
 
 __all__ = ["MAX_HOLES", "Outcome", "SequenceTracker"]
@@ -92,26 +92,22 @@ class SequenceTracker:
         Args:
             sequence: the number that arrived, or the last of a range.
             now_ns: time of arrival on any steady scale.
-            first: the first of a range of numbers that one arrival covers; the range counts as one unique number
-                would, but for every number in it.
+            first: the first of a range of numbers that one arrival covers; it fills every hole that it reaches into.
 
         Returns:
             What the arrival was.
         """
         start = sequence if first is None else first
-        expected = self.highest + 1
-        if start >= expected:
-            if start > expected:
-                self._open(expected, start - 1, now_ns)
-            self.highest = sequence
-            self.unique += sequence - start + 1
-            return Outcome.IN_ORDER
-        if sequence > self.highest:
-            # A range that overlaps what was seen: the new part is in order.
-            self.unique += sequence - self.highest
-            self.highest = sequence
-            return Outcome.IN_ORDER
-        return self._behind(sequence)
+        highest = self.highest
+        if sequence <= highest:
+            return self._behind(start, sequence)
+        if start > highest + 1:
+            self._open(highest + 1, start - 1, now_ns)
+        elif start <= highest:
+            self._fill(start, highest)
+        self.unique += sequence - max(start - 1, highest)
+        self.highest = sequence
+        return Outcome.IN_ORDER
 
     def announce(self, highest: int, now_ns: int) -> None:
         """Take in that numbers up to ``highest`` were sent: what has not come by now is missing (tail loss)."""
@@ -159,36 +155,46 @@ class SequenceTracker:
         self.gap_events += lost
         return lost
 
-    def _behind(self, sequence: int) -> Outcome:
-        index = bisect_right(self._hole_starts, sequence) - 1
-        if index < 0 or sequence > self._hole_ends[index]:
-            if sequence <= self._floor and sequence > self.base and self._floor > self.base:
-                self.stale += 1
-                return Outcome.STALE
-            self.duplicates += 1
-            return Outcome.DUPLICATE
-        self._fill(index, sequence)
-        self.unique += 1
-        self.missing -= 1
-        self.reordered += 1
-        return Outcome.REORDERED
+    def _behind(self, start: int, end: int) -> Outcome:
+        if self._fill(start, end):
+            self.reordered += 1
+            return Outcome.REORDERED
+        if self.base < end <= self._floor:
+            self.stale += 1
+            return Outcome.STALE
+        self.duplicates += 1
+        return Outcome.DUPLICATE
 
-    def _fill(self, index: int, sequence: int) -> None:
+    def _fill(self, start: int, end: int) -> int:
+        """Take the numbers from start to end out of the holes; return how many of them were missing."""
+        index = bisect_left(self._hole_ends, start)
+        filled = 0
+        while index < len(self._hole_starts) and self._hole_starts[index] <= end:
+            low, high = max(start, self._hole_starts[index]), min(end, self._hole_ends[index])
+            filled += high - low + 1
+            if self._declared[index]:
+                self.late += high - low + 1
+            index = self._cut(index, low, high)
+        self.unique += filled
+        self.missing -= filled
+        if len(self._hole_starts) > self._max_holes:
+            self._forget_oldest()
+        return filled
+
+    def _cut(self, index: int, low: int, high: int) -> int:
+        """Shorten, split or remove one hole; return the index of the next."""
         start, end = self._hole_starts[index], self._hole_ends[index]
-        if self._declared[index]:
-            self.late += 1
-        if start == end:
+        if (low, high) == (start, end):
             for column in (self._hole_starts, self._hole_ends, self._hole_since, self._declared):
                 del column[index]
-        elif sequence == start:
-            self._hole_starts[index] = start + 1
-        elif sequence == end:
-            self._hole_ends[index] = end - 1
+            return index
+        if low == start:
+            self._hole_starts[index] = high + 1
         else:
-            self._hole_ends[index] = sequence - 1
-            self._hole_starts.insert(index + 1, sequence + 1)
-            self._hole_ends.insert(index + 1, end)
-            self._hole_since.insert(index + 1, self._hole_since[index])
-            self._declared.insert(index + 1, self._declared[index])
-            if len(self._hole_starts) > self._max_holes:
-                self._forget_oldest()
+            self._hole_ends[index] = low - 1
+            if high < end:
+                self._hole_starts.insert(index + 1, high + 1)
+                self._hole_ends.insert(index + 1, end)
+                self._hole_since.insert(index + 1, self._hole_since[index])
+                self._declared.insert(index + 1, self._declared[index])
+        return index + 1
