@@ -290,9 +290,10 @@ class PathAccount:
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:
                 self.delayed += 1
-                self._instruments.delayed.observe(max(0, stamp.ns - event.receive_ns))
+                if not stamp.step_ns and self._is_possible(stamp.ns - event.receive_ns) is Validity.OK:
+                    self._instruments.delayed.observe(stamp.ns - event.receive_ns)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=not live)
-            backbone_ns = self._backbone(stream, event, stamp, kind) if live else None
+            backbone_ns, backbone_validity = self._backbone(stream, event, stamp, kind) if live else (None, Validity.OK)
             if not duplicate and self._race is not None and event.event_id is not None:
                 self._race.observe(
                     (stream.name, event.event_id), self.index, stamp.steady_ns, live=live and not stamp.step_ns
@@ -300,6 +301,8 @@ class PathAccount:
             if self._row is not None:
                 if duplicate or event.delayed:
                     validity = outcome.value if duplicate else Validity.DELAYED
+                elif backbone_validity is not Validity.OK:
+                    validity = backbone_validity
                 self._row(
                     Row(
                         path=self.name,
@@ -352,11 +355,7 @@ class PathAccount:
         self, stream: StreamAccount, event_time_ns: int | None, stamp: Stamp, kind: StampKind, *, duplicate: bool
     ) -> tuple[int | None, str]:
         """Measure from the exchange's event time to arrival; return the figure if it is valid, and its validity."""
-        if event_time_ns is None:
-            stream.without_event_time += 1
-            if stamp.step_ns:
-                self.invalid["clock_step"] += 1
-            return None, Validity.WITHOUT_EVENT_TIME
+        stream.without_event_time += event_time_ns is None
         if stamp.step_ns:
             self.invalid["clock_step"] += 1
             stream.end_to_end_jitter.interrupt()
@@ -364,6 +363,8 @@ class PathAccount:
         if kind is StampKind.WARMUP:
             self.invalid["warmup"] += 1
             return None, Validity.WARMUP
+        if event_time_ns is None:
+            return None, Validity.WITHOUT_EVENT_TIME
         figure_ns = stamp.ns - event_time_ns
         if figure_ns < 0:
             self.invalid["negative_end_to_end"] += 1
@@ -380,21 +381,24 @@ class PathAccount:
             self.figures.end_to_end_jitter.observe(figure_ns)
         return figure_ns, Validity.OK
 
-    def _backbone(self, stream: StreamAccount, event: LinkEvent, stamp: Stamp, kind: StampKind) -> int | None:
-        """Measure from arrival at the forwarder to arrival here; return the figure if it is valid."""
-        if stamp.step_ns or kind is StampKind.WARMUP or event.receive_kind is StampKind.WARMUP:
+    def _backbone(
+        self, stream: StreamAccount, event: LinkEvent, stamp: Stamp, kind: StampKind
+    ) -> tuple[int | None, Validity]:
+        """Measure from arrival at the forwarder to arrival here; return the figure if it is valid, and its validity."""
+        if stamp.step_ns:
             stream.backbone_jitter.interrupt()
-            return None
+            return None, Validity.CLOCK_STEP
+        if kind is StampKind.WARMUP or event.receive_kind is StampKind.WARMUP:
+            stream.backbone_jitter.interrupt()
+            if kind is not StampKind.WARMUP:
+                self.invalid["warmup"] += 1
+            return None, Validity.WARMUP
         figure_ns = stamp.ns - event.receive_ns
         one_way_ns = figure_ns if event.departure_ns is None else stamp.ns - event.departure_ns
         if self.least_backbone_ns is None or one_way_ns < self.least_backbone_ns:
             self.least_backbone_ns = one_way_ns
-        if figure_ns < 0:
-            self.invalid["negative_backbone"] += 1
-            return None
-        if figure_ns > ABSURD_NS:
-            self.invalid["absurd_backbone"] += 1
-            return None
+        if (validity := self._is_possible(figure_ns)) is not Validity.OK:
+            return None, validity
         assert stream.backbone is not None
         stream.backbone.observe(figure_ns)
         stream.backbone_jitter.observe(figure_ns)
@@ -404,7 +408,15 @@ class PathAccount:
                 self.figures.hold.record(figure_ns - one_way_ns)
                 self.figures.one_way.record(one_way_ns)
             self.figures.backbone_jitter.observe(figure_ns)
-        return figure_ns
+        return figure_ns, Validity.OK
+
+    def _is_possible(self, backbone_ns: int) -> Validity:
+        """Say whether a path can have such a delay; count it if not."""
+        if 0 <= backbone_ns <= ABSURD_NS:
+            return Validity.OK
+        validity = Validity.NEGATIVE if backbone_ns < 0 else Validity.ABSURD
+        self.invalid[f"{validity}_backbone"] += 1
+        return validity
 
     def _stream(self, name: str) -> StreamAccount:
         """Make the account of a stream; past the bound, streams share one, so that labels stay few."""

@@ -38,10 +38,7 @@ class Model:
             self.seen.add(number)
             self.missing.pop(number, None)
         self.highest = max(self.highest, sequence)
-        if ahead:
-            outcome = Outcome.IN_ORDER
-        else:
-            outcome = Outcome.REORDERED if new else Outcome.DUPLICATE
+        outcome = Outcome.IN_ORDER if ahead else Outcome.REORDERED if new else Outcome.DUPLICATE
         self.counts[outcome] += 1
         return outcome
 

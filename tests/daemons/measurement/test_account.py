@@ -1,0 +1,326 @@
+"""Scripted stamps: what is injected is exactly what comes out."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from daemons.measurement.account import (
+    ABSURD_NS,
+    MAX_JUMP,
+    MAX_SESSIONS,
+    MAX_STREAMS,
+    Figures,
+    Instruments,
+    PathAccount,
+    Row,
+)
+from daemons.measurement.histogram import BucketHistogram, octaves
+from daemons.measurement.race import RaceTable
+from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind, Validity
+
+BOUNDS = octaves(-20, 12)
+EPOCH_NS = 1_700_000_000_000_000_000
+STREAM = "btcusdt@trade"
+
+
+class Paths:
+    """Accounts with everything that they feed."""
+
+    def __init__(self, *kinds: str) -> None:
+        self.rows: list[Row] = []
+        self.race = RaceTable(len(kinds)) if len(kinds) > 1 else None
+        self.live: dict[tuple[str, ...], BucketHistogram] = {}
+        self.accounts = [
+            PathAccount(
+                name,
+                index,
+                link=name.startswith("link"),
+                instruments=Instruments(
+                    end_to_end=lambda stream, name=name: self.histogram(name, "end_to_end", stream),  # type: ignore[misc]
+                    backbone=lambda stream, name=name: self.histogram(name, "backbone", stream),  # type: ignore[misc]
+                    delayed=self.histogram(name, "delayed"),
+                    host_delay=self.histogram(name, "host_delay"),
+                ),
+                race=self.race,
+                figures=Figures(),
+                row=self.rows.append,
+            )
+            for index, name in enumerate(kinds)
+        ]
+
+    def histogram(self, *labels: str) -> BucketHistogram:
+        return self.live.setdefault(labels, BucketHistogram(BOUNDS))
+
+
+@pytest.fixture
+def link() -> tuple[Paths, PathAccount]:
+    paths = Paths("link")
+    return paths, paths.accounts[0]
+
+
+@pytest.fixture
+def feed() -> tuple[Paths, PathAccount]:
+    paths = Paths("feed")
+    return paths, paths.accounts[0]
+
+
+def stamp(ns: int, kind: StampKind = StampKind.KERNEL, *, host_delay_ns: int = 0, step_ns: int = 0) -> Stamp:
+    """A stamp at ``EPOCH_NS + ns``; the monotonic clock counts from the same moment."""
+    return Stamp(EPOCH_NS + ns, kind, EPOCH_NS + ns + host_delay_ns, ns, step_ns)
+
+
+def forwarded(
+    sequence: int,
+    receive_ns: int,
+    *,
+    event_ns: int | None = None,
+    departure_ns: int | None = None,
+    delayed: bool = False,
+    kind: StampKind = StampKind.KERNEL,
+) -> LinkEvent:
+    return LinkEvent(
+        sequence,
+        EPOCH_NS + receive_ns,
+        kind,
+        None if event_ns is None else EPOCH_NS + event_ns,
+        None if departure_ns is None else EPOCH_NS + departure_ns,
+        sequence,
+        STREAM,
+        delayed,
+        b"{}",
+    )
+
+
+def trade(number: int, event_ns: int | None = 0, *, first: int | None = None, contiguous: bool = True) -> FeedEvent:
+    time_ns = None if event_ns is None else EPOCH_NS + event_ns
+    return FeedEvent(STREAM, number, number if first is None else first, contiguous, time_ns, b"{}")
+
+
+DELAYS = [0, 1, 999, 15_259, 104_321_987, 3_599_999_999_999, ABSURD_NS]
+
+
+@pytest.mark.parametrize("delay_ns", DELAYS)
+def test_an_injected_delay_comes_out_to_the_nanosecond(link: tuple[Paths, PathAccount], delay_ns: int) -> None:
+    paths, account = link
+    arrival = stamp(ABSURD_NS + 1, host_delay_ns=77)
+    account.observe_link(1, [forwarded(1, ABSURD_NS + 1 - delay_ns, event_ns=0)], arrival, together=True)
+    (row,) = paths.rows
+    assert row.backbone_ns == delay_ns
+    assert paths.live["link", "backbone", STREAM].sum_ns == delay_ns
+    assert paths.live["link", "host_delay"].sum_ns == 77
+    assert account.figures is not None
+    assert (account.figures.backbone.minimum, account.figures.backbone.maximum) == (delay_ns, delay_ns)
+    assert account.figures.host_delay.maximum == 77
+    assert account.least_backbone_ns == delay_ns
+
+
+@pytest.mark.parametrize("delay_ns", DELAYS)
+def test_end_to_end_comes_out_to_the_nanosecond(feed: tuple[Paths, PathAccount], delay_ns: int) -> None:
+    paths, account = feed
+    account.observe_feed([trade(7, 0)], stamp(delay_ns))
+    (row,) = paths.rows
+    assert (row.end_to_end_ns, row.backbone_ns, row.validity, row.sequence) == (delay_ns, None, Validity.OK, 1)
+    assert paths.live["feed", "end_to_end", STREAM].sum_ns == delay_ns
+    assert account.figures is not None
+    assert account.figures.end_to_end.maximum == delay_ns
+
+
+def test_the_least_delay_is_counted_from_departure_where_it_is_known(link: tuple[Paths, PathAccount]) -> None:
+    _paths, account = link
+    account.observe_link(1, [forwarded(1, 0, departure_ns=30)], stamp(100), together=True)
+    account.observe_link(1, [forwarded(2, 100, departure_ns=130)], stamp(260), together=True)
+    assert account.least_backbone_ns == 70
+
+
+@pytest.mark.parametrize(
+    ("end_to_end_ns", "backbone_ns", "validity", "counted"),
+    [
+        (-1, 10, Validity.NEGATIVE, {"negative_end_to_end": 1}),
+        (ABSURD_NS + 1, 10, Validity.ABSURD, {"absurd_end_to_end": 1}),
+        (10, -1, Validity.NEGATIVE, {"negative_backbone": 1}),
+        (10, ABSURD_NS + 1, Validity.ABSURD, {"absurd_backbone": 1}),
+        (None, -5, Validity.NEGATIVE, {"negative_backbone": 1}),
+        (-1, -1, Validity.NEGATIVE, {"negative_end_to_end": 1, "negative_backbone": 1}),
+    ],
+)
+def test_impossible_delays_are_counted_by_reason_and_kept_out(
+    link: tuple[Paths, PathAccount],
+    end_to_end_ns: int | None,
+    backbone_ns: int,
+    validity: Validity,
+    counted: dict[str, int],
+) -> None:
+    paths, account = link
+    event = forwarded(1, -backbone_ns, event_ns=None if end_to_end_ns is None else -end_to_end_ns)
+    account.observe_link(1, [event], stamp(0), together=True)
+    assert {reason: count for reason, count in account.invalid.items() if count} == counted
+    (row,) = paths.rows
+    assert row.validity == validity
+    refused = ABSURD_NS + 1, -1, -5, None
+    assert row.end_to_end_ns == (None if end_to_end_ns in refused else end_to_end_ns)
+    assert row.backbone_ns == (None if backbone_ns in refused else backbone_ns)
+    assert paths.live["link", "end_to_end", STREAM].count == (row.end_to_end_ns is not None)
+    assert paths.live["link", "backbone", STREAM].count == (row.backbone_ns is not None)
+    # Refused figures say nothing of the event itself, which has come.
+    assert (account.events, account.total("unique")) == (1, 1)
+
+
+@pytest.mark.parametrize("event_ns", [None, 0])
+@pytest.mark.parametrize(
+    ("arrival", "kind", "reason"),
+    [
+        (stamp(50, step_ns=-3), StampKind.KERNEL, "clock_step"),
+        (stamp(50, StampKind.WARMUP), StampKind.KERNEL, "warmup"),
+        (stamp(50), StampKind.WARMUP, "warmup"),
+    ],
+)
+def test_around_a_step_and_in_the_warm_up_nothing_is_measured(
+    link: tuple[Paths, PathAccount], arrival: Stamp, kind: StampKind, reason: str, event_ns: int | None
+) -> None:
+    paths, account = link
+    account.observe_link(1, [forwarded(1, 10, event_ns=event_ns, kind=kind)], arrival, together=True)
+    assert {name: count for name, count in account.invalid.items() if count} == {reason: 1}
+    (row,) = paths.rows
+    assert row.validity == reason
+    assert row.backbone_ns is None
+    assert paths.live["link", "backbone", STREAM].count == 0
+    assert account.least_backbone_ns is None
+    # The forwarder's warm-up says nothing against our own stamp.
+    assert paths.live["link", "end_to_end", STREAM].count == (kind is StampKind.WARMUP and event_ns is not None)
+    assert account.streams[STREAM].without_event_time == (event_ns is None)
+
+
+def test_duplicates_are_counted_and_neither_measured_nor_raced() -> None:
+    paths = Paths("feed", "link")
+    feed, link = paths.accounts
+    assert paths.race is not None
+    link.observe_link(9, [forwarded(1, 0, event_ns=0)], stamp(100), together=True)
+    link.observe_link(9, [forwarded(1, 0, event_ns=0)], stamp(900), together=True)
+    feed.observe_feed([trade(1)], stamp(150))
+    feed.observe_feed([trade(1)], stamp(950))
+    for account in paths.accounts:
+        assert (account.events, account.duplicates, account.total("unique")) == (2, 1, 1)
+        assert paths.live[account.name, "end_to_end", STREAM].count == 1
+    assert paths.live["link", "backbone", STREAM].count == 1
+    assert [row.validity for row in paths.rows] == ["ok", "duplicate", "ok", "duplicate"]
+    (pair,) = paths.race.pairs
+    assert (pair.wins, pair.lead.count, pair.lead.sum_ns, paths.race.repeats) == (1, 1, 50, [0, 0])
+
+
+def test_an_event_that_waited_is_accounted_for_in_a_series_of_its_own() -> None:
+    paths = Paths("feed", "link")
+    feed, link = paths.accounts
+    feed.observe_feed([trade(1)], stamp(50))
+    link.observe_link(9, [forwarded(1, 10, event_ns=0, delayed=True)], stamp(5_000), together=True)
+    assert (link.delayed, link.total("unique")) == (1, 1)
+    assert paths.live["link", "delayed"].sum_ns == 4_990
+    assert paths.live["link", "backbone", STREAM].count == 0
+    assert paths.live["link", "end_to_end", STREAM].count == 0
+    assert (paths.rows[1].validity, paths.rows[1].delayed) == (Validity.DELAYED, True)
+    assert paths.race is not None
+    (pair,) = paths.race.pairs
+    assert (pair.excluded, pair.lead.count) == (1, 0)
+
+
+def test_a_wait_of_impossible_length_is_refused_like_any_delay(link: tuple[Paths, PathAccount]) -> None:
+    paths, account = link
+    account.observe_link(9, [forwarded(1, 10, delayed=True)], stamp(9), together=True)
+    assert (account.delayed, account.invalid["negative_backbone"]) == (1, 1)
+    assert paths.live["link", "delayed"].count == 0
+
+
+def test_only_the_last_event_of_a_read_has_the_stamp_for_itself(link: tuple[Paths, PathAccount]) -> None:
+    paths, account = link
+    events = [forwarded(number, 0) for number in (1, 2, 3)]
+    account.observe_link(1, events, stamp(50), together=False)
+    account.observe_link(1, [forwarded(number, 0) for number in (4, 5)], stamp(60), together=True)
+    account.observe_link(1, [forwarded(6, 0), forwarded(7, 0)], stamp(70, StampKind.USER), together=False)
+    kinds = [row.stamp for row in paths.rows]
+    assert kinds == [StampKind.SHARED] * 2 + [StampKind.KERNEL] * 3 + [StampKind.USER] * 2
+    assert account.stamps == {
+        StampKind.KERNEL: 3,
+        StampKind.SHARED: 2,
+        StampKind.USER: 2,
+        StampKind.WARMUP: 0,
+    }
+
+
+def test_contiguous_ids_of_a_feed_tell_gaps(feed: tuple[Paths, PathAccount]) -> None:
+    paths, account = feed
+    for number, at_ns in ((100, 0), (101, 10), (105, 20)):
+        account.observe_feed([trade(number)], stamp(at_ns))
+    account.finish()
+    assert (account.total("missing"), account.total("gaps"), account.total("gap_events")) == (3, 1, 3)
+    assert len(paths.rows) == 3
+
+
+def test_ranges_of_ids_tell_gaps(feed: tuple[Paths, PathAccount]) -> None:
+    _paths, account = feed
+    for first, last in ((10, 14), (15, 15), (20, 24)):
+        account.observe_feed([trade(last, first=first)], stamp(last))
+    assert (account.total("missing"), account.total("unique")) == (4, 11)
+
+
+def test_ids_that_leap_tell_repetitions_but_no_gaps(feed: tuple[Paths, PathAccount]) -> None:
+    _paths, account = feed
+    for number in (100, 250, 250, 90, 251):
+        account.observe_feed([trade(number, None, contiguous=False)], stamp(number))
+    account.finish()
+    assert (account.total("missing"), account.duplicates, account.events) == (0, 2, 5)
+
+
+def test_an_event_without_an_id_is_measured_and_not_raced() -> None:
+    paths = Paths("feed", "link")
+    feed = paths.accounts[0]
+    feed.observe_feed([FeedEvent("!ticker@arr", None, None, False, None, b"[]")], stamp(5))
+    assert paths.race is not None
+    assert (feed.events, len(paths.race), paths.rows[0].event_id) == (1, 0, None)
+
+
+def test_an_absurd_number_is_nonsense_and_not_a_gap() -> None:
+    paths = Paths("feed", "link")
+    feed, link = paths.accounts
+    link.observe_link(1, [forwarded(1, 0)], stamp(1), together=True)
+    link.observe_link(1, [forwarded(MAX_JUMP + 2, 0)], stamp(2), together=True)
+    link.announce(1, 1 << 60, 3)
+    feed.observe_feed([trade(5)], stamp(1))
+    feed.observe_feed([trade(5 + MAX_JUMP + 1)], stamp(2))
+    for account in paths.accounts:
+        assert account.invalid["absurd_sequence"] == 1
+        assert account.total("missing") == 0
+
+
+def test_each_life_of_a_forwarder_counts_for_itself(link: tuple[Paths, PathAccount]) -> None:
+    _paths, account = link
+    for session in range(MAX_SESSIONS + 5):
+        account.open_session(session, 0)
+        account.observe_link(session, [forwarded(1, 0), forwarded(3, 0)], stamp(session), together=True)
+    assert account.sessions_seen == MAX_SESSIONS + 5
+    assert len(account.sessions) == MAX_SESSIONS
+    assert (account.total("unique"), account.total("missing")) == (2 * (MAX_SESSIONS + 5), MAX_SESSIONS + 5)
+    account.finish()
+    assert account.total("gaps") == MAX_SESSIONS + 5
+
+
+def test_streams_are_bounded_and_the_rest_share_one(link: tuple[Paths, PathAccount]) -> None:
+    _paths, account = link
+
+    def events() -> Iterator[LinkEvent]:
+        for number in range(MAX_STREAMS + 10):
+            event = forwarded(number + 1, 0)
+            event.stream = f"s{number}@trade"
+            yield event
+
+    account.observe_link(1, list(events()), stamp(10), together=True)
+    assert len(account.streams) == MAX_STREAMS + 1
+    assert account.streams["other"].events == 10
+
+
+def test_jitter_does_not_reach_across_a_reconnect(feed: tuple[Paths, PathAccount]) -> None:
+    _paths, account = feed
+    account.observe_feed([trade(1, 0)], stamp(1000))
+    account.interrupt()
+    account.observe_feed([trade(2, 0)], stamp(900_000_000))
+    assert account.streams[STREAM].end_to_end_jitter.value_ns is None
+    account.observe_feed([trade(3, 0)], stamp(900_000_160))
+    assert account.streams[STREAM].end_to_end_jitter.value_ns == pytest.approx(10.0)
