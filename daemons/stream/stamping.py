@@ -96,5 +96,7 @@ class Reader:
                 # A packet stamped before a step and read after it carries a time of the old scale.
                 if ns <= self._suspect_ns or ns > wall_ns:
                     step_ns = step_ns or self._steps.last_step_ns or ns - wall_ns
-                return Stamp(ns, source, wall_ns, monotonic_ns - (wall_ns - ns), step_ns)
+                # Then the two cannot be subtracted either: the moment of the read must do.
+                steady_ns = monotonic_ns if step_ns else monotonic_ns - (wall_ns - ns)
+                return Stamp(ns, source, wall_ns, steady_ns, step_ns)
         return Stamp(wall_ns, StampKind.USER, wall_ns, monotonic_ns, step_ns)

@@ -1,0 +1,125 @@
+"""Scripted ancillary data and a clock that is moved by hand."""
+
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemons.records import StampKind
+from daemons.stream.stamping import ANCILLARY_BYTES, SO_TIMESTAMPING, WARMUP_NS, Ancillary, Reader, Stamper, enable
+from tests.fakes import ManualClock
+
+SECOND_NS = 1_000_000_000
+
+
+def stamped(ns: int) -> Ancillary:
+    """What recvmsg(2) gives: three timespecs, of which the first is the software stamp."""
+    return [(socket.SOL_SOCKET, SO_TIMESTAMPING, struct.pack("qqqqqq", *divmod(ns, SECOND_NS), 0, 0, 0, 0))]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def reader(clock: ManualClock) -> Iterator[Reader]:
+    """A reader whose warm-up is over."""
+    stamper = Stamper(clock)
+    clock.advance(WARMUP_NS + SECOND_NS)
+    yield stamper.reader()
+    stamper.close()
+
+
+@given(host_delay_ns=st.integers(0, 10 * SECOND_NS))
+def test_the_kernels_stamp_is_taken_to_the_nanosecond(host_delay_ns: int) -> None:
+    clock = ManualClock()
+    reader = Reader(clock, clock.monotonic_ns() - 20 * SECOND_NS)
+    arrived_ns, steady_ns = clock.wall_ns(), clock.monotonic_ns()
+    clock.advance(host_delay_ns)
+    stamp = reader.stamp(stamped(arrived_ns))
+    assert (stamp.ns, stamp.kind, stamp.step_ns) == (arrived_ns, StampKind.KERNEL, 0)
+    assert stamp.handled_ns - stamp.ns == host_delay_ns
+    assert stamp.steady_ns == steady_ns
+
+
+@pytest.mark.parametrize(
+    "ancillary",
+    [
+        [],
+        [(socket.SOL_SOCKET, SO_TIMESTAMPING, bytes(48))],
+        [(socket.SOL_SOCKET, socket.SO_RCVBUF, struct.pack("qqqqqq", 5, 5, 0, 0, 0, 0))],
+        [(socket.IPPROTO_IP, SO_TIMESTAMPING, struct.pack("qqqqqq", 5, 5, 0, 0, 0, 0))],
+    ],
+)
+def test_a_missing_stamp_is_ours_and_says_so(reader: Reader, clock: ManualClock, ancillary: Ancillary) -> None:
+    stamp = reader.stamp(ancillary)
+    assert (stamp.ns, stamp.kind) == (clock.wall_ns(), StampKind.USER)
+    assert (stamp.handled_ns, stamp.steady_ns, stamp.step_ns) == (stamp.ns, clock.monotonic_ns(), 0)
+
+
+def test_stamps_are_of_the_warm_up_until_it_is_over() -> None:
+    clock = ManualClock()
+    stamper = Stamper(clock)
+    reader = stamper.reader()
+    clock.advance(WARMUP_NS - 1)
+    assert reader.stamp(stamped(clock.wall_ns())).kind is StampKind.WARMUP
+    early_ns = clock.wall_ns()
+    clock.advance(1)
+    # What counts is when the packet was stamped, not when it is read.
+    assert reader.stamp(stamped(early_ns)).kind is StampKind.WARMUP
+    assert reader.stamp(stamped(clock.wall_ns())).kind is StampKind.KERNEL
+    assert reader.stamp(stamped(early_ns)).kind is StampKind.KERNEL
+    later = stamper.reader()
+    assert later.stamp(stamped(clock.wall_ns())).kind is StampKind.KERNEL
+    stamper.close()
+
+
+@pytest.mark.parametrize("step_ns", [3600 * SECOND_NS, -3600 * SECOND_NS, 5_000_000, -5_000_000])
+def test_a_step_is_noticed_and_the_steady_scale_is_kept(reader: Reader, clock: ManualClock, step_ns: int) -> None:
+    before_ns = clock.wall_ns()
+    clock.advance(10)
+    clock.step(step_ns)
+    first = reader.stamp(stamped(clock.wall_ns()))
+    assert first.step_ns == step_ns
+    assert first.steady_ns == clock.monotonic_ns()
+    clock.advance(1000)
+    # Stamped before the step, read after it: still of the old scale.
+    old = reader.stamp(stamped(before_ns))
+    assert old.step_ns == step_ns
+    assert old.steady_ns == clock.monotonic_ns()
+    clock.advance(1000)
+    after = reader.stamp(stamped(clock.wall_ns() - 7))
+    assert after.step_ns == 0
+    assert after.steady_ns == clock.monotonic_ns() - 7
+    assert reader.stamp([]).step_ns == 0
+
+
+def test_a_step_is_noticed_without_kernel_stamps_too(reader: Reader, clock: ManualClock) -> None:
+    clock.step(-SECOND_NS)
+    assert reader.stamp([]).step_ns == -SECOND_NS
+    assert reader.stamp([]).step_ns == 0
+
+
+def test_a_stamp_ahead_of_the_clock_is_never_a_negative_host_delay(reader: Reader, clock: ManualClock) -> None:
+    stamp = reader.stamp(stamped(clock.wall_ns() + 400_000))
+    assert stamp.step_ns == 400_000
+    assert stamp.steady_ns == clock.monotonic_ns()
+
+
+def test_the_kernel_gives_what_is_parsed_here() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        enable(receiver)
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        sender.sendto(b"x", receiver.getsockname())
+        _data, ancillary, flags, _source = receiver.recvmsg(1, ANCILLARY_BYTES)
+    assert not flags & socket.MSG_CTRUNC
+    ((level, kind, data),) = ancillary
+    assert (level, kind, len(data)) == (socket.SOL_SOCKET, SO_TIMESTAMPING, 48)
