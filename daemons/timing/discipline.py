@@ -7,6 +7,7 @@ of the reading by the drift that chrony admits to.
 import asyncio
 import contextlib
 import ctypes
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -80,10 +81,13 @@ def parse_tracking(text: str, phc_bound_ns: int | None = None) -> Reading:
     fields = text.strip().split(",")
     if len(fields) < 14:
         raise ValueError(f"{len(fields)} fields instead of 14")
+    correction, residual_ppm, skew_ppm, root_delay, root_dispersion = (
+        float(fields[column]) for column in (4, 8, 9, 10, 11)
+    )
+    if not math.isfinite(correction + residual_ppm + skew_ppm + root_delay + root_dispersion):
+        raise ValueError("a float is not finite")
     # chrony's correction is positive when the system clock is slow.
-    offset_ns = -round(float(fields[4]) * 1e9)
-    skew_ppm, residual_ppm = abs(float(fields[9])), abs(float(fields[8]))
-    root_delay, root_dispersion = float(fields[10]), float(fields[11])
+    offset_ns = -round(correction * 1e9)
     synchronized = fields[0].upper() != _NOT_SYNCHRONISED_REFID and fields[13] != "Not synchronised"
     hardware = fields[1].startswith("PHC") or phc_bound_ns is not None
     bound_ns = abs(offset_ns) + round((root_dispersion + root_delay / 2) * 1e9) + (phc_bound_ns or 0)
@@ -93,7 +97,7 @@ def parse_tracking(text: str, phc_bound_ns: int | None = None) -> Reading:
         error_bound_ns=bound_ns if synchronized else None,
         source="ptp" if hardware else "chrony",
     )
-    return Reading(state, skew_ppm + residual_ppm)
+    return Reading(state, abs(skew_ppm) + abs(residual_ppm))
 
 
 def phc_error_bound_ns(devices: Path = Path("/sys/bus/pci/devices")) -> int | None:
