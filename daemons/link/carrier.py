@@ -12,7 +12,13 @@ __all__ = ["Carrier", "DatagramCarrier", "StreamCarrier"]
 
 
 class Carrier(Protocol):
-    """The seam between the buffer and the socket."""
+    """The seam between the buffer and the socket.
+
+    Attributes:
+        paced: whether a backlog must be sent slowly, because nothing else holds the sender back.
+    """
+
+    paced: bool
 
     @property
     def blocked(self) -> bool:
@@ -24,6 +30,8 @@ class Carrier(Protocol):
 
 class StreamCarrier:
     """Events over TCP. The connection takes every byte, so everything handed over is accepted."""
+
+    paced = False
 
     def __init__(self, connection: Connection, end: bytes) -> None:
         self._connection = connection
@@ -44,6 +52,8 @@ class StreamCarrier:
 
 class DatagramCarrier:
     """Events over UDP: those of one read share datagrams up to a size, others have their own."""
+
+    paced = True
 
     def __init__(self, sender: DatagramSender, head: bytes, pack_bytes: int) -> None:
         self._sender = sender

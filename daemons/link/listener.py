@@ -131,6 +131,11 @@ class LinkListener:
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("link").bind(path=settings.path)
 
+    @property
+    def dropped_datagrams(self) -> int:
+        """Datagrams lost on this host, not on the way: the socket's buffer was full."""
+        return 0 if self._receiver is None else self._receiver.dropped
+
     def start(self) -> None:
         """Begin to accept."""
         loop = asyncio.get_running_loop()

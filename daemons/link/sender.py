@@ -54,6 +54,10 @@ DATAGRAM_BYTES = 1400
 """Events that arrived together travel together in datagrams up to this size: within the least MTU on the way."""
 MAX_DATAGRAM_BYTES = 65_000
 HEALTHY_SECONDS = 5.0
+BURST = 64
+"""Events of a backlog that are sent together."""
+PACE_SECONDS = 0.001
+"""Pause between bursts of datagrams."""
 _DELIMITED_END = b"\n"
 
 
@@ -125,6 +129,7 @@ class LinkSender:
         self.buffer = SendBuffer(settings.limits, keep=self._acknowledges)
         self._carrier: Carrier | None = None
         self._control: Connection | None = None
+        self._resume: asyncio.TimerHandle | None = None
         self._settled = asyncio.Event()
         self._log = structlog.get_logger("link").bind(link=settings.label)
         self.connected = False
@@ -312,18 +317,29 @@ class LinkSender:
             self._carrier = None
 
     def _drain(self, carrier: Carrier) -> None:
-        """Send what waits, as far as the kernel and the window take it."""
+        """Send what waits, in bursts, as far as the kernel, the window and the receiver's buffer take it."""
         buffer = self.buffer
-        while not carrier.blocked and not buffer.window_full and (taken := buffer.take()):
-            pending, again = taken
-            frame = pending.frame
+        while self._resume is None and not carrier.blocked and not buffer.window_full:
+            burst = []
             departure_ns = self._clock.wall_ns()
-            if self._binary:
-                frame = wire.redeparted(frame, departure_ns, delayed=again)
-            if not carrier.send([Pending(pending.sequence, frame, pending.receive_ns, pending.offered_ns)]):
+            while len(burst) < BURST and (taken := buffer.take()):
+                pending, again = taken
+                frame = pending.frame
+                if self._binary:
+                    frame = wire.redeparted(frame, departure_ns, delayed=again)
+                burst.append(Pending(pending.sequence, frame, pending.receive_ns, pending.offered_ns))
+            if not burst:
+                break
+            for pending in reversed(burst[carrier.send(burst) :]):
                 buffer.untake(pending)
-                return
+            if carrier.paced and buffer.waiting:
+                # Nothing slows UDP down but us: a backlog sent at once would overflow the receiver's socket.
+                self._resume = asyncio.get_running_loop().call_later(PACE_SECONDS, self._resumed)
         self._check_settled()
+
+    def _resumed(self) -> None:
+        self._resume = None
+        self._on_writable()
 
     def _on_writable(self) -> None:
         if self._carrier is not None:

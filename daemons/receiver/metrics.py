@@ -211,6 +211,11 @@ class ReceiverCollector(Collector):
         refused = CounterMetricFamily(
             f"{PREFIX}_link_refusals", "Peers turned away and datagrams thrown away.", labels=["path", "reason"]
         )
+        overflow = CounterMetricFamily(
+            f"{PREFIX}_socket_dropped_datagrams",
+            "Datagrams that this host's kernel dropped because the receive buffer was full: lost here, not on the way.",
+            labels=["path"],
+        )
         offset = GaugeMetricFamily(
             f"{PREFIX}_link_clock_offset_seconds",
             "Forwarder's clock minus ours, from the fastest recent exchange; true to half its RTT.",
@@ -239,6 +244,7 @@ class ReceiverCollector(Collector):
             assert listener is not None
             connected.add_metric(label, listener.counts.peers)
             connections.add_metric(label, listener.counts.connections)
+            overflow.add_metric(label, listener.dropped_datagrams)
             for reason, count in listener.counts.refusals.items():
                 refused.add_metric([*label, reason], count)
             if (best := state.exchange) is not None:
@@ -249,7 +255,7 @@ class ReceiverCollector(Collector):
             synchronized.add_metric(label, int(state.peer_clock.synchronized))
             peer = state.peer_clock.error_bound_ns
             bound.add_metric(label, float("nan") if peer is None else peer / 1e9)
-        yield from (connected, connections, refused, offset, error, suspect, bad, synchronized, bound)
+        yield from (connected, connections, refused, overflow, offset, error, suspect, bad, synchronized, bound)
 
     def _results(self) -> Iterator[Metric]:
         rows = self._receiver.rows

@@ -311,6 +311,7 @@ class Receiver:
                 assert account.figures is not None
                 counts = state.listener.counts
                 about["connections"] = counts.connections
+                about["dropped_datagrams"] = state.listener.dropped_datagrams
                 about["refusals"] = {reason: count for reason, count in counts.refusals.items() if count}
                 about["link"] = {"rtt_ms": distribution(account.figures.rtt), **state.summary()}
             extra[account.name] = about

@@ -2,7 +2,10 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
+
+import structlog
 
 from daemons.errors import ListenError
 from daemons.records import Stamp
@@ -11,6 +14,10 @@ from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 
 __all__ = ["DatagramReceiver", "DatagramSender", "listening_socket"]
+
+SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+_DROPS_INDEX = 8
 
 MAX_DATAGRAM = 65536
 READS_A_TURN = 64
@@ -45,7 +52,7 @@ def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.so
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            _widen(sock)
         sock.bind(target)
         if kind == socket.SOCK_STREAM:
             sock.listen(128)
@@ -55,6 +62,23 @@ def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.so
             f"{host}:{port}", f"cannot be listened on: {error.strerror}", "stop what uses it or choose another"
         ) from error
     return sock
+
+
+def _widen(sock: socket.socket) -> None:
+    """Ask for a large receive buffer, past the system's limit if we may; say so if we get less."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    # The kernel doubles what it grants, for its own bookkeeping (socket(7)).
+    granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    if granted < RECEIVE_BUFFER_BYTES:
+        structlog.get_logger("socket").warning(
+            "receive buffer is smaller than asked for; bursts may be lost",
+            granted_bytes=granted,
+            wanted_bytes=RECEIVE_BUFFER_BYTES,
+            remedy=f"sysctl net.core.rmem_max={RECEIVE_BUFFER_BYTES}",
+        )
 
 
 class DatagramReceiver:
@@ -72,7 +96,16 @@ class DatagramReceiver:
         self._socket = sock
         self._reader = stamper.reader()
         self._on_datagram = on_datagram
+        self._dropped_at_close = 0
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel threw away because this socket's buffer was full (sock_diag(7))."""
+        if self._socket.fileno() < 0:
+            return self._dropped_at_close
+        information = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4 * (_DROPS_INDEX + 1))
+        return int.from_bytes(information[4 * _DROPS_INDEX :], sys.byteorder)
 
     def start(self) -> None:
         """Begin to read."""
@@ -80,6 +113,7 @@ class DatagramReceiver:
 
     def close(self) -> None:
         """Stop reading and close the socket."""
+        self._dropped_at_close = self.dropped
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
