@@ -320,7 +320,7 @@ class LinkSender:
         """Send what waits, in bursts, as far as the kernel, the window and the receiver's buffer take it."""
         buffer = self.buffer
         while self._resume is None and not carrier.blocked and not buffer.window_full:
-            burst = []
+            burst: list[Pending] = []
             departure_ns = self._clock.wall_ns()
             while len(burst) < BURST and (taken := buffer.take()):
                 pending, again = taken
