@@ -57,8 +57,7 @@ class SendBuffer:
         offered: events put in.
         forwarded: events acknowledged, or sent where nothing acknowledges.
         dropped: events given up, by reason.
-        acknowledged: highest sequence acknowledged.
-        highest_sent: highest sequence ever handed to the transport.
+        acknowledged: highest sequence that a receiver said it has processed.
     """
 
     def __init__(self, limits: BufferLimits, *, keep: bool) -> None:
@@ -72,7 +71,7 @@ class SendBuffer:
         self.forwarded = 0
         self.dropped = dict.fromkeys(DropReason, 0)
         self.acknowledged = 0
-        self.highest_sent = 0
+        self._highest_sent = 0
 
     @property
     def buffered(self) -> int:
@@ -90,6 +89,14 @@ class SendBuffer:
         return self._size
 
     @property
+    def sent_through(self) -> int:
+        """The number up to which everything was sent on the present connection, or given up.
+
+        What is still in doubt was sent on an earlier one; to announce it would make the receiver believe it lost.
+        """
+        return self._in_doubt[0].sequence - 1 if self._in_doubt else self._highest_sent
+
+    @property
     def window_full(self) -> bool:
         """Whether so much is unacknowledged that nothing more should be sent."""
         return len(self._unacknowledged) >= self._limits.events or self._size > 2 * self._limits.size
@@ -97,7 +104,7 @@ class SendBuffer:
     def sent_now(self, pending: Pending) -> None:
         """Account for an event that was sent as soon as it was offered."""
         self.offered += 1
-        self.highest_sent = pending.sequence
+        self._highest_sent = pending.sequence
         if self._keep:
             self._unacknowledged.append(pending)
             self._size += len(pending.frame)
@@ -130,7 +137,7 @@ class SendBuffer:
         if not queue:
             return None
         pending = queue.popleft()
-        self.highest_sent = max(self.highest_sent, pending.sequence)
+        self._highest_sent = max(self._highest_sent, pending.sequence)
         if self._keep:
             self._unacknowledged.append(pending)
         else:
@@ -143,10 +150,17 @@ class SendBuffer:
         assert not self._keep
         self._waiting.appendleft(pending)
         self._size += len(pending.frame)
+        self._highest_sent = pending.sequence - 1
         self.forwarded -= 1
 
+    def lost(self, count: int) -> None:
+        """Account for events that were handed over, and that the transport then could not send. As ``untake``."""
+        assert not self._keep
+        self.forwarded -= count
+        self.dropped[DropReason.SEND] += count
+
     def acknowledge(self, highest: int) -> None:
-        """Account for everything sent up to ``highest`` as delivered."""
+        """Account for everything sent up to ``highest`` as processed by the receiver."""
         for queue in (self._in_doubt, self._unacknowledged):
             while queue and queue[0].sequence <= highest:
                 self._size -= len(queue.popleft().frame)

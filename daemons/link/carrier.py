@@ -1,6 +1,6 @@
 """What takes events to the kernel: a TCP connection or a UDP socket."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from daemons.errors import StreamError
@@ -51,14 +51,22 @@ class StreamCarrier:
 
 
 class DatagramCarrier:
-    """Events over UDP: those of one read share datagrams up to a size, others have their own."""
+    """Events over UDP: those of one read share datagrams up to a size, others have their own.
+
+    Args:
+        sender: the socket.
+        head: what every datagram starts with.
+        pack_bytes: the size up to which events share a datagram.
+        on_lost: called with the number of events accepted that then could not be sent.
+    """
 
     paced = True
 
-    def __init__(self, sender: DatagramSender, head: bytes, pack_bytes: int) -> None:
+    def __init__(self, sender: DatagramSender, head: bytes, pack_bytes: int, on_lost: Callable[[int], None]) -> None:
         self._sender = sender
         self._head = head
         self._pack_bytes = pack_bytes
+        self._on_lost = on_lost
 
     @property
     def blocked(self) -> bool:
@@ -78,7 +86,7 @@ class DatagramCarrier:
                 if not self._sender.send(datagram):
                     break
             except StreamError:
-                # No route for the moment: the control connection will notice and say so; the sequence shows the loss.
-                pass
+                # No route for the moment: the control connection will notice and say so.
+                self._on_lost(stop - sent)
             sent = stop
         return sent

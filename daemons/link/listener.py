@@ -17,6 +17,7 @@ from daemons.link.wire import Ack, Bye, Heartbeat, Hello, Transport
 from daemons.records import LinkEvent, Stamp
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramReceiver
+from daemons.stream.dial import prepare
 from daemons.stream.stamping import Stamper
 
 __all__ = ["REFUSAL_REASONS", "LinkListener", "LinkSink", "ListenerSettings", "Network", "SessionKey"]
@@ -198,8 +199,7 @@ class LinkListener:
             except OSError as error:
                 self.refuse("limit", f"cannot accept: {error.strerror}; raise LimitNOFILE", "")
                 return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            prepare(sock)
             if not self._allowed(source[0]):
                 self.refuse("source", f"{source[0]} is not in allowed_sources", source[0])
                 sock.close()
@@ -263,7 +263,8 @@ class LinkListener:
                 peer.acknowledge()
                 if turn % every == 0:
                     peer.ask_time()
-                if now_ns - peer.heard_ns > SILENCE_SECONDS * 1e9:
+                # Only who promised heartbeats is dead without them; the seeds' format falls silent with the market.
+                if peer.beats and now_ns - peer.heard_ns > SILENCE_SECONDS * 1e9:
                     self.leave(peer, "silent")
                     peer.close()
 
@@ -292,6 +293,11 @@ class _Peer:
             sock, stamper, on_data=self._on_data, on_close=self._on_close, on_writable=None, peer=source
         )
         self._acknowledged = Ack(0, 0, 0)
+
+    @property
+    def beats(self) -> bool:
+        """Whether it sends heartbeats."""
+        return self._lines is None
 
     def start(self) -> None:
         self._connection.start()

@@ -125,8 +125,7 @@ class LinkSender:
         self._hold = hold
         self._clock_state = clock_state
         self._binary = settings.format == "binary"
-        self._acknowledges = self._binary and settings.transport is Transport.TCP
-        self.buffer = SendBuffer(settings.limits, keep=self._acknowledges)
+        self.buffer = SendBuffer(settings.limits, keep=self._binary and settings.transport is Transport.TCP)
         self._carrier: Carrier | None = None
         self._control: Connection | None = None
         self._resume: asyncio.TimerHandle | None = None
@@ -157,7 +156,8 @@ class LinkSender:
         hold_ns = self._departure_ns - stamp.ns
         for pending in pendings[:accepted]:
             self.buffer.sent_now(pending)
-            self._hold.observe(hold_ns)
+            if not stamp.step_ns:
+                self._hold.observe(hold_ns)
         for pending in pendings[accepted:]:
             self.buffer.wait(pending)
 
@@ -210,13 +210,13 @@ class LinkSender:
 
     async def drain(self, timeout_seconds: float) -> None:
         """Wait until everything is delivered, or the time is over; say goodbye, and give up what is left."""
-        if self.buffer.buffered and self.connected:
-            self._settled.clear()
+        self._settled.clear()
+        if self.connected and not self._is_settled():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._settled.wait(), timeout_seconds)
         if self._control is not None and self._binary and self.connected:
             self._control.write(wire.encode(self._heartbeat()))
-            self._control.write(wire.encode(wire.Bye(self.buffer.highest_sent)))
+            self._control.write(wire.encode(wire.Bye(self.buffer.sent_through)))
         self.buffer.abandon(DropReason.SHUTDOWN)
 
     def expire(self) -> None:
@@ -242,7 +242,7 @@ class LinkSender:
             session=self._session,
             path=settings.path,
             transport=settings.transport,
-            acknowledged=self.buffer.acknowledged if self._acknowledges else self.buffer.highest_sent,
+            acknowledged=self.buffer.acknowledged,
             nonce=secrets.token_bytes(16),
         )
         uplink = Uplink(
@@ -258,11 +258,12 @@ class LinkSender:
         try:
             welcome = await uplink.introduced(settings.connect_timeout_seconds)
             self._control = uplink.connection
+            self.buffer.acknowledge(welcome.highest)
             if settings.transport is Transport.UDP:
                 datagrams = DatagramSender(uplink.peer, uplink.family, self._on_writable)
-                carrier: Carrier = DatagramCarrier(datagrams, wire.datagram_head(welcome.token), DATAGRAM_BYTES)
+                head = wire.datagram_head(welcome.token)
+                carrier: Carrier = DatagramCarrier(datagrams, head, DATAGRAM_BYTES, self.buffer.lost)
             else:
-                self.buffer.acknowledge(welcome.highest)
                 carrier = StreamCarrier(uplink.connection, b"")
             return await self._live(carrier, uplink.ended)
         except TransportError as error:
@@ -280,7 +281,8 @@ class LinkSender:
         host, port = str(target[0]), int(target[1])
         sender = DatagramSender((host, port), family, self._on_writable)
         try:
-            return await self._live(DatagramCarrier(sender, b"", 0), asyncio.get_running_loop().create_future())
+            carrier = DatagramCarrier(sender, b"", 0, self.buffer.lost)
+            return await self._live(carrier, asyncio.get_running_loop().create_future())
         finally:
             sender.close()
 
@@ -346,17 +348,19 @@ class LinkSender:
             self._drain(self._carrier)
 
     def _on_acknowledged(self, highest: int) -> None:
-        if not self._acknowledges:
-            return
         self.buffer.acknowledge(highest)
         if self._carrier is not None and self.buffer.waiting:
             self._drain(self._carrier)
         self._check_settled()
 
+    def _is_settled(self) -> bool:
+        """Whether nothing waits, neither here nor for room in the kernel."""
+        return not self.buffer.buffered and not (self._carrier is not None and self._carrier.blocked)
+
     def _check_settled(self) -> None:
-        if not self.buffer.buffered:
+        if self._is_settled():
             self._settled.set()
 
     def _heartbeat(self) -> wire.Heartbeat:
         drops = {reason: count for reason, count in self.buffer.dropped.items() if count}
-        return wire.Heartbeat(self.buffer.highest_sent, self._clock.wall_ns(), self._clock_state(), drops)
+        return wire.Heartbeat(self.buffer.sent_through, self._clock.wall_ns(), self._clock_state(), drops)

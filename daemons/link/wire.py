@@ -133,7 +133,7 @@ class Hello(msgspec.Struct, frozen=True):
         transport: what will carry the events.
         session: one life of the forwarder process.
         nonce: 16 bytes that the receiver must sign.
-        acknowledged: highest sequence that some receiver acknowledged; accounting starts after it.
+        acknowledged: highest sequence that a receiver said it has processed; accounting starts after it.
         path: the path's name, or empty to take the receiver's word for it.
         clock: the forwarder's clock.
         mac: HMAC-SHA-256, or empty when there is no key.
@@ -176,7 +176,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     """Forwarder, every second: what it has sent and given up, and its clock.
 
     Attributes:
-        highest: highest sequence handed to the transport.
+        highest: number up to which everything was handed to the transport, or given up.
         wall_ns: its wall clock at this frame.
         clock: its clock's state.
         drops: events given up so far in this session on this link, by reason.

@@ -10,7 +10,10 @@ from daemons.errors import StreamError
 from daemons.stream import stamping
 from daemons.stream.tls import TlsSession
 
-__all__ = ["Dialled", "dial", "reason_of", "resolve"]
+__all__ = ["Dialled", "dial", "prepare", "reason_of", "resolve"]
+
+DEAD_SECONDS = 15
+"""How long the peer's kernel may leave ours without an answer before the connection counts as dead."""
 
 _REASONS = {
     errno.ECONNREFUSED: ("refused", "nothing listens there, or a firewall rejects it"),
@@ -30,6 +33,20 @@ class Dialled:
     socket: socket.socket
     tls: TlsSession | None
     peer: str
+
+
+def prepare(sock: socket.socket) -> None:
+    """Make a TCP socket fit for events: sent at once, and given up when the peer's host has gone.
+
+    Without the second, a connection that is cut and on which one end only listens would stay for ever, and one on
+    which it sends for a quarter of an hour (tcp(7): TCP_KEEPIDLE, TCP_USER_TIMEOUT).
+    """
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_SECONDS // 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, DEAD_SECONDS // 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_SECONDS * 1000)
 
 
 def reason_of(error: OSError, where: str) -> StreamError:
@@ -88,8 +105,7 @@ async def _dial(host: str, port: int, where: str, context: ssl.SSLContext | None
     for family, kind, protocol, _canonical, target in await resolve(host, port, socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            prepare(sock)
             stamping.enable(sock)
             await loop.sock_connect(sock, target)
             tls = await _handshake(loop, sock, context, server_name, where) if context else None

@@ -1,0 +1,207 @@
+"""The buffer's one promise, offered == forwarded + dropped + buffered, at every moment of any life."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from daemons.link.buffer import BufferLimits, Pending, SendBuffer
+from daemons.link.wire import DropReason
+
+EVENTS, SIZE, AGE_NS = 8, 200, 50
+
+
+class Life(RuleBasedStateMachine):
+    """A link's life in random order, with what the peer has got beside it."""
+
+    @initialize(keep=st.booleans())
+    def begin(self, keep: bool) -> None:
+        self.keep = keep
+        self.buffer = SendBuffer(BufferLimits(EVENTS, SIZE, AGE_NS), keep=keep)
+        self.now_ns = 0
+        self.sequence = 0
+        # What was handed to the transport on this connection, what the peer processed of it, and ever.
+        self.on_wire: list[int] = []
+        self.processed: set[int] = set()
+        self.given_up: set[int] = set()
+
+    def pending(self, size: int) -> Pending:
+        self.sequence += 1
+        return Pending(self.sequence, bytes(size), self.now_ns, self.now_ns)
+
+    def dropped(self) -> int:
+        return sum(self.buffer.dropped.values())
+
+    @rule(size=st.integers(1, 60))
+    def offer(self, size: int) -> None:
+        if self.buffer.waiting or self.buffer.window_full:
+            self.wait(size)
+        else:
+            pending = self.pending(size)
+            self.buffer.sent_now(pending)
+            self.on_wire.append(pending.sequence)
+
+    @rule(size=st.integers(1, 60))
+    def wait(self, size: int) -> None:
+        before = self.dropped()
+        waiting = [pending.sequence for pending in self.buffer._waiting]
+        self.buffer.wait(self.pending(size))
+        count = self.dropped() - before
+        # The oldest gave way, and no more than had to.
+        assert [pending.sequence for pending in self.buffer._waiting] == [*waiting, self.sequence][count:]
+
+    @rule()
+    def refuse(self) -> None:
+        self.sequence += 1
+        self.buffer.refuse(DropReason.TOO_LARGE)
+
+    @rule(count=st.integers(1, 5))
+    def send(self, count: int) -> None:
+        for _ in range(count):
+            if self.buffer.window_full or (taken := self.buffer.take()) is None:
+                break
+            pending, again = taken
+            assert again == (pending.sequence <= self.ever_sent)
+            self.on_wire.append(pending.sequence)
+            self.ever_sent = max(self.ever_sent, pending.sequence)
+
+    @property
+    def ever_sent(self) -> int:
+        return max([self._ever_sent, *self.on_wire], default=0)
+
+    @ever_sent.setter
+    def ever_sent(self, value: int) -> None:
+        self._ever_sent = value
+
+    _ever_sent = 0
+
+    @precondition(lambda self: not self.keep)
+    @rule()
+    def the_kernel_has_no_room(self) -> None:
+        if (taken := self.buffer.take()) is not None:
+            self.buffer.untake(taken[0])
+
+    @precondition(lambda self: not self.keep and self.on_wire)
+    @rule()
+    def there_is_no_route(self) -> None:
+        self.buffer.lost(1)
+        self.given_up.add(self.on_wire.pop())
+
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        """The peer processes what came, in order, and takes as lost what was announced and did not come."""
+        highest = data.draw(st.sampled_from([0, *self.on_wire]))
+        announced = self.buffer.sent_through
+        self.processed |= {number for number in self.on_wire if number <= highest}
+        if data.draw(st.booleans()):
+            self.processed |= set(self.on_wire)
+            highest = max(highest, announced)
+        self.buffer.acknowledge(highest)
+
+    @rule()
+    def lose_the_connection(self) -> None:
+        self._ever_sent = self.ever_sent
+        self.buffer.connection_lost()
+        self.on_wire = []
+
+    @rule(ns=st.integers(1, 2 * AGE_NS))
+    def let_time_pass(self, ns: int) -> None:
+        self.now_ns += ns
+        self.buffer.expire(self.now_ns)
+        assert all(pending.offered_ns > self.now_ns - AGE_NS for pending in self.buffer._waiting)
+
+    @invariant()
+    def everything_is_accounted_for(self) -> None:
+        buffer = self.buffer
+        assert buffer.offered == self.sequence
+        assert buffer.offered == buffer.forwarded + self.dropped() + buffer.buffered
+
+    @invariant()
+    def memory_is_bounded_and_counted(self) -> None:
+        buffer = self.buffer
+        held = [*buffer._in_doubt, *buffer._waiting, *buffer._unacknowledged]
+        assert buffer.buffered == len(held)
+        assert buffer.size == sum(len(pending.frame) for pending in held)
+        assert len(buffer._waiting) <= EVENTS
+        assert len(buffer._unacknowledged) + len(buffer._in_doubt) <= EVENTS
+        assert buffer.size <= 2 * SIZE + 60
+
+    @invariant()
+    def order_is_kept(self) -> None:
+        if self.keep:
+            buffer = self.buffer
+            for_sending = [pending.sequence for pending in (*buffer._in_doubt, *buffer._waiting)]
+            assert for_sending == sorted(for_sending)
+            assert self.on_wire == sorted(self.on_wire)
+
+    @invariant()
+    def delivered_is_what_the_peer_has(self) -> None:
+        """Nothing counts as delivered that the peer never got: not even what was announced."""
+        if self.keep:
+            assert self.buffer.forwarded == len(self.processed)
+
+    def teardown(self) -> None:
+        if hasattr(self, "buffer"):
+            self.buffer.abandon(DropReason.SHUTDOWN)
+            assert self.buffer.buffered == self.buffer.size == 0
+            self.everything_is_accounted_for()
+
+
+Life.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLife = Life.TestCase
+
+
+def filled(limits: BufferLimits, count: int, *, keep: bool = True) -> SendBuffer:
+    buffer = SendBuffer(limits, keep=keep)
+    for number in range(1, count + 1):
+        buffer.wait(Pending(number, bytes(10), 0, number))
+    return buffer
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason", "left"),
+    [
+        (BufferLimits(events=3), DropReason.COUNT, [3, 4, 5]),
+        (BufferLimits(size=25), DropReason.BYTES, [4, 5]),
+    ],
+)
+def test_the_oldest_gives_way(limits: BufferLimits, reason: DropReason, left: list[int]) -> None:
+    buffer = filled(limits, 5)
+    assert {why: count for why, count in buffer.dropped.items() if count} == {reason: 5 - len(left)}
+    sent = []
+    while taken := buffer.take():
+        sent.append(taken[0].sequence)
+    assert sent == left
+
+
+def test_age_is_counted_from_the_offer() -> None:
+    buffer = filled(BufferLimits(age_ns=100), 5)
+    buffer.expire(103)
+    assert buffer.dropped[DropReason.AGE] == 3
+    assert buffer.waiting == 2
+
+
+def test_what_is_in_doubt_is_not_dropped_and_goes_first() -> None:
+    buffer = filled(BufferLimits(events=3, age_ns=100), 3)
+    while buffer.take():
+        pass
+    buffer.connection_lost()
+    for number in (4, 5, 6, 7):
+        buffer.wait(Pending(number, b"x", 0, number))
+    buffer.expire(10_000)
+    assert sum(buffer.dropped.values()) == 4
+    assert [taken[0].sequence for taken in iter(buffer.take, None)] == [1, 2, 3]
+    buffer.acknowledge(3)
+    assert (buffer.forwarded, buffer.buffered) == (3, 0)
+
+
+def test_what_is_still_in_doubt_is_not_announced() -> None:
+    buffer = filled(BufferLimits(), 5)
+    while buffer.take():
+        pass
+    buffer.acknowledge(1)
+    assert buffer.sent_through == 5
+    buffer.connection_lost()
+    assert buffer.sent_through == 1
+    assert buffer.take() is not None
+    assert buffer.sent_through == 2
