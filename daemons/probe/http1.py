@@ -8,6 +8,9 @@ from daemons.probe.target import Request
 
 __all__ = ["Http1"]
 
+_SIGN = b"HTTP/"
+_WITHOUT_ANSWER = "the server closed the connection without an answer"
+
 
 class Http1:
     """The protocol state of one connection.
@@ -20,6 +23,7 @@ class Http1:
     def __init__(self, max_body_bytes: int) -> None:
         self._connection = h11.Connection(h11.CLIENT)
         self._max_body_bytes = max_body_bytes
+        self._beginning = b""
         self.response = Response()
 
     def request(self, request: Request) -> bytes:
@@ -27,6 +31,7 @@ class Http1:
         if self._connection.our_state is h11.DONE:
             self._connection.start_next_cycle()
         self.response = Response()
+        self._beginning = b""
         headers = [("host", request.authority), *request.headers]
         if request.body or request.method in ("POST", "PUT"):
             headers.append(("content-length", str(len(request.body))))
@@ -42,24 +47,17 @@ class Http1:
         """
         response = self.response
         if not data and not response.started:
-            raise AttemptError(Reason.CLOSED, "the server closed the connection without an answer")
+            raise AttemptError(Reason.CLOSED, _WITHOUT_ANSWER)
         response.started = True
+        if response.status is None:
+            self._check_beginning(data)
         try:
             self._connection.receive_data(data)
-            while True:
+            while not response.complete:
                 event = self._connection.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     break
-                if isinstance(event, h11.Response):
-                    response.status = event.status_code
-                    response.location = _header(event, b"location")
-                elif isinstance(event, h11.Data):
-                    response.take(bytes(event.data), self._max_body_bytes)
-                elif isinstance(event, h11.EndOfMessage):
-                    response.complete = True
-                    break
-                elif isinstance(event, h11.ConnectionClosed):
-                    raise AttemptError(Reason.CLOSED, "the server closed the connection without an answer")
+                self._take(event)
         except h11.RemoteProtocolError as error:
             if not data:
                 raise AttemptError(
@@ -67,6 +65,26 @@ class Http1:
                 ) from error
             raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/1.1: {error}") from error
         return b""
+
+    def _check_beginning(self, data: bytes) -> None:
+        """Refuse what cannot become a status line; h11 looks at no line before its end, which may never come."""
+        if len(self._beginning) >= len(_SIGN):
+            return
+        self._beginning += data[: len(_SIGN)]
+        if self._beginning[: len(_SIGN)] != _SIGN[: len(self._beginning)]:
+            raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/1.1: it begins with {data[:20]!r}")
+
+    def _take(self, event: object) -> None:
+        response = self.response
+        if isinstance(event, h11.Response):
+            response.status = event.status_code
+            response.location = _header(event, b"location")
+        elif isinstance(event, h11.Data):
+            response.take(bytes(event.data), self._max_body_bytes)
+        elif isinstance(event, h11.EndOfMessage):
+            response.complete = True
+        elif isinstance(event, h11.ConnectionClosed):
+            raise AttemptError(Reason.CLOSED, _WITHOUT_ANSWER)
 
     def idle(self, data: bytes) -> bytes | None:
         """Take what came between requests; return bytes to send, or None when the connection is of no more use."""

@@ -1,9 +1,8 @@
 """Making attempts in tests, without a daemon around them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import msgspec

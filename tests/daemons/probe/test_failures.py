@@ -1,6 +1,6 @@
 """Every way in which a target can fail has its reason, and none is mistaken for another."""
 
-import datetime
+import datetime as dt
 import errno
 import socket
 import ssl
@@ -151,10 +151,10 @@ def test_tls_versions_below_the_floor_are_refused(authority: Authority) -> None:
 def test_a_bad_certificate_is_refused_and_its_expiry_known_all_the_same(
     authority: Authority, tmp_path: Path, kind: str
 ) -> None:
-    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    until = datetime.datetime(2031, 5, 6, 7, 8, 9, tzinfo=datetime.UTC)
+    past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    until = dt.datetime(2031, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
     if kind == "expired":
-        until = past + datetime.timedelta(days=30)
+        until = past + dt.timedelta(days=30)
         context = authority.context("127.0.0.1", not_before=past, not_after=until)
     elif kind == "wrong name":
         context = authority.context("elsewhere.example", not_after=until)
