@@ -114,6 +114,7 @@ class EgressLane(ColdLane):
 
 def _text(document: object, path: str) -> str:
     try:
-        return str(field(document, path))[:MAX_PLACE_CHARACTERS]
+        found = field(document, path)
     except KeyError:
         return ""
+    return "" if found is None else str(found)[:MAX_PLACE_CHARACTERS]

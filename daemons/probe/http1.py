@@ -24,6 +24,7 @@ class Http1:
         self._connection = h11.Connection(h11.CLIENT)
         self._max_body_bytes = max_body_bytes
         self._beginning = b""
+        self._ended = False
         self.response = Response()
 
     def request(self, request: Request) -> bytes:
@@ -46,6 +47,8 @@ class Http1:
             AttemptError: the response is not HTTP, too large, or cut off.
         """
         response = self.response
+        # h11 calls a connection fit for another request whose end was also the end of a body without length.
+        self._ended = not data
         if not data and not response.started:
             raise AttemptError(Reason.CLOSED, _WITHOUT_ANSWER)
         response.started = True
@@ -94,7 +97,8 @@ class Http1:
     @property
     def reusable(self) -> bool:
         """Whether another request can be made on this connection."""
-        return self._connection.our_state is h11.DONE and self._connection.their_state is h11.DONE
+        states = (self._connection.our_state, self._connection.their_state)
+        return not self._ended and states == (h11.DONE, h11.DONE)
 
 
 def _header(response: h11.Response, name: bytes) -> str:

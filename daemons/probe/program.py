@@ -1,6 +1,8 @@
 """latency-probe as the lifecycle runs it: what is probed, on one timetable, with metrics beside it."""
 
 import asyncio
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,10 @@ class ProbeProgram:
             self._server = self._exporter()
             await self._server.start()
             metrics = "{}:{}".format(*self._server.address)
-        self._log.info("ready", metrics=metrics, targets=sorted(self._roster.targets))
+        # One line of JSON for whoever started this program, with the port that the kernel chose.
+        line = {"ready": True, "metrics": metrics, "targets": sorted(self._roster.targets)}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
     async def wait(self) -> None:
         """Probe for ever."""

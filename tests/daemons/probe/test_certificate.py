@@ -1,3 +1,4 @@
+import contextlib
 import datetime as dt
 
 import pytest
@@ -45,10 +46,8 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 def test_a_damaged_certificate_is_refused_or_read_but_never_breaks(position: int, value: int) -> None:
     damaged = bytearray(GOOD)
     damaged[position] = value
-    try:
+    with contextlib.suppress(CertificateError):
         assert isinstance(expiry_seconds(bytes(damaged)), int)
-    except CertificateError:
-        pass
 
 
 @given(st.integers(0, 100))
