@@ -114,3 +114,7 @@ def _check_once(flags: dict[str, Any], config: ProbeConfig) -> None:
                 raise ConfigError(f"--{flag}", "a daemon has no end at which to write it", "add --once")
     elif not config.target:
         raise ConfigError("--once", "there is no target to measure", "add --target URL")
+
+
+if __name__ == "__main__":
+    main()
