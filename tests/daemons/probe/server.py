@@ -280,9 +280,9 @@ class _Enough(Exception):  # noqa: N818 the end of a connection is no error
 
 
 @contextlib.contextmanager
-def serving(context: ssl.SSLContext | None, **behaviour: object) -> Iterator[Server]:
+def serving(context: ssl.SSLContext | None, host: str = "127.0.0.1", **behaviour: object) -> Iterator[Server]:
     """Run a server with this behaviour for a while."""
-    server = Server(context)
+    server = Server(context, host)
     server.behaviour = Behaviour(**behaviour)  # type: ignore[arg-type]
     try:
         yield server
