@@ -200,7 +200,8 @@ class Server:
                 return b""
             request += piece
         head, _end, body = request.partition(b"\r\n\r\n")
-        headers = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        pairs = (line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        headers = {name.lower(): value for name, value in pairs}
         while len(body) < int(headers.get(b"content-length", b"0")):
             body += sock.recv(65536)
         self.seen.requests.append(head + b"\r\n\r\n" + body)
