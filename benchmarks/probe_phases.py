@@ -57,7 +57,9 @@ def report(found: dict[str, Any]) -> str:
     for kind, phases in found["median_ms"].items():
         for phase, pair in phases.items():
             difference = pair["probe"] - pair["curl"]
-            lines.append(f"  {kind} {phase:<11} probe {pair['probe']:8.3f}  curl {pair['curl']:8.3f}  {difference:+.3f}")
+            lines.append(
+                f"  {kind} {phase:<11} probe {pair['probe']:8.3f}  curl {pair['curl']:8.3f}  {difference:+.3f}"
+            )
     return "\n".join(lines)
 
 

@@ -1,14 +1,16 @@
 """Counters and gauges of the metrics page, read from the probe's state at scrape time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from daemons.probe.config import ProbeConfig
 from daemons.probe.egress import EgressLane
 from daemons.probe.observations import Observations
 from daemons.probe.overlay import OverlayPinger
 from daemons.probe.roster import Roster
 from daemons.probe.route import RouteTracer
+from daemons.service.reload import Reloader
 
 __all__ = ["Collector"]
 
@@ -18,21 +20,16 @@ class Collector:
 
     Args:
         roster: whose figures to show.
-        reload_succeeded: whether the configuration in use is the one last read.
+        reloader: whose success to show.
     """
 
-    def __init__(self, roster: Roster, reload_succeeded: Callable[[], bool]) -> None:
+    def __init__(self, roster: Roster, reloader: Reloader[ProbeConfig]) -> None:
         self._roster = roster
-        self._reload_succeeded = reload_succeeded
+        self._reloader = reloader
 
     def collect(self) -> Iterator[Metric]:
         """Yield all families."""
-        reload = GaugeMetricFamily(
-            "latency_probe_config_reload_success",
-            "Whether the configuration last read, at start or on SIGHUP, was good and is in use",
-        )
-        reload.add_metric([], self._reload_succeeded())
-        yield reload
+        yield from self._reloader.families()
         yield from _slots(self._roster.observations)
         yield from _outcomes(self._roster.observations)
         yield from _facts(self._roster.observations)

@@ -53,7 +53,6 @@ def main(**flags: Any) -> None:
         _check_once(flags, config)
     except LatencyError as error:
         die(error)
-        return
     configure(config.log.format, config.log.level)
     if flags["once"]:
         made: list[OnceProgram] = []
@@ -64,7 +63,7 @@ def main(**flags: Any) -> None:
 
         code = run(once)
         sys.exit(code or (NO_SUCCESS if made and made[0].failed else 0))
-    sys.exit(run(lambda: ProbeProgram(config, flags["config_file"], overrides)))
+    sys.exit(run(lambda: ProbeProgram(config, lambda: load_config(flags["config_file"], overrides))))
 
 
 def _overrides(flags: dict[str, Any]) -> dict[str, Any]:

@@ -3,24 +3,25 @@
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
 from daemons.errors import ConfigError
 from daemons.probe.collector import Collector
-from daemons.probe.config import ProbeConfig, load_config
+from daemons.probe.config import ProbeConfig
 from daemons.probe.debug import DebugPage
 from daemons.probe.families import Families
 from daemons.probe.prober import Prober
 from daemons.probe.resolve import Resolver
 from daemons.probe.roster import Roster
 from daemons.probe.schedule import Timetable
+from daemons.probe.target import prepared
+from daemons.service import logs
 from daemons.service.config import address, effective
 from daemons.service.http import HttpServer, Page, Route, text
 from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.service.reload import Reloader
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 
@@ -32,14 +33,11 @@ class ProbeProgram:
 
     Args:
         config: checked.
-        file: where it was read from, to read it again on SIGHUP; None when there is no file.
-        overrides: the flags that lie over the file.
+        reread: loads the configuration again, for a reload.
     """
 
-    def __init__(self, config: ProbeConfig, file: Path | None, overrides: Mapping[str, Any]) -> None:
-        self._config = config
-        self._file = file
-        self._overrides = overrides
+    def __init__(self, config: ProbeConfig, reread: Callable[[], ProbeConfig]) -> None:
+        self._reloader = Reloader(config, reread, "latency_probe")
         self._log = structlog.get_logger("probe")
         clock = SystemClock()
         self._stamper = Stamper(clock)
@@ -49,7 +47,6 @@ class ProbeProgram:
         self._roster = Roster(self._stamper, prober, self._timetable, self._families)
         self._debug = DebugPage(self._roster, prober)
         self._server: HttpServer | None = None
-        self._reload_succeeded = True
 
     async def start(self) -> None:
         """Begin to probe, then serve the metrics.
@@ -58,11 +55,12 @@ class ProbeProgram:
             ConfigError: a file that the configuration names cannot be used.
             ListenError: the metrics' address cannot be listened on.
         """
-        self._log.info("configured", config=effective(self._config))
-        await self._roster.apply(self._config)
+        config = self._reloader.config
+        self._log.info("starting", config=effective(config))
+        await self._roster.apply(config)
         metrics = ""
-        if self._config.metrics.listen:
-            self._server = self._exporter()
+        if config.metrics.listen:
+            self._server = self._exporter(config.metrics.listen)
             await self._server.start()
             metrics = "{}:{}".format(*self._server.address)
         # One line of JSON for whoever started this program, with the port that the kernel chose.
@@ -91,22 +89,15 @@ class ProbeProgram:
 
     async def reload(self) -> None:
         """Read the file again; a bad one changes nothing, and is shown in a metric."""
-        try:
-            config = load_config(self._file, self._overrides)
-            await self._roster.apply(config)
-        except ConfigError as error:
-            self._reload_succeeded = False
-            self._log.error("configuration refused, the old one stays", why=str(error))
+        config = self._reloader.reload(_can_step)
+        if config is None:
             return
-        if (config.metrics, config.log) != (self._config.metrics, self._config.log):
-            self._log.warning("changes of [metrics] and [log] take effect at the next start")
-        self._config = config
-        self._reload_succeeded = True
-        self._log.info("configuration read again", config=effective(config))
+        logs.configure(config.log.format, config.log.level)
+        await self._roster.apply(config)
 
-    def _exporter(self) -> HttpServer:
+    def _exporter(self, listen: str) -> HttpServer:
         source = registry("probe")
-        source.register(Collector(self._roster, lambda: self._reload_succeeded))
+        source.register(Collector(self._roster, self._reloader))
         routes: dict[str, Route] = {
             "/": landing(
                 "latency-probe",
@@ -120,7 +111,13 @@ class ProbeProgram:
             "/health": self._health,
             "/probe": self._debug,
         }
-        return HttpServer(routes, address("metrics.listen", self._config.metrics.listen, default_host="127.0.0.1"))
+        return HttpServer(routes, address("metrics.listen", listen, default_host="127.0.0.1"))
 
     async def _health(self, _query: dict[str, str]) -> Page:
         return Page(text(self.status() + "\n"))
+
+
+def _can_step(old: ProbeConfig, new: ProbeConfig) -> None:
+    prepared(new)
+    if old.metrics != new.metrics:
+        raise ConfigError("metrics.listen", "cannot change while running", "restart the daemon")

@@ -36,7 +36,8 @@ async def serve(certificate: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = await asyncio.get_running_loop().create_server(Session, "127.0.0.1", 0, ssl=context, backlog=4096)
-    print(json.dumps({"ready": True, "port": server.sockets[0].getsockname()[1]}), flush=True)
+    sys.stdout.write(json.dumps({"ready": True, "port": server.sockets[0].getsockname()[1]}) + "\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 

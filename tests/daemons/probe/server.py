@@ -209,7 +209,7 @@ class Server:
         return request
 
     def _serve_http2(self, sock: socket.socket) -> None:
-        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         connection.initiate_connection()
         sock.sendall(connection.data_to_send())
         left = self.behaviour.requests_per_connection
@@ -217,8 +217,8 @@ class Server:
         while data := sock.recv(65536):
             for event in connection.receive_data(data):
                 if isinstance(event, h2.events.RequestReceived):
-                    headers = dict(event.headers)
-                    self.seen.hosts.append(str(headers[":authority"]))
+                    headers = {bytes(name): bytes(value) for name, value in event.headers}
+                    self.seen.hosts.append(headers[b":authority"].decode())
                     received[event.stream_id] = b""
                 elif isinstance(event, h2.events.DataReceived):
                     received[event.stream_id] += event.data

@@ -70,7 +70,7 @@ def test_an_answer_past_the_timeout_is_late_even_before_anyone_looked() -> None:
 
 def test_memory_does_not_grow_with_time() -> None:
     account = EchoAccount(TIMEOUT)
-    for now in range(0, 20 * REMEMBERED):
+    for now in range(20 * REMEMBERED):
         account.receive(account.send(now), now + 1)
     assert len(account._done) == REMEMBERED
     assert account.jitter.value_ns == 0.0

@@ -153,8 +153,7 @@ def test_a_lane_that_is_closed_leaves_no_attempt_behind(authority: Authority) ->
             async with prober() as one:
                 lane = ColdLane(target, one, seen)
                 lane.slot(one.clock.monotonic_ns(), 0)
-                while not server.seen.requests:
-                    await asyncio.sleep(0.005)
+                await asyncio.to_thread(until, lambda: bool(server.seen.requests), "the request is there")
                 await lane.close()
             return len(asyncio.all_tasks())
 
@@ -168,4 +167,3 @@ def test_a_refused_certificate_is_looked_at_once_for_its_expiry(authority: Autho
         assert server.seen.connections == 4
     assert seen.failures[Reason.CERTIFICATE] == 3
     assert seen.certificate_expiry_seconds is not None
-

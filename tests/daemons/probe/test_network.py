@@ -171,9 +171,7 @@ def test_the_overlay_peer_is_pinged_without_privilege_and_loss_is_seen(tmp_path:
 def test_the_route_is_traced_by_mtr(tmp_path: Path) -> None:
     config = '[route]\ntarget = "10.97.2.2"\ninterval_seconds = 4\ncycles = 2\n'
     with probing(config, tmp_path) as program:
-        until(
-            lambda: page(program)['latency_probe_route_traces_total{target="10.97.2.2"}'] >= 1, "a trace", 30
-        )
+        until(lambda: page(program)['latency_probe_route_traces_total{target="10.97.2.2"}'] >= 1, "a trace", 30)
         seen = page(program)
     assert seen['latency_probe_route_hops{target="10.97.2.2"}'] == 2
     for hop, address in (("1", "10.97.1.2"), ("2", "10.97.2.2")):

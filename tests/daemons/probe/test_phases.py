@@ -55,11 +55,18 @@ def warm(target: Target) -> list[Attempt]:
                 record, _body, wire = await one.attempt(target, one.clock.monotonic_ns(), wire, keep=True)
                 assert wire is not None, record.detail
                 attempts.append(record)
-            wire.close()
+            if wire is not None:
+                wire.close()
         assert [attempt.connection for attempt in attempts] == [ConnectionKind.COLD] + [ConnectionKind.WARM] * ROUNDS
         return attempts[1:]
 
     return run(main)
+
+
+def delaying(what: str, seconds: float) -> Behaviour:
+    behaviour = Behaviour()
+    setattr(behaviour, f"{what}_delay", seconds)
+    return behaviour
 
 
 @pytest.mark.parametrize(
@@ -78,9 +85,9 @@ def test_a_delay_shows_in_its_phase_alone_when_cold(
 ) -> None:
     with serving(authority.context(alpn=("h2", "http/1.1"))) as server:
         target = target_of(f"https://localhost:{server.port}/", ca_file=str(authority.file), http=http)
-        server.behaviour = Behaviour(**{f"{behaviour}_delay": DELAY / 4})
+        server.behaviour = delaying(behaviour, DELAY / 4)
         little = excess(cold(target), phase, server.seen.slept.pop(behaviour))
-        server.behaviour = Behaviour(**{f"{behaviour}_delay": DELAY})
+        server.behaviour = delaying(behaviour, DELAY)
         delayed = excess(cold(target), phase, server.seen.slept[behaviour])
     assert set(delayed) == set(Phase)
     for each in Phase:
@@ -94,7 +101,8 @@ def test_a_delay_shows_in_its_phase_alone_when_cold(
 def test_a_delay_shows_in_its_phase_alone_when_warm(
     authority: Authority, behaviour: str, phase: Phase, http: str
 ) -> None:
-    with serving(authority.context(alpn=("h2", "http/1.1")), **{f"{behaviour}_delay": DELAY}) as server:
+    with serving(authority.context(alpn=("h2", "http/1.1"))) as server:
+        server.behaviour = delaying(behaviour, DELAY)
         target = target_of(f"https://localhost:{server.port}/", ca_file=str(authority.file), http=http)
         found = excess(warm(target), phase, server.seen.slept[behaviour][1:])
         assert server.seen.connections == 1

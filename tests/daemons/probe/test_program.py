@@ -53,9 +53,8 @@ def target(name: str, port: int, authority: Authority, more: str = "") -> str:
 
 def test_the_daemon_probes_and_tells(authority: Authority, tmp_path: Path) -> None:
     with serving(authority.context()) as server:
-        text = (
-            target("good", server.port, authority)
-            + target("bad", server.port, authority, 'connections = "cold"\nexpect = {regex = "nowhere"}')
+        text = target("good", server.port, authority) + target(
+            "bad", server.port, authority, 'connections = "cold"\nexpect = {regex = "nowhere"}'
         )
         with running(MODULE, "--config", str(config(tmp_path, text))) as program:
             assert program.ready["targets"] == ["bad", "good"]
@@ -67,14 +66,17 @@ def test_the_daemon_probes_and_tells(authority: Authority, tmp_path: Path) -> No
 
             for kind in ("cold", "warm"):
                 labels = {"target": "good", "connection": kind}
-                assert get("latency_probe_slots_total", **labels) == get("latency_probe_attempts_total", **labels) + get(
-                    "latency_probe_missed_slots_total", **labels
-                )
+                assert get("latency_probe_slots_total", **labels) == get(
+                    "latency_probe_attempts_total", **labels
+                ) + get("latency_probe_missed_slots_total", **labels)
                 assert get("latency_probe_total_seconds_count", **labels) > 0
                 assert get("latency_probe_scheduled_total_seconds_count", **labels) > 0
                 assert get("latency_probe_phase_seconds_count", phase="processing", **labels) > 0
             assert get("latency_probe_phase_seconds_count", target="good", connection="cold", phase="tls") > 0
-            assert ("latency_probe_phase_seconds_count", frozenset({("target", "good"), ("connection", "warm"), ("phase", "tls")})) not in seen  # noqa: E501
+            assert (
+                "latency_probe_phase_seconds_count",
+                frozenset({("target", "good"), ("connection", "warm"), ("phase", "tls")}),
+            ) not in seen
             assert get("latency_probe_success", target="good") == 1
             assert get("latency_probe_success", target="bad") == 0
             assert get("latency_probe_failures_total", target="bad", reason="body") > 0
@@ -83,7 +85,7 @@ def test_the_daemon_probes_and_tells(authority: Authority, tmp_path: Path) -> No
             assert get("latency_probe_reconnects_total", target="good") == 0
             assert get("latency_probe_certificate_expiry_timestamp_seconds", target="good") > 1.7e9
             assert get("latency_probe_schedule_lag_seconds_count") > 0
-            assert get("latency_probe_config_reload_success") == 1
+            assert get("latency_probe_config_last_reload_successful") == 1
             info = [dict(labels) for name, labels in seen if name == "latency_probe_target_info"]
             assert {(one["target"], one["address"], one["tls_version"]) for one in info} == {
                 ("good", "127.0.0.1", "TLSv1.3"),
@@ -129,12 +131,10 @@ def test_a_reload_keeps_what_did_not_change_and_refuses_what_is_wrong(authority:
             assert not [labels for _name, labels in metrics(program) if ("target", "two") in labels]
             config(tmp_path, one + "[[target]]\nulr = 3\n")
             program.send_signal(signal.SIGHUP)
-            until(lambda: value(program, "latency_probe_config_reload_success") == 0, "the refusal")
-            assert "did you mean `url`" in program.wait_for_log("configuration refused")
+            until(lambda: value(program, "latency_probe_config_last_reload_successful") == 0, "the refusal")
+            assert "did you mean `url`" in program.wait_for_log("reload refused")
             before = value(program, "latency_probe_successes_total", target="three") or 0
-            until(
-                lambda: (value(program, "latency_probe_successes_total", target="three") or 0) > before, "it goes on"
-            )
+            until(lambda: (value(program, "latency_probe_successes_total", target="three") or 0) > before, "it goes on")
 
 
 def test_the_egress_identity_is_watched(authority: Authority, tmp_path: Path) -> None:

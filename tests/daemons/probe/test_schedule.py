@@ -16,11 +16,10 @@ from daemons.timing.clock import SystemClock
 def test_every_slot_is_taken_or_missed_and_the_grid_never_shifts(start: int, interval: int, waits: list[int]) -> None:
     grid = Grid(start, interval)
     now = start
-    sent = missed = 0
-    for wait in waits:
+    missed = 0
+    for sent, wait in enumerate(waits, start=1):
         now = max(now + wait, grid.next_ns)
         intended, skipped = grid.take(now)
-        sent += 1
         missed += skipped
         assert (intended - start) % interval == 0
         assert intended <= now < intended + interval
