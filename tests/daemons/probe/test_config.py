@@ -154,3 +154,11 @@ def test_a_missing_authority_file_is_named(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, f'[[target]]\n{URL}ca_file = "/nosuch.pem"'), {})
     with pytest.raises(ConfigError, match=r"^target\[0\]\.ca_file: /nosuch\.pem: is missing"):
         prepared(config)
+
+
+def test_the_documented_file_is_good_and_names_nothing_unknown(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "probe.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0].replace("…", "...")
+    config = load_config(written(tmp_path, example), {})
+    assert [target.name for target in config.target] == ["binance"]
+    assert None not in (config.egress, config.route, config.overlay)

@@ -70,7 +70,7 @@ def test_no_descriptor_leaks_in_ten_thousand_attempts_whatever_becomes_of_them(
                 Reason.RESET: at(resetting.port),
                 Reason.CLOSED: at(closing.port),
                 Reason.CERTIFICATE: at(wrong_name.port),
-                Reason.TIMEOUT: at(hanging.port, seconds=0.2),
+                Reason.TIMEOUT: at(hanging.port, seconds=1.0),
                 Reason.CONNECT_REFUSED: at(1),
                 Reason.DNS: at(1, "nosuch.invalid"),
             },
