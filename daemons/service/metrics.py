@@ -51,6 +51,12 @@ class HistogramFamily:
             child = self._children[values] = BucketHistogram(self._bounds)
         return child
 
+    def remove(self, first: str) -> None:
+        """Take all children off the page whose first label has this value."""
+        for values in [values for values in self._children if values[0] == first]:
+            del self._children[values]
+            self._prefixes.pop(values, None)
+
     def render(self) -> Iterator[bytes]:
         """Yield the text exposition: the head, then one piece a child."""
         yield f"# HELP {self.name} {_escaped_help(self._documentation)}\n# TYPE {self.name} histogram\n".encode()

@@ -1,11 +1,12 @@
 """TLS over memory BIOs, so that the socket stays ours and every read of it keeps its kernel stamp."""
 
+import contextlib
 import ssl
 from pathlib import Path
 
 from daemons.errors import ConfigError, StreamError
 
-__all__ = ["TlsSession", "client_context"]
+__all__ = ["TlsSession", "client_context", "unverified_context"]
 
 
 def client_context(ca_file: str | None) -> ssl.SSLContext:
@@ -23,6 +24,14 @@ def client_context(ca_file: str | None) -> ssl.SSLContext:
         why = "is missing" if ca_file and not Path(ca_file).exists() else f"cannot be used: {error}"
         raise ConfigError("ca_file", f"{ca_file}: {why}", "give a PEM file of trusted authorities") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Make a context that accepts any certificate: only to look at one, never to trust what is said over it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
@@ -88,6 +97,34 @@ class TlsSession:
         """Return the wire bytes for plain ones."""
         self._object.write(data)
         return self._outgoing.read()
+
+    def close_notify(self) -> bytes:
+        """End the session; return the alert that tells the peer."""
+        # The error says that it wants the peer's own alert, which nobody waits for.
+        with contextlib.suppress(ssl.SSLError):
+            self._object.unwrap()
+        return self._outgoing.read()
+
+    @property
+    def version(self) -> str:
+        """The TLS version negotiated, such as ``TLSv1.3``; only after the handshake, as those below."""
+        return self._object.version() or ""
+
+    @property
+    def cipher(self) -> str:
+        """The cipher suite negotiated."""
+        cipher = self._object.cipher()
+        return cipher[0] if cipher else ""
+
+    @property
+    def application_protocol(self) -> str:
+        """The protocol chosen by ALPN (RFC 7301); empty when the peer chose none."""
+        return self._object.selected_alpn_protocol() or ""
+
+    @property
+    def certificate(self) -> bytes:
+        """The peer's own certificate in DER, verified or not."""
+        return self._object.getpeercert(binary_form=True) or b""
 
     def data_to_send(self) -> bytes:
         """Return wire bytes that the protocol itself wants sent (handshake, alerts, key updates)."""

@@ -1,0 +1,120 @@
+"""From which address, city and country the internet sees us."""
+
+import ipaddress
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from daemons.probe.attempt import Attempt, AttemptError, Reason
+from daemons.probe.config import EgressSection
+from daemons.probe.expectation import field
+from daemons.probe.lane import ColdLane, Observer
+from daemons.probe.prober import Prober
+from daemons.probe.target import Target
+
+__all__ = ["EgressLane", "Identity", "identity", "mismatches"]
+
+MAX_PLACE_CHARACTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the endpoint says of us; places are empty when it says nothing of them."""
+
+    address: str
+    city: str = ""
+    country: str = ""
+
+
+def identity(body: bytes, section: EgressSection) -> Identity:
+    """Read the endpoint's answer: JSON, or an address as plain text.
+
+    Raises:
+        AttemptError: it holds no address.
+    """
+    city = country = ""
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        text = body.decode("utf-8", "replace").strip()
+    else:
+        # An address in quotes is JSON too.
+        text = document if isinstance(document, str) else _text(document, section.address_field)
+        city = _text(document, section.city_field)
+        country = _text(document, section.country_field)
+    try:
+        # A list, as a chain of proxies makes of it, begins with the client.
+        address = str(ipaddress.ip_address(text.split(",")[0].strip()))
+    except ValueError as error:
+        raise AttemptError(
+            Reason.BODY, f"{text[:60]!r}: is not an address; use another url, or set address_field"
+        ) from error
+    return Identity(address, city, country)
+
+
+def mismatches(found: Identity, section: EgressSection) -> list[str]:
+    """Say in what the identity differs from the one expected; a place that the endpoint leaves out differs."""
+    address = str(ipaddress.ip_address(section.expected_address)) if section.expected_address else ""
+    return [
+        f"{what} is {seen or 'not told'!s} instead of {wanted}"
+        for what, seen, wanted in (
+            ("address", found.address, address),
+            ("city", found.city, section.expected_city),
+            ("country", found.country, section.expected_country),
+        )
+        if wanted and seen != wanted
+    ]
+
+
+class EgressLane(ColdLane):
+    """Asks for our identity in every slot; a failure is a failed attempt, and the last known identity stays.
+
+    Args:
+        section: what is expected.
+        target: the endpoint.
+        prober: makes the attempts.
+        observer: is told of them.
+
+    Attributes:
+        identity: the latest; None before the first answer.
+        matches: whether it is as expected; None before the first answer.
+        changes: how often the address changed.
+    """
+
+    def __init__(self, section: EgressSection, target: Target, prober: Prober, observer: Observer) -> None:
+        super().__init__(target, prober, observer)
+        self._section = section
+        self._log = structlog.get_logger("egress")
+        self.identity: Identity | None = None
+        self.matches: bool | None = None
+        self.changes = 0
+
+    async def _use(self, intended_ns: int) -> None:
+        attempt, body, _wire = await self._prober.attempt(self._target, intended_ns)
+        if attempt.succeeded:
+            self._learn(attempt, body)
+        await self._finish(attempt)
+
+    def _learn(self, attempt: Attempt, body: bytes) -> None:
+        try:
+            found = identity(body, self._section)
+        except AttemptError as error:
+            attempt.fail(error.reason, str(error))
+            return
+        before, self.identity = self.identity, found
+        if before is not None and before.address != found.address:
+            self.changes += 1
+            self._log.warning("egress address changed", before=before.address, now=found.address)
+        wrong = mismatches(found, self._section)
+        if wrong and self.matches is not False:
+            self._log.error("egress identity is not the expected one", why="; ".join(wrong))
+        self.matches = not wrong
+
+
+def _text(document: object, path: str) -> str:
+    try:
+        found = field(document, path)
+    except KeyError:
+        return ""
+    return "" if found is None else str(found)[:MAX_PLACE_CHARACTERS]

@@ -1,0 +1,79 @@
+"""Whether an answer is the one that was expected. Pure."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from daemons.probe.attempt import AttemptError, Reason
+from daemons.probe.config import ExpectSection
+
+__all__ = ["Expectation", "field"]
+
+_SHOWN_BYTES = 60
+
+
+def field(document: Any, path: str) -> Any:
+    """Look up a dotted path, such as ``data.0.symbol``, in decoded JSON.
+
+    Raises:
+        KeyError: there is no such field.
+    """
+    here = document
+    for key in path.split("."):
+        if isinstance(here, dict) and key in here:
+            here = here[key]
+        elif isinstance(here, list) and key.isdecimal() and int(key) < len(here):
+            here = here[int(key)]
+        else:
+            raise KeyError(path)
+    return here
+
+
+class Expectation:
+    """What a target is expected to answer."""
+
+    def __init__(self, section: ExpectSection) -> None:
+        self._section = section
+        self._pattern = re.compile(section.regex.encode()) if section.regex else None
+
+    def check(self, status: int, location: str, body: bytes) -> None:
+        """Compare a response.
+
+        Args:
+            status: its status code.
+            location: its ``location`` header, or nothing.
+            body: whole.
+
+        Raises:
+            AttemptError: with reason ``redirect``, ``status`` or ``body``.
+        """
+        wanted = self._section
+        if status not in wanted.status:
+            codes = " or ".join(map(str, wanted.status))
+            if 300 <= status < 400:
+                raise AttemptError(
+                    Reason.REDIRECT, f"{status} to {location or 'nowhere'} instead of {codes}; probe that URL instead"
+                )
+            raise AttemptError(Reason.STATUS, f"{status} instead of {codes}: {_shown(body)}")
+        if self._pattern is not None and not self._pattern.search(body):
+            raise AttemptError(Reason.BODY, f"{_shown(body)}: {wanted.regex!r} does not occur in it")
+        if wanted.json_field:
+            self._check_json(body)
+
+    def _check_json(self, body: bytes) -> None:
+        path, wanted = self._section.json_field, self._section.json_value
+        try:
+            found = field(msgspec.json.decode(body), path)
+        except msgspec.DecodeError as error:
+            raise AttemptError(Reason.BODY, f"{_shown(body)}: is not JSON: {error}") from error
+        except KeyError as error:
+            raise AttemptError(Reason.BODY, f"{_shown(body)}: has no field {path!r}") from error
+        # True equals 1 in Python, but not in JSON.
+        if wanted is not None and (found != wanted or isinstance(found, bool) is not isinstance(wanted, bool)):
+            raise AttemptError(Reason.BODY, f"{path}: is {found!r} instead of {wanted!r}")
+
+
+def _shown(body: bytes) -> str:
+    text = body[:_SHOWN_BYTES].decode("utf-8", "replace")
+    return repr(text) + ("…" if len(body) > _SHOWN_BYTES else "")

@@ -1,0 +1,105 @@
+"""HTTP/1.1 as the probe needs it, without I/O: h11 on one connection, request after request."""
+
+import h11
+
+from daemons.probe.attempt import AttemptError, Reason
+from daemons.probe.response import Response
+from daemons.probe.target import Request
+
+__all__ = ["Http1"]
+
+_SIGN = b"HTTP/"
+_WITHOUT_ANSWER = "the server closed the connection without an answer"
+
+
+class Http1:
+    """The protocol state of one connection.
+
+    Call :meth:`request`, send what it returns, then give :meth:`receive` what comes until the response is complete.
+    """
+
+    version = "1.1"
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._connection = h11.Connection(h11.CLIENT)
+        self._max_body_bytes = max_body_bytes
+        self._beginning = b""
+        self._ended = False
+        self.response = Response()
+
+    def request(self, request: Request) -> bytes:
+        """Begin a request; return the bytes to send."""
+        if self._connection.our_state is h11.DONE:
+            self._connection.start_next_cycle()
+        self.response = Response()
+        self._beginning = b""
+        headers = [("host", request.authority), *request.headers]
+        if request.body or request.method in ("POST", "PUT"):
+            headers.append(("content-length", str(len(request.body))))
+        head = h11.Request(method=request.method, target=request.path, headers=headers)
+        events: list[h11.Event] = [head, h11.Data(data=request.body), h11.EndOfMessage()]
+        return b"".join(self._connection.send(event) or b"" for event in events)
+
+    def receive(self, data: bytes) -> bytes:
+        """Take received bytes, none for the end of the connection; return bytes to send in answer.
+
+        Raises:
+            AttemptError: the response is not HTTP, too large, or cut off.
+        """
+        response = self.response
+        # h11 calls a connection fit for another request whose end was also the end of a body without length.
+        self._ended = not data
+        if not data and not response.started:
+            raise AttemptError(Reason.CLOSED, _WITHOUT_ANSWER)
+        response.started = True
+        if response.status is None:
+            self._check_beginning(data)
+        try:
+            self._connection.receive_data(data)
+            while not response.complete:
+                event = self._connection.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    break
+                self._take(event)
+        except h11.RemoteProtocolError as error:
+            if not data:
+                raise AttemptError(
+                    Reason.CLOSED, "the server closed the connection before the response was complete"
+                ) from error
+            raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/1.1: {error}") from error
+        return b""
+
+    def _check_beginning(self, data: bytes) -> None:
+        """Refuse what cannot become a status line; h11 looks at no line before its end, which may never come."""
+        if len(self._beginning) >= len(_SIGN):
+            return
+        self._beginning += data[: len(_SIGN)]
+        if self._beginning[: len(_SIGN)] != _SIGN[: len(self._beginning)]:
+            raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/1.1: it begins with {data[:20]!r}")
+
+    def _take(self, event: object) -> None:
+        response = self.response
+        if isinstance(event, h11.Response):
+            response.status = event.status_code
+            response.location = _header(event, b"location")
+        elif isinstance(event, h11.Data):
+            response.take(bytes(event.data), self._max_body_bytes)
+        elif isinstance(event, h11.EndOfMessage):
+            response.complete = True
+        elif isinstance(event, h11.ConnectionClosed):
+            raise AttemptError(Reason.CLOSED, _WITHOUT_ANSWER)
+
+    def idle(self, data: bytes) -> bytes | None:
+        """Take what came between requests; return bytes to send, or None when the connection is of no more use."""
+        # A server has nothing to say unasked, but a complaint before it closes.
+        return None if data else b""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request can be made on this connection."""
+        states = (self._connection.our_state, self._connection.their_state)
+        return not self._ended and states == (h11.DONE, h11.DONE)
+
+
+def _header(response: h11.Response, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in response.headers if key == name), "")

@@ -1,0 +1,153 @@
+"""The slots of one target on one kind of connection: every slot is either an attempt or counted as missed."""
+
+import asyncio
+import math
+from typing import Protocol
+
+from daemons.probe.attempt import Attempt, ConnectionKind, Reason
+from daemons.probe.prober import Prober, Wire
+from daemons.probe.target import Target
+
+__all__ = ["ColdLane", "Lane", "Observer", "WarmLane"]
+
+INSPECTION_NS = 600_000_000_000
+"""How often a certificate that is refused is looked at again for its expiry."""
+
+
+class Observer(Protocol):
+    """Is told of what happens in a lane."""
+
+    def expected(self, kind: ConnectionKind, slots: int) -> None:
+        """So many slots have come."""
+
+    def missed(self, kind: ConnectionKind, slots: int) -> None:
+        """So many of them went by without an attempt."""
+
+    def sent(self, kind: ConnectionKind) -> None:
+        """One of them has an attempt, which begins now."""
+
+    def finished(self, kind: ConnectionKind, attempt: Attempt) -> None:
+        """An attempt of this lane has ended; in a warm lane it was a cold one if it had to connect."""
+
+    def reconnecting(self) -> None:
+        """The warm connection was lost and is made anew."""
+
+    def certificate(self, expiry_seconds: int) -> None:
+        """A refused certificate expires then."""
+
+
+class Lane:
+    """What both kinds share: accounting of slots, tasks, and the look at refused certificates."""
+
+    kind: ConnectionKind
+
+    def __init__(self, target: Target, prober: Prober, observer: Observer, most: int) -> None:
+        self._target = target
+        self.target = target.name
+        self._prober = prober
+        self._observer = observer
+        self._most = most
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._inspected_ns: int | None = None
+
+    def slot(self, intended_ns: int, missed: int) -> None:
+        """Use a slot, or count it as missed when as many attempts as may be are under way."""
+        observer = self._observer
+        observer.expected(self.kind, missed + 1)
+        if len(self._tasks) >= self._most:
+            missed += 1
+        else:
+            observer.sent(self.kind)
+            task = asyncio.get_running_loop().create_task(self._use(intended_ns))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if missed:
+            observer.missed(self.kind, missed)
+
+    async def idle(self) -> None:
+        """Wait until no attempt is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Break off what is under way."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _use(self, intended_ns: int) -> None:
+        raise NotImplementedError
+
+    async def _finish(self, attempt: Attempt) -> None:
+        self._observer.finished(self.kind, attempt)
+        if attempt.reason is not Reason.CERTIFICATE or attempt.instants.end is None:
+            return
+        if self._inspected_ns is None or attempt.instants.end - self._inspected_ns >= INSPECTION_NS:
+            self._inspected_ns = attempt.instants.end
+            expiry = await self._prober.inspect(self._target)
+            if expiry is not None:
+                self._observer.certificate(expiry)
+
+
+class ColdLane(Lane):
+    """Every slot on a connection of its own; attempts may overlap when the timeout exceeds the interval.
+
+    Args:
+        target: whom to ask.
+        prober: makes the attempts.
+        observer: is told of them.
+    """
+
+    kind = ConnectionKind.COLD
+
+    def __init__(self, target: Target, prober: Prober, observer: Observer) -> None:
+        # One more than can be under way by the timeout, for the moments between its expiry and the end of the attempt.
+        most = math.ceil(target.timeout_seconds * 1e9 / target.interval_ns) + 1
+        super().__init__(target, prober, observer, most)
+
+    async def _use(self, intended_ns: int) -> None:
+        attempt, _body, _wire = await self._prober.attempt(self._target, intended_ns)
+        await self._finish(attempt)
+
+
+class WarmLane(Lane):
+    """All slots on one kept connection, one after the other.
+
+    A slot that finds no usable connection makes one: its request is a cold one, and warm requests follow it.
+
+    Args:
+        target: whom to ask.
+        prober: makes the attempts.
+        observer: is told of them.
+    """
+
+    kind = ConnectionKind.WARM
+
+    def __init__(self, target: Target, prober: Prober, observer: Observer) -> None:
+        super().__init__(target, prober, observer, most=1)
+        self._wire: Wire | None = None
+        self._had_one = False
+
+    async def close(self) -> None:
+        """Break off what is under way, and close the connection."""
+        await super().close()
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    async def _use(self, intended_ns: int) -> None:
+        wire, self._wire = self._wire, None
+        try:
+            if wire is not None and not await wire.alive():
+                wire.close()
+                wire = None
+        except BaseException:
+            if wire is not None:
+                wire.close()
+            raise
+        if wire is None and self._had_one:
+            self._observer.reconnecting()
+        attempt, _body, self._wire = await self._prober.attempt(self._target, intended_ns, wire, keep=True)
+        self._had_one = self._had_one or self._wire is not None
+        await self._finish(attempt)

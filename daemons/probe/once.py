@@ -1,0 +1,198 @@
+"""A measurement with an end: so many requests on each kind of connection, then a table and a file of statistics."""
+
+import asyncio
+import csv
+import socket
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from daemons.errors import ResultsError
+from daemons.probe.attempt import Attempt, ConnectionKind, Phase
+from daemons.probe.config import ProbeConfig, TargetSection
+from daemons.probe.lane import ColdLane, Lane, WarmLane
+from daemons.probe.prober import Prober
+from daemons.probe.resolve import Resolver
+from daemons.probe.roster import lane_kinds
+from daemons.probe.schedule import Grid, Timetable
+from daemons.probe.statistics import TargetStatistics, table
+from daemons.probe.target import Target, prepared
+from daemons.stream.stamping import Stamper
+from daemons.timing.clock import SystemClock
+
+__all__ = ["FORMAT", "OnceProgram"]
+
+FORMAT = "backbone-latency-probe/1"
+_COLUMNS = (
+    "start_time",
+    "target",
+    "connection",
+    *(f"{phase}_ms" for phase in Phase),
+    "total_ms",
+    "scheduled_total_ms",
+    "lag_ms",
+    "address",
+    "status",
+    "reason",
+)
+
+
+class OnceProgram:
+    """Probes the targets of a configuration so many times, and ends.
+
+    With both kinds of connection asked for, the warm requests come after the cold ones, and the last cold one leaves
+    its connection open for them; so ``count`` requests are made of each kind.
+
+    Args:
+        config: checked; egress, route and overlay are left out.
+        count: requests on each kind of connection.
+        json_output: where the statistics go.
+        csv_output: where a row for every attempt goes, as it ends.
+
+    Attributes:
+        failed: whether some target did not answer once as expected.
+    """
+
+    def __init__(self, config: ProbeConfig, count: int, json_output: Path | None, csv_output: Path | None) -> None:
+        self._count = count
+        self._json_output = json_output
+        self._csv_output = csv_output
+        self._targets = [(s, target) for s, target in prepared(config) if isinstance(s, TargetSection)]
+        self._statistics = [TargetStatistics(section.url, target) for section, target in self._targets]
+        clock = SystemClock()
+        self._clock = clock
+        self._stamper = Stamper(clock)
+        self._prober = Prober(self._stamper, Resolver(clock))
+        self._timetable = Timetable(clock, asyncio.get_running_loop())
+        self._files = ExitStack()
+        self._began = datetime.now(UTC)
+        self.failed = True
+
+    async def start(self) -> None:
+        """Open the files, so that one that cannot be written is known before the measurement and not after.
+
+        Raises:
+            ResultsError: one cannot be written.
+        """
+        if self._json_output is not None:
+            _written(self._json_output, b"")
+        if self._csv_output is not None:
+            try:
+                # Line buffered: what was measured is in the file, whatever happens next.
+                file = self._files.enter_context(self._csv_output.open("w", encoding="utf-8", newline="", buffering=1))
+            except OSError as error:
+                raise _not_writable(self._csv_output, error) from error
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(_COLUMNS)
+            for statistics in self._statistics:
+                statistics.on_attempt = lambda attempt: rows.writerow(_row(attempt))
+
+    async def wait(self) -> None:
+        """Return when all is measured."""
+        async with asyncio.TaskGroup() as group:
+            for (section, target), statistics in zip(self._targets, self._statistics, strict=True):
+                group.create_task(self._measure(section, target, statistics))
+
+    async def stop(self) -> None:
+        """Print the table and write the statistics of what was measured, be it all or not."""
+        self._timetable.close()
+        self._stamper.close()
+        self._files.close()
+        self.failed = not all(statistics.answered for statistics in self._statistics)
+        table(self._statistics, sys.stdout)
+        if self._json_output is not None:
+            _written(self._json_output, msgspec.json.format(msgspec.json.encode(self._document())) + b"\n")
+
+    def status(self) -> str:
+        """Say how far it is."""
+        return f"{sum(statistics.attempts for statistics in self._statistics)} requests made"
+
+    async def reload(self) -> None:
+        """Do nothing: a measurement keeps the settings that it began with."""
+
+    async def _measure(self, section: TargetSection, target: Target, statistics: TargetStatistics) -> None:
+        kinds = lane_kinds(section)
+        if ConnectionKind.COLD in kinds:
+            # The request that makes the warm connection is the last of the cold ones.
+            slots = self._count - (ConnectionKind.WARM in kinds)
+            await self._drive(ColdLane(target, self._prober, statistics), target, slots, statistics)
+        if ConnectionKind.WARM in kinds:
+            await self._drive(WarmLane(target, self._prober, statistics), target, self._count + 1, statistics)
+
+    async def _drive(self, lane: Lane, target: Target, slots: int, statistics: TargetStatistics) -> None:
+        if not slots:
+            return
+        left = slots
+        done = asyncio.Event()
+
+        def slot(intended_ns: int, missed: int) -> None:
+            nonlocal left
+            if missed >= left:
+                statistics.expected(lane.kind, left)
+                statistics.missed(lane.kind, left)
+                left = 0
+            else:
+                lane.slot(intended_ns, missed)
+                left -= missed + 1
+            if not left:
+                self._timetable.remove(number)
+                done.set()
+
+        number = self._timetable.add(Grid(self._clock.monotonic_ns(), target.interval_ns), slot)
+        try:
+            await done.wait()
+            await lane.idle()
+        finally:
+            await lane.close()
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "start": self._began.isoformat(),
+            "end": datetime.now(UTC).isoformat(),
+            "host": socket.gethostname(),
+            "versions": {"backbone-latency": version("backbone-latency"), "python": sys.version.split()[0]},
+            "targets": {statistics.name: statistics.document() for statistics in self._statistics},
+        }
+
+
+def _row(attempt: Attempt) -> list[object]:
+    instants = attempt.instants
+    phases = dict(instants.phases())
+    durations = [*(phases.get(phase) for phase in Phase), instants.total_ns, instants.scheduled_total_ns]
+    return [
+        attempt.wall_ns,
+        attempt.target,
+        attempt.connection,
+        *(_ms(duration) for duration in durations),
+        _ms(instants.lag_ns),
+        attempt.address,
+        "" if attempt.status is None else attempt.status,
+        attempt.reason or "",
+    ]
+
+
+def _ms(duration_ns: int | None) -> str:
+    return "" if duration_ns is None else f"{duration_ns / 1e6:.6f}"
+
+
+def _written(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all; with no content, only find out whether it could be."""
+    part = file.with_name(file.name + ".part")
+    try:
+        part.write_bytes(content)
+        if content:
+            part.replace(file)
+        else:
+            part.unlink()
+    except OSError as error:
+        raise _not_writable(file, error) from error
+
+
+def _not_writable(file: Path, error: OSError) -> ResultsError:
+    return ResultsError(f"{file}: cannot be written: {error.strerror}; choose another place")

@@ -1,0 +1,130 @@
+"""Round trips to the other end of a tunnel, through an unprivileged ping socket (icmp(7), ping_group_range)."""
+
+import asyncio
+import ipaddress
+import socket
+
+import structlog
+
+from daemons.measurement.histogram import BucketHistogram
+from daemons.probe.config import OverlaySection
+from daemons.probe.echo import EchoAccount, reply_number, request
+from daemons.records import StampKind
+from daemons.stream.stamping import ANCILLARY_BYTES, Reader, Stamper, enable
+
+__all__ = ["OverlayPinger"]
+
+MAX_REPLY = 65536
+READS_A_TURN = 64
+
+
+class OverlayPinger:
+    """Sends an echo request in every slot of its schedule.
+
+    Args:
+        section: to whom, and how.
+        stamper: gives the answers their kernel stamps, and has the clock.
+        rtt: takes the round trips.
+
+    Attributes:
+        peer: its address.
+        account: what became of the requests.
+        missed: slots without a request: they went by unseen, or no socket could be had.
+        send_errors: requests that the kernel refused to send; they are lost.
+    """
+
+    def __init__(self, section: OverlaySection, stamper: Stamper, rtt: BucketHistogram) -> None:
+        self._section = section
+        self._stamper = stamper
+        self._clock = stamper.clock
+        self._rtt = rtt
+        self._version = ipaddress.ip_address(section.peer).version
+        self._socket: socket.socket | None = None
+        self._reader: Reader | None = None
+        self._complained = False
+        self._log = structlog.get_logger("overlay")
+        self.peer = section.peer
+        self.account = EchoAccount(round(section.timeout_seconds * 1e9))
+        self.missed = 0
+        self.send_errors = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a socket to ping from."""
+        return self._socket is not None
+
+    def slot(self, _intended_ns: int, missed: int) -> None:
+        """Send a request; count as lost what was not answered in time."""
+        self.missed += missed
+        self.account.expire(self._clock.monotonic_ns())
+        if self._socket is None and not self._opened():
+            self.missed += 1
+            return
+        assert self._socket is not None
+        sent_ns = self._clock.monotonic_ns()
+        number = self.account.send(sent_ns)
+        try:
+            self._socket.send(request(self._version, number, self._section.payload_bytes))
+        except OSError:
+            # No route, a full queue: the request is as lost as one that a router dropped, and expires like it.
+            self.send_errors += 1
+
+    async def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _opened(self) -> bool:
+        family, protocol = (
+            (socket.AF_INET, socket.IPPROTO_ICMP) if self._version == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
+        )
+        section = self._section
+        sock: socket.socket | None = None
+        try:
+            sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
+            enable(sock)
+            if section.interface:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, section.interface.encode())
+            if section.source_address:
+                sock.bind((section.source_address, 0))
+            sock.connect((section.peer, 0))
+        except OSError as error:
+            if sock is not None:
+                sock.close()
+            if not self._complained:
+                self._complained = True
+                self._log.error(
+                    "overlay peer cannot be pinged",
+                    peer=section.peer,
+                    why=error.strerror,
+                    remedy="put this process's group into net.ipv4.ping_group_range; use an address of this host",
+                )
+            return False
+        self._complained = False
+        self._socket = sock
+        self._reader = self._stamper.reader()
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_readable)
+        return True
+
+    def _on_readable(self) -> None:
+        assert self._socket is not None
+        assert self._reader is not None
+        for _turn in range(READS_A_TURN):
+            try:
+                message, ancillary, _flags, _source = self._socket.recvmsg(MAX_REPLY, ANCILLARY_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                # An ICMP error for an earlier request, which is lost; the socket itself is fine.
+                continue
+            stamp = self._reader.stamp(ancillary)
+            exact = stamp.kind is StampKind.KERNEL and not stamp.step_ns
+            arrival_ns = stamp.steady_ns if exact else self._clock.monotonic_ns()
+            number = reply_number(self._version, message)
+            if number is None:
+                continue
+            round_trip_ns = self.account.receive(number, arrival_ns)
+            if round_trip_ns is not None:
+                self._rtt.observe(round_trip_ns)

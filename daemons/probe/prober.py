@@ -1,0 +1,216 @@
+"""Making one attempt: resolve, connect, handshake, ask, check; one address, one try, every instant kept."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import structlog
+
+from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants, Reason
+from daemons.probe.certificate import CertificateError, expiry_seconds
+from daemons.probe.channel import Channel
+from daemons.probe.http1 import Http1
+from daemons.probe.http2 import Http2
+from daemons.probe.resolve import Resolved, Resolver
+from daemons.probe.target import Target
+from daemons.stream.stamping import Stamper
+from daemons.stream.tls import TlsSession, unverified_context
+from daemons.timing.clock import Clock
+
+__all__ = ["Prober", "Wire"]
+
+
+@dataclass(slots=True)
+class Wire:
+    """A connection that has answered a request: what warm attempts are made on."""
+
+    channel: Channel
+    protocol: Http1 | Http2
+    first: Attempt
+
+    async def alive(self) -> bool:
+        """Whether the server still holds its end, as far as this host has been told."""
+        came = self.channel.idle()
+        answer = self.protocol.idle(came) if came is not None else None
+        if answer is None:
+            return False
+        with contextlib.suppress(AttemptError):
+            await self.channel.send(answer)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.channel.close()
+
+
+class Prober:
+    """Makes attempts.
+
+    Args:
+        stamper: gives reads their kernel stamps, and has the clock for all others.
+        resolver: turns names into addresses.
+
+    Attributes:
+        clock: by which instants are taken.
+    """
+
+    def __init__(self, stamper: Stamper, resolver: Resolver) -> None:
+        self._stamper = stamper
+        self.clock: Clock = stamper.clock
+        self._resolver = resolver
+        self._unverified = unverified_context()
+        self._log = structlog.get_logger("prober")
+
+    async def attempt(
+        self, target: Target, intended_ns: int, wire: Wire | None = None, *, keep: bool = False
+    ) -> tuple[Attempt, bytes, Wire | None]:
+        """Make one attempt; whatever goes wrong is in the record that it returns.
+
+        Args:
+            target: whom to ask.
+            intended_ns: when the schedule wanted it, by the monotonic clock.
+            wire: the connection of a warm attempt; None to make one, for a cold attempt.
+            keep: leave the connection open when it can serve another request.
+
+        Returns:
+            The record, the response's body, and the connection if it was kept.
+        """
+        attempt = Attempt(
+            target=target.name,
+            connection=ConnectionKind.COLD if wire is None else ConnectionKind.WARM,
+            instants=Instants(intended=intended_ns, start=self.clock.monotonic_ns()),
+            wall_ns=self.clock.wall_ns(),
+        )
+        if wire is not None:
+            _copy_negotiated(wire.first, attempt)
+        body = b""
+        kept = False
+        try:
+            async with asyncio.timeout(target.timeout_seconds):
+                if wire is None:
+                    wire = await self._open(target, attempt)
+                await self._ask(target, wire, attempt)
+            response = wire.protocol.response
+            assert response.status is not None  # a complete response has one
+            body = bytes(response.body)
+            kept = keep and wire.protocol.reusable
+            target.expectation.check(response.status, response.location, body)
+        except TimeoutError:
+            attempt.fail(
+                attempt.instants.timeout_reason(),
+                f"{attempt.address or target.host}: not done within {target.timeout_seconds:g} s; "
+                "check the path and the server, or raise timeout_seconds",
+            )
+        except AttemptError as error:
+            attempt.fail(error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 a fault of ours must not end the measurement of all other targets
+            self._log.exception("attempt broke", target=target.name)
+            attempt.fail(Reason.INTERNAL, f"{type(error).__name__}: {error}; the log has the traceback")
+        finally:
+            attempt.instants.end = self.clock.monotonic_ns()
+            if wire is not None and not kept:
+                wire.close()
+        return attempt, body, wire if kept else None
+
+    async def inspect(self, target: Target) -> int | None:
+        """Find out when a certificate that was refused expires, on a connection that verifies nothing and asks nothing.
+
+        Returns:
+            Unix time in seconds; None when it cannot be had.
+        """
+        try:
+            async with asyncio.timeout(target.timeout_seconds):
+                resolved = await self._resolve(target, Instants(0, 0))
+                channel = Channel(resolved.family, self._stamper, target.host)
+                try:
+                    channel.bind(target.source_address, target.interface)
+                    await channel.connect(resolved.address)
+                    session = await channel.handshake(self._unverified, target.host)
+                    return expiry_seconds(session.certificate)
+                finally:
+                    channel.close()
+        except (TimeoutError, AttemptError, CertificateError):
+            return None
+
+    async def _open(self, target: Target, attempt: Attempt) -> Wire:
+        instants = attempt.instants
+        resolved = await self._resolve(target, instants)
+        attempt.address = str(resolved.address[0])
+        channel = Channel(resolved.family, self._stamper, f"{target.host} ({attempt.address}:{target.port})")
+        try:
+            channel.bind(target.source_address, target.interface)
+            instants.connect_start = self.clock.monotonic_ns()
+            instants.connect_done = await channel.connect(resolved.address)
+            attempt.source = channel.source
+            if target.context is not None:
+                instants.tls_start = self.clock.monotonic_ns()
+                session = await channel.handshake(target.context, target.host)
+                instants.tls_done = self.clock.monotonic_ns()
+                _record_negotiated(session, attempt)
+                if target.http2:
+                    _check_http2(session, target.host)
+            protocol = Http2(target.max_body_bytes) if target.http2 else Http1(target.max_body_bytes)
+            attempt.http_version = protocol.version
+            return Wire(channel, protocol, attempt)
+        except BaseException:
+            channel.close()
+            raise
+
+    async def _resolve(self, target: Target, instants: Instants) -> Resolved:
+        if target.pinned is not None:
+            family, address = target.pinned
+            return Resolved(family, address, 0)
+        instants.dns_start = self.clock.monotonic_ns()
+        resolved = await self._resolver.resolve(target.host, target.port, target.family)
+        instants.dns_done = resolved.done_ns
+        return resolved
+
+    async def _ask(self, target: Target, wire: Wire, attempt: Attempt) -> None:
+        channel, protocol, instants = wire.channel, wire.protocol, attempt.instants
+        instants.request_sent = await channel.send(protocol.request(target.request))
+        response = protocol.response
+        try:
+            while True:
+                data, arrival_ns = await channel.receive()
+                answer = protocol.receive(data)
+                if response.started and instants.first_byte is None:
+                    # A stamp older than the request is that of bytes which came before it.
+                    if arrival_ns < instants.request_sent:
+                        arrival_ns = self.clock.monotonic_ns()
+                    instants.first_byte = arrival_ns
+                    attempt.host_delay_ns = channel.host_delay_ns
+                if response.complete:
+                    instants.last_byte = max(arrival_ns, instants.first_byte or arrival_ns)
+                    # What becomes of the acknowledgement is the next request's concern.
+                    with contextlib.suppress(AttemptError):
+                        await channel.send(answer)
+                    return
+                await channel.send(answer)
+        finally:
+            attempt.status = response.status
+            attempt.body_bytes = len(response.body)
+
+
+def _check_http2(session: TlsSession, host: str) -> None:
+    if session.application_protocol != "h2":
+        raise AttemptError(
+            Reason.HTTP_VERSION,
+            f'{host}: does not agree to HTTP/2 by ALPN; write http = "1.1", or switch it on at the server',
+        )
+
+
+def _record_negotiated(session: TlsSession, attempt: Attempt) -> None:
+    attempt.tls_version = session.version
+    attempt.cipher = session.cipher
+    with contextlib.suppress(CertificateError):
+        attempt.certificate_expiry_seconds = expiry_seconds(session.certificate)
+
+
+def _copy_negotiated(first: Attempt, attempt: Attempt) -> None:
+    attempt.address = first.address
+    attempt.source = first.source
+    attempt.tls_version = first.tls_version
+    attempt.cipher = first.cipher
+    attempt.http_version = first.http_version
+    attempt.certificate_expiry_seconds = first.certificate_expiry_seconds

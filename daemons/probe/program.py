@@ -1,0 +1,123 @@
+"""latency-probe as the lifecycle runs it: what is probed, on one timetable, with metrics beside it."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from daemons.errors import ConfigError
+from daemons.probe.collector import Collector
+from daemons.probe.config import ProbeConfig
+from daemons.probe.debug import DebugPage
+from daemons.probe.families import Families
+from daemons.probe.prober import Prober
+from daemons.probe.resolve import Resolver
+from daemons.probe.roster import Roster
+from daemons.probe.schedule import Timetable
+from daemons.probe.target import prepared
+from daemons.service import logs
+from daemons.service.config import address, effective
+from daemons.service.http import HttpServer, Page, Route, text
+from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.service.reload import Reloader
+from daemons.stream.stamping import Stamper
+from daemons.timing.clock import SystemClock
+
+__all__ = ["ProbeProgram"]
+
+
+class ProbeProgram:
+    """The daemon.
+
+    Args:
+        config: checked.
+        reread: loads the configuration again, for a reload.
+    """
+
+    def __init__(self, config: ProbeConfig, reread: Callable[[], ProbeConfig]) -> None:
+        self._reloader = Reloader(config, reread, "latency_probe")
+        self._log = structlog.get_logger("probe")
+        clock = SystemClock()
+        self._stamper = Stamper(clock)
+        self._timetable = Timetable(clock, asyncio.get_running_loop())
+        self._families = Families()
+        prober = Prober(self._stamper, Resolver(clock))
+        self._roster = Roster(self._stamper, prober, self._timetable, self._families)
+        self._debug = DebugPage(self._roster, prober)
+        self._server: HttpServer | None = None
+
+    async def start(self) -> None:
+        """Begin to probe, then serve the metrics.
+
+        Raises:
+            ConfigError: a file that the configuration names cannot be used.
+            ListenError: the metrics' address cannot be listened on.
+        """
+        config = self._reloader.config
+        self._log.info("starting", config=effective(config))
+        await self._roster.apply(config)
+        metrics = ""
+        if config.metrics.listen:
+            self._server = self._exporter(config.metrics.listen)
+            await self._server.start()
+            metrics = "{}:{}".format(*self._server.address)
+        # One line of JSON for whoever started this program, with the port that the kernel chose.
+        line = {"ready": True, "metrics": metrics, "targets": sorted(self._roster.targets)}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    async def wait(self) -> None:
+        """Probe for ever."""
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """End all attempts and close all connections."""
+        await self._roster.close()
+        self._timetable.close()
+        if self._server is not None:
+            await self._server.stop()
+        self._stamper.close()
+
+    def status(self) -> str:
+        """Say how many targets answer, and whether the schedule is kept."""
+        seen = self._roster.observations
+        answering = sum(one.successful for one in seen)
+        missed = sum(slots.missed for one in seen for slots in one.slots.values())
+        return f"{answering} of {len(seen)} targets answer as expected, {missed} slots missed"
+
+    async def reload(self) -> None:
+        """Read the file again; a bad one changes nothing, and is shown in a metric."""
+        config = self._reloader.reload(_can_step)
+        if config is None:
+            return
+        logs.configure(config.log.format, config.log.level)
+        await self._roster.apply(config)
+
+    def _exporter(self, listen: str) -> HttpServer:
+        source = registry("probe")
+        source.register(Collector(self._roster, self._reloader))
+        routes: dict[str, Route] = {
+            "/": landing(
+                "latency-probe",
+                {
+                    "/metrics": "for Prometheus",
+                    "/health": "whether the daemon runs",
+                    "/probe": "one attempt now: ?target=NAME&debug=true",
+                },
+            ),
+            "/metrics": MetricsPage(source, self._families.all),
+            "/health": self._health,
+            "/probe": self._debug,
+        }
+        return HttpServer(routes, address("metrics.listen", listen, default_host="127.0.0.1"))
+
+    async def _health(self, _query: dict[str, str]) -> Page:
+        return Page(text(self.status() + "\n"))
+
+
+def _can_step(old: ProbeConfig, new: ProbeConfig) -> None:
+    prepared(new)
+    if old.metrics != new.metrics:
+        raise ConfigError("metrics.listen", "cannot change while running", "restart the daemon")

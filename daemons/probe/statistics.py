@@ -1,0 +1,209 @@
+"""The figures of a measurement with an end, kept apart for cold and warm requests."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from daemons.measurement.histogram import QuantileHistogram
+from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason
+from daemons.probe.observations import Slots
+from daemons.probe.target import Target
+
+__all__ = ["ConnectionStatistics", "TargetStatistics", "summary", "table"]
+
+QUANTILES = (("median_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99), ("p999_ms", 0.999))
+_NARROW = 150
+
+
+def summary(values: QuantileHistogram) -> dict[str, float | int | None]:
+    """Return the statistics of durations in milliseconds; None for what the sample cannot tell.
+
+    A quantile is the value at its rank, and is left out when the sample is too small for a value to lie beyond it:
+    the 99th percentile needs 100 values.
+    """
+    figures: dict[str, float | int | None] = {"sample_count": values.count, "avg_ms": _ms(values.mean)}
+    for name, fraction in QUANTILES:
+        enough = values.count * (1 - fraction) >= 1 - 1e-9
+        figures[name] = _ms(values.quantile(fraction)) if enough or (fraction == 0.5 and values.count) else None
+    figures["min_ms"] = _ms(values.minimum)
+    figures["max_ms"] = _ms(values.maximum)
+    figures["stddev_ms"] = _ms(values.stddev)
+    return figures
+
+
+class ConnectionStatistics:
+    """The figures of one kind of connection.
+
+    Attributes:
+        attempts: how many ended.
+        failures: how many of them failed, by reason.
+        phases: durations of the phases of successes; phases that never were have none.
+        total: durations of successes from their actual start.
+        scheduled: likewise from their intended start.
+    """
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.failures: dict[Reason, int] = {}
+        self.phases: dict[Phase, QuantileHistogram] = {}
+        self.total = QuantileHistogram()
+        self.scheduled = QuantileHistogram()
+
+    def observe(self, attempt: Attempt) -> None:
+        """Take in an attempt that has ended."""
+        self.attempts += 1
+        instants = attempt.instants
+        if attempt.reason is not None:
+            self.failures[attempt.reason] = self.failures.get(attempt.reason, 0) + 1
+            return
+        for phase, duration_ns in instants.phases():
+            self.phases.setdefault(phase, QuantileHistogram()).record(duration_ns)
+        assert instants.total_ns is not None  # a success has a last byte
+        assert instants.scheduled_total_ns is not None
+        self.total.record(instants.total_ns)
+        self.scheduled.record(instants.scheduled_total_ns)
+
+    def document(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        return {
+            "attempts": self.attempts,
+            "failures": dict(self.failures),
+            "total": summary(self.total),
+            "scheduled_total": summary(self.scheduled),
+            "phases": {phase: summary(values) for phase, values in self.phases.items()},
+        }
+
+
+class TargetStatistics:
+    """The figures of one target; an observer of its lanes.
+
+    Args:
+        url: for the record.
+        target: the target.
+
+    Attributes:
+        connections: the figures by the kind of connection that attempts were really made on.
+        on_attempt: is given every attempt that has ended.
+    """
+
+    def __init__(self, url: str, target: Target) -> None:
+        self.name = target.name
+        self._url = url
+        self.connections: dict[ConnectionKind, ConnectionStatistics] = {}
+        self._slots: dict[ConnectionKind, Slots] = {}
+        self._reconnects = 0
+        self._latest: Attempt | None = None
+        self._expiry_seconds: int | None = None
+        self._details: dict[Reason, str] = {}
+        self.on_attempt: Callable[[Attempt], object] = lambda _attempt: None
+
+    def expected(self, kind: ConnectionKind, slots: int) -> None:
+        """Count slots that have come."""
+        self._slots.setdefault(kind, Slots()).expected += slots
+
+    def missed(self, kind: ConnectionKind, slots: int) -> None:
+        """Count slots without an attempt."""
+        self._slots[kind].missed += slots
+
+    def sent(self, kind: ConnectionKind) -> None:
+        """Count a slot whose attempt begins."""
+        self._slots[kind].sent += 1
+
+    def reconnecting(self) -> None:
+        """Count the loss of the warm connection."""
+        self._reconnects += 1
+
+    def certificate(self, expiry_seconds: int) -> None:
+        """Note the expiry of a certificate that was refused."""
+        self._expiry_seconds = expiry_seconds
+
+    def finished(self, kind: ConnectionKind, attempt: Attempt) -> None:
+        """Take in an attempt under the connection that it was really made on."""
+        self.connections.setdefault(attempt.connection, ConnectionStatistics()).observe(attempt)
+        if attempt.http_version:
+            self._latest = attempt
+        if attempt.certificate_expiry_seconds is not None:
+            self._expiry_seconds = attempt.certificate_expiry_seconds
+        if attempt.reason is not None:
+            self._details.setdefault(attempt.reason, attempt.detail)
+        self.on_attempt(attempt)
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have ended."""
+        return sum(one.attempts for one in self.connections.values())
+
+    @property
+    def answered(self) -> bool:
+        """Whether there was a success."""
+        return any(one.total.count for one in self.connections.values())
+
+    @property
+    def failures(self) -> dict[Reason, str]:
+        """The reasons of failures, each with its first sentence."""
+        return self._details
+
+    def document(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        latest = self._latest
+        expiry = self._expiry_seconds
+        return {
+            "url": self._url,
+            "address": latest.address if latest else None,
+            "source": latest.source if latest else None,
+            "http_version": latest.http_version if latest else None,
+            "tls_version": (latest.tls_version or None) if latest else None,
+            "cipher": (latest.cipher or None) if latest else None,
+            "certificate_expiry": None if expiry is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiry)),
+            "reconnects": self._reconnects,
+            "slots": {
+                kind: {"expected": slots.expected, "sent": slots.sent, "missed": slots.missed}
+                for kind, slots in self._slots.items()
+            },
+            "failure_details": dict(self._details),
+            "connections": {kind: one.document() for kind, one in self.connections.items()},
+        }
+
+
+def table(statistics: Iterable[TargetStatistics], file: TextIO) -> None:
+    """Print the figures for a person: a row for each target and kind of connection, medians of phases, then totals."""
+    shown = Table(title="requests, ms (phases: medians)", title_justify="left")
+    shown.add_column("target")
+    shown.add_column("connection")
+    for name in ("ok", "failed", *Phase, "p50", "p95", "p99", "max"):
+        shown.add_column(name, justify="right")
+    console = Console(file=file)
+    if not console.is_terminal:
+        # In a file or a pipe nothing is gained by wrapping.
+        console.width = max(console.width, _NARROW)
+    seen = list(statistics)
+    for target in seen:
+        for kind in ConnectionKind:
+            if kind in target.connections:
+                shown.add_row(target.name, kind, *_cells(target.connections[kind]))
+    console.print(shown)
+    for target in seen:
+        for reason, detail in target.failures.items():
+            console.print(f"{target.name}: {reason}: {detail}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _cells(one: ConnectionStatistics) -> list[str]:
+    total = summary(one.total)
+    medians = [one.phases[phase].quantile(0.5) if phase in one.phases else None for phase in Phase]
+    return [
+        str(one.total.count),
+        str(sum(one.failures.values())),
+        *(_shown(_ms(median)) for median in medians),
+        *(_shown(total[name]) for name in ("median_ms", "p95_ms", "p99_ms", "max_ms")),
+    ]
+
+
+def _ms(value_ns: float | None) -> float | None:
+    return None if value_ns is None else round(value_ns / 1e6, 6)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,201 @@
+"""A target made ready to be asked: parsed once, when the configuration is read."""
+
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from daemons.errors import ConfigError
+from daemons.probe.config import (
+    EGRESS_NAME,
+    EgressSection,
+    ExpectSection,
+    ProbeConfig,
+    RequestSection,
+    TargetSection,
+    parsed_url,
+    target_name,
+)
+from daemons.probe.expectation import Expectation
+from daemons.stream.tls import client_context
+
+__all__ = ["Contexts", "Request", "Target", "egress_target", "prepare", "prepared"]
+
+_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+_MINIMUM_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_ALPN = {"1.1": ["http/1.1"], "2": ["h2", "http/1.1"]}
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for, whatever the HTTP version.
+
+    Attributes:
+        method: such as GET.
+        scheme: https or http.
+        authority: host, and port unless it is the scheme's own.
+        path: with the query.
+        headers: further ones, names in lower case.
+        body: what follows them.
+    """
+
+    method: str
+    scheme: str
+    authority: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an attempt goes and what it needs.
+
+    Attributes:
+        name: the value of the ``target`` label.
+        host: from the URL: what is resolved, sent as SNI and verified.
+        port: from the URL.
+        pinned: the address to use instead of resolving, as connect(2) wants it with its family; None to resolve.
+        family: which addresses to resolve to.
+        source_address: to bind to, or nothing.
+        interface: to bind to, or nothing.
+        context: TLS settings; None for plain HTTP.
+        http2: speak HTTP/2.
+        request: what is asked for.
+        expectation: what makes an answer a success.
+        timeout_seconds: for a whole attempt.
+        interval_ns: between slots.
+        max_body_bytes: that are taken in.
+    """
+
+    name: str
+    host: str
+    port: int
+    pinned: tuple[int, tuple[Any, ...]] | None
+    family: int
+    source_address: str
+    interface: str
+    context: ssl.SSLContext | None
+    http2: bool
+    request: Request
+    expectation: Expectation
+    timeout_seconds: float
+    interval_ns: int
+    max_body_bytes: int
+
+
+class Contexts:
+    """TLS contexts, one for each combination of settings: the authorities take 10 ms and a megabyte to load."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str, str], ssl.SSLContext] = {}
+
+    def get(self, where: str, section: RequestSection) -> ssl.SSLContext:
+        """Return the context for a section.
+
+        Raises:
+            ConfigError: the file of authorities cannot be used.
+        """
+        key = (section.ca_file, section.minimum_tls, section.http)
+        context = self._made.get(key)
+        if context is None:
+            try:
+                context = client_context(section.ca_file or None)
+            except ConfigError as error:
+                raise ConfigError(f"{where}.{error.where}", error.why, error.remedy) from error
+            context.minimum_version = _MINIMUM_TLS[section.minimum_tls]
+            context.set_alpn_protocols(_ALPN[section.http])
+            self._made[key] = context
+        return context
+
+
+def prepare(section: TargetSection, where: str, contexts: Contexts) -> Target:
+    """Make a target of its section, which has been checked.
+
+    Raises:
+        ConfigError: the file of authorities cannot be used.
+    """
+    return _target(
+        section, where, contexts, target_name(section), section.method, section.body, Expectation(section.expect)
+    )
+
+
+def prepared(config: ProbeConfig) -> list[tuple[TargetSection | EgressSection, Target]]:
+    """Make all targets of a configuration, each with its section; the egress endpoint comes last.
+
+    Raises:
+        ConfigError: a file of authorities cannot be used.
+    """
+    contexts = Contexts()
+    made: list[tuple[TargetSection | EgressSection, Target]] = [
+        (section, prepare(section, f"target[{number}]", contexts)) for number, section in enumerate(config.target)
+    ]
+    if config.egress is not None:
+        made.append((config.egress, egress_target(config.egress, contexts)))
+    return made
+
+
+def egress_target(section: EgressSection, contexts: Contexts) -> Target:
+    """Make the target of the egress check.
+
+    Raises:
+        ConfigError: the file of authorities cannot be used.
+    """
+    return _target(section, "egress", contexts, EGRESS_NAME, "GET", "", Expectation(ExpectSection()))
+
+
+def _target(
+    section: RequestSection, where: str, contexts: Contexts, name: str, method: str, body: str, expectation: Expectation
+) -> Target:
+    parts = parsed_url(f"{where}.url", section.url)
+    host = parts.hostname or ""
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    shown = f"[{host}]" if ":" in host else host
+    return Target(
+        name=name,
+        host=host,
+        port=port,
+        pinned=_pinned(host, port, section.resolve),
+        family=_FAMILIES[section.family],
+        source_address=section.source_address,
+        interface=section.interface,
+        context=contexts.get(where, section) if parts.scheme == "https" else None,
+        http2=section.http == "2",
+        request=Request(
+            method=method,
+            scheme=parts.scheme,
+            authority=shown if port == _DEFAULT_PORTS[parts.scheme] else f"{shown}:{port}",
+            path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+            headers=_headers(section.headers),
+            body=body.encode(),
+        ),
+        expectation=expectation,
+        timeout_seconds=section.timeout_seconds,
+        interval_ns=round(section.interval_seconds * 1e9),
+        max_body_bytes=section.max_body_bytes,
+    )
+
+
+def _headers(given: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    # Compression would measure the server's compressor, and hide the body from the expectation.
+    headers = {
+        "user-agent": f"latency-probe/{version('backbone-latency')}",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+    }
+    headers.update((name.lower(), value) for name, value in given.items())
+    return tuple(headers.items())
+
+
+def _pinned(host: str, port: int, resolve: dict[str, str]) -> tuple[int, tuple[Any, ...]] | None:
+    pins = {name.lower(): address for name, address in resolve.items()}
+    try:
+        address = ipaddress.ip_address(pins.get(host, host))
+    except ValueError:
+        return None
+    if address.version == 4:
+        return socket.AF_INET, (str(address), port)
+    return socket.AF_INET6, (str(address), port, 0, 0)

@@ -1,0 +1,164 @@
+# ruff: noqa: E501 a message in one piece can be searched for
+from pathlib import Path
+
+import pytest
+
+from daemons.errors import ConfigError
+from daemons.probe.config import load_config
+from daemons.probe.target import prepared
+
+URL = 'url = "https://api.example.com/time"\n'
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "probe.toml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "target: nothing to probe; add a [[target]], or give --target URL"),
+        ("[[target]]\n", "target[0].url: is missing; add it"),
+        (f"[[target]]\n{URL}zzz = 1", "target[0].zzz: unknown key; remove it"),
+        (
+            f"[[target]]\n{URL}timeout_second = 1",
+            "target[0].timeout_second: unknown key; did you mean `timeout_seconds`?",
+        ),
+        ('[[target]]\nurl = "ftp://a/"', "target[0].url: 'ftp://a/' is not an HTTPS URL; write https://HOST/PATH"),
+        (
+            '[[target]]\nurl = "https://a:x/"',
+            "target[0].url: 'https://a:x/' is not a URL: Port could not be cast to integer value as 'x'; write https://HOST/PATH",
+        ),
+        (
+            '[[target]]\nurl = "https://u:p@a/"',
+            "target[0].url: 'https://u:p@a/' holds credentials or a fragment; send credentials by `headers`",
+        ),
+        (
+            '[[target]]\nurl = "https://bücher.example/"',
+            "target[0].url: 'https://bücher.example/' holds a character that a request cannot carry; write the host in punycode and the rest percent-encoded",
+        ),
+        (
+            f"[[target]]\n{URL}[[target]]\n{URL}",
+            "target.name: 'api.example.com' names 2 targets; give each a name of its own",
+        ),
+        (
+            f'[[target]]\nname = "egress"\n{URL}',
+            "target.name: 'egress' is the name of the egress check; choose another",
+        ),
+        (
+            f'[[target]]\nname = "a b"\n{URL}',
+            "target[0].name: 'a b' is no label; use letters, digits, dot, dash, underscore",
+        ),
+        (f"[[target]]\n{URL}interval_seconds = 0", "target[0].interval_seconds: 0 is out of range; use 0.01 to 86400"),
+        (
+            f"[[target]]\n{URL}timeout_seconds = -1.0",
+            "target[0].timeout_seconds: -1 is out of range; use 0.001 to 3600",
+        ),
+        (
+            f'[[target]]\n{URL}resolve = {{"other.example" = "1.2.3.4"}}',
+            "target[0].resolve: 'other.example' is not the URL's host; pin 'api.example.com', or remove it",
+        ),
+        (
+            f'[[target]]\n{URL}resolve = {{"api.example.com" = "tokyo"}}',
+            "target[0].resolve.api.example.com: 'tokyo' is not an IP address; write one such as 10.0.1.10",
+        ),
+        (
+            f'[[target]]\n{URL}headers = {{Host = "x"}}',
+            "target[0].headers: 'Host' is the probe's own business; remove it",
+        ),
+        (
+            f'[[target]]\n{URL}headers = {{"X-A" = "a\\nb"}}',
+            "target[0].headers: 'X-A': 'a\\nb' is no header; use printable ASCII",
+        ),
+        (
+            f'[[target]]\n{URL}expect = {{regex = "("}}',
+            "target[0].expect.regex: '(': missing ), unterminated subpattern at position 0; correct the pattern",
+        ),
+        (
+            f"[[target]]\n{URL}expect = {{status = []}}",
+            "target[0].expect.status: [] is impossible; list codes of 200 to 599",
+        ),
+        (
+            f"[[target]]\n{URL}expect = {{json_value = 1}}",
+            "target[0].expect.json_value: there is no json_field to compare it with; add json_field",
+        ),
+        (
+            f'[[target]]\n{URL}method = "HEAD"\nexpect = {{regex = "a"}}',
+            "target[0].expect: a HEAD request has no body to look into; use GET",
+        ),
+        (
+            '[[target]]\nurl = "http://a/"\nhttp = "2"',
+            'target[0].http: HTTP/2 needs https; write an https URL, or http = "1.1"',
+        ),
+        (
+            f'[egress]\n{URL}expected_address = "Tokyo"',
+            "egress.expected_address: 'Tokyo' is not an IP address; write one such as 10.0.1.10",
+        ),
+        ('[route]\ntarget = "--help"', "route.target: '--help' is no host; write a name or an address"),
+        ('[route]\ntarget = "a"\nmax_hops = 31', "route.max_hops: 31 is out of range; use 1 to 30"),
+        (
+            '[route]\ntarget = "a"\ninterval_seconds = 5',
+            "route.interval_seconds: 5 s is too short for 10 cycles of a second each; lengthen it",
+        ),
+        ('[overlay]\npeer = "tokyo"', "overlay.peer: 'tokyo' is not an IP address; write one such as 10.0.1.10"),
+        ('[overlay]\npeer = "10.0.0.1"\npayload_bytes = 4', "overlay.payload_bytes: 4 is out of range; use 8 to 65000"),
+        (
+            '[overlay]\npeer = "10.0.0.1"\n[metrics]\nlisten = "9473"',
+            "metrics.listen: '9473' is not an address; write HOST:PORT or [IPV6]:PORT",
+        ),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_key_and_the_remedy(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, text), {})
+    assert str(caught.value) == message
+
+
+def test_defaults_and_derived_values(tmp_path: Path) -> None:
+    config = load_config(
+        written(
+            tmp_path,
+            """
+            [[target]]
+            url = "https://API.example.com:8443/v3/time?a=b"
+            resolve = {"api.example.com" = "10.1.1.10"}
+            headers = {X-Key = "k"}
+            [[target]]
+            name = "v6"
+            url = "http://[2001:db8::1]/"
+            [egress]
+            url = "https://ip.example/json"
+            """,
+        ),
+        {},
+    )
+    assert config.metrics.listen == "127.0.0.1:9473"
+    (_s1, first), (_s2, second), (_s3, egress) = prepared(config)
+    assert (first.name, first.host, first.port) == ("api.example.com", "api.example.com", 8443)
+    assert first.pinned is not None
+    assert first.pinned[1] == ("10.1.1.10", 8443)
+    assert first.request.authority == "api.example.com:8443"
+    assert first.request.path == "/v3/time?a=b"
+    assert ("x-key", "k") in first.request.headers
+    assert second.context is None
+    assert second.pinned is not None
+    assert second.request.authority == "[2001:db8::1]"
+    assert (egress.name, egress.port, egress.pinned) == ("egress", 443, None)
+    # Loading the system's authorities is done once for equal settings.
+    assert first.context is egress.context
+
+
+def test_a_missing_authority_file_is_named(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, f'[[target]]\n{URL}ca_file = "/nosuch.pem"'), {})
+    with pytest.raises(ConfigError, match=r"^target\[0\]\.ca_file: /nosuch\.pem: is missing"):
+        prepared(config)
+
+
+def test_the_documented_file_is_good_and_names_nothing_unknown(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "probe.md").read_text(encoding="utf-8")
+    example = page.split("```toml\n")[1].split("```")[0].replace("…", "...")
+    config = load_config(written(tmp_path, example), {})
+    assert [target.name for target in config.target] == ["binance"]
+    assert None not in (config.egress, config.route, config.overlay)

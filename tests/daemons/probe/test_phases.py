@@ -1,0 +1,167 @@
+"""Delays injected into each phase come out in that phase, and in no other."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from daemons.probe.attempt import Attempt, ConnectionKind, Phase
+from daemons.probe.prober import Wire
+from daemons.probe.target import Target
+from tests.daemons.probe.probing import prober, run, target_of
+from tests.daemons.probe.server import Authority, Behaviour, serving
+
+pytestmark = pytest.mark.process
+
+ROUNDS = 11
+DELAY = 0.020
+TOLERANCE_NS = 1_000_000
+
+
+Excess = dict[Phase, int]
+
+
+def excess(attempts: list[Attempt], phase: Phase | None = None, slept: list[float] | None = None) -> Excess:
+    """How much longer than what was injected each phase took, in the round in which it was least.
+
+    Other processes share this machine: a round can be late, but none is early.
+    """
+    assert all(attempt.succeeded for attempt in attempts), [attempt.detail for attempt in attempts]
+    rounds = [dict(attempt.instants.phases()) for attempt in attempts]
+    if phase is not None and slept is not None:
+        # A sleep lasts longer than asked; what counts is what was injected in truth.
+        for durations, seconds in zip(rounds, slept, strict=True):
+            durations[phase] -= round(seconds * 1e9)
+    return {each: min(durations[each] for durations in rounds) for each in rounds[0]}
+
+
+def cold(target: Target, lookup: Callable[..., Any] | None = None) -> list[Attempt]:
+    async def main() -> list[Attempt]:
+        async with prober(lookup) as one:
+            return [(await one.attempt(target, one.clock.monotonic_ns()))[0] for _round in range(ROUNDS)]
+
+    return run(main)
+
+
+def warm(target: Target) -> list[Attempt]:
+    async def main() -> list[Attempt]:
+        attempts: list[Attempt] = []
+        async with prober() as one:
+            wire: Wire | None = None
+            for _round in range(ROUNDS + 1):
+                record, _body, wire = await one.attempt(target, one.clock.monotonic_ns(), wire, keep=True)
+                assert wire is not None, record.detail
+                attempts.append(record)
+            if wire is not None:
+                wire.close()
+        assert [attempt.connection for attempt in attempts] == [ConnectionKind.COLD] + [ConnectionKind.WARM] * ROUNDS
+        return attempts[1:]
+
+    return run(main)
+
+
+def delaying(what: str, seconds: float) -> Behaviour:
+    behaviour = Behaviour()
+    setattr(behaviour, f"{what}_delay", seconds)
+    return behaviour
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "phase"),
+    [
+        # The kernel accepts for the server: a server slow to accept is slow to answer the client's hello.
+        ("accept", Phase.TLS),
+        ("handshake", Phase.TLS),
+        ("first_byte", Phase.PROCESSING),
+        ("body", Phase.TRANSFER),
+    ],
+)
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_a_delay_shows_in_its_phase_alone_when_cold(
+    authority: Authority, behaviour: str, phase: Phase, http: str
+) -> None:
+    with serving(authority.context(alpn=("h2", "http/1.1"))) as server:
+        target = target_of(f"https://localhost:{server.port}/", ca_file=str(authority.file), http=http)
+        server.behaviour = delaying(behaviour, DELAY / 4)
+        little = excess(cold(target), phase, server.seen.slept.pop(behaviour))
+        server.behaviour = delaying(behaviour, DELAY)
+        delayed = excess(cold(target), phase, server.seen.slept[behaviour])
+    assert set(delayed) == set(Phase)
+    for each in Phase:
+        # The handshake's own arithmetic takes a millisecond or more; what was injected comes on top of it.
+        own = little[each] if each is Phase.TLS else 0
+        assert delayed[each] == pytest.approx(own, abs=TOLERANCE_NS), (each, little, delayed)
+
+
+@pytest.mark.parametrize(("behaviour", "phase"), [("first_byte", Phase.PROCESSING), ("body", Phase.TRANSFER)])
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_a_delay_shows_in_its_phase_alone_when_warm(
+    authority: Authority, behaviour: str, phase: Phase, http: str
+) -> None:
+    with serving(authority.context(alpn=("h2", "http/1.1"))) as server:
+        server.behaviour = delaying(behaviour, DELAY)
+        target = target_of(f"https://localhost:{server.port}/", ca_file=str(authority.file), http=http)
+        found = excess(warm(target), phase, server.seen.slept[behaviour][1:])
+        assert server.seen.connections == 1
+    assert found == {
+        Phase.PROCESSING: pytest.approx(0, abs=TOLERANCE_NS),
+        Phase.TRANSFER: pytest.approx(0, abs=TOLERANCE_NS),
+    }
+
+
+def test_a_slow_resolver_shows_in_the_dns_phase_alone(authority: Authority) -> None:
+    slept: list[float] = []
+
+    def slow(host: str, port: int, family: int) -> list[Any]:
+        began = time.perf_counter()
+        time.sleep(DELAY)
+        slept.append(time.perf_counter() - began)
+        return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    with serving(authority.context("slow.example")) as server:
+        target = target_of(f"https://slow.example:{server.port}/", ca_file=str(authority.file))
+        found = excess(cold(target, slow), Phase.DNS, slept)
+    assert found[Phase.DNS] == pytest.approx(0, abs=TOLERANCE_NS)
+    assert found[Phase.CONNECT] < TOLERANCE_NS
+
+
+def test_a_busy_event_loop_does_not_lengthen_what_the_kernel_stamps(authority: Authority) -> None:
+    with serving(authority.context(), first_byte_delay=0.05) as server:
+        target = target_of(f"https://127.0.0.1:{server.port}/", ca_file=str(authority.file))
+
+        async def main() -> Attempt:
+            async with prober() as one:
+                # Past the time in which stamps may be late after the kernel was asked for the first.
+                await asyncio.sleep(0.15)
+                _first, _body, wire = await one.attempt(target, one.clock.monotonic_ns(), keep=True)
+                assert wire is not None
+                asked = asyncio.create_task(one.attempt(target, one.clock.monotonic_ns(), wire))
+                await asyncio.sleep(0.02)
+                time.sleep(0.1)  # noqa: ASYNC251 the point of the test
+                record, _body, _wire = await asked
+                return record
+
+        record = run(main)
+    assert record.succeeded
+    durations = dict(record.instants.phases())
+    assert durations[Phase.PROCESSING] == pytest.approx(server.seen.slept["first_byte"][-1] * 1e9, abs=5_000_000)
+    assert record.host_delay_ns is not None
+    assert record.host_delay_ns > 40_000_000
+
+
+def test_the_latency_from_the_intended_start_holds_the_lag(authority: Authority) -> None:
+    with serving(authority.context()) as server:
+        target = target_of(f"https://127.0.0.1:{server.port}/", ca_file=str(authority.file))
+
+        async def main() -> Attempt:
+            async with prober() as one:
+                return (await one.attempt(target, one.clock.monotonic_ns() - 250_000_000))[0]
+
+        instants = run(main).instants
+    assert instants.lag_ns >= 250_000_000
+    assert instants.scheduled_total_ns is not None
+    assert instants.total_ns is not None
+    assert instants.scheduled_total_ns == instants.total_ns + instants.lag_ns

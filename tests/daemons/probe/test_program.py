@@ -1,0 +1,279 @@
+"""latency-probe as a process: metrics, debug page, reload, and the measurement with an end."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.daemons.probe.server import Authority, Behaviour, serving
+from tests.processes import Program, running, until
+
+pytestmark = pytest.mark.process
+
+MODULE = "daemons.probe.main"
+
+
+def fetched(program: Program, path: str) -> str:
+    with urllib.request.urlopen(f"http://{program.ready['metrics']}{path}", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def metrics(program: Program) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(fetched(program, "/metrics"))
+        for sample in family.samples
+    }
+
+
+def value(program: Program, name: str, **labels: str) -> float | None:
+    return metrics(program).get((name, frozenset(labels.items())))
+
+
+def config(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "probe.toml"
+    file.write_text('[metrics]\nlisten = "127.0.0.1:0"\n' + text)
+    return file
+
+
+def target(name: str, port: int, authority: Authority, more: str = "") -> str:
+    return (
+        f'[[target]]\nname = "{name}"\nurl = "https://localhost:{port}/"\nca_file = "{authority.file}"\n'
+        f"interval_seconds = 0.1\ntimeout_seconds = 1.0\n{more}\n"
+    )
+
+
+def test_the_daemon_probes_and_tells(authority: Authority, tmp_path: Path) -> None:
+    with serving(authority.context()) as server:
+        text = target("good", server.port, authority) + target(
+            "bad", server.port, authority, 'connections = "cold"\nexpect = {regex = "nowhere"}'
+        )
+        with running(MODULE, "--config", str(config(tmp_path, text))) as program:
+            assert program.ready["targets"] == ["bad", "good"]
+            until(lambda: (value(program, "latency_probe_successes_total", target="good") or 0) >= 10, "ten successes")
+            seen = metrics(program)
+
+            def get(name: str, **labels: str) -> float:
+                return seen[name, frozenset(labels.items())]
+
+            for kind in ("cold", "warm"):
+                labels = {"target": "good", "connection": kind}
+                assert get("latency_probe_slots_total", **labels) == get(
+                    "latency_probe_attempts_total", **labels
+                ) + get("latency_probe_missed_slots_total", **labels)
+                assert get("latency_probe_total_seconds_count", **labels) > 0
+                assert get("latency_probe_scheduled_total_seconds_count", **labels) > 0
+                assert get("latency_probe_phase_seconds_count", phase="processing", **labels) > 0
+            assert get("latency_probe_phase_seconds_count", target="good", connection="cold", phase="tls") > 0
+            assert (
+                "latency_probe_phase_seconds_count",
+                frozenset({("target", "good"), ("connection", "warm"), ("phase", "tls")}),
+            ) not in seen
+            assert get("latency_probe_success", target="good") == 1
+            assert get("latency_probe_success", target="bad") == 0
+            assert get("latency_probe_failures_total", target="bad", reason="body") > 0
+            assert get("latency_probe_failures_total", target="good", reason="connect_timeout") == 0
+            assert get("latency_probe_total_seconds_count", target="bad", connection="cold") == 0
+            assert get("latency_probe_reconnects_total", target="good") == 0
+            assert get("latency_probe_certificate_expiry_timestamp_seconds", target="good") > 1.7e9
+            assert get("latency_probe_schedule_lag_seconds_count") > 0
+            assert get("latency_probe_config_last_reload_successful") == 1
+            info = [dict(labels) for name, labels in seen if name == "latency_probe_target_info"]
+            assert {(one["target"], one["address"], one["tls_version"]) for one in info} == {
+                ("good", "127.0.0.1", "TLSv1.3"),
+                ("bad", "127.0.0.1", "TLSv1.3"),
+            }
+            assert "1 of 2 targets" in fetched(program, "/health")
+            assert "# HELP latency_probe_phase_seconds " in fetched(program, "/metrics")
+
+
+def test_the_debug_page_makes_an_attempt_and_explains_it(authority: Authority, tmp_path: Path) -> None:
+    with serving(authority.context()) as server:
+        text = target("api", server.port, authority).replace("0.1", "3600")
+        with running(MODULE, "--config", str(config(tmp_path, text))) as program:
+            until(lambda: len(server.seen.requests) >= 1, "the first slot")
+            page = fetched(program, "/probe?target=api&debug=true")
+            for expected in ("GET https://localhost", "tls_done", "processing", "total", "success", "TLSv1.3"):
+                assert expected in page
+            both = json.loads(fetched(program, "/probe?target=api&connection=warm"))
+            assert [one["connection"] for one in both] == ["cold", "warm"]
+            assert set(both[0]["phases_ms"]) == {"dns", "connect", "tls", "processing", "transfer"}
+            assert set(both[1]["phases_ms"]) == {"processing", "transfer"}
+            server.behaviour = Behaviour(hang="response")
+            page = fetched(program, "/probe?target=api&debug=true")
+            assert "failed: timeout" in page
+            assert "not reached" in page
+            with pytest.raises(HTTPError) as caught:
+                fetched(program, "/probe?target=nosuch")
+            assert caught.value.code == 404
+            assert "there are: api" in caught.value.read().decode()
+            assert value(program, "latency_probe_attempts_total", target="api", connection="cold") == 1
+
+
+def test_a_reload_keeps_what_did_not_change_and_refuses_what_is_wrong(authority: Authority, tmp_path: Path) -> None:
+    with serving(authority.context()) as server:
+        one, two, three = (target(name, server.port, authority) for name in ("one", "two", "three"))
+        file = config(tmp_path, one + two)
+        with running(MODULE, "--config", str(file)) as program:
+            until(lambda: (value(program, "latency_probe_successes_total", target="one") or 0) >= 4, "successes")
+            config(tmp_path, one + three)
+            program.send_signal(signal.SIGHUP)
+            until(lambda: (value(program, "latency_probe_successes_total", target="three") or 0) >= 1, "the new target")
+            assert (value(program, "latency_probe_successes_total", target="one") or 0) >= 4
+            assert not [labels for _name, labels in metrics(program) if ("target", "two") in labels]
+            config(tmp_path, one + "[[target]]\nulr = 3\n")
+            program.send_signal(signal.SIGHUP)
+            until(lambda: value(program, "latency_probe_config_last_reload_successful") == 0, "the refusal")
+            assert "did you mean `url`" in program.wait_for_log("reload refused")
+            before = value(program, "latency_probe_successes_total", target="three") or 0
+            until(lambda: (value(program, "latency_probe_successes_total", target="three") or 0) > before, "it goes on")
+
+
+def test_the_egress_identity_is_watched(authority: Authority, tmp_path: Path) -> None:
+    def body(address: str, city: str) -> Behaviour:
+        return Behaviour(body=json.dumps({"ip": address, "city": city, "country": "JP"}).encode())
+
+    with serving(authority.context()) as server:
+        text = (
+            f'[egress]\nurl = "https://localhost:{server.port}/json"\nca_file = "{authority.file}"\n'
+            'interval_seconds = 0.1\nexpected_address = "35.76.36.216"\nexpected_city = "Tokyo"\n'
+        )
+        server.behaviour = body("35.76.36.216", "Tokyo")
+        with running(MODULE, "--config", str(config(tmp_path, text))) as program:
+            until(lambda: value(program, "latency_probe_egress_match", target="egress") == 1, "a match")
+            assert value(program, "latency_probe_egress_changes_total", target="egress") == 0
+            server.behaviour = body("54.254.160.207", "Singapore")
+            until(lambda: value(program, "latency_probe_egress_match", target="egress") == 0, "a mismatch")
+            assert value(program, "latency_probe_egress_changes_total", target="egress") == 1
+            place = {"ip": "54.254.160.207", "city": "Singapore", "country": "JP"}
+            assert value(program, "latency_probe_egress_info", target="egress", **place) == 1
+            assert "address is 54.254.160.207 instead of 35.76.36.216" in program.wait_for_log("not the expected one")
+            # An endpoint that fails is a failed attempt; what was last seen stays.
+            server.behaviour = Behaviour(body=b"<html>")
+            until(
+                lambda: (value(program, "latency_probe_failures_total", target="egress", reason="body") or 0) > 0,
+                "a failed check",
+            )
+            assert value(program, "latency_probe_egress_match", target="egress") == 0
+            server.behaviour = body("35.76.36.216", "Tokyo")
+            until(lambda: value(program, "latency_probe_egress_match", target="egress") == 1, "a match again")
+            assert value(program, "latency_probe_egress_changes_total", target="egress") == 2
+
+
+def once(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", MODULE, "--once", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_hundred_cold_and_a_hundred_warm(authority: Authority, tmp_path: Path) -> None:
+    result_file, rows_file = tmp_path / "out.json", tmp_path / "out.csv"
+    with serving(authority.context()) as server:
+        done = once(
+            "--target", f"https://localhost:{server.port}/", "--ca-file", str(authority.file),
+            "--count", "100", "--interval", "0.03", "--json", str(result_file), "--csv", str(rows_file),
+        )  # fmt: skip
+        assert server.seen.connections == 100
+        assert len(server.seen.requests) == 200
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if "localhost" in line]
+    assert [("cold" in line, "warm" in line) for line in rows] == [(True, False), (False, True)]
+    warm_cells = [cell.strip() for cell in rows[1].strip("│").split("│")]
+    assert warm_cells[2:7] == ["100", "0", "-", "-", "-"]
+
+    found: dict[str, Any] = json.loads(result_file.read_text())["targets"]["localhost"]
+    cold, warm = found["connections"]["cold"], found["connections"]["warm"]
+    assert (cold["attempts"], cold["total"]["sample_count"]) == (100, 100)
+    assert (warm["attempts"], warm["total"]["sample_count"]) == (100, 100)
+    assert set(cold["phases"]) == {"dns", "connect", "tls", "processing", "transfer"}
+    assert set(warm["phases"]) == {"processing", "transfer"}
+    assert warm["total"]["median_ms"] < cold["total"]["median_ms"]
+    assert warm["total"]["p99_ms"] is not None
+    assert warm["total"]["p999_ms"] is None
+    assert found["reconnects"] == 0
+    for slots in found["slots"].values():
+        assert slots["expected"] == slots["sent"] + slots["missed"]
+
+    with rows_file.open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["connection"] for row in table].count("cold") == 100
+    warm_rows = [row for row in table if row["connection"] == "warm"]
+    assert len(warm_rows) == 100
+    assert {(row["dns_ms"], row["connect_ms"], row["tls_ms"]) for row in warm_rows} == {("", "", "")}
+    totals = sorted(float(row["total_ms"]) for row in warm_rows)
+    assert warm["total"]["min_ms"] == pytest.approx(totals[0])
+    assert warm["total"]["max_ms"] == pytest.approx(totals[-1])
+
+
+def test_a_measurement_without_a_success_says_why_and_fails(tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    done = once("--target", "https://127.0.0.1:1/", "--count", "2", "--interval", "0.05", "--json", str(file))
+    assert done.returncode == 1
+    assert "connect_refused: 127.0.0.1 (127.0.0.1:1)" in done.stdout
+    connections = json.loads(file.read_text())["targets"]["127.0.0.1"]["connections"]
+    # Neither the cold lane nor the warm one ever had a connection.
+    assert connections == {
+        "cold": {
+            "attempts": 4,
+            "failures": {"connect_refused": 4},
+            "total": connections["cold"]["total"],
+            "scheduled_total": connections["cold"]["scheduled_total"],
+            "phases": {},
+        }
+    }
+    assert connections["cold"]["total"]["avg_ms"] is None
+
+
+def test_an_interrupted_measurement_keeps_what_was_measured(authority: Authority, tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    with serving(authority.context()) as server:
+        arguments = ("--target", f"https://localhost:{server.port}/", "--ca-file", str(authority.file))
+        with running(
+            MODULE, "--once", *arguments, "--interval", "0.05", "--count", "1000", "--json", str(file), ready=None
+        ) as program:
+            until(lambda: len(server.seen.requests) >= 5, "five requests")
+            assert program.terminate() == 0
+    assert json.loads(file.read_text())["targets"]["localhost"]["connections"]["cold"]["total"]["sample_count"] >= 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "target: nothing to probe; add a [[target]], or give --target URL"),
+        (("--interval", "1"), "--interval: there is no --target that it could belong to; write it into the file"),
+        (("--target", "https://a/", "--resolve", "a"), "--resolve: 'a' is no pin; write HOST=ADDRESS"),
+        (("--target", "https://a/", "--json", "x"), "--json: a daemon has no end at which to write it; add --once"),
+    ],
+)
+def test_impossible_flags_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    done = subprocess.run([sys.executable, "-m", MODULE, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+
+
+def test_a_results_file_that_cannot_be_written_is_known_before_the_measurement(tmp_path: Path) -> None:
+    done = once("--target", "https://127.0.0.1:1/", "--json", str(tmp_path / "no" / "such.json"))
+    assert done.returncode == 5
+    assert "cannot be written" in done.stderr
+
+
+def test_check_config(authority: Authority, tmp_path: Path) -> None:
+    file = config(tmp_path, target("a", 1, authority))
+    command = [sys.executable, "-m", MODULE, "--check-config", "--config", str(file)]
+    good = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (good.returncode, good.stdout) == (0, "the configuration is good\n")
+    config(tmp_path, '[[target]]\nurl = "https://a/"\nca_file = "/nosuch.pem"\n')
+    bad = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert bad.returncode == 2
+    assert "/nosuch.pem: is missing" in bad.stderr
