@@ -1,7 +1,8 @@
 """``experiment demo``: the whole thing on one machine, with the distances put in by us, so that the answer is known.
 
 A simulated exchange has a near endpoint, which the forwarder reads, and a far one, which stands for the public
-internet. Between forwarder and receiver lies a relay that stands for the backbone. The receiver races both.
+internet. Between forwarder and receiver lies a relay that stands for the backbone. The receiver races both. Beside that,
+a probe asks an HTTPS endpoint for the time, through such a relay too, on cold and on warm connections.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import contextlib
 import json
 import signal
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +21,17 @@ from rich.console import Console
 from rich.live import Live
 
 from daemons.errors import ConfigError
-from experiments.demo_view import Snapshot, line, summary_table, table
+from experiments.demo_certificates import certificates
+from experiments.demo_view import Snapshot, line, probe_line, summary_table, table
 from experiments.programs import ProgramError, RunningProgram
 from experiments.scrape import fetch
 
 __all__ = ["demo_command"]
 
 FAR_DELAY_MS = 125.0
-FAR_JITTER_MS = 6.0
+FAR_JITTER_MS = 4.0
 LINK_DELAY_MS = 105.0
+PROBE_DELAY_MS = 36.0
 STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
@@ -60,7 +64,9 @@ class Demo:
         self._injected = injected
         self._folder = folder
         self._programs: list[RunningProgram] = []
+        self._certificates = tempfile.TemporaryDirectory(prefix="backbone-latency-demo-")
         self.forwarder_metrics = ""
+        self.probe_metrics = ""
         self.receiver_metrics = ""
         self.forwarder_totals: dict[str, Any] = {}
 
@@ -97,14 +103,31 @@ class Demo:
         metrics = await forwarder.event(lambda event: event.get("event") == "metrics", "metrics")
         self.forwarder_metrics = metrics["address"]
         await forwarder.event(lambda event: event.get("event") == "link connected", "link connected")
+        await self._start_probe()
+
+    async def _start_probe(self) -> None:
+        authority, chain, key = certificates(Path(self._certificates.name))
+        api = await self._run("experiments.https_server", str(chain), str(key))
+        listening = await api.event(lambda event: event.get("event") == "listening", "listening")
+        relay = await self._run("experiments.relay", listening["address"], str(PROBE_DELAY_MS))
+        near_end = await relay.event(lambda event: event.get("event") == "listening", "listening")
+        probe = await self._run(
+            "daemons.probe.main",
+            *("--target", f"https://{near_end['address']}/api/v3/time", "--ca-file", str(authority)),
+            *("--interval", "0.5", "--timeout", "2", "--metrics", "127.0.0.1:0"),
+        )
+        self.probe_metrics = (await probe.event(lambda event: "ready" in event, "ready"))["metrics"]
 
     async def snapshot(self) -> Snapshot:
         """Read both metrics pages."""
-        return Snapshot(await fetch(self.forwarder_metrics), await fetch(self.receiver_metrics))
+        addresses = (self.forwarder_metrics, self.receiver_metrics, self.probe_metrics)
+        return Snapshot(*await asyncio.gather(*map(fetch, addresses)))
 
     async def stop(self) -> None:
         """End everything, in the order in which events flow, so that what is under way arrives."""
-        exchange, receiver, relay, forwarder = self._programs
+        exchange, receiver, relay, forwarder, api, probe_relay, probe = self._programs
+        for program in (probe, probe_relay, api):
+            await program.stop()
         await forwarder.stop()
         self.forwarder_totals = next(event for event in reversed(forwarder.events) if event.get("event") == "totals")
         # What the far endpoint still holds back has the same right to arrive.
@@ -113,6 +136,7 @@ class Demo:
         await relay.stop()
         await exchange.stop()
         self._programs.clear()
+        self._certificates.cleanup()
 
     async def abort(self) -> None:
         """End everything at once, after trouble."""
@@ -121,6 +145,7 @@ class Demo:
         for program in self._programs:
             with contextlib.suppress(ProgramError):
                 await program.stop()
+        self._certificates.cleanup()
 
     async def _run(self, module: str, *arguments: str) -> RunningProgram:
         program = RunningProgram(module, *arguments)
@@ -140,24 +165,27 @@ async def _demo(console: Console, injected: Injected, folder: Path, duration: fl
         console.print(
             f"Exchange near and far ({injected.far_delay_ms:g} ± {injected.far_jitter_ms:g} ms away), backbone "
             f"{injected.link_delay_ms:g} ms, {injected.rate:g} events/s.\n"
+            f"HTTPS endpoint {PROBE_DELAY_MS:g} ms away, asked on cold and warm connections.\n"
             f"Live metrics: http://{demo.receiver_metrics}/metrics (receiver), "
-            f"http://{demo.forwarder_metrics}/metrics (forwarder)\n"
+            f"http://{demo.forwarder_metrics}/metrics (forwarder), http://{demo.probe_metrics}/metrics (probe)\n",
+            soft_wrap=True,
         )
-        await _watch(console, demo, told, duration)
+        last = await _watch(console, demo, told, duration)
         console.print("Stopping: letting what is under way arrive …")
         await demo.stop()
     except BaseException:
         await demo.abort()
         raise
-    return _conclude(console, injected, folder, demo.forwarder_totals)
+    return _conclude(console, injected, folder, demo.forwarder_totals, last)
 
 
-async def _watch(console: Console, demo: Demo, told: asyncio.Event, duration: float | None) -> None:
+async def _watch(console: Console, demo: Demo, told: asyncio.Event, duration: float | None) -> Snapshot:
     begun = time.monotonic()
     end = None if duration is None else begun + duration
     pause = REFRESH_SECONDS if console.is_terminal else LINE_SECONDS
     # A terminal gets one table that changes; a pipe or a log file gets a line now and then.
     live = Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext()
+    snapshot = await demo.snapshot()
     with live:
         while not told.is_set() and (end is None or time.monotonic() < end):
             wait = pause if end is None else min(pause, end - time.monotonic())
@@ -169,9 +197,10 @@ async def _watch(console: Console, demo: Demo, told: asyncio.Event, duration: fl
                 live.update(table(snapshot, elapsed), refresh=True)
             else:
                 console.print(line(snapshot, elapsed), soft_wrap=True)
+    return snapshot
 
 
-def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[str, Any]) -> int:
+def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[str, Any], last: Snapshot) -> int:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     (race,) = results["race"]
     link = results["paths"]["backbone"]
@@ -179,6 +208,7 @@ def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[s
     # Every event that the forwarder received has arrived, or was dropped for a reason, or is known to be missing.
     unaccounted = totals["received"] - link["unique"] - link["events_lost"] - sum(forwarded["dropped"].values())
     console.print(summary_table(results))
+    console.print(probe_line(last), soft_wrap=True)
     lead = race["lead_ms"]["median"]
     if lead is None:
         console.print("[bold red]No event came by both paths.[/]")

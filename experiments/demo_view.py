@@ -18,10 +18,19 @@ PATHS = (("direct", "public internet"), ("backbone", "forwarder and backbone"))
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Both daemons' metrics at one moment."""
+    """All daemons' metrics at one moment."""
 
     forwarder: Page
     receiver: Page
+    probe: Page
+
+    def https_ms(self, connection: str, fraction: float) -> float | None:
+        """Total time quantile of HTTPS requests on cold or warm connections."""
+        return _ms(quantile(self.probe.buckets("latency_probe_total_seconds", connection=connection), fraction))
+
+    def https_count(self, connection: str) -> int:
+        """HTTPS requests answered."""
+        return int(self.probe.total("latency_probe_total_seconds_count", connection=connection))
 
     def latency_ms(self, path: str, fraction: float) -> float | None:
         """End-to-end latency quantile of a path."""
@@ -66,7 +75,18 @@ def table(snapshot: Snapshot, elapsed: float) -> RenderableType:
     rtt = _ms(quantile(snapshot.receiver.buckets(f"{RECEIVER}_link_rtt_seconds"), 0.5))
     buffered = int(snapshot.forwarder.total("latency_forwarder_buffer_events"))
     foot = f"backbone leads by {_figure(snapshot.lead_ms)} ms (median); link RTT {_figure(rtt)} ms; {buffered} buffered"
-    return Group(grid, Text(foot))
+    https = Table(box=box.SIMPLE_HEAD, title="HTTPS", title_justify="left", pad_edge=False)
+    https.add_column("connection", style="bold")
+    for name in ("requests", "p50 ms", "p99 ms"):
+        https.add_column(name, justify="right")
+    for connection, what in (("cold", "new: connect, TLS, request"), ("warm", "kept: request")):
+        https.add_row(
+            f"{connection} [dim]({what})[/]",
+            str(snapshot.https_count(connection)),
+            _figure(snapshot.https_ms(connection, 0.5)),
+            _figure(snapshot.https_ms(connection, 0.99)),
+        )
+    return Group(grid, Text(foot), Text(""), https)
 
 
 def line(snapshot: Snapshot, elapsed: float) -> str:
@@ -77,7 +97,19 @@ def line(snapshot: Snapshot, elapsed: float) -> str:
         f"wins {snapshot.wins(path)}"
         for path, _what in PATHS
     ]
-    return f"{elapsed:5.1f} s  " + "  |  ".join(parts) + f"  |  lead {_figure(snapshot.lead_ms)} ms"
+    return (
+        f"{elapsed:5.1f} s  "
+        + "  |  ".join(parts)
+        + f"  |  lead {_figure(snapshot.lead_ms)} ms  |  {probe_line(snapshot)}"
+    )
+
+
+def probe_line(snapshot: Snapshot) -> str:
+    """Say in a few words what HTTPS costs cold and warm."""
+    return (
+        f"HTTPS cold {_figure(snapshot.https_ms('cold', 0.5))} ms, warm {_figure(snapshot.https_ms('warm', 0.5))} ms "
+        f"(medians of {snapshot.https_count('cold')} and {snapshot.https_count('warm')})"
+    )
 
 
 def summary_table(results: dict[str, Any]) -> Table:

@@ -6,6 +6,7 @@ yields to the loop between its chunks. Framing and parsing are h11's.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
@@ -45,10 +46,12 @@ class HttpServer:
     Args:
         routes: the page maker for each path.
         listen: host and port; port 0 lets the kernel choose.
+        tls: server-side settings; None for plain HTTP.
     """
 
-    def __init__(self, routes: dict[str, Route], listen: tuple[str, int]) -> None:
+    def __init__(self, routes: dict[str, Route], listen: tuple[str, int], *, tls: ssl.SSLContext | None = None) -> None:
         self._routes = routes
+        self._tls = tls
         self._listen = listen
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -69,7 +72,7 @@ class HttpServer:
         """
         host, port = self._listen
         try:
-            self._server = await asyncio.start_server(self._accept, host, port)
+            self._server = await asyncio.start_server(self._accept, host, port, ssl=self._tls)
         except OSError as error:
             why = error.strerror or str(error)
             raise ListenError(
