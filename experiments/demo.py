@@ -1,7 +1,7 @@
 """``experiment demo``: the whole thing on one machine, with the distances put in by us, so that the answer is known.
 
 A simulated exchange has a near endpoint, which the forwarder reads, and a far one, which stands for the public
-internet. Between forwarder and receiver lies a relay that stands for the backbone. The receiver races both. Beside that,
+internet. Between forwarder and receiver lies a relay that stands for the backbone. The receiver races both. Besides,
 a probe asks an HTTPS endpoint for the time, through such a relay too, on cold and on warm connections.
 """
 
