@@ -4,6 +4,12 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# A busy machine makes single examples slow: that says nothing. `--hypothesis-profile thorough` looks longer.
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile("quick")
 
 
 @pytest.hookimpl(wrapper=True)

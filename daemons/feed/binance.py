@@ -24,13 +24,15 @@ MAX_STREAMS = 1024
 _EARLIEST_NS = 1_483_228_800 * 10**9
 _LATEST_NS = 4_102_444_800 * 10**9
 _ID_LIMIT = 1 << 63
+_MAX_NAME = 255
+"""Longest stream name that a link can carry."""
 
 
 class Invalid(StrEnum):
     """Why a message is not an event; the values are label values of the invalid-events counter."""
 
     MALFORMED = "malformed"
-    """Not JSON, or fields of the wrong type."""
+    """Not JSON in UTF-8, or fields of the wrong type or out of range."""
     ARRAY = "array"
     """An array on a stream that has none."""
     BINARY = "binary"
@@ -133,8 +135,26 @@ class Decoder:
     def _array(self, stream: str | None, payload: bytes) -> FeedEvent | Invalid:
         if stream is None or not stream.startswith("!"):
             return Invalid.ARRAY
+        if not _is_carriable(stream, payload):
+            return Invalid.MALFORMED
         # All-market arrays are emitted on a timer and have no identity; they are carried, not compared.
         return FeedEvent(stream, None, None, False, None, payload)
+
+
+def _is_carriable(stream: str, payload: bytes) -> bool:
+    """Say whether a link can carry it: a short ASCII name, and UTF-8, as RFC 6455 demands of a text message.
+
+    The decoder alone does not see to the latter: msgspec looks only at the strings that it decodes.
+    """
+    if len(stream) > _MAX_NAME or not stream.isascii():
+        return False
+    if payload.isascii():
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_event(data: _Data) -> bool:
@@ -176,13 +196,14 @@ def _event(stream: str, data: _Data, payload: bytes) -> FeedEvent | Invalid:
             identity = data.u if data.u is not None else data.lastUpdateId
     except ValueError:
         return Invalid.MALFORMED
-    if identity is not None and not 0 <= identity < _ID_LIMIT:
+    in_range = identity is None or 0 <= (identity if first is None else first) <= identity < _ID_LIMIT
+    if not in_range or not _is_carriable(stream, payload):
         return Invalid.MALFORMED
     return FeedEvent(stream, identity, first if first is not None else identity, first is not None, time_ns, payload)
 
 
 def _range(data: _Data) -> tuple[int, int]:
-    if data.U is None or data.u is None or data.u < data.U:
+    if data.U is None or data.u is None:
         raise ValueError
     return data.U, data.u
 
@@ -208,8 +229,12 @@ def feed_url(url: str, streams: tuple[str, ...], *, microseconds: bool = True) -
     Raises:
         ConfigError: not a WebSocket URL, no stream, or more than one connection may carry.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        possible = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        possible = False
+    if not possible:
         raise ConfigError("feed url", f"{url!r} is not a WebSocket URL", "write wss://stream.binance.com:9443")
     query = parse_qs(parts.query)
     path = parts.path
@@ -220,6 +245,9 @@ def feed_url(url: str, streams: tuple[str, ...], *, microseconds: bool = True) -
         if not streams:
             raise ConfigError("streams", "none are named", "name at least one, such as btcusdt@trade")
         path, query["streams"] = "/stream", ["/".join(streams)]
+    for name in named or streams:
+        if len(name) > _MAX_NAME or not name.isascii() or not name.isprintable() or not name:
+            raise ConfigError("streams", f"{name!r} is not a stream's name", "write one such as btcusdt@trade")
     if len(named or streams) > MAX_STREAMS:
         raise ConfigError("streams", f"{len(named or streams)} are too many", f"a connection carries {MAX_STREAMS}")
     if microseconds:

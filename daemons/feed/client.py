@@ -231,18 +231,17 @@ class _Attempt:
     def _on_data(self, data: bytes, stamp: Stamp) -> None:
         session = self._session
         was_established = session.established
-        try:
-            events = session.receive_data(data)
-        except FeedError as error:
-            self._finish(error)
-            return
-        finally:
-            self._flush()
+        events = session.receive_data(data)
+        self._flush()
         if not was_established and session.established:
             self._client.established()
         if events:
             self._client.deliver(events, stamp)
         self._account()
+        try:
+            session.check()
+        except FeedError as error:
+            self._finish(error)
 
     def _on_close(self, error: StreamError | None) -> None:
         self._finish(error if error is not None else self._session.receive_eof())

@@ -20,7 +20,9 @@ __all__ = ["FeedSession"]
 
 
 class FeedSession:
-    """Call order: :meth:`start`, then for every read :meth:`receive_data`; after each, send :meth:`data_to_send`.
+    """One connection: :meth:`start`, then for every read :meth:`receive_data`, :meth:`data_to_send`, :meth:`check`.
+
+    What ends a connection may come together with its last events: take these first, then see whether it goes on.
 
     Args:
         url: the full feed URL.
@@ -57,10 +59,6 @@ class FeedSession:
 
         Returns:
             The events that they complete, in order.
-
-        Raises:
-            FeedError: the exchange refused the connection (``http_403``, ``http_429``, ``handshake``), broke the
-                protocol (``protocol``, ``too_large``) or closed the connection (``closed``).
         """
         protocol = self._protocol
         protocol.receive_data(data)
@@ -72,13 +70,20 @@ class FeedSession:
                 else:
                     self._take_unusual(happened, events)
             elif isinstance(happened, Response):
-                self._check_handshake()
-                self.established = True
+                self.established = protocol.handshake_exc is None
+        return events
+
+    def check(self) -> None:
+        """See whether the connection goes on.
+
+        Raises:
+            FeedError: the exchange refused the connection (``http_403``, ``http_429``, ``handshake``), broke the
+                protocol (``protocol``, ``too_large``) or closed the connection (``closed``).
+        """
         if not self.established:
             self._check_handshake()
-        elif protocol.state is not State.OPEN:
+        elif self._protocol.state is not State.OPEN:
             self._raise_closed()
-        return events
 
     def receive_eof(self) -> FeedError:
         """Take in that the peer closed the TCP connection; return what that means."""

@@ -486,7 +486,8 @@ def _decode_welcome(body: bytes) -> Welcome:
 
 def _decode_reject(body: bytes) -> Reject:
     reason, length = _REJECT.unpack_from(body)
-    return Reject(RejectReason(reason), body[_REJECT.size : _REJECT.size + length].decode())
+    # Cut to fit, the text may end within a character.
+    return Reject(RejectReason(reason), body[_REJECT.size : _REJECT.size + length].decode(errors="replace"))
 
 
 def _decode_heartbeat(body: bytes) -> Heartbeat:

@@ -95,6 +95,14 @@ def without(data: dict[str, object], key: str) -> dict[str, object]:
         (combined("a@trade", without(TRADE, "t")), Invalid.MALFORMED),
         (combined("a@trade", {**TRADE, "t": "x"}), Invalid.MALFORMED),
         (combined("a@depth", {**DEPTH, "u": 156}), Invalid.MALFORMED),
+        (combined("a@depth", {**DEPTH, "U": -1}), Invalid.MALFORMED),
+        (combined("a@trade", {**TRADE, "t": 1 << 63}), Invalid.MALFORMED),
+        (combined("a" * 256, TRADE), Invalid.MALFORMED),
+        (combined("\u00e4@trade", TRADE), Invalid.MALFORMED),
+        (combined("a@trade", TRADE).replace(b'"BNBBTC"', b'"BNB\xff"'), Invalid.MALFORMED),
+        (combined("a@trade", {**TRADE, "x": "y"}).replace(b'"y"', b'"\xff"'), Invalid.MALFORMED),
+        (combined("!\u00e4@arr", [TRADE]), Invalid.MALFORMED),
+        (combined("!x@arr", ["y"]).replace(b'"y"', b'"\xff"'), Invalid.MALFORMED),
     ],
 )
 def test_what_is_no_event_has_a_reason(payload: bytes, reason: Invalid) -> None:
@@ -151,6 +159,12 @@ def test_streams_are_read_back_from_urls() -> None:
     [
         ("http://h", ("a@trade",), "is not a WebSocket URL"),
         ("wss://", ("a@trade",), "is not a WebSocket URL"),
+        ("wss://h:port", ("a@trade",), "is not a WebSocket URL"),
+        ("wss://h:99999", ("a@trade",), "is not a WebSocket URL"),
+        ("wss://h:0", ("a@trade",), "is not a WebSocket URL"),
+        ("wss://[::1", ("a@trade",), "is not a WebSocket URL"),
+        ("wss://h", ("a b\n",), "is not a stream's name"),
+        ("wss://h/ws/\u00e4", (), "is not a stream's name"),
         ("wss://h/other", ("a@trade",), "is not a stream path"),
         ("wss://h", (), "none are named"),
         ("wss://h", tuple(f"s{i}@trade" for i in range(1025)), "1025 are too many"),

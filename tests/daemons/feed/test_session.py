@@ -10,6 +10,7 @@ from websockets.server import ServerProtocol
 from daemons.errors import FeedError
 from daemons.feed.binance import Invalid
 from daemons.feed.session import FeedSession
+from daemons.records import FeedEvent
 
 URL = "ws://exchange.test:9443/stream?streams=btcusdt@trade"
 
@@ -29,6 +30,12 @@ def opened(max_message_bytes: int = 1 << 20) -> tuple[FeedSession, ServerProtoco
     return session, server
 
 
+def received(session: FeedSession, data: bytes) -> list[FeedEvent]:
+    events = session.receive_data(data)
+    session.check()
+    return events
+
+
 def said(server: ServerProtocol) -> bytes:
     return b"".join(server.data_to_send())
 
@@ -37,7 +44,7 @@ def test_events_come_out_in_order_and_untouched() -> None:
     session, server = opened()
     for number in (1, 2, 3):
         server.send_text(trade(number))
-    events = session.receive_data(said(server))
+    events = received(session, said(server))
     assert [event.payload for event in events] == [trade(1), trade(2), trade(3)]
     assert session.established
 
@@ -54,7 +61,7 @@ def test_any_split_of_the_bytes_gives_the_same_events(data: st.DataObject) -> No
     events = []
     while stream:
         cut = data.draw(st.integers(min_value=1, max_value=len(stream)))
-        events += session.receive_data(stream[:cut])
+        events += received(session, stream[:cut])
         stream = stream[cut:]
     assert [event.event_id for event in events] == [1, 2, 3]
     server.receive_data(b"".join(session.data_to_send()))
@@ -68,7 +75,7 @@ def test_replies_and_invalid_messages_are_counted_and_the_rest_goes_on() -> None
     for text in (b"{", b'{"result":null,"id":1}', b'{"code":2,"msg":"no"}', trade(7)):
         server.send_text(text)
     server.send_binary(b"\x00\x01")
-    events = session.receive_data(said(server))
+    events = received(session, said(server))
     assert [event.event_id for event in events] == [7]
     assert session.replies == 2
     assert session.refusals == ["2 no"]
@@ -80,7 +87,7 @@ def test_replies_and_invalid_messages_are_counted_and_the_rest_goes_on() -> None
 
 def reject(status: int) -> Callable[[FeedSession], None]:
     def provoke(session: FeedSession) -> None:
-        session.receive_data(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+        received(session, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
 
     return provoke
 
@@ -91,7 +98,7 @@ def reject(status: int) -> Callable[[FeedSession], None]:
         (reject(403), "http_403", "firewall"),
         (reject(429), "http_429", "too many connection attempts"),
         (reject(503), "http_503", "status page"),
-        (lambda session: session.receive_data(b"SSH-2.0-OpenSSH_9.2\r\n"), "handshake", "WebSocket endpoint"),
+        (lambda session: received(session, b"SSH-2.0-OpenSSH_9.2\r\n"), "handshake", "WebSocket endpoint"),
     ],
 )
 def test_refused_handshakes_have_a_reason_and_a_remedy(
@@ -108,29 +115,48 @@ def test_a_message_over_the_limit_ends_the_connection() -> None:
     session, server = opened(max_message_bytes=1000)
     server.send_text(b"x" * 1001)
     with pytest.raises(FeedError, match="max_message_bytes") as caught:
-        session.receive_data(said(server))
+        received(session, said(server))
     assert caught.value.reason == "too_large"
 
 
 def test_a_closing_handshake_is_answered_and_reported() -> None:
     session, server = opened()
-    session.receive_data(said(server))
+    received(session, said(server))
     server.send_close(1008, "24 hours are over")
     with pytest.raises(FeedError, match="24 hours are over") as caught:
-        session.receive_data(said(server))
+        received(session, said(server))
     assert caught.value.reason == "closed"
     assert b"".join(session.data_to_send())
 
 
+def test_events_that_came_with_the_end_are_not_lost() -> None:
+    session, server = opened()
+    server.send_text(trade(1))
+    server.send_text(trade(2))
+    server.send_close(1001, "maintenance")
+    assert [event.event_id for event in session.receive_data(said(server))] == [1, 2]
+    with pytest.raises(FeedError, match="maintenance"):
+        session.check()
+
+
+def test_events_before_a_message_over_the_limit_are_not_lost() -> None:
+    session, server = opened(max_message_bytes=1000)
+    server.send_text(trade(1))
+    server.send_text(b"x" * 1001)
+    assert [event.event_id for event in session.receive_data(said(server))] == [1]
+    with pytest.raises(FeedError, match="max_message_bytes"):
+        session.check()
+
+
 def test_an_end_of_file_without_a_closing_handshake_is_reported() -> None:
     session, server = opened()
-    session.receive_data(said(server))
+    received(session, said(server))
     assert session.receive_eof().reason == "closed"
 
 
 def test_nonsense_after_the_handshake_is_a_protocol_error() -> None:
     session, server = opened()
-    session.receive_data(said(server))
+    received(session, said(server))
     with pytest.raises(FeedError) as caught:
-        session.receive_data(b"\xff\xff\xff\xff")
+        received(session, b"\xff\xff\xff\xff")
     assert caught.value.reason == "protocol"

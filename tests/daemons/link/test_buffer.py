@@ -147,7 +147,7 @@ class Life(RuleBasedStateMachine):
             self.everything_is_accounted_for()
 
 
-Life.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Life.TestCase.settings = settings(stateful_step_count=30)
 TestLife = Life.TestCase
 
 

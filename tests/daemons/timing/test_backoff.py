@@ -43,7 +43,8 @@ def test_delays_are_spread_from_zero_to_the_limit(seed: int, failures: int) -> N
 @given(st.lists(st.integers(0, 100), max_size=60), st.integers(1, 5))
 def test_no_window_ever_holds_more_attempts_than_allowed(pauses: list[int], attempts: int) -> None:
     budget = AttemptBudget(attempts, window_seconds=50e-9)
-    now_ns, made = 0, []
+    made: list[int] = []
+    now_ns = 0
     for pause_ns in pauses:
         now_ns += pause_ns
         wait_ns = round(budget.wait_seconds(now_ns) * 1e9)

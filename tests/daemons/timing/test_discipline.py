@@ -150,9 +150,9 @@ def test_the_bound_ages_by_the_drift(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_synchronised_chrony_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Reading(ClockState(synchronized=True, offset_ns=5, error_bound_ns=500, source="kernel"), 0.0)
     monkeypatch.setattr("daemons.timing.discipline.read_kernel", lambda: kernel)
+    monitor = ClockMonitor(ManualClock())
     for chrony in (None, parse_tracking(UNSYNCHRONISED)):
         monkeypatch.setattr("daemons.timing.discipline.read_chrony", answering(chrony))
-        monitor = ClockMonitor(ManualClock())
         asyncio.run(monitor.refresh())
         assert monitor.state == kernel.state
     monkeypatch.setattr("daemons.timing.discipline.read_kernel", lambda: None)

@@ -38,12 +38,17 @@ def test_a_step_of_either_clock_during_the_exchange_is_impossible() -> None:
 @given(st.lists(st.tuples(st.integers(-100, 100), st.integers(0, 100)), max_size=40), st.integers(1, 16))
 def test_the_fastest_of_the_window_is_believed(values: list[tuple[int, int]], window: int) -> None:
     chosen = ClockFilter(window)
-    assert chosen.best is None
     for index, (offset_ns, rtt_ns) in enumerate(values):
         chosen.observe(ClockSample(offset_ns, rtt_ns))
         recent = values[max(0, index + 1 - window) : index + 1]
         assert chosen.best is not None
         assert chosen.best.rtt_ns == min(rtt for _offset, rtt in recent)
         assert (chosen.best.offset_ns, chosen.best.rtt_ns) in recent
+
+
+def test_no_exchange_is_no_sample_and_not_zero() -> None:
+    chosen = ClockFilter()
+    before = chosen.best
+    chosen.observe(ClockSample(5, 10))
     chosen.clear()
-    assert chosen.best is None
+    assert (before, chosen.best) == (None, None)

@@ -1,0 +1,315 @@
+"""The format against its document, and against anything else that may come down a wire."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemons.errors import WireError
+from daemons.link import wire
+from daemons.link.session import ForwarderSession, Introduction, ReceiverSession
+from daemons.link.wire import (
+    MAX_BODY,
+    MAX_STRANGER_BODY,
+    Ack,
+    Bye,
+    Challenge,
+    ClockReply,
+    ClockRequest,
+    DropReason,
+    FrameDecoder,
+    Heartbeat,
+    Hello,
+    Message,
+    Reject,
+    RejectReason,
+    Transport,
+    Welcome,
+    datagram_events,
+    datagram_head,
+    encode,
+    encode_event,
+    hello_unsigned,
+    redeparted,
+)
+from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-format.md"
+VECTORS = {
+    name: bytes.fromhex("".join(line.partition("#")[0] for line in body.splitlines()))
+    for name, body in re.findall(r"^```vector (\S+)\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+}
+
+KEY = b"0123456789abcdef"
+CLOCK = ClockState(synchronized=True, offset_ns=-1501, error_bound_ns=190_001, source="chrony", steps=1)
+TOKEN = 0x1122334455667788
+TRADE = LinkEvent(
+    42,
+    1_763_722_100_123_456_789,
+    StampKind.KERNEL,
+    1_763_722_100_120_000_000,
+    1_763_722_100_123_460_000,
+    12345,
+    "btcusdt@trade",
+    False,
+    b'{"e":"trade"}',
+)
+BARE = LinkEvent(
+    43, 1_763_722_100_123_456_789, StampKind.SHARED, None, 1_763_722_100_123_460_000, None, "!x", True, b"[]"
+)
+MESSAGES: dict[str, Message] = {
+    "challenge": Challenge(1, bytes(range(16))),
+    "hello": Hello(
+        1,
+        Transport.UDP,
+        0x0123456789ABCDEF,
+        bytes(range(16, 32)),
+        40,
+        "backbone",
+        CLOCK,
+        bytes.fromhex("796ac786635ed2282450ca286786174206683c4394aedc78429ed586128e0161"),
+    ),
+    "welcome": Welcome(1, TOKEN, 41, bytes.fromhex("da41b2868b3c043b27935eab28a2ac2f83d5fc5deabcb8d7d49d772d7b74d55a")),
+    "reject": Reject(RejectReason.PATH, "check destinations"),
+    "event": TRADE,
+    "event-bare": BARE,
+    "heartbeat": Heartbeat(43, 1_763_722_101_000_000_000, UNKNOWN_CLOCK, {DropReason.COUNT: 2, DropReason.AGE: 7}),
+    "ack": Ack(43, 42, 1),
+    "clock-request": ClockRequest(3, 1_763_722_101_000_000_000),
+    "clock-reply": ClockReply(3, 1_763_722_101_000_000_000, 1_763_722_101_050_000_000, 1_763_722_101_050_020_000),
+    "bye": Bye(43),
+}
+
+
+def encoded(message: Message) -> bytes:
+    if isinstance(message, LinkEvent):
+        assert message.departure_ns is not None
+        return encode_event(
+            message.sequence,
+            message.receive_ns,
+            message.receive_kind,
+            message.event_time_ns,
+            message.departure_ns,
+            message.event_id,
+            message.stream.encode(),
+            message.payload,
+            delayed=message.delayed,
+        )
+    return encode(message)
+
+
+# The document
+
+
+def test_the_document_has_a_vector_of_every_frame() -> None:
+    assert set(VECTORS) == {*MESSAGES, "datagram"}
+    assert {VECTORS[name][1] for name in MESSAGES} == set(wire.Kind)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_vectors_are_encoded_and_decoded(name: str) -> None:
+    assert encoded(MESSAGES[name]) == VECTORS[name]
+    assert FrameDecoder().feed(VECTORS[name]) == [MESSAGES[name]]
+
+
+def test_the_vector_of_the_datagram() -> None:
+    assert datagram_head(TOKEN) + encoded(TRADE) == VECTORS["datagram"]
+    assert datagram_events(VECTORS["datagram"], {TOKEN}.__contains__) == (TOKEN, [TRADE])
+
+
+def test_the_vectors_of_the_handshake_are_one_handshake() -> None:
+    receiver = ReceiverSession(
+        key=KEY,
+        path="backbone",
+        transports=frozenset(Transport),
+        nonce=bytes(range(16)),
+        token=TOKEN,
+        highest_of=lambda _session: 41,
+    )
+    introduction = Introduction(KEY, 0x0123456789ABCDEF, "backbone", Transport.UDP, 40, bytes(range(16, 32)))
+    forwarder = ForwarderSession(introduction, CLOCK)
+    stamp = Stamp(0, StampKind.KERNEL, 0, 0)
+    assert receiver.data_to_send() == VECTORS["challenge"]
+    forwarder.receive_data(VECTORS["challenge"], stamp, lambda: 0)
+    assert forwarder.data_to_send() == VECTORS["hello"]
+    assert receiver.receive_data(VECTORS["hello"], stamp) == [MESSAGES["hello"]]
+    assert receiver.data_to_send() == VECTORS["welcome"]
+    forwarder.receive_data(VECTORS["welcome"], stamp, lambda: 0)
+    assert forwarder.welcome == MESSAGES["welcome"]
+
+
+def test_the_documents_figures_are_the_programs() -> None:
+    text = DOCUMENT.read_text()
+    assert f"{MAX_STRANGER_BODY} bytes until the handshake" in text
+    assert f"({MAX_BODY:,})" in text
+    for enumeration in (RejectReason, DropReason):
+        for member in enumeration:
+            words = "could not be sent" if member is DropReason.SEND else member.name.lower().replace("_", " ")
+            assert f"{member.value} {words}" in text
+
+
+# Round trips
+
+U64 = st.integers(0, 2**64 - 1)
+I64 = st.integers(-(2**63), 2**63 - 1)
+MAC = st.sampled_from([b"", bytes(32)]) | st.binary(min_size=32, max_size=32)
+CLOCKS = st.builds(
+    ClockState,
+    synchronized=st.booleans(),
+    offset_ns=I64,
+    error_bound_ns=st.none() | U64,
+    source=st.sampled_from(["none", "kernel", "chrony", "ptp"]),
+    steps=st.integers(0, 65_535),
+)
+NONCES = st.binary(min_size=16, max_size=16)
+TEXTS = st.text(max_size=60)
+EVENTS = st.builds(
+    LinkEvent,
+    st.integers(1, 2**64 - 1),
+    I64,
+    st.sampled_from(StampKind),
+    st.none() | st.integers(-(2**63) + 1, 2**63 - 1),
+    I64,
+    st.none() | st.integers(0, 2**64 - 2),
+    st.text(st.characters(codec="ascii"), max_size=255),
+    st.booleans(),
+    st.binary(max_size=300),
+)
+CONTROL = st.one_of(
+    st.builds(Challenge, st.integers(0, 255), NONCES),
+    st.builds(Hello, st.just(1), st.sampled_from(Transport), U64, NONCES, U64, TEXTS, CLOCKS, MAC),
+    st.builds(Welcome, st.integers(0, 255), U64, U64, MAC),
+    st.builds(Reject, st.sampled_from(RejectReason), TEXTS),
+    st.builds(Heartbeat, U64, I64, CLOCKS, st.dictionaries(st.sampled_from(DropReason), U64)),
+    st.builds(Ack, U64, U64, U64),
+    st.builds(ClockRequest, st.integers(0, 2**32 - 1), I64),
+    st.builds(ClockReply, st.integers(0, 2**32 - 1), I64, I64, I64),
+    st.builds(Bye, U64),
+)
+
+
+@given(st.lists(CONTROL | EVENTS, max_size=6), st.data())
+def test_every_message_survives_any_split(messages: list[Message], data: st.DataObject) -> None:
+    stream = b"".join(map(encoded, messages))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    decoder = FrameDecoder(MAX_BODY)
+    found: list[Message] = []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += decoder.feed(stream[start:end])
+    assert found == messages
+
+
+@given(st.lists(EVENTS, max_size=6), U64)
+def test_datagrams_survive(events: list[LinkEvent], token: int) -> None:
+    data = datagram_head(token) + b"".join(map(encoded, events))
+    assert datagram_events(data, {token}.__contains__) == (token, events)
+
+
+@given(EVENTS, I64, st.booleans())
+def test_a_later_departure_changes_that_and_nothing_else(event: LinkEvent, departure_ns: int, delayed: bool) -> None:
+    late = redeparted(encoded(event), departure_ns, delayed=delayed)
+    event.departure_ns, event.delayed = departure_ns, event.delayed or delayed
+    assert FrameDecoder(MAX_BODY).feed(late) == [event]
+
+
+def test_a_clock_state_that_does_not_fit_is_bounded() -> None:
+    odd = ClockState(synchronized=False, offset_ns=0, error_bound_ns=None, source="sundial", steps=10**9)
+    (beat,) = FrameDecoder().feed(encode(Heartbeat(0, 0, odd, {})))
+    assert isinstance(beat, Heartbeat)
+    assert (beat.clock.source, beat.clock.steps) == ("none", 65_535)
+
+
+def test_a_refusals_text_is_cut_between_or_within_characters() -> None:
+    (reject,) = FrameDecoder(MAX_BODY).feed(encode(Reject(RejectReason.PATH, "x" + "ü" * 200)))
+    assert isinstance(reject, Reject)
+    assert reject.text.startswith("x" + "ü" * 127)
+
+
+def test_a_path_name_too_long_is_refused_before_it_is_sent() -> None:
+    hello = Hello(1, Transport.TCP, 0, bytes(16), 0, "p" * 256, UNKNOWN_CLOCK)
+    with pytest.raises(WireError, match="path name of 256 bytes is too long"):
+        hello_unsigned(hello)
+
+
+# Bad input
+
+FRAMES = st.sampled_from(sorted(VECTORS.values())) | st.builds(encoded, CONTROL | EVENTS)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    frame = bytearray(draw(FRAMES))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(frame) - 1))
+        action = draw(st.sampled_from(["flip", "cut", "insert"]))
+        if action == "flip":
+            frame[at] ^= draw(st.integers(1, 255))
+        elif action == "cut" and len(frame) > 1:
+            del frame[at:]
+        else:
+            frame[at:at] = draw(st.binary(max_size=9))
+        if not frame:
+            frame = bytearray(b"\xb1")
+    return bytes(frame)
+
+
+def headed(kind: int, body: bytes) -> bytes:
+    return wire.HEAD.pack(wire.FRAME_MAGIC, kind, len(body)) + body
+
+
+@given(st.binary(max_size=200) | damaged() | st.builds(headed, st.integers(0, 255), st.binary(max_size=120)))
+def test_no_bytes_raise_anything_but_a_wire_error(data: bytes) -> None:
+    for decode in (
+        FrameDecoder(MAX_BODY).feed,
+        FrameDecoder().feed,
+        lambda piece: datagram_events(piece, lambda _token: True),
+        lambda piece: datagram_events(datagram_head(7) + piece, {7}.__contains__),
+    ):
+        with suppress(WireError):
+            decode(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "message"),
+    [
+        (b"GET / HTTP/1.1\r\n", "garbage", "frame starts with 47455420, not ours"),
+        (wire.HEAD.pack(0xB1, 5, 513), "too_large", "frame of 513 bytes exceeds the limit of 512"),
+        (headed(11, b""), "garbage", "frame type 11 is unknown"),
+        (headed(5, bytes(41)), "garbage", "EVENT frame is too short"),
+        (headed(5, bytes(42)), "garbage", "EVENT frame contradicts itself"),
+        (encoded(TRADE)[:47] + b"\xff" + encoded(TRADE)[48:], "garbage", "EVENT frame contradicts itself"),
+        (encoded(TRADE).replace(b"btcusdt", b"btc\xffsdt"), "garbage", "stream name is not ASCII"),
+        (headed(1, bytes(16)), "garbage", "CHALLENGE frame is malformed: 16 bytes"),
+        (headed(4, b"\x09\x00"), "garbage", "REJECT frame is malformed: 9 is not a valid RejectReason"),
+        (headed(7, bytes(23)), "garbage", "ACK frame is malformed: unpack requires a buffer of 24 bytes"),
+    ],
+)
+def test_what_is_wrong_is_said(data: bytes, reason: str, message: str) -> None:
+    with pytest.raises(WireError, match=re.escape(message)) as caught:
+        FrameDecoder().feed(data)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "message"),
+    [
+        (b"", "garbage", "datagram of 0 bytes is too short"),
+        (b"{" * 10, "garbage", "datagram starts with 7b7b, not ours"),
+        (datagram_head(8), "token", "datagram of no open link"),
+        (datagram_head(7) + encoded(TRADE)[:-1], "garbage", "datagram is cut off"),
+        (datagram_head(7) + encoded(TRADE) + encode(Bye(1)), "garbage", "something else than events"),
+    ],
+)
+def test_a_datagram_is_used_whole_or_not_at_all(data: bytes, reason: str, message: str) -> None:
+    with pytest.raises(WireError, match=message) as caught:
+        datagram_events(data, {7}.__contains__)
+    assert caught.value.reason == reason
+
+
+def test_an_oversized_frame_is_refused_at_its_head() -> None:
+    decoder = FrameDecoder(MAX_BODY)
+    with pytest.raises(WireError, match="exceeds the limit"):
+        decoder.feed(wire.HEAD.pack(0xB1, wire.Kind.EVENT, MAX_BODY + 1))
