@@ -229,13 +229,14 @@ def feed_url(url: str, streams: tuple[str, ...], *, microseconds: bool = True) -
     Raises:
         ConfigError: not a WebSocket URL, no stream, or more than one connection may carry.
     """
+    refusal = ConfigError("feed url", f"{url!r} is not a WebSocket URL", "write wss://stream.binance.com:9443")
     try:
         parts = urlsplit(url)
         possible = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        possible = False
+    except ValueError as error:
+        raise refusal from error
     if not possible:
-        raise ConfigError("feed url", f"{url!r} is not a WebSocket URL", "write wss://stream.binance.com:9443")
+        raise refusal
     query = parse_qs(parts.query)
     path = parts.path
     named = streams_in(url)
