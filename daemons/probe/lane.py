@@ -50,11 +50,16 @@ class Lane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._inspected_ns: int | None = None
 
-    def slot(self, intended_ns: int, missed: int) -> None:
-        """Use a slot, or count it as missed when as many attempts as may be are under way."""
+    def slot(self, intended_ns: int, missed: int) -> bool:
+        """Use a slot, or count it as missed when as many attempts as may be are under way.
+
+        Returns:
+            Whether an attempt was begun.
+        """
         observer = self._observer
         observer.expected(self.kind, missed + 1)
-        if len(self._tasks) >= self._most:
+        begun = len(self._tasks) < self._most
+        if not begun:
             missed += 1
         else:
             observer.sent(self.kind)
@@ -63,6 +68,7 @@ class Lane:
             task.add_done_callback(self._tasks.discard)
         if missed:
             observer.missed(self.kind, missed)
+        return begun
 
     async def idle(self) -> None:
         """Wait until no attempt is under way."""

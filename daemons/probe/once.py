@@ -119,26 +119,21 @@ class OnceProgram:
         kinds = lane_kinds(section)
         if ConnectionKind.COLD in kinds:
             # The request that makes the warm connection is the last of the cold ones.
-            slots = self._count - (ConnectionKind.WARM in kinds)
-            await self._drive(ColdLane(target, self._prober, statistics), target, slots, statistics)
+            count = self._count - (ConnectionKind.WARM in kinds)
+            await self._drive(ColdLane(target, self._prober, statistics), target, count)
         if ConnectionKind.WARM in kinds:
-            await self._drive(WarmLane(target, self._prober, statistics), target, self._count + 1, statistics)
+            await self._drive(WarmLane(target, self._prober, statistics), target, self._count + 1)
 
-    async def _drive(self, lane: Lane, target: Target, slots: int, statistics: TargetStatistics) -> None:
-        if not slots:
+    async def _drive(self, lane: Lane, target: Target, count: int) -> None:
+        """Let a lane make so many attempts; slots that it misses are made up for by later ones."""
+        if not count:
             return
-        left = slots
+        left = count
         done = asyncio.Event()
 
         def slot(intended_ns: int, missed: int) -> None:
             nonlocal left
-            if missed >= left:
-                statistics.expected(lane.kind, left)
-                statistics.missed(lane.kind, left)
-                left = 0
-            else:
-                lane.slot(intended_ns, missed)
-                left -= missed + 1
+            left -= lane.slot(intended_ns, missed)
             if not left:
                 self._timetable.remove(number)
                 done.set()

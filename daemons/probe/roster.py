@@ -28,7 +28,7 @@ FIRST_SLOT_NS = 100_000_000
 class _Scheduled(Protocol):
     """Something that uses the slots of a grid."""
 
-    def slot(self, intended_ns: int, missed: int) -> None:
+    def slot(self, intended_ns: int, missed: int) -> object:
         """Use a slot; so many before it were missed."""
 
     async def close(self) -> None:

@@ -44,7 +44,7 @@ class Grid:
         return intended_ns, missed
 
 
-Slot = Callable[[int, int], None]
+Slot = Callable[[int, int], object]
 """Called with the intended start and the number of slots missed before it."""
 
 

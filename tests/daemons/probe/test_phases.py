@@ -17,6 +17,7 @@ from tests.daemons.probe.server import Authority, Behaviour, serving
 pytestmark = pytest.mark.process
 
 ROUNDS = 11
+BATCHES = 8
 DELAY = 0.020
 TOLERANCE_NS = 1_000_000
 
@@ -36,6 +37,10 @@ def excess(attempts: list[Attempt], phase: Phase | None = None, slept: list[floa
         for durations, seconds in zip(rounds, slept, strict=True):
             durations[phase] -= round(seconds * 1e9)
     return {each: min(durations[each] for durations in rounds) for each in rounds[0]}
+
+
+def least(one: Excess, other: Excess) -> Excess:
+    return {phase: min(duration, other[phase]) for phase, duration in one.items()}
 
 
 def cold(target: Target, lookup: Callable[..., Any] | None = None) -> list[Attempt]:
@@ -85,15 +90,25 @@ def test_a_delay_shows_in_its_phase_alone_when_cold(
 ) -> None:
     with serving(authority.context(alpn=("h2", "http/1.1"))) as server:
         target = target_of(f"https://localhost:{server.port}/", ca_file=str(authority.file), http=http)
-        server.behaviour = delaying(behaviour, DELAY / 4)
-        little = excess(cold(target), phase, server.seen.slept.pop(behaviour))
-        server.behaviour = delaying(behaviour, DELAY)
-        delayed = excess(cold(target), phase, server.seen.slept[behaviour])
-    assert set(delayed) == set(Phase)
-    for each in Phase:
-        # The handshake's own arithmetic takes a millisecond or more; what was injected comes on top of it.
-        own = little[each] if each is Phase.TLS else 0
-        assert delayed[each] == pytest.approx(own, abs=TOLERANCE_NS), (each, little, delayed)
+
+        def batch(seconds: float) -> Excess:
+            server.behaviour = delaying(behaviour, seconds)
+            return excess(cold(target), phase, server.seen.slept.pop(behaviour))
+
+        def attributed() -> bool:
+            # The handshake's own arithmetic takes a millisecond or more; what was injected comes on top of it.
+            return all(
+                abs(delayed[each] - (little[each] if each is Phase.TLS else 0)) <= TOLERANCE_NS for each in Phase
+            )
+
+        little, delayed = batch(DELAY / 4), batch(DELAY)
+        assert set(delayed) == set(Phase)
+        for _batch in range(BATCHES):
+            # The minimum comes down to the truth as rounds go on; a delay in the wrong phase never goes away.
+            if attributed():
+                break
+            little, delayed = least(little, batch(DELAY / 4)), least(delayed, batch(DELAY))
+        assert attributed(), (little, delayed)
 
 
 @pytest.mark.parametrize(("behaviour", "phase"), [("first_byte", Phase.PROCESSING), ("body", Phase.TRANSFER)])
