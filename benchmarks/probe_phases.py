@@ -37,7 +37,10 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
                     ours[kind].append(durations)
                 for kind, durations in zip(curls, _curl(url, authority.file), strict=True):
                     curls[kind].append(durations)
-            injected = {what: round(median(slept) * 1000, 3) for what, slept in server.seen.slept.items()}
+            injected = {
+                what: round(median(end - begin for begin, end in slept) / 1e6, 3)
+                for what, slept in server.seen.slept.items()
+            }
     return {
         "rounds": rounds,
         "injected_ms": {"processing": injected["first_byte"], "transfer": injected["body"]},

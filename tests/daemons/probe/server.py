@@ -46,7 +46,9 @@ class Seen:
     peers: list[str] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
-    slept: dict[str, list[float]] = field(default_factory=dict)
+    slept: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Begin and end of each delay on the monotonic clock, in ns: a sleep lasts longer than asked."""
+
     errors: list[str] = field(default_factory=list)
 
 
@@ -257,9 +259,9 @@ class Server:
     def _sleep(self, what: str, seconds: float) -> None:
         if not seconds:
             return
-        began = time.perf_counter()
+        began_ns = time.monotonic_ns()
         time.sleep(seconds)
-        self.seen.slept.setdefault(what, []).append(time.perf_counter() - began)
+        self.seen.slept.setdefault(what, []).append((began_ns, time.monotonic_ns()))
 
     def _trouble(self, point: str, sock: socket.socket) -> None:
         behaviour = self.behaviour
