@@ -1,5 +1,6 @@
 """The receiver's configuration: paths, and what to make of them."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,10 +113,26 @@ def load_receiver(
         paths = [path for path in paths if path["kind"] in wanted]
         if {path["kind"] for path in paths} != set(wanted):
             raise ConfigError("--mode", f"{mode} needs a path of each kind: {', '.join(wanted)}", "add it to the file")
+    for kind, flags in (("feed", feed), ("link", link)):
+        if flags and all(path["kind"] != kind for path in paths):
+            flag = _FLAGS[next(iter(flags))]
+            raise ConfigError(flag, f"there is no {kind} path that it could be for", "leave it out, or change --mode")
     merged = [{**path, **(feed if path["kind"] == "feed" else link)} for path in paths]
     config = load(ReceiverConfig, file, {**overrides, "path": merged})
     _check(config)
     return config
+
+
+_FLAGS = {
+    "url": "--feed-url",
+    "streams": "--stream",
+    "ca_file": "--ca-file",
+    "listen": "--listen",
+    "transport": "--transport",
+    "format": "--format",
+    "key_file": "--key-file",
+    "allowed_sources": "--allow",
+}
 
 
 def _plain(path: FeedPath | LinkPath) -> dict[str, Any]:
@@ -135,9 +152,10 @@ def _check(config: ReceiverConfig) -> None:
     for listen in listens:
         if listens.count(listen) > 1 and not listen.endswith(":0"):
             raise ConfigError("path.listen", f"{listen} is used twice", "give every link path its own port")
-    if config.run.duration_seconds is not None and config.run.duration_seconds <= 0:
-        raise ConfigError("--duration", f"{config.run.duration_seconds} is not above zero", "give seconds")
-    if config.race.max_entries < 1 or config.race.max_age_seconds <= 0:
+    duration = config.run.duration_seconds
+    if duration is not None and not 0 < duration < math.inf:
+        raise ConfigError("--duration", f"{duration} is not a length of time", "give seconds above zero")
+    if config.race.max_entries < 1 or not 0 < config.race.max_age_seconds < math.inf:
         raise ConfigError("race", "a limit is not above zero", "give positive limits")
 
 

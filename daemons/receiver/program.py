@@ -26,12 +26,12 @@ from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
 from daemons.service.activation import Activation
-from daemons.service.config import address, effective
+from daemons.service.config import Address, address, effective
 from daemons.service.http import HttpServer, Route
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
-from daemons.stream.datagram import listening_socket
+from daemons.stream.datagram import listening_socket, prepare_listening
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
@@ -89,11 +89,12 @@ class Receiver:
         self._clock_at_start = self.monitor.state
         if config.run.duration_seconds is not None:
             self._demand_clock()
-        self._open_results()
         self._build()
         if self._http is not None:
             await self._http.start()
             self._log.info("metrics", address="{}:{}".format(*self._http.address))
+        # Last, so that a start that fails, such as a second one on the same port, touches no earlier results.
+        self._open_results()
         start = self._running.start
         self._start_ns = self._clock.wall_ns()
         works = [self.monitor.run(), self._tend()]
@@ -186,6 +187,8 @@ class Receiver:
     def _build(self) -> None:
         config = self._config
         keep = config.run.output is not None
+        if config.run.csv_output is not None:
+            self.rows = RowWriter(Path(config.run.csv_output))
         if len(config.path) > 1:
             self.race = RaceTable(
                 len(config.path),
@@ -229,14 +232,22 @@ class Receiver:
         datagrams = Transport.UDP in settings.transports
         stream = datagram = None
         if not (datagrams and path.format == "json"):
-            stream = activation.take(where, socket.SOCK_STREAM) or listening_socket(*where, socket.SOCK_STREAM)
+            stream = self._bound(where, socket.SOCK_STREAM, activation)
             # Both halves of a link share a port, also when the kernel chose it.
             where = (where[0], stream.getsockname()[1])
         if datagrams:
-            datagram = activation.take(where, socket.SOCK_DGRAM) or listening_socket(*where, socket.SOCK_DGRAM)
+            datagram = self._bound(where, socket.SOCK_DGRAM, activation)
             where = (where[0], datagram.getsockname()[1])
         state.listener = LinkListener(settings, stream, datagram, self._stamper, state)
         self._log.info("listening", path=path.name, address="{}:{}".format(*where), transport=path.transport)
+
+    @staticmethod
+    def _bound(where: Address, kind: socket.SocketKind, activation: Activation) -> socket.socket:
+        inherited = activation.take(where, kind)
+        if inherited is None:
+            return listening_socket(*where, kind)
+        prepare_listening(inherited)
+        return inherited
 
     async def _tend(self) -> None:
         while True:
@@ -275,8 +286,8 @@ class Receiver:
             except OSError as error:
                 raise ResultsError(f"{output}: {error.strerror}; choose a folder that is writable") from error
             write_json(output, {"complete": False})
-        if run.csv_output is not None:
-            self.rows = RowWriter(Path(run.csv_output))
+        if self.rows is not None:
+            self.rows.open()
 
     async def _write_results(self) -> None:
         run = self._config.run

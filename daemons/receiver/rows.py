@@ -55,31 +55,22 @@ def set_aside(file: Path) -> Path | None:
 
 
 class RowWriter:
-    """Writes rows to a file until closed.
+    """Writes rows to a file, from :meth:`open` until closed.
 
     Args:
-        file: the CSV file; an existing one is renamed.
+        file: the CSV file.
 
     Attributes:
         written: rows in the file.
         lost: rows that the disk did not take.
         errors: failed writes.
-
-    Raises:
-        ResultsError: the file cannot be created.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._log = structlog.get_logger("results").bind(file=str(file))
-        try:
-            if (kept := set_aside(file)) is not None:
-                self._log.info("earlier results kept", kept=str(kept))
-            self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise ResultsError(
-                f"{file}: cannot be created: {error.strerror}; choose a folder that is writable"
-            ) from error
+        self._descriptor = -1
+        self._flushing: asyncio.Task[None] | None = None
         self._waiting: list[str] = [",".join(COLUMNS) + "\n"]
         self._end = 0
         self._header_rows = 1
@@ -88,6 +79,21 @@ class RowWriter:
         self.errors = 0
         self._failing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
+
+    def open(self) -> None:
+        """Create the file; an existing one is renamed.
+
+        Raises:
+            ResultsError: it cannot be created.
+        """
+        try:
+            if (kept := set_aside(self.file)) is not None:
+                self._log.info("earlier results kept", kept=str(kept))
+            self._descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ResultsError(
+                f"{self.file}: cannot be created: {error.strerror}; choose a folder that is writable"
+            ) from error
 
     def add(self, row: Row) -> None:
         """Take in a row."""
@@ -109,7 +115,12 @@ class RowWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Hand to the disk what waits."""
+        """Hand to the disk what waits; cancelled, the write that has begun is finished and counted all the same."""
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.get_running_loop().create_task(self._hand_over())
+        await asyncio.shield(self._flushing)
+
+    async def _hand_over(self) -> None:
         rows, self._waiting = self._waiting, []
         if not rows:
             return
@@ -136,6 +147,8 @@ class RowWriter:
 
     async def close(self) -> None:
         """Write what waits and close the file."""
+        if self._flushing is not None:
+            await self._flushing
         await self.flush()
         self._thread.shutdown()
         os.close(self._descriptor)

@@ -13,7 +13,7 @@ from daemons.stream import stamping
 from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 
-__all__ = ["DatagramReceiver", "DatagramSender", "listening_socket"]
+__all__ = ["DatagramReceiver", "DatagramSender", "listening_socket", "prepare_listening"]
 
 SO_RCVBUFFORCE = 33
 SO_MEMINFO = 55
@@ -25,6 +25,14 @@ READS_A_TURN = 64
 
 RECEIVE_BUFFER_BYTES = 8 << 20
 SEND_BUFFER_BYTES = 4 << 20
+
+
+def prepare_listening(sock: socket.socket) -> None:
+    """Make a socket that is, or will be, bound fit for events: stamps, and room for a burst of datagrams."""
+    sock.setblocking(False)
+    stamping.enable(sock)
+    if sock.type == socket.SOCK_DGRAM:
+        _widen(sock)
 
 
 def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
@@ -47,12 +55,9 @@ def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.so
             f"{host}:{port}", f"not an address: {error.strerror}", "write an address of this host"
         ) from error
     try:
-        sock.setblocking(False)
-        stamping.enable(sock)
+        prepare_listening(sock)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        else:
-            _widen(sock)
         sock.bind(target)
         if kind == socket.SOCK_STREAM:
             sock.listen(128)
