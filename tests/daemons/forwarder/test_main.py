@@ -1,0 +1,97 @@
+"""Every mistake in the configuration has its exact message and exit code 2."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from daemons.forwarder.main import main
+
+GOOD = """
+[feed]
+url = "ws://127.0.0.1:1/ws/btcusdt@trade"
+
+[[destination]]
+address = "127.0.0.1:8080"
+"""
+
+
+def check(tmp_path: Path, text: str, *flags: str) -> tuple[int, str]:
+    file = tmp_path / "forwarder.toml"
+    file.write_text(text)
+    result = CliRunner().invoke(main, ["--config", str(file), *flags, "--check-config"])
+    assert result.stdout == ""
+    return result.exit_code, result.stderr
+
+
+def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Path) -> None:
+    assert check(tmp_path, GOOD) == (0, "")
+    assert check(tmp_path, GOOD, "--destination", "a:1", "--destination", "[::1]:2", "--transport", "udp") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("", [], "destination: none is given; name a receiver: --destination HOST:PORT"),
+        (GOOD + 'adress = "x"\n', [], "destination[0].adress: unknown key; did you mean `address`?"),
+        (
+            GOOD + "buffer_events = '5'\n",
+            [],
+            "destination[0].buffer_events: expected `int`, got `str`; correct its value",
+        ),
+        (
+            GOOD + "buffer_events = 0\n",
+            [],
+            "destination 127.0.0.1:8080.buffer_…: a limit is not above zero; give positive limits",
+        ),
+        (
+            GOOD.replace("127.0.0.1:8080", "::1:80"),
+            [],
+            "destination ::1:80.address: '::1:80' is not an address; write HOST:PORT or [IPV6]:PORT",
+        ),
+        (
+            GOOD,
+            ["--destination", "a:1", "--destination", "a:1"],
+            "destination: a:1 is given twice; send to each receiver once",
+        ),
+        (
+            GOOD,
+            ["--format", "json", "--key-file", "k"],
+            "destination 127.0.0.1:8080.key_file: the JSON format cannot be signed; use the binary format or no key",
+        ),
+        (
+            GOOD.replace("/ws/btcusdt@trade", "/elsewhere"),
+            [],
+            "feed url: '/elsewhere' is not a stream path; use /ws/<stream> or /stream?streams=a/b",
+        ),
+        (
+            GOOD.replace("[[dest", "silence_seconds = 0\n[[dest"),
+            [],
+            "feed.silence_seconds: 0.0 is not above zero; give a positive one",
+        ),
+        (GOOD + "[log]\nlevel = 'loud'\n", [], "log.level: invalid enum value 'loud'; correct its value"),
+    ],
+)
+def test_mistakes_are_told_with_place_reason_and_remedy(
+    tmp_path: Path, text: str, flags: list[str], message: str
+) -> None:
+    assert check(tmp_path, text, *flags) == (2, f"error: {message}\n")
+
+
+def test_the_help_names_every_flag_of_the_issue() -> None:
+    text = CliRunner().invoke(main, ["--help"]).stdout
+    flags = [
+        "--config",
+        "--feed-url",
+        "--destination",
+        "--path-name",
+        "--transport",
+        "--format",
+        "--key-file",
+        "--ca-file",
+        "--metrics",
+        "--check-config",
+        "--log-format",
+        "--version",
+    ]
+    assert [flag for flag in flags if flag not in text] == []

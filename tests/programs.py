@@ -1,0 +1,126 @@
+"""The daemons as whole programs, and what they say of themselves."""
+
+import csv
+import json
+import re
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.processes import Program, running, until
+
+__all__ = [
+    "Metrics",
+    "address_of",
+    "forwarder",
+    "free_port",
+    "log_lines",
+    "port_of",
+    "receiver",
+    "resident_bytes",
+    "rows_of",
+    "scrape",
+    "settled",
+    "simulator",
+]
+
+
+def simulator(*arguments: str) -> AbstractContextManager[Program]:
+    """Run an exchange on a free port; its address is in ``ready["near"]``."""
+    return running("daemons.simulator.main", "--listen", "127.0.0.1:0", *arguments)
+
+
+@contextmanager
+def forwarder(*arguments: str, exit_code: int = 0) -> Iterator[Program]:
+    """Run a forwarder until it serves."""
+    module = "daemons.forwarder.main"
+    with running(module, "--metrics", "127.0.0.1:0", *arguments, ready=None, exit_code=exit_code) as program:
+        program.wait_for_log('"event": "serving"')
+        yield program
+
+
+@contextmanager
+def receiver(*arguments: str, exit_code: int = 0) -> Iterator[Program]:
+    """Run a receiver until it serves; on a free port unless told otherwise."""
+    listen = () if {"--listen", "--port", "--config", "baseline"} & set(arguments) else ("--listen", "127.0.0.1:0")
+    fixed = ("--metrics", "127.0.0.1:0", "--allow-unsynchronized-clock", *listen)
+    with running("daemons.receiver.main", *fixed, *arguments, ready=None, exit_code=exit_code) as program:
+        program.wait_for_log('"event": "serving"')
+        yield program
+
+
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def log_lines(program: Program, event: str) -> list[dict[str, Any]]:
+    """Return the log lines so far of one event."""
+    found = [json.loads(line) for line in program.log.splitlines() if line.startswith("{")]
+    return [line for line in found if line["event"] == event]
+
+
+def address_of(program: Program, event: str = "listening") -> str:
+    """Return the address that a program bound: ``listening`` for links, ``metrics`` for the page."""
+    address: str = json.loads(program.wait_for_log(f'"event": "{event}"'))["address"]
+    return address
+
+
+def port_of(program: Program) -> int:
+    """Return the port of a receiver's link."""
+    return int(address_of(program).rpartition(":")[2])
+
+
+class Metrics:
+    """One scrape."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def sum(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples with these labels; there must be one."""
+        found = [
+            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
+        ]
+        assert found, f"{name} {labels} is not on the page"
+        return sum(found)
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """Return a metric's samples other than zero, by one label."""
+        return {sample.labels[label]: sample.value for sample in self.samples if sample.name == name and sample.value}
+
+
+def scrape(program: Program) -> Metrics:
+    """Read a program's metrics page."""
+    with urllib.request.urlopen(f"http://{address_of(program, 'metrics')}/metrics", timeout=10) as page:
+        return Metrics(page.read().decode())
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    """Read a CSV file of results, whose every row must be whole."""
+    text = file.read_text()
+    assert text == "" or text.endswith("\n")
+    with file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert all(None not in row and None not in row.values() for row in rows)
+    return rows
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def settled(program: Program, name: str, value: float, deadline_seconds: float = 30.0, **labels: str) -> None:
+    """Wait until a metric has a value."""
+    until(lambda: scrape(program).sum(name, **labels) == value, f"{name} {labels} is {value}", deadline_seconds)
