@@ -139,11 +139,11 @@ def test_two_hundred_targets_once_a_second_on_one_core_miss_no_slot(
     with running("daemons.probe.main", "--config", str(file), "--log-level", "warning") as program:
         os.sched_setaffinity(program.pid, {max(os.sched_getaffinity(0))})
         until = time.monotonic() + SECONDS
-        page = ""
         while time.monotonic() < until:
             time.sleep(1.0)
-            with urllib.request.urlopen(f"http://{program.ready['metrics']}/metrics", timeout=10) as answer:
-                page = answer.read().decode()
+            fetched(program.ready["metrics"])
+        # The counters are those of the moment when a scrape began.
+        page = fetched(program.ready["metrics"])
     sums: Counter[str] = Counter()
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
@@ -163,3 +163,8 @@ WATCHED = (
     "latency_probe_missed_slots_total",
     "latency_probe_successes_total",
 )
+
+
+def fetched(metrics: str) -> str:
+    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=30) as answer:
+        return str(answer.read().decode())
