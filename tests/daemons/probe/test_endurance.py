@@ -128,7 +128,7 @@ def test_a_warm_connection_serves_ten_thousand_requests(authority: Authority, fa
 def test_two_hundred_targets_once_a_second_on_one_core_miss_no_slot(
     authority: Authority, fast_port: int, tmp_path: Path
 ) -> None:
-    """Cold attempts, the expensive kind: each with a TLS handshake; scraped every second meanwhile."""
+    """Cold attempts, the expensive kind: each with a TLS handshake; scraped every five seconds meanwhile."""
     text = '[metrics]\nlisten = "127.0.0.1:0"\n' + "".join(
         f'[[target]]\nname = "t{number}"\nurl = "https://127.0.0.1:{fast_port}/"\nca_file = "{authority.file}"\n'
         'connections = "cold"\ninterval_seconds = 1.0\ntimeout_seconds = 3.0\n'
@@ -140,7 +140,7 @@ def test_two_hundred_targets_once_a_second_on_one_core_miss_no_slot(
         os.sched_setaffinity(program.pid, {max(os.sched_getaffinity(0))})
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
-            time.sleep(1.0)
+            time.sleep(5.0)
             fetched(program.ready["metrics"])
         # The counters are those of the moment when a scrape began.
         page = fetched(program.ready["metrics"])
@@ -166,5 +166,5 @@ WATCHED = (
 
 
 def fetched(metrics: str) -> str:
-    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=60) as answer:
         return str(answer.read().decode())
