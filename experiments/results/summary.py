@@ -128,14 +128,19 @@ def load_summary(path: Path) -> RunSummary:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, None, f"cannot be read: {error}", "check the name and the permissions") from error
+        raise InputError(
+            path, None, f"cannot be read: {error}", "check the name and the permissions"
+        ) from error
     try:
         raw = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise _not_json(path, text, error) from error
     if not isinstance(raw, dict) or "setup_type" not in raw:
         raise InputError(
-            path, 1, "no `setup_type`: not a results file", "give the JSON that latency-receiver --output wrote"
+            path,
+            1,
+            "no `setup_type`: not a results file",
+            "give the JSON that latency-receiver --output wrote",
         )
     found = raw.get("format", FORMAT)
     if found != FORMAT:
