@@ -47,10 +47,11 @@ def _times(sides: tuple[Side, Side]) -> list[str]:
     starts = [side.run.summary.start if side.run.summary is not None else None for side in sides]
     if None in starts or starts[0] == starts[1]:
         return []
-    return [
+    text = (
         f"the two were measured at different times ({starts[0]} and {starts[1]}): what changed in between is part of "
         "the difference; a race, or alternating runs, would separate the two"
-    ]
+    )
+    return [text]
 
 
 def _race_account(sides: tuple[Side, Side], race: RaceFigures) -> list[str]:
@@ -60,10 +61,11 @@ def _race_account(sides: tuple[Side, Side], race: RaceFigures) -> list[str]:
         if {account.path, account.reference} == names:
             if abs(account.pairs - race.pairs) <= _TOLERATED_SHARE * max(account.pairs, race.pairs):
                 return []
-            return [
+            text = (
                 f"the receiver paired {account.pairs:,} events, the rows give {race.pairs:,}: its table of waiting "
                 "events was too small or too short-lived for the lag between the paths, or the CSV file is incomplete"
-            ]
+            )
+            return [text]
     return []
 
 
@@ -74,8 +76,8 @@ def _rows(side: Side, one: Description, *, paired: bool, metric: Metric) -> list
     found = []
     if series.delayed:
         found.append(
-            f"{side.label}: {series.delayed:,} events waited in the forwarder during an outage; they count as delivered "
-            "but not as samples of delay"
+            f"{side.label}: {series.delayed:,} events waited in the forwarder during an outage; they count as "
+            "delivered but not as samples of delay"
         )
     if series.invalid:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(series.invalid.items()))
@@ -91,7 +93,7 @@ def _counts_agree(label: str, said: int, counted: int) -> list[str]:
     if abs(said - counted) <= _TOLERATED_SHARE * max(said, counted):
         return []
     return [
-        f"{label}: the JSON file speaks of {said:,} samples, the CSV file has {counted:,}; they may be of different runs"
+        f"{label}: the JSON file speaks of {said:,} samples, the CSV file {counted:,}; they may be of different runs"
     ]
 
 
@@ -101,8 +103,8 @@ def _lost_unseen(side: Side, series: PathSeries) -> str | None:
     if not isinstance(summary, PathSummary) or not summary.sessions or summary.sessions == 1:
         return None
     return (
-        f"{side.label}: the forwarder was restarted {summary.sessions - 1} times; loss counted from {len(series):,} rows "
-        "does not include what was lost at the end of each session"
+        f"{side.label}: the forwarder was restarted {summary.sessions - 1} times; loss counted from {len(series):,} "
+        "rows does not include what was lost at the end of each session"
     )
 
 
@@ -113,7 +115,5 @@ def _run(side: Side) -> list[str]:
     found = []
     if not summary.complete:
         found.append(f"{side.run.source.name}: the run was ended before its time")
-    for clock in side.clocks:
-        if clock is not None and clock.steps:
-            found.append(f"{side.run.source.name}: a clock was stepped {clock.steps} times during the run")
-    return found
+    stepped = [clock.steps for clock in side.clocks if clock is not None and clock.steps]
+    return found + [f"{side.run.source.name}: a clock was stepped {steps} times during the run" for steps in stepped]

@@ -36,16 +36,12 @@ def compare(first: Side, second: Side, options: Options) -> Comparison:
 def _independent(first: Side, second: Side, options: Options) -> Comparison:
     """Compare two runs that saw different events, at different times."""
     samples = [_samples(side, options.metric) for side in (first, second)]
-    described = [
-        _describe(side, values, options.metric) for side, values in zip((first, second), samples, strict=True)
-    ]
+    described = [_describe(side, values, options.metric) for side, values in zip((first, second), samples, strict=True)]
+    enough = [values for values in samples if values is not None and len(values) > 1]
     evidence = Evidence()
-    if all(values is not None and len(values) > 1 for values in samples):
+    if len(enough) == len(samples):
         # Resamples of two runs are independent of each other: different seeds.
-        resamples = (
-            resample(values, options.seed + index, options.repetitions)
-            for index, values in enumerate(samples)
-        )
+        resamples = (resample(values, options.seed + index, options.repetitions) for index, values in enumerate(enough))
         evidence = Evidence(tuple(resamples))
     note = _why_empty((first, second), described, options.metric)
     figures = delay_figures(described[0], described[1], evidence, options, note)
@@ -74,26 +70,21 @@ def _race(first: Side, second: Side, options: Options) -> Comparison:
             "let them carry the same streams at the same time, for longer",
         )
     # One event's latency on both paths differs by its lead, so one known event time serves both.
-    latencies = [_latencies(one, options.metric)[pairs.first], series_of(two, options.metric)[pairs.second]]
+    latencies = [_latencies(one, options.metric)[pairs.first], _latencies(two, options.metric)[pairs.second]]
     timed = ~np.isnan(latencies[0]) & ~np.isnan(latencies[1])
     latencies = [values[timed] for values in latencies]
     has_latency = int(timed.sum()) >= _FEWEST_PAIRS
     described = [describe(values) if has_latency else Description(0) for values in latencies]
-    evidence = Evidence(
-        tuple(resample_paired(latencies, options.seed, options.repetitions)) if has_latency else ()
-    )
+    evidence = Evidence(tuple(resample_paired(latencies, options.seed, options.repetitions)) if has_latency else ())
     lead = Evidence((resample(-pairs.lead_ms, options.seed, options.repetitions),))
     note = "" if has_latency else "these events carry no event time, so only the lead is known"
     figures = delay_figures(described[0], described[1], evidence, options, note)
     figures = [
-        _median_of_leads(figure, pairs, lead, options) if figure.name == "median" else figure
-        for figure in figures
+        _median_of_leads(figure, pairs, lead, options) if figure.name == "median" else figure for figure in figures
     ]
     losses = (from_flags(pairs.missing_first), from_flags(pairs.missing_second))
     race = _race_figures(pairs, lead, options)
-    return _assemble(
-        (first, second), described, losses, figures, race, ClockTrust(needed=False), lead, options
-    )
+    return _assemble((first, second), described, losses, figures, race, ClockTrust(needed=False), lead, options)
 
 
 def _latencies(series: PathSeries, metric: Metric) -> Floats:
@@ -126,9 +117,7 @@ def _race_figures(pairs: Pairs, evidence: Evidence, options: Options) -> RaceFig
     return RaceFigures(
         pairs=len(lead),
         median_lead_ms=float(np.median(lead)),
-        median_lead_interval=None
-        if evidence.why_no_interval(0.5)
-        else evidence.interval(-median, options.confidence),
+        median_lead_interval=None if evidence.why_no_interval(0.5) else evidence.interval(-median, options.confidence),
         mean_lead_ms=float(lead.mean()),
         lead_quantiles_ms={name: percentile(lead, p) for name, p in _LEAD_QUANTILES.items()},
         stddev_lead_ms=float(lead.std(ddof=1)),
@@ -180,9 +169,7 @@ def _describe(side: Side, samples: Floats | None, metric: Metric) -> Description
             jitter=known.jitter_rfc3550_ms,
         )
     count = summary.sample_count if summary.backbone_avg_latency_ms is not None else 0
-    return Description(
-        count=count, mean=summary.backbone_avg_latency_ms, median=summary.backbone_median_latency_ms
-    )
+    return Description(count=count, mean=summary.backbone_avg_latency_ms, median=summary.backbone_median_latency_ms)
 
 
 def _why_empty(sides: tuple[Side, Side], described: list[Description], metric: Metric) -> str:
@@ -213,9 +200,7 @@ def _clock_trust(first: Side, second: Side, median: Figure, metric: Metric) -> C
     for side in (first, second):
         clocks = side.clocks[:1] if metric == "end_to_end_ms" else side.clocks
         if any(clock is not None and clock.synchronized is False for clock in clocks):
-            return ClockTrust(
-                needed=True, refused=f"a clock of {side.label} was not synchronized during its run"
-            )
+            return ClockTrust(needed=True, refused=f"a clock of {side.label} was not synchronized during its run")
     bounds = [side.clock_bound_ms(metric) for side in (first, second)]
     if bounds[0] is None or bounds[1] is None:
         return ClockTrust(needed=True)
@@ -241,7 +226,7 @@ def _assemble(
 ) -> Comparison:
     figures = [*figures, loss_figure(losses[0], losses[1], options)]
     labels = (sides[0].label, sides[1].label)
-    effective = [one.effective_count for one in evidence.resamples] or [None]
+    effective: list[float | None] = [one.effective_count for one in evidence.resamples] or [None]
     return Comparison(
         metric=options.metric,
         first=_side(sides[0], described[0], losses[0], effective[0], options.metric),

@@ -74,9 +74,7 @@ class Evidence:
         return interval(resampled, self.blocks, confidence)
 
 
-def delay_figures(
-    one: Description, two: Description, evidence: Evidence, options: Options, note: str
-) -> list[Figure]:
+def delay_figures(one: Description, two: Description, evidence: Evidence, options: Options, note: str) -> list[Figure]:
     """Make all figures of delay and jitter.
 
     Args:
@@ -110,9 +108,7 @@ def _figure(
     a, b = values
     relative = b / a - 1 if name in _HAVE_RATIO and a > 0 else None
     why = (
-        "extremes have no interval"
-        if name in {"min", "max"}
-        else evidence.why_no_interval(PERCENTILES.get(name, 0.5))
+        "extremes have no interval" if name in {"min", "max"} else evidence.why_no_interval(PERCENTILES.get(name, 0.5))
     )
     bare = Figure(name=name, unit="ms", first=a, second=b, difference=b - a, relative=relative, note=why)
     if resampled is None or why:

@@ -1,8 +1,8 @@
 """What a comparison says, as it is printed, drawn, and written with ``--json``.
 
-Everywhere ``difference`` is second minus first, in milliseconds, or as a share (0 to 1) for loss: positive means that the second
-path is slower, less steady or loses more. ``lead`` has the sign of the receiver's race figures: positive means that
-the second path was earlier.
+Everywhere ``difference`` is second minus first, in milliseconds, or as a share (0 to 1) for loss: positive means that
+the second path is slower, less steady or loses more. ``lead`` has the sign of the receiver's race figures: positive
+means that the second path was earlier.
 """
 
 from typing import Literal
@@ -118,7 +118,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The answer.
 
     Attributes:
-        outcome: ``difference``, ``no-difference``, ``equivalent`` (the difference is smaller than the margin) or ``refused``.
+        outcome: ``equivalent`` means that the difference in delay is shown to be smaller than the margin.
         sentence: the whole answer in a sentence.
     """
 

@@ -71,14 +71,12 @@ def choose_sides(sources: list[Path], paths: tuple[str, ...] = ()) -> tuple[Side
         first, second = _paths_of_race(runs[0], paths)
         sides = [Side(first, first, runs[0]), Side(second, second, runs[0])]
     else:
-        if paths and len(paths) != 2:  # noqa: PLR2004 - one for each source
+        if paths and len(paths) != 2:
             raise ConfigError("--path", f"{len(paths)} given for two sources", "name one per source, or none")
         chosen = paths or tuple(run.default_path() for run in runs)
         sides = [Side(name, name, run) for name, run in zip(chosen, runs, strict=True)]
         if chosen[0] == chosen[1]:
-            sides = [
-                replace(side, label=label) for side, label in zip(sides, _file_labels(runs), strict=True)
-            ]
+            sides = [replace(side, label=label) for side, label in zip(sides, _file_labels(runs), strict=True)]
     for side in sides:
         if side.path not in side.run.path_names():
             known = ", ".join(side.run.path_names())
@@ -88,31 +86,23 @@ def choose_sides(sources: list[Path], paths: tuple[str, ...] = ()) -> tuple[Side
 
 def _paths_of_race(run: Run, paths: tuple[str, ...]) -> tuple[str, str]:
     names = run.path_names()
-    if len(paths) == 2:  # noqa: PLR2004 - a race is between two
+    if len(paths) == 2:
         return paths[0], paths[1]
-    if len(names) < 2:  # noqa: PLR2004
-        raise ConfigError(
-            str(run.source), f"has one path, {names[0]!r}", "give a second file to compare it with"
-        )
-    if len(names) > 2:  # noqa: PLR2004
-        raise ConfigError(
-            "--path", f"{run.source} has paths {', '.join(names)}", "choose two: --path A --path B"
-        )
+    if len(names) < 2:
+        raise ConfigError(str(run.source), f"has one path, {names[0]!r}", "give a second file to compare it with")
+    if len(names) > 2:
+        raise ConfigError("--path", f"{run.source} has paths {', '.join(names)}", "choose two: --path A --path B")
     # The feed is what one has without us: the reference.
     primary = run.default_path()
     reference = next(name for name in names if name != primary)
-    return (reference, primary) if run.summary is not None else (names[0], names[1])
+    return reference, primary
 
 
 def _file_labels(runs: list[Run]) -> list[str]:
     stems = [run.source.stem for run in runs]
     if stems[0] != stems[1]:
         return stems
-    return (
-        [str(run.source.parent.name or run.source.parent) for run in runs]
-        if _parents_differ(runs)
-        else ["A", "B"]
-    )
+    return [str(run.source.parent.name or run.source.parent) for run in runs] if _parents_differ(runs) else ["A", "B"]
 
 
 def _parents_differ(runs: list[Run]) -> bool:
@@ -140,6 +130,4 @@ def _with_common_streams(first: Side, second: Side) -> tuple[Side, Side]:
 
 
 def _restrict(side: Side, series: PathSeries, streams: set[str]) -> Side:
-    return replace(
-        side, run=replace(side.run, series={**side.run.series, side.path: series.only_streams(streams)})
-    )
+    return replace(side, run=replace(side.run, series={**side.run.series, side.path: series.only_streams(streams)}))

@@ -1,8 +1,8 @@
 """From figures to the sentence that answers the question.
 
 Three claims can be made: one about delay (the median difference, or the median lead of a race), one about
-jitter (the standard deviation) and one about loss. They are judged at 95 % together (Bonferroni), so that two equal paths
-are said to differ in any of the three in at most 5 of 100 comparisons.
+jitter (the standard deviation) and one about loss. They are judged at 95 % together (Bonferroni), so that two equal
+paths are said to differ in any of the three in at most 5 of 100 comparisons.
 """
 
 from experiments.comparison.model import ClockTrust, Figure, RaceFigures, Verdict
@@ -35,9 +35,7 @@ def judge(
     steadier = [text for text in others if text]
     limits = _missing_percentiles(figures)
     if clock.refused:
-        return Verdict(
-            outcome="refused", sentence=_sentence([f"refused: {clock.refused}", *steadier, limits])
-        )
+        return Verdict(outcome="refused", sentence=_sentence([f"refused: {clock.refused}", *steadier, limits]))
     if median.difference is None:
         why = f"no comparison of delays: {median.note}"
         return Verdict(
@@ -45,9 +43,7 @@ def judge(
             sentence=_sentence([why, *steadier, limits]),
         )
     if median.claim and abs(median.difference) >= margin_ms:
-        return Verdict(
-            outcome="difference", sentence=_sentence([_delay(labels, median, race), *steadier, limits])
-        )
+        return Verdict(outcome="difference", sentence=_sentence([_delay(labels, median, race), *steadier, limits]))
     if median.interval is not None and max(abs(median.interval.low), abs(median.interval.high)) < margin_ms:
         text = (
             f"{labels[1]} and {labels[0]} are equally fast within {milliseconds(margin_ms)}: median difference "
@@ -60,9 +56,7 @@ def judge(
         text = f"no difference shown in delay: median of {labels[1]} {_signed(median)} against {labels[0]}"
         return Verdict(outcome="difference", sentence=_sentence([text, *steadier, limits]))
     text = f"no difference shown between {labels[1]} and {labels[0]}: median {_signed(median)}"
-    return Verdict(
-        outcome="no-difference", sentence=_sentence([text, _unclaimed_jitter(by_name["stddev"]), limits])
-    )
+    return Verdict(outcome="no-difference", sentence=_sentence([text, _unclaimed_jitter(by_name["stddev"]), limits]))
 
 
 def milliseconds(value: float) -> str:
@@ -76,18 +70,16 @@ def milliseconds(value: float) -> str:
 
 def _decimals(value: float) -> int:
     size = abs(value)
-    return 1 if size >= 10 else 2 if size >= 1 else 3  # noqa: PLR2004 - three significant digits or so
+    return 1 if size >= 10 else 2 if size >= 1 else 3
 
 
 def _range(interval: Interval | None, scale: float = 1, unit: str = "ms") -> str:
     if interval is None:
         return "no confidence interval"
     low, high = sorted((interval.low * scale, interval.high * scale))
-    decimals = max(_decimals(low), _decimals(high)) if unit == "ms" else 0 if high - low > 2 else 1  # noqa: PLR2004
+    decimals = max(_decimals(low), _decimals(high)) if unit == "ms" else 0 if high - low > 2 else 1
     decimals = min(decimals, _decimals(max(abs(low), abs(high)))) if unit == "ms" else decimals
-    return f"{interval.confidence:.0%} CI {low:.{decimals}f} to {high:.{decimals}f} {unit}".replace(
-        "%", " %", 1
-    )
+    return f"{interval.confidence:.0%} CI {low:.{decimals}f} to {high:.{decimals}f} {unit}".replace("%", " %", 1)
 
 
 def _delay(labels: tuple[str, str], median: Figure, race: RaceFigures | None) -> str:

@@ -57,9 +57,7 @@ def load_rows(path: Path, default_path: str) -> dict[str, PathSeries]:
         with path.open(newline="", encoding="utf-8") as file:
             return _Reader(path, default_path).read(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            path, None, f"cannot be read: {error}", "check the name and the permissions"
-        ) from error
+        raise InputError(path, None, f"cannot be read: {error}", "check the name and the permissions") from error
 
 
 class _Reader:
@@ -82,10 +80,8 @@ class _Reader:
             self._check_widths(chunk, line)
             self._add_chunk(chunk, line)
             line += len(chunk)
-        if line == 2:  # noqa: PLR2004 - line 2 is the first after the header
-            raise self._error(
-                1, "no rows: the run recorded nothing", "see the run's log for why no event arrived"
-            )
+        if line == 2:
+            raise self._error(1, "no rows: the run recorded nothing", "see the run's log for why no event arrived")
         self._check_last_line()
         return {name: self._series(name, buffer) for name, buffer in self.buffers.items()}
 
@@ -94,9 +90,7 @@ class _Reader:
         try:
             chunk.extend(itertools.islice(rows, _CHUNK_ROWS))
         except csv.Error as error:
-            raise self._error(
-                line, f"not CSV at or after this line: {error}", "fetch the file again"
-            ) from error
+            raise self._error(line, f"not CSV at or after this line: {error}", "fetch the file again") from error
         return chunk
 
     def _read_header(self, rows: Iterator[Row]) -> None:
@@ -118,8 +112,7 @@ class _Reader:
         last = position == len(chunk) - 1 and len(chunk) < _CHUNK_ROWS
         raise self._error(
             line + position,
-            f"{len(row)} fields where the header names {width}"
-            + (": the last row is cut off" if last else ""),
+            f"{len(row)} fields where the header names {width}" + (": the last row is cut off" if last else ""),
             "delete that line, or fetch the file again",
         )
 
@@ -131,9 +124,7 @@ class _Reader:
                 return
             file.seek(0)
             lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b"")) + 1
-        raise self._error(
-            lines, "the last row is cut off: no end of line", "delete that line, or fetch the file again"
-        )
+        raise self._error(lines, "the last row is cut off: no end of line", "delete that line, or fetch the file again")
 
     def _add_chunk(self, chunk: list[Row], line: int) -> None:
         fields = list(zip(*chunk, strict=True))
@@ -215,9 +206,7 @@ class _Reader:
             raise self._not_a_number(values, name, line, float) from error
         if np.isinf(result).any():
             position = int(np.flatnonzero(np.isinf(result))[0])
-            raise self._error(
-                line + position, f"{name} {values[position]!r} is not finite", "fix or delete the row"
-            )
+            raise self._error(line + position, f"{name} {values[position]!r} is not finite", "fix or delete the row")
         return result
 
     def _integers(self, values: Sequence[str] | None, name: str, line: int) -> Integers:
@@ -244,9 +233,7 @@ class _Reader:
             )
         return result
 
-    def _check_latency(
-        self, name: str, latency: Floats, arrival: Integers, origin: Integers, line: int
-    ) -> None:
+    def _check_latency(self, name: str, latency: Floats, arrival: Integers, origin: Integers, line: int) -> None:
         known = (origin != 0) & (arrival != 0) & ~np.isnan(latency)
         off = np.where(known, np.abs((arrival - origin) / 1e6 - np.nan_to_num(latency)), 0)
         if (off > _TOLERANCE_MS).any():
@@ -265,9 +252,7 @@ class _Reader:
             try:
                 convert(value or "0")
             except (ValueError, OverflowError):
-                return self._error(
-                    line + position, f"{name} {value!r} is not a number", "fix or delete the row"
-                )
+                return self._error(line + position, f"{name} {value!r} is not a number", "fix or delete the row")
         raise AssertionError(f"{name}: the column was refused but every cell converts")
 
     def _error(self, line: int, why: str, remedy: str) -> InputError:

@@ -33,7 +33,9 @@ class Run:
         return named + [name for name in self.series if name not in named] or [self.default_path()]
 
     def default_path(self) -> str:
-        """Name the path that is meant when none is named."""
+        """Name the path that is meant when none is named: the primary one, or the first link."""
+        if self.summary is None and self.series:
+            return next((name for name, series in self.series.items() if not series.is_feed), next(iter(self.series)))
         return _default_path(self.source, self.summary)
 
 
@@ -75,9 +77,7 @@ def find_runs(folder: Path) -> list[Path]:
         raise InputError(folder, None, "not a folder", "name the folder of a run")
     summaries = [path for path in sorted(folder.rglob("*.json")) if _is_summary(path)]
     tables = [
-        path
-        for path in sorted(folder.rglob("*.csv"))
-        if path.with_suffix(".json") not in summaries and _is_table(path)
+        path for path in sorted(folder.rglob("*.csv")) if path.with_suffix(".json") not in summaries and _is_table(path)
     ]
     return summaries + tables
 

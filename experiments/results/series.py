@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["COLUMNS", "ColumnBuffer", "Floats", "Integers", "PathSeries"]
+__all__ = ["COLUMNS", "ColumnBuffer", "Flags", "Floats", "Integers", "PathSeries"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -90,6 +90,11 @@ class PathSeries:
     def __len__(self) -> int:
         return len(self.arrival_ns)
 
+    @property
+    def is_feed(self) -> bool:
+        """Tell a feed from a link: nothing on a feed ever passed a forwarder."""
+        return bool(np.isnan(self.backbone_ms).all())
+
     def samples(self, metric: str) -> Floats:
         """Give the live samples of ``end_to_end_ms`` or ``backbone_ms`` in arrival order, without NaN."""
         values: Floats = getattr(self, metric)
@@ -97,7 +102,8 @@ class PathSeries:
 
     def sample_times_ns(self, metric: str) -> Integers:
         """Give the arrival times of :meth:`samples`."""
-        return self.arrival_ns[self.live & ~np.isnan(getattr(self, metric))]
+        values: Floats = getattr(self, metric)
+        return self.arrival_ns[self.live & ~np.isnan(values)]
 
     def only_streams(self, names: set[str]) -> "PathSeries":
         """Keep the rows of some streams."""

@@ -128,9 +128,7 @@ def load_summary(path: Path) -> RunSummary:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            path, None, f"cannot be read: {error}", "check the name and the permissions"
-        ) from error
+        raise InputError(path, None, f"cannot be read: {error}", "check the name and the permissions") from error
     try:
         raw = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
@@ -171,9 +169,7 @@ def _not_json(path: Path, text: str, error: msgspec.DecodeError) -> InputError:
     if (position := re.search(r"\(byte (\d+)\)", str(error))) is not None:
         line = text.encode()[: int(position[1])].count(b"\n") + 1
         return InputError(path, line, f"not JSON: {error}", "fetch the file again or use the run's CSV file")
-    return InputError(
-        path, text.count("\n") + 1, f"cut off: {error}", "fetch the file again or use the run's CSV file"
-    )
+    return InputError(path, text.count("\n") + 1, f"cut off: {error}", "fetch the file again or use the run's CSV file")
 
 
 def _wrong_field(path: Path, text: str, raw: dict[str, Any], error: msgspec.ValidationError) -> InputError:

@@ -145,7 +145,7 @@ def interval(resampled: Floats, blocks: float, confidence: float) -> Interval:
         confidence: 0.95 for 95 %.
     """
     alpha = 1 - confidence
-    if blocks > 2:  # noqa: PLR2004 - Student's t needs a degree of freedom more than it estimates
+    if blocks > 2:
         degrees = blocks - 1
         alpha = 2 * NormalDist().cdf(-math.sqrt(blocks / degrees) * student_t(1 - alpha / 2, degrees))
     low, high = np.quantile(resampled, [alpha / 2, 1 - alpha / 2]).tolist()

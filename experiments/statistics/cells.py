@@ -2,8 +2,8 @@
 
 A block bootstrap of ten million samples cannot copy them a thousand times, and need not. A resample made of blocks
 is determined by how often it contains each cell; its mean, variance and jitter are weighted sums over cells,
-and its quantiles follow from a weighted sum of the cells' histograms. With up to ``CELLS`` samples each sample is a cell
-of its own and all of this is exact; above, the blocks start on cell boundaries, and quantiles interpolate within
+and its quantiles follow from a weighted sum of the cells' histograms. With up to ``CELLS`` samples each is a cell of
+its own and all of this is exact; above, the blocks start on cell boundaries, and quantiles interpolate within
 histogram bins that hold 1/2048 of the samples, and less in the tails.
 """
 

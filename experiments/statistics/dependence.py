@@ -33,7 +33,7 @@ def dependence(series: Floats) -> Dependence:
     n = len(series)
     centred = series - series.mean() if n else series
     variance = float(np.dot(centred, centred)) / n if n else 0.0
-    if n < 8 or variance <= 0:  # noqa: PLR2004 - nothing can be said about lags of a shorter series
+    if n < 8 or variance <= 0:
         return Dependence(1, variance)
     run = max(5, math.ceil(math.sqrt(math.log10(n))))
     lags = min(n - 1, math.ceil(math.sqrt(n)) + run)

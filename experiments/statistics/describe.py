@@ -60,7 +60,7 @@ def interarrival_jitter(values: Floats) -> float | None:
     RFC 3550 section 6.4.1 estimates it live as J += (|D| - J) / 16. Its expectation is the mean of |D|; the mean
     over the run is that figure without the noise of the estimator's last sixteen samples.
     """
-    if len(values) < 2:  # noqa: PLR2004 - a difference needs two
+    if len(values) < 2:
         return None
     return float(np.abs(np.diff(values)).mean())
 

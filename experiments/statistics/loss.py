@@ -1,8 +1,8 @@
 """Loss: how many events a path should have brought, how many it did not, and how sure that is.
 
 Losses come in bursts. The interval of a difference is Newcombe's hybrid score interval (Statistics in Medicine 17,
-1998, method 10), which also holds for zero losses, with the samples divided by the design effect: how much more the loss
-varies from one stretch of the run to another than independent losses would.
+1998, method 10), which also holds for zero losses, with the samples divided by the design effect: how much more the
+loss varies from one stretch of the run to another than independent losses would.
 """
 
 import math

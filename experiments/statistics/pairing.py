@@ -6,9 +6,8 @@ Both arrivals are stamped by one host's clock, so neither lead nor loss here nee
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from experiments.results.series import Floats, Integers, PathSeries
+from experiments.results.series import Flags, Floats, Integers, PathSeries
 
 __all__ = ["Pairs", "pair"]
 
@@ -31,8 +30,8 @@ class Pairs:
     first: Integers
     second: Integers
     lead_ms: Floats
-    missing_first: npt.NDArray[np.bool_]
-    missing_second: npt.NDArray[np.bool_]
+    missing_first: Flags
+    missing_second: Flags
 
     @property
     def only_first(self) -> int:
@@ -52,24 +51,26 @@ def pair(first: PathSeries, second: PathSeries) -> Pairs:
     for name in first.streams:
         if name not in second.streams:
             continue
-        rows_first = _unique_events(first, first.streams.index(name))
-        rows_second = _unique_events(second, second.streams.index(name))
+        rows_first = _events_by_id(first, first.streams.index(name))
+        rows_second = _events_by_id(second, second.streams.index(name))
         if not (len(rows_first) and len(rows_second)):
             continue
-        _, in_first, in_second = np.intersect1d(
-            first.event_id[rows_first], second.event_id[rows_second], assume_unique=True, return_indices=True
-        )
+        in_first, in_second = _match(first.event_id[rows_first], second.event_id[rows_second])
         firsts.append(rows_first[in_first])
         seconds.append(rows_second[in_second])
-        lone_first.append(np.delete(rows_first, in_first))
-        lone_second.append(np.delete(rows_second, in_second))
+        lone_first.append(rows_first[~in_first])
+        lone_second.append(rows_second[~in_second])
     if not firsts:
         nothing = np.zeros(0, np.int64)
         return Pairs(nothing, nothing, np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
     both_first, both_second = np.concatenate(firsts), np.concatenate(seconds)
+    firsts.clear()
+    seconds.clear()
     earliest = np.minimum(first.arrival_ns[both_first], second.arrival_ns[both_second])
-    order = np.argsort(earliest, kind="stable")
-    both_first, both_second, earliest = both_first[order], both_second[order], earliest[order]
+    if (np.diff(earliest) < 0).any():
+        order = np.argsort(earliest, kind="stable")
+        both_first, both_second, earliest = both_first[order], both_second[order], earliest[order]
+        del order
     lead_ns = first.arrival_ns[both_first] - second.arrival_ns[both_second]
     missing = _missing(
         earliest,
@@ -80,25 +81,38 @@ def pair(first: PathSeries, second: PathSeries) -> Pairs:
     return Pairs(both_first, both_second, lead_ns / 1e6, *missing)
 
 
-def _unique_events(series: PathSeries, stream: int) -> Integers:
-    """Give the rows of a stream's first arrivals of each event that has an id, live ones only."""
+def _events_by_id(series: PathSeries, stream: int) -> Integers:
+    """Give the rows of a stream's first arrivals of each event that has an id, in order of id; live ones only."""
     rows = np.flatnonzero(series.live & (series.stream == stream) & (series.event_id != 0))
-    _, first = np.unique(series.event_id[rows], return_index=True)
-    return np.asarray(rows[first])
+    ids = series.event_id[rows]
+    if not (np.diff(ids) > 0).all():
+        # A stable sort keeps the first arrival of each event first.
+        order = np.argsort(ids, kind="stable")
+        rows, ids = rows[order], ids[order]
+    return np.asarray(rows[np.append(True, np.diff(ids) != 0)] if len(rows) else rows)
+
+
+def _match(first: Integers, second: Integers) -> tuple[Flags, Flags]:
+    """Mark the ids that both sorted lists have; the marked ones correspond in order."""
+    place = np.minimum(np.searchsorted(second, first), len(second) - 1)
+    in_first = second[place] == first
+    in_second = np.zeros(len(second), bool)
+    in_second[place[in_first]] = True
+    return in_first, in_second
 
 
 def _common_time(first: PathSeries, second: PathSeries, lead_ns: Integers) -> tuple[int, int]:
     """Give the time in which an event on either path should have been seen on the other."""
-    guard = min(_LARGEST_GUARD_NS, int(np.abs(lead_ns).max(initial=0)))
-    arrivals = [series.arrival_ns[series.arrival_ns != 0] for series in (first, second)]
-    start = max(int(times.min()) for times in arrivals)
-    end = min(int(times.max()) for times in arrivals)
+    guard = min(_LARGEST_GUARD_NS, max(abs(int(lead_ns.min())), abs(int(lead_ns.max()))))
+    latest = np.iinfo(np.int64).max
+    start = max(int(one.arrival_ns.min(where=one.arrival_ns != 0, initial=latest)) for one in (first, second))
+    end = min(int(one.arrival_ns.max()) for one in (first, second))
     return start + guard, end - guard
 
 
 def _missing(
     both: Integers, only_first: Integers, only_second: Integers, common: tuple[int, int]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+) -> tuple[Flags, Flags]:
     """Lay all events of the common time out in order, and mark which path lacks which."""
     times = np.concatenate([both, only_first, only_second])
     lacking_first = np.zeros(len(times), bool)

@@ -1,0 +1,31 @@
+"""``experiment``: run, compare, validate and report latency experiments."""
+
+import sys
+from typing import Any
+
+import click
+
+from daemons.errors import LatencyError
+from experiments.compare import compare_command
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """Ends with the error's own exit code and its one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LatencyError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"max_content_width": 110})
+@click.version_option(package_name="backbone-latency")
+def main() -> None:
+    """Find out which path is faster, by how much, and how sure that is."""
+
+
+main.add_command(compare_command)
