@@ -79,11 +79,10 @@ def _race(first: Side, second: Side, options: Options) -> Comparison:
     lead = Evidence((resample(-pairs.lead_ms, options.seed, options.repetitions),))
     note = "" if has_latency else "these events carry no event time, so only the lead is known"
     figures = delay_figures(described[0], described[1], evidence, options, note)
-    figures = [
-        _median_of_leads(figure, pairs, lead, options) if figure.name == "median" else figure for figure in figures
-    ]
+    median = _median_of_leads(next(figure for figure in figures if figure.name == "median"), pairs, lead, options)
+    figures = [median if figure.name == "median" else figure for figure in figures]
     losses = (from_flags(pairs.missing_first), from_flags(pairs.missing_second))
-    race = _race_figures(pairs, lead, options)
+    race = _race_figures(pairs, median, options)
     return _assemble((first, second), described, losses, figures, race, ClockTrust(needed=False), lead, options)
 
 
@@ -95,29 +94,30 @@ def _latencies(series: PathSeries, metric: Metric) -> Floats:
 def _median_of_leads(figure: Figure, pairs: Pairs, lead: Evidence, options: Options) -> Figure:
     """Replace the difference of medians by the median difference, which pairing knows far better."""
     resampled = lead.resamples[0].quantiles([0.5])[0.5]
+    estimate = float(np.median(-pairs.lead_ms))
     why = lead.why_no_interval(0.5)
     return Figure(
         name="median",
         unit="ms",
         first=figure.first,
         second=figure.second,
-        difference=float(np.median(-pairs.lead_ms)),
-        interval=None if why else lead.interval(resampled, options.confidence),
-        claim=not why and lead.interval(resampled, options.joint_confidence).excludes(0),
+        difference=estimate,
+        interval=None if why else lead.interval(resampled, estimate, options.confidence),
+        claim=not why and lead.interval(resampled, estimate, options.joint_confidence).excludes(0),
         note=why,
     )
 
 
-def _race_figures(pairs: Pairs, evidence: Evidence, options: Options) -> RaceFigures:
+def _race_figures(pairs: Pairs, median: Figure, options: Options) -> RaceFigures:
     lead = pairs.lead_ms
     wins, ties = lead > 0, int((lead == 0).sum())
     behind = from_flags(~wins)
     share = wilson(behind, options.confidence)
-    median = evidence.resamples[0].quantiles([0.5])[0.5]
+    later = median.interval
     return RaceFigures(
         pairs=len(lead),
         median_lead_ms=float(np.median(lead)),
-        median_lead_interval=None if evidence.why_no_interval(0.5) else evidence.interval(-median, options.confidence),
+        median_lead_interval=Interval(-later.high, -later.low, later.confidence) if later is not None else None,
         mean_lead_ms=float(lead.mean()),
         lead_quantiles_ms={name: percentile(lead, p) for name, p in _LEAD_QUANTILES.items()},
         stddev_lead_ms=float(lead.std(ddof=1)),

@@ -16,10 +16,13 @@ class Dependence(NamedTuple):
     Attributes:
         block_length: the length that minimises the mean squared error of the circular block bootstrap's variance.
         long_run_variance: n times the variance of the mean of n values.
+        slope: sum of |k| R(k): blocks of length b see a variance too small by slope / b, because they cut off the
+            dependence across their ends.
     """
 
     block_length: int
     long_run_variance: float
+    slope: float = 0.0
 
 
 def dependence(series: Floats) -> Dependence:
@@ -51,7 +54,7 @@ def dependence(series: Floats) -> Dependence:
         # The flat-top window is not positive definite; a negative estimate means strong anti-correlation.
         return Dependence(min(longest, max(1, cutoff)), variance)
     best = (2 * slope**2 / (4 / 3 * spectrum**2)) ** (1 / 3) * n ** (1 / 3)
-    return Dependence(max(1, min(longest, math.ceil(best))), spectrum)
+    return Dependence(max(1, min(longest, math.ceil(best))), spectrum, slope)
 
 
 def _last_correlated_lag(small: np.ndarray[tuple[int], np.dtype[np.bool_]], run: int) -> int:

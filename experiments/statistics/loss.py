@@ -2,18 +2,17 @@
 
 Losses come in bursts. The interval of a difference is Newcombe's hybrid score interval (Statistics in Medicine 17,
 1998, method 10), which also holds for zero losses, with the samples divided by the design effect: how much more the
-loss varies from one stretch of the run to another than independent losses would.
+loss varies than independent losses would, from one stretch of the run to another, and because several events in a
+row go together (a compound Poisson process: the mean square of the burst lengths divided by their mean).
 """
 
 import math
 from statistics import NormalDist
-from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from experiments.results.series import Integers, PathSeries
+from experiments.results.series import Flags, Floats, Integers, PathSeries
 from experiments.statistics.bootstrap import Interval
 from experiments.statistics.cells import boundaries
 from experiments.statistics.dependence import dependence
@@ -48,9 +47,14 @@ class Loss(msgspec.Struct, frozen=True):
         return self.expected / self.design_effect
 
 
-def from_flags(missing: npt.NDArray[np.bool_]) -> Loss:
+def from_flags(missing: Flags) -> Loss:
     """Count from one flag per expected event, in order."""
-    return _from_counts(missing.astype(np.int64), np.ones(len(missing), np.int64))
+    if not len(missing):
+        return Loss(0, 0)
+    edges = boundaries(len(missing))
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).view(np.int8)))
+    bursts = ends[1::2] - ends[::2]
+    return _from_cells(np.add.reduceat(missing, edges[:-1], dtype=np.int64), np.diff(edges), bursts)
 
 
 def from_sequences(series: PathSeries) -> Loss | None:
@@ -73,7 +77,10 @@ def from_sequences(series: PathSeries) -> Loss | None:
         late = fresh & (session < before)
         lost.append(skipped - late)
         expected.append(np.where(fresh & ~late, skipped + 1, 0))
-    return _from_counts(np.concatenate(lost), np.concatenate(expected))
+    starts = boundaries(len(numbers))[:-1]
+    gaps = np.concatenate(lost)
+    wanted = np.concatenate(expected)
+    return _from_cells(np.add.reduceat(gaps, starts), np.add.reduceat(wanted, starts), gaps[gaps > 0])
 
 
 def _restarts(numbers: Integers) -> Integers:
@@ -81,16 +88,17 @@ def _restarts(numbers: Integers) -> Integers:
     return np.flatnonzero((step < -_RESTART_DISTANCE) | ((numbers[1:] == 1) & (step < 0))) + 1
 
 
-def _from_counts(lost: Integers, expected: Integers) -> Loss:
+def _from_cells(lost: Integers, expected: Integers, bursts: Integers) -> Loss:
+    """Sum up stretches of the run, and measure how unevenly the loss is spread over and within them."""
     total_lost, total = int(lost.sum()), int(expected.sum())
-    if not total or not total_lost:
-        return Loss(total, total_lost)
-    starts = boundaries(len(lost))[:-1]
+    if not total_lost:
+        return Loss(total, 0)
     rate = total_lost / total
-    residual: npt.NDArray[Any] = np.add.reduceat(lost, starts) - rate * np.add.reduceat(expected, starts)
-    variance = dependence(residual).long_run_variance * len(starts)
+    residual: Floats = lost - rate * expected
+    variance = dependence(residual).long_run_variance * len(residual)
     independent = total * rate * (1 - rate)
-    return Loss(total, total_lost, max(1.0, variance / independent) if independent > 0 else 1.0)
+    within = float((bursts.astype(float) ** 2).mean() / bursts.mean())
+    return Loss(total, total_lost, max(1.0, within, variance / independent) if independent > 0 else 1.0)
 
 
 def wilson(loss: Loss, confidence: float) -> Interval:
@@ -106,8 +114,12 @@ def wilson(loss: Loss, confidence: float) -> Interval:
 
 
 def difference_interval(first: Loss, second: Loss, confidence: float) -> Interval:
-    """Give the interval of the second rate minus the first."""
-    one, two = wilson(first, confidence), wilson(second, confidence)
+    """Give the interval of the second rate minus the first.
+
+    The larger design effect counts for both: a side without loss shows nothing of how its losses would come.
+    """
+    effect = max(first.design_effect, second.design_effect)
+    one, two = (wilson(Loss(side.expected, side.lost, effect), confidence) for side in (first, second))
     difference = second.rate - first.rate
     low = difference - math.hypot(second.rate - two.low, one.high - first.rate)
     high = difference + math.hypot(two.high - second.rate, first.rate - one.low)
