@@ -7,6 +7,7 @@ import click
 
 from daemons.errors import LatencyError
 from experiments.compare import compare_command
+from experiments.importing import import_command
 
 __all__ = ["main"]
 
@@ -29,3 +30,4 @@ def main() -> None:
 
 
 main.add_command(compare_command)
+main.add_command(import_command)

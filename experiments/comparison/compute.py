@@ -46,7 +46,8 @@ def _independent(first: Side, second: Side, options: Options) -> Comparison:
     note = _why_empty((first, second), described, options.metric)
     figures = delay_figures(described[0], described[1], evidence, options, note)
     median = next(figure for figure in figures if figure.name == "median")
-    clock = _clock_trust(first, second, median, options.metric)
+    needs_clocks = not options.round_trip
+    clock = _clock_trust(first, second, median, options.metric) if needs_clocks else ClockTrust(needed=False)
     losses = (_loss(first), _loss(second))
     return _assemble((first, second), described, losses, figures, None, clock, evidence, options)
 
@@ -224,7 +225,8 @@ def _assemble(
     evidence: Evidence,
     options: Options,
 ) -> Comparison:
-    figures = [*figures, loss_figure(losses[0], losses[1], options)]
+    if not options.round_trip:
+        figures = [*figures, loss_figure(losses[0], losses[1], options)]
     labels = (sides[0].label, sides[1].label)
     effective: list[float | None] = [one.effective_count for one in evidence.resamples] or [None]
     return Comparison(
@@ -235,7 +237,7 @@ def _assemble(
         race=race,
         clock=clock,
         verdict=judge(labels, figures, race, clock, options.margin_ms),
-        caveats=caveats_of(sides, described, race=race, metric=options.metric),
+        caveats=[] if options.round_trip else caveats_of(sides, described, race=race, metric=options.metric),
         margin_ms=options.margin_ms,
         confidence=options.confidence,
         repetitions=options.repetitions,

@@ -14,8 +14,6 @@ from experiments.statistics.loss import Loss, difference_interval
 
 __all__ = ["Evidence", "Options", "delay_figures", "loss_figure"]
 
-# Fewer independent blocks than this say nothing about how a figure varies.
-_FEWEST_BLOCKS = 8
 # An interval for a percentile needs this many effective samples beyond it; with 10, p95 is covered only 9 times in 10.
 _BEYOND_PERCENTILE = 20
 _NAMES = ("mean", "median", "p95", "p99", "p999", "min", "max", "stddev", "jitter")
@@ -32,6 +30,7 @@ class Options:
         confidence: of the intervals.
         seed: of the resampling.
         repetitions: of the resampling.
+        round_trip: the samples were measured with one clock, and of requests none was lost unnoticed.
     """
 
     metric: Metric = "end_to_end_ms"
@@ -39,6 +38,7 @@ class Options:
     confidence: float = 0.95
     seed: int = 1
     repetitions: int = REPETITIONS
+    round_trip: bool = False
 
     @property
     def joint_confidence(self) -> float:
@@ -61,8 +61,6 @@ class Evidence:
         """Say why a figure at percentile ``p`` gets no interval, or ""."""
         if not self.resamples:
             return "no interval: needs the CSV files"
-        if self.blocks < _FEWEST_BLOCKS:
-            return f"no interval: the samples amount to {self.blocks:.0f} independent blocks, needs {_FEWEST_BLOCKS}"
         effective = min(one.effective_count for one in self.resamples)
         needed = _BEYOND_PERCENTILE / (1 - p)
         if effective < needed:

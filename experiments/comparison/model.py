@@ -118,11 +118,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The answer.
 
     Attributes:
-        outcome: ``equivalent`` means that the difference in delay is shown to be smaller than the margin.
+        outcome: ``equivalent`` means that the difference in delay is shown to be smaller than the margin,
+            ``undecided`` that there are too few independent samples to tell.
         sentence: the whole answer in a sentence.
     """
 
-    outcome: Literal["difference", "no-difference", "equivalent", "refused"]
+    outcome: Literal["difference", "no-difference", "equivalent", "undecided", "refused"]
     sentence: str
 
 

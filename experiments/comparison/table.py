@@ -10,7 +10,13 @@ from experiments.comparison.wording import TITLES, figure_title, format_interval
 
 __all__ = ["print_comparison"]
 
-_STYLES = {"difference": "bold green", "no-difference": "bold", "equivalent": "bold", "refused": "bold red"}
+_STYLES = {
+    "difference": "bold green",
+    "no-difference": "bold",
+    "equivalent": "bold",
+    "undecided": "bold yellow",
+    "refused": "bold red",
+}
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -27,8 +33,12 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 def _figures(comparison: Comparison) -> Table:
     first, second = comparison.first.label, comparison.second.label
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in ("ms", first, second, "difference", f"{comparison.confidence:.0%} interval".replace("%", " %"), ""):
-        table.add_column(title, justify="left" if title == "ms" else "right", no_wrap=True)
+    confidence = f"{comparison.confidence:.0%} interval".replace("%", " %")
+    table.add_column("ms", no_wrap=True)
+    table.add_column(first, justify="right", min_width=8)
+    table.add_column(second, justify="right", min_width=8)
+    for title in ("difference", confidence, ""):
+        table.add_column(title, justify="right", no_wrap=True)
     for figure in comparison.figures:
         table.add_row(
             figure_title(figure.name),

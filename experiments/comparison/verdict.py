@@ -31,7 +31,7 @@ def judge(
     """
     by_name = {figure.name: figure for figure in figures}
     median = by_name["median"]
-    others = [_jitter(by_name["stddev"]), _loss(by_name["loss"])]
+    others = [_jitter(by_name["stddev"]), _loss(by_name.get("loss"))]
     steadier = [text for text in others if text]
     limits = _missing_percentiles(figures)
     if clock.refused:
@@ -42,6 +42,9 @@ def judge(
             outcome="difference" if steadier else "no-difference",
             sentence=_sentence([why, *steadier, limits]),
         )
+    if median.interval is None and not steadier:
+        text = f"undecided between {labels[1]} and {labels[0]}: median {_signed(median)}, {median.note}"
+        return Verdict(outcome="undecided", sentence=_sentence([text, limits]))
     if median.claim and abs(median.difference) >= margin_ms:
         return Verdict(outcome="difference", sentence=_sentence([_delay(labels, median, race), *steadier, limits]))
     if median.interval is not None and max(abs(median.interval.low), abs(median.interval.high)) < margin_ms:
@@ -127,8 +130,8 @@ def _unclaimed_jitter(figure: Figure) -> str:
     )
 
 
-def _loss(figure: Figure) -> str:
-    if not figure.claim or figure.difference is None:
+def _loss(figure: Figure | None) -> str:
+    if figure is None or not figure.claim or figure.difference is None:
         return ""
     word = "more" if figure.difference > 0 else "less"
     reach = _range(figure.interval, 100 if figure.difference > 0 else -100, "%")
