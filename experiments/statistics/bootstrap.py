@@ -5,7 +5,8 @@ Circular block bootstrap (Politis and Romano, 1992), blocks as long as the data 
 for one by one. The number of blocks is finite: Student's t takes the place of the normal distribution (Hesterberg,
 "What teachers should know about the bootstrap", The American Statistician 69, 2015). Blocks cut dependence off at
 their ends. Of a skewed figure, either the percentile interval or its mirror image, the basic interval, is too short on
-one side (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 5.2): the longer arm counts on both.
+one side (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 5.2): the longer arm counts for
+both.
 """
 
 import math

@@ -66,5 +66,5 @@ def test_import_prints_what_was_published_and_why_it_was_wrong() -> None:
 def test_import_as_json() -> None:
     result = CliRunner().invoke(main, ["import", str(EGRESS_RUNS), "--json", "--reference", "20251022-022358-tokyo"])
     content = msgspec.json.decode(result.output)
-    assert [run["run"] for run in content["runs"]][0] == "20251022-020050"
+    assert content["runs"][0]["run"] == "20251022-020050"
     assert {one["first"]["label"] for one in content["comparisons"]} == {"from Tokyo"}

@@ -65,7 +65,7 @@ def simulated_delay(event_ns: list[int], mean_ms: float, deviation_ms: float, se
 
 def simulated_race(seed: int, *, lead_ms: float, ratio: float) -> Comparison:
     """Race two paths with the simulator's own arrivals and jitter."""
-    instants = poisson(40, seed)
+    instants = poisson(10, seed)
     offsets = [next(instants) for _ in range(EVENTS)]
     event_ns = START_NS + np.array(offsets, np.int64)
     direct = simulated_delay(offsets, 100 + lead_ms, 8, 1000 + seed)
