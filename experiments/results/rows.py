@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from daemons.records import Validity
 from experiments.errors import InputError
 from experiments.results.series import ColumnBuffer, Flags, Floats, Integers, PathSeries
 
@@ -36,6 +37,10 @@ _MILLISECONDS = (10**12, 10**13 - 1)
 # A latency may differ from the times beside it by the rounding of the event time to whole milliseconds.
 _TOLERANCE_MS = 1.5
 _INT64_MAX = 2**63 - 1
+# Rows whose latencies are samples, and rows whose arrival is right although a clock elsewhere was not: a lead between
+# two arrivals at one host does not depend on it.
+_SAMPLED = frozenset({Validity.OK, Validity.WITHOUT_EVENT_TIME})
+_ARRIVED = _SAMPLED | {Validity.NEGATIVE, Validity.ABSURD}
 
 Row = list[str]
 
@@ -146,7 +151,10 @@ class _Reader:
         streams = column("stream") or ("",) * len(chunk)
         validity = column("validity") or ("ok",) * len(chunk)
         delayed = column("delayed") or ("0",) * len(chunk)
-        live = np.fromiter((v == "ok" and d != "1" for v, d in zip(validity, delayed, strict=True)), np.bool_)
+        live = np.fromiter((v in _ARRIVED and d != "1" for v, d in zip(validity, delayed, strict=True)), np.bool_)
+        unsampled = np.fromiter((v not in _SAMPLED for v in validity), np.bool_)
+        end_to_end[unsampled] = np.nan
+        backbone[unsampled] = np.nan
         columns: dict[str, npt.NDArray[Any]] = {
             "sequence": self._integers(column("sequence_id"), "sequence_id", line),
             "arrival_ns": arrival,
@@ -178,10 +186,10 @@ class _Reader:
         invalid = self.invalid.setdefault(name, Counter())
         positions: list[int] = np.flatnonzero(mine).tolist()
         for position in positions:
-            if validity[position] != "ok":
-                invalid[validity[position]] += 1
-            elif delayed[position] == "1":
+            if delayed[position] == "1" or validity[position] == Validity.DELAYED:
                 self.delayed[name] += 1
+            elif validity[position] not in _SAMPLED:
+                invalid[validity[position]] += 1
             if (name, streams[position]) not in self.first_line:
                 self.first_line[name, streams[position]] = line + position
 

@@ -62,12 +62,12 @@ class PathSeries:
         name: the path.
         sequence: the forwarder's sequence number, or 0 where there is none.
         arrival_ns: wall-clock arrival, epoch nanoseconds.
-        end_to_end_ms: event time to arrival, NaN where the event had no time.
-        backbone_ms: forwarder stamp to arrival, NaN on a feed.
+        end_to_end_ms: event time to arrival, NaN where the event had no time or the row is invalid.
+        backbone_ms: forwarder stamp to arrival, NaN on a feed or where the row is invalid.
         event_id: the exchange's id, or 0 where the file has none.
         stream: index into ``streams``.
-        live: False for rows that are accounted for but are no sample of the path's latency: invalid ones, and
-            those that waited in the forwarder's buffer during an outage.
+        live: False where the arrival says nothing of the path: its stamp was not to be trusted, or the event waited in
+            the forwarder's buffer during an outage.
         streams: names of the streams; ``("",)`` when the file does not name them.
         first_line: the line of the first row of each stream, for messages.
         invalid: rows by reason of invalidity.

@@ -60,7 +60,7 @@ def pair(first: PathSeries, second: PathSeries) -> Pairs:
         seconds.append(rows_second[in_second])
         lone_first.append(rows_first[~in_first])
         lone_second.append(rows_second[~in_second])
-    if not firsts:
+    if not any(len(rows) for rows in firsts):
         nothing = np.zeros(0, np.int64)
         return Pairs(nothing, nothing, np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
     both_first, both_second = np.concatenate(firsts), np.concatenate(seconds)

@@ -53,13 +53,27 @@ def test_invalid_and_delayed_rows_are_counted_and_are_no_samples(tmp_path: Path)
     lines = [
         OUR_ROW,
         OUR_ROW.replace(",ok,0", ",ok,1"),
-        OUR_ROW.replace(",ok,0", ",negative_latency,0"),
-        OUR_ROW.replace(",ok,0", ",negative_latency,1"),
+        OUR_ROW.replace(",ok,0", ",negative,0"),
+        OUR_ROW.replace(",ok,0", ",clock_step,0"),
+        OUR_ROW.replace(",ok,0", ",delayed,1"),
     ]
     series = load_rows(write_rows(tmp_path / "r.csv", lines), "x")["backbone"]
-    assert (len(series), len(series.samples("end_to_end_ms"))) == (4, 1)
-    assert series.invalid == {"negative_latency": 2}
-    assert series.delayed == 1
+    assert (len(series), len(series.samples("end_to_end_ms"))) == (5, 1)
+    assert series.invalid == {"negative": 1, "clock_step": 1}
+    assert series.delayed == 2
+
+
+def test_a_row_whose_clocks_disagree_may_race_but_one_with_a_wrong_stamp_may_not(tmp_path: Path) -> None:
+    lines = [OUR_ROW.replace(",ok,0", f",{validity},0") for validity in ("ok", "negative", "absurd", "clock_step")]
+    series = load_rows(write_rows(tmp_path / "r.csv", lines), "x")["backbone"]
+    assert series.live.tolist() == [True, True, True, False]
+
+
+def test_an_event_without_time_still_has_a_backbone_latency(tmp_path: Path) -> None:
+    row = OUR_ROW.replace(",ok,0", ",without_event_time,0").replace(",333.0,", ",,")
+    series = load_rows(write_rows(tmp_path / "r.csv", [row]), "x")["backbone"]
+    assert series.samples("backbone_ms").tolist() == [222.0]
+    assert series.invalid == {}
 
 
 def test_an_id_that_is_no_number_still_identifies(tmp_path: Path) -> None:
