@@ -8,6 +8,7 @@ import click
 from daemons.errors import LatencyError
 from experiments.compare import compare_command
 from experiments.importing import import_command
+from experiments.reporting import report_command
 
 __all__ = ["main"]
 
@@ -31,3 +32,4 @@ def main() -> None:
 
 main.add_command(compare_command)
 main.add_command(import_command)
+main.add_command(report_command)

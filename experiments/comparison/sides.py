@@ -10,7 +10,7 @@ from experiments.results.run import Run, load_run
 from experiments.results.series import PathSeries
 from experiments.results.summary import ClockSummary, PathSummary, RunSummary
 
-__all__ = ["Side", "choose_sides"]
+__all__ = ["Side", "choose_sides", "sides_of"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,11 @@ def choose_sides(sources: list[Path], paths: tuple[str, ...] = ()) -> tuple[Side
         InputError: a file is unusable, or the two have no stream in common.
         ConfigError: the paths are not named and not obvious, or do not exist.
     """
-    runs = [load_run(source) for source in dict.fromkeys(sources)]
+    return sides_of([load_run(source) for source in dict.fromkeys(sources)], paths)
+
+
+def sides_of(runs: list[Run], paths: tuple[str, ...] = ()) -> tuple[Side, Side]:
+    """Choose the two paths from one or two loaded runs; see :func:`choose_sides`."""
     if len(runs) == 1:
         first, second = _paths_of_race(runs[0], paths)
         sides = [Side(first, first, runs[0]), Side(second, second, runs[0])]
