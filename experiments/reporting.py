@@ -12,9 +12,7 @@ __all__ = ["report_command"]
 
 @click.command(name="report")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FILE", help="HTML file.  [default: FOLDER/report.html]"
-)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="[default: FOLDER/report.html]")
 @click.option("--path", "paths", multiple=True, metavar="NAME", help="Path to report on; give it twice.")
 @click.option(
     "--metric", type=click.Choice(["end-to-end", "backbone"]), default="end-to-end", show_default=True, help="Latency."

@@ -1,5 +1,7 @@
 """Compute a comparison of two paths: as a race when one run saw the same events on both, else as two runs."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from experiments.comparison.caveats import caveats_of
@@ -49,7 +51,8 @@ def _independent(first: Side, second: Side, options: Options) -> Comparison:
     needs_clocks = not options.round_trip
     clock = _clock_trust(first, second, median, options.metric) if needs_clocks else ClockTrust(needed=False)
     losses = (_loss(first), _loss(second))
-    return _assemble((first, second), described, losses, figures, None, clock, evidence, options)
+    measured = _measured((first, second), described, losses, evidence)
+    return _assemble(measured, figures, None, clock, evidence, options)
 
 
 def _race(first: Side, second: Side, options: Options) -> Comparison:
@@ -84,7 +87,9 @@ def _race(first: Side, second: Side, options: Options) -> Comparison:
     figures = [median if figure.name == "median" else figure for figure in figures]
     losses = (from_flags(pairs.missing_first), from_flags(pairs.missing_second))
     race = _race_figures(pairs, median, options)
-    return _assemble((first, second), described, losses, figures, race, ClockTrust(needed=False), lead, options)
+    clock = ClockTrust(needed=False)
+    measured = _measured((first, second), described, losses, evidence if has_latency else lead)
+    return _assemble(measured, figures, race, clock, lead, options)
 
 
 def _latencies(series: PathSeries, metric: Metric) -> Floats:
@@ -215,28 +220,50 @@ def _clock_trust(first: Side, second: Side, median: Figure, metric: Metric) -> C
     return ClockTrust(needed=True, bound_ms=bound, refused=why)
 
 
-def _assemble(
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured of one side."""
+
+    side: Side
+    statistics: Description
+    loss: Loss | None
+    effective_count: float | None
+
+
+def _measured(
     sides: tuple[Side, Side],
     described: list[Description],
     losses: tuple[Loss | None, Loss | None],
+    evidence: Evidence,
+) -> tuple[_Measured, _Measured]:
+    worth: list[float | None] = [one.effective_count for one in evidence.resamples] or [None]
+    return (
+        _Measured(sides[0], described[0], losses[0], worth[0]),
+        _Measured(sides[1], described[1], losses[1], worth[-1]),
+    )
+
+
+def _assemble(
+    measured: tuple[_Measured, _Measured],
     figures: list[Figure],
     race: RaceFigures | None,
     clock: ClockTrust,
     evidence: Evidence,
     options: Options,
 ) -> Comparison:
+    first, second = measured
+    sides = (first.side, second.side)
+    described = [first.statistics, second.statistics]
     if not options.round_trip:
-        figures = [*figures, loss_figure(losses[0], losses[1], options)]
-    labels = (sides[0].label, sides[1].label)
-    effective: list[float | None] = [one.effective_count for one in evidence.resamples] or [None]
+        figures = [*figures, loss_figure(first.loss, second.loss, options)]
     return Comparison(
         metric=options.metric,
-        first=_side(sides[0], described[0], losses[0], effective[0], options.metric),
-        second=_side(sides[1], described[1], losses[1], effective[-1], options.metric),
+        first=_side_figures(first, options.metric),
+        second=_side_figures(second, options.metric),
         figures=figures,
         race=race,
         clock=clock,
-        verdict=judge(labels, figures, race, clock, options.margin_ms),
+        verdict=judge((sides[0].label, sides[1].label), figures, race, clock, options.margin_ms),
         caveats=[] if options.round_trip else caveats_of(sides, described, race=race, metric=options.metric),
         margin_ms=options.margin_ms,
         confidence=options.confidence,
@@ -247,21 +274,20 @@ def _assemble(
     )
 
 
-def _side(
-    side: Side, statistics: Description, loss: Loss | None, effective: float | None, metric: Metric
-) -> SideFigures:
+def _side_figures(measured: _Measured, metric: Metric) -> SideFigures:
+    side = measured.side
     series, run = side.series, side.run.summary
     return SideFigures(
         label=side.label,
         source=side.run.source.name,
         path=side.path,
         streams=sorted(name for name in series.first_line if name) if series is not None else [],
-        statistics=statistics,
-        effective_count=effective,
+        statistics=measured.statistics,
+        effective_count=measured.effective_count,
         rows=len(series) if series is not None else None,
         invalid=dict(series.invalid) if series is not None else {},
         delayed=series.delayed if series is not None else 0,
-        loss=loss,
+        loss=measured.loss,
         clock_bound_ms=side.clock_bound_ms(metric),
         start=run.start if run is not None else None,
         end=run.end if run is not None else None,

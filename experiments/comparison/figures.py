@@ -64,7 +64,7 @@ class Evidence:
         effective = min(one.effective_count for one in self.resamples)
         needed = _BEYOND_PERCENTILE / (1 - p)
         if effective < needed:
-            return f"not enough samples for an interval: worth {effective:,.0f} independent ones, needs {needed:,.0f}"
+            return f"not enough samples: worth {effective:,.0f} independent ones, an interval needs {needed:,.0f}"
         return ""
 
     def interval(self, resampled: Floats, estimate: float, confidence: float) -> Interval:
@@ -105,12 +105,10 @@ def _figure(
 ) -> Figure:
     a, b = values
     relative = b / a - 1 if name in _HAVE_RATIO and a > 0 else None
-    why = (
-        "extremes have no interval" if name in {"min", "max"} else evidence.why_no_interval(PERCENTILES.get(name, 0.5))
-    )
-    bare = Figure(name=name, unit="ms", first=a, second=b, difference=b - a, relative=relative, note=why)
+    # Extremes grow with the sample and have no interval.
+    why = "" if name in {"min", "max"} else evidence.why_no_interval(PERCENTILES.get(name, 0.5))
     if resampled is None or why:
-        return bare
+        return Figure(name=name, unit="ms", first=a, second=b, difference=b - a, relative=relative, note=why)
     of_difference = resampled[1] - resampled[0]
     of_ratio = None if relative is None else resampled[1] / np.maximum(resampled[0], np.finfo(float).tiny) - 1
     decisive, estimate = (of_difference, b - a) if of_ratio is None or relative is None else (of_ratio, relative)

@@ -58,7 +58,6 @@ def _difference(figure: Figure) -> str:
 
 def _accounts(comparison: Comparison) -> list[str]:
     lines = [f"{TITLES[figure.name]}: {figure.note}" for figure in comparison.figures if figure.note]
-    lines = list(dict.fromkeys(line for line in lines if not line.startswith(("min:", "max:"))))
     lines += [_account(side) for side in (comparison.first, comparison.second)]
     race = comparison.race
     if race is not None:

@@ -142,7 +142,10 @@ def _missing_percentiles(figures: list[Figure]) -> str:
     short = [figure.name for figure in figures if figure.note.startswith("not enough samples")]
     names = {"p95": "p95", "p99": "p99", "p999": "p99.9"}
     listed = [names[name] for name in short if name in names]
-    return f"not enough samples for {' and '.join(listed)}" if listed else ""
+    if not listed:
+        return ""
+    *others, last = listed
+    return f"not enough samples for {', '.join(others)}{' and ' if others else ''}{last}"
 
 
 def _sentence(parts: list[str]) -> str:

@@ -109,9 +109,7 @@ def _draw(first: Side, second: Side, comparison: Comparison, options: Options) -
         drawings += _distributions(curves)
         drawings.append(_over_time(first, second, one, two, options))
     else:
-        missing.append(
-            "distributions of latency: at least one path has no sample of it (its events carry no event time)"
-        )
+        missing.append("distributions of latency: a path has no sample of it, for its events carry no event time")
     hours = _hours(one, two, pairs, options)
     if isinstance(hours, Drawing):
         drawings.append(hours)
@@ -123,8 +121,8 @@ def _draw(first: Side, second: Side, comparison: Comparison, options: Options) -
 def _lead(pairs: Pairs, first: Side, second: Side) -> Drawing:
     return Drawing(
         "Lead",
-        f"How much earlier {second.label} had the same event than {first.label}, both stamped by one clock. The outermost "
-        "thousandth on either side is not drawn.",
+        f"How much earlier {second.label} had the same event than {first.label}, both stamped by one clock. The "
+        "outermost thousandth on either side is not drawn.",
         figures.lead_histogram(pairs.lead_ms, first.label, second.label),
     )
 
@@ -133,7 +131,7 @@ def _distributions(curves: list[figures.Curve]) -> list[Drawing]:
     return [
         Drawing(
             "Cumulative distribution",
-            "The share of samples that took at most so long. A steeper curve is a steadier path; further left is faster.",
+            "The share of samples that took at most so long. Steeper is steadier, further left is faster.",
             figures.cdf(curves),
         ),
         Drawing(
@@ -143,8 +141,8 @@ def _distributions(curves: list[figures.Curve]) -> list[Drawing]:
         ),
         Drawing(
             "Percentile spectrum",
-            "The tail, stretched: each division to the right is ten times rarer. Curves end where fewer than ten samples "
-            "lie beyond.",
+            "The tail, stretched: each division to the right is ten times rarer. Curves end where fewer than ten "
+            "samples lie beyond.",
             figures.percentile_spectrum(curves),
         ),
     ]

@@ -26,7 +26,7 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)))
 _INK = "#2b2f36"
 _GRID = "#dfe3e8"
 _WIDTH = 7.4
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -118,6 +118,12 @@ def time_series(timelines: Sequence[tuple[str, Timeline]]) -> str:
             at = line.seconds / seconds
             axes.fill_between(at, line.low, line.high, color=_COLOURS[index], alpha=0.16, linewidth=0)
             axes.plot(at, line.median, **_line(index, label))
+            # A bin without neighbours is neither line nor band: runs an hour apart are points with their range.
+            lone = line.lone()
+            axes.vlines(at[lone], line.low[lone], line.high[lone], color=_COLOURS[index], alpha=0.35, linewidth=1.2)
+            axes.plot(
+                at[lone], line.median[lone], color=_COLOURS[index], linestyle="", marker="os"[index], markersize=3
+            )
         axes.set_xlabel(f"time since the start, {unit}")
         axes.set_ylabel("latency, ms")
         axes.margins(x=0)
@@ -131,8 +137,8 @@ def lead_histogram(lead_ms: Floats, first: str, second: str) -> str:
     def draw(axes: Axes) -> None:
         low, high = _body([lead_ms])
         low, high = min(low, 0.0), max(high, 0.0)
-        margin = (high - low) * 0.03
-        bins = np.linspace(low - margin, high + margin, 141)
+        margin = (high - low) * 0.14
+        bins = np.linspace(low - margin, high + margin, 161)
         counts, _ = np.histogram(lead_ms, bins)
         share = counts / len(lead_ms) * 100
         earlier = (bins[:-1] + bins[1:]) / 2 > 0
@@ -151,7 +157,10 @@ def lead_histogram(lead_ms: Floats, first: str, second: str) -> str:
             va="top",
         )
         axes.set_xlim(bins[0], bins[-1])
-        axes.set_xlabel(f"← {first} first      lead of {second}, ms      {second} first →")
+        axes.set_xlabel(f"lead of {second}, ms")
+        beside_zero: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "bottom"}
+        axes.annotate(f"{second} first →", (0, 1.01), xytext=(4, 2), ha="left", color=_COLOURS[1], **beside_zero)
+        axes.annotate(f"← {first} first", (0, 1.01), xytext=(-4, 2), ha="right", color=_COLOURS[0], **beside_zero)
         axes.set_ylabel("share of events per bin, %")
 
     return _render("lead", draw)
@@ -168,15 +177,17 @@ def heat_map(cells: HourCells, unit: str) -> str:
         axes.set_xlabel("hour of day, UTC")
         for side in axes.spines.values():
             side.set_visible(False)
-        middle = (np.nanmin(cells.values) + np.nanmax(cells.values)) / 2
+        low, high = float(np.nanmin(cells.values)), float(np.nanmax(cells.values))
+        middle, decimals = (low + high) / 2, 0 if high - low > 10 else 1
         for (row, column), value in np.ndenumerate(cells.values):
             if not np.isnan(value):
                 colour = "white" if value < middle else "#10131a"
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+                size = 5.6 if decimals else 7
+                axes.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", fontsize=size, color=colour)
         assert axes.figure is not None
         bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.03)
         bar.set_label(unit)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
     return _render("hours", draw, height=1.1 + 0.32 * len(cells.days), grid=False)
 
@@ -215,7 +226,8 @@ def _render(
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|legend)_(\w+)"', "", svg)
+    used = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     return re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1

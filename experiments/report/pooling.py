@@ -116,7 +116,7 @@ def _merge_paths(parts: list[PathSummary]) -> PathSummary:
         parts[0],
         events=sum(part.events for part in parts),
         sample_count=sum(part.sample_count for part in parts),
-        sessions=sum(part.sessions or 0 for part in parts) or None,
+        sessions=1 + sum(max(0, (part.sessions or 1) - 1) for part in parts),
         link=link,
     )
 

@@ -38,7 +38,10 @@ def _environment() -> Environment:
 
 def _context(document: Document) -> dict[str, object]:
     comparison = document.comparison
+    headline, *besides = comparison.verdict.sentence.split("; ")
     return {
+        "headline": headline,
+        "besides": besides,
         "document": document,
         "comparison": comparison,
         "keys": _key_figures(comparison),
@@ -80,7 +83,7 @@ def _key_figures(comparison: Comparison) -> list[tuple[str, str, str]]:
     spread = comparison.figure("stddev")
     if spread.relative is not None:
         interval = spread.relative_interval
-        reach = f"{confidence} {interval.low * 100:.0f} to {interval.high * 100:.0f} %" if interval is not None else ""
+        reach = f"{confidence} {interval.low * 100:.0f} to {interval.high * 100:.0f} %" if interval else spread.note
         found.append(("jitter (standard deviation)", f"{spread.relative * 100:+.0f} %", reach))
     loss = comparison.figure("loss")
     if loss.difference is not None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from experiments.results.series import Floats, Integers
+from experiments.results.series import Flags, Floats, Integers
 
 __all__ = ["HourCells", "Timeline", "hour_cells", "timeline"]
 
@@ -22,6 +22,11 @@ class Timeline:
     median: Floats
     low: Floats
     high: Floats
+
+    def lone(self) -> Flags:
+        """Mark bins whose neighbours on both sides are empty."""
+        filled = np.concatenate([[False], ~np.isnan(self.median), [False]])
+        return np.asarray(filled[1:-1] & ~filled[:-2] & ~filled[2:])
 
 
 @dataclass(frozen=True)

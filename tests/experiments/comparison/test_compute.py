@@ -100,7 +100,7 @@ def test_equal_paths_are_equal_within_the_margin_when_that_is_shown(tmp_path: Pa
 def test_too_few_samples_leave_it_undecided(tmp_path: Path) -> None:
     found = race(tmp_path, 215 + noise(30, 1), 100 + noise(30, 2))
     assert found.verdict.outcome == "undecided"
-    assert "not enough samples for an interval: worth 30 independent ones, needs 40" in found.verdict.sentence
+    assert "not enough samples: worth 30 independent ones, an interval needs 40" in found.verdict.sentence
 
 
 def test_without_rows_there_are_figures_but_no_claims(tmp_path: Path) -> None:
