@@ -6,7 +6,10 @@ from typing import Any
 import click
 
 from daemons.errors import LatencyError
+from experiments.compare import compare_command
 from experiments.demo import demo_command
+from experiments.importing import import_command
+from experiments.reporting import report_command
 
 __all__ = ["main"]
 
@@ -29,7 +32,6 @@ def main() -> None:
 
 
 main.add_command(demo_command)
-
-
-if __name__ == "__main__":
-    main()
+main.add_command(compare_command)
+main.add_command(import_command)
+main.add_command(report_command)

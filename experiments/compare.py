@@ -1,0 +1,79 @@
+"""``experiment compare``: which of two paths is faster, by how much, and how sure that is."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from daemons.errors import ClockError
+from experiments.extra import require_report_extra
+
+__all__ = ["compare_command"]
+
+
+@click.command(name="compare")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="NAME",
+    help="Path to compare; give it twice, once per side.  [default: the run's primary path; in a race also the other]",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["end-to-end", "backbone"]),
+    default="end-to-end",
+    show_default=True,
+    help="Event time to arrival, or forwarder to receiver.",
+)
+@click.option(
+    "--margin-ms",
+    type=click.FloatRange(0),
+    default=0.05,
+    show_default=True,
+    help="A smaller difference in delay is not worth naming.",
+)
+@click.option(
+    "--confidence", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of the intervals."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the resampling.")
+@click.option("--json", "as_json", is_flag=True, help="Write the comparison as JSON instead of a table.")
+def compare_command(
+    sources: tuple[Path, ...],
+    paths: tuple[str, ...],
+    metric: str,
+    margin_ms: float,
+    confidence: float,
+    seed: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare two runs, or the paths of one race.
+
+    SOURCES are one or two results files (JSON or CSV; the other of the two is found beside it) or run folders.
+    The result files of the earlier Rust programs are understood too. Differences are second minus first.
+
+    Exits with 3 when clocks do not allow the comparison.
+    """
+    require_report_extra()
+    from experiments.comparison.compute import compare  # noqa: PLC0415 - numpy belongs to the extra
+    from experiments.comparison.figures import Options  # noqa: PLC0415
+    from experiments.comparison.model import METRICS  # noqa: PLC0415
+    from experiments.comparison.sides import choose_sides  # noqa: PLC0415
+    from experiments.comparison.table import print_comparison  # noqa: PLC0415
+
+    if len(sources) > 2:
+        raise click.UsageError(f"{len(sources)} sources given; compare takes one race or two runs")
+    first, second = choose_sides(list(sources), paths)
+    options = Options(metric=METRICS[metric], margin_ms=margin_ms, confidence=confidence, seed=seed)
+    comparison = compare(first, second, options)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=2))
+    else:
+        print_comparison(Console(), comparison)
+    if comparison.clock.refused:
+        click.echo(f"error: {comparison.clock.refused}", err=True)
+        sys.exit(ClockError.exit_code)

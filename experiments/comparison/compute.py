@@ -1,0 +1,294 @@
+"""Compute a comparison of two paths: as a race when one run saw the same events on both, else as two runs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.comparison.caveats import caveats_of
+from experiments.comparison.figures import Evidence, Options, delay_figures, loss_figure
+from experiments.comparison.model import ClockTrust, Comparison, Figure, Metric, RaceFigures, SideFigures
+from experiments.comparison.sides import Side
+from experiments.comparison.verdict import judge, milliseconds
+from experiments.errors import InputError
+from experiments.results.series import Floats, PathSeries
+from experiments.results.summary import PathSummary
+from experiments.statistics.bootstrap import Interval, resample, resample_paired
+from experiments.statistics.describe import Description, describe, percentile
+from experiments.statistics.loss import Loss, from_flags, from_sequences, wilson
+from experiments.statistics.pairing import Pairs, pair
+
+__all__ = ["compare"]
+
+# Fewer common events than a median needs are no race.
+_FEWEST_PAIRS = 6
+_LEAD_QUANTILES = {"p01": 0.01, "p05": 0.05, "p25": 0.25, "p75": 0.75, "p95": 0.95, "p99": 0.99}
+
+
+def compare(first: Side, second: Side, options: Options) -> Comparison:
+    """Compare two paths.
+
+    Raises:
+        InputError: there is nothing to compare, with the file and the reason.
+    """
+    if first.run.source == second.run.source:
+        return _race(first, second, options)
+    return _independent(first, second, options)
+
+
+def _independent(first: Side, second: Side, options: Options) -> Comparison:
+    """Compare two runs that saw different events, at different times."""
+    samples = [_samples(side, options.metric) for side in (first, second)]
+    described = [_describe(side, values, options.metric) for side, values in zip((first, second), samples, strict=True)]
+    enough = [values for values in samples if values is not None and len(values) > 1]
+    evidence = Evidence()
+    if len(enough) == len(samples):
+        # Resamples of two runs are independent of each other: different seeds.
+        resamples = (resample(values, options.seed + index, options.repetitions) for index, values in enumerate(enough))
+        evidence = Evidence(tuple(resamples))
+    note = _why_empty((first, second), described, options.metric)
+    figures = delay_figures(described[0], described[1], evidence, options, note)
+    median = next(figure for figure in figures if figure.name == "median")
+    needs_clocks = not options.round_trip
+    clock = _clock_trust(first, second, median, options.metric) if needs_clocks else ClockTrust(needed=False)
+    losses = (_loss(first), _loss(second))
+    measured = _measured((first, second), described, losses, evidence)
+    return _assemble(measured, figures, None, clock, evidence, options)
+
+
+def _race(first: Side, second: Side, options: Options) -> Comparison:
+    """Compare two paths event by event."""
+    one, two = first.series, second.series
+    if one is None or two is None:
+        raise InputError(
+            first.run.source,
+            None,
+            "a race is compared event by event",
+            "put the run's CSV file beside its JSON file",
+        )
+    pairs = pair(one, two)
+    if len(pairs.lead_ms) < _FEWEST_PAIRS:
+        raise InputError(
+            first.run.rows_source or first.run.source,
+            None,
+            f"{first.path!r} and {second.path!r} share {len(pairs.lead_ms)} events",
+            "let them carry the same streams at the same time, for longer",
+        )
+    # One event's latency on both paths differs by its lead, so one known event time serves both.
+    latencies = [_latencies(one, options.metric)[pairs.first], _latencies(two, options.metric)[pairs.second]]
+    timed = ~np.isnan(latencies[0]) & ~np.isnan(latencies[1])
+    latencies = [values[timed] for values in latencies]
+    has_latency = int(timed.sum()) >= _FEWEST_PAIRS
+    described = [describe(values) if has_latency else Description(0) for values in latencies]
+    evidence = Evidence(tuple(resample_paired(latencies, options.seed, options.repetitions)) if has_latency else ())
+    lead = Evidence((resample(-pairs.lead_ms, options.seed, options.repetitions),))
+    note = "" if has_latency else "these events carry no event time, so only the lead is known"
+    figures = delay_figures(described[0], described[1], evidence, options, note)
+    median = _median_of_leads(next(figure for figure in figures if figure.name == "median"), pairs, lead, options)
+    figures = [median if figure.name == "median" else figure for figure in figures]
+    losses = (from_flags(pairs.missing_first), from_flags(pairs.missing_second))
+    race = _race_figures(pairs, median, options)
+    clock = ClockTrust(needed=False)
+    measured = _measured((first, second), described, losses, evidence if has_latency else lead)
+    return _assemble(measured, figures, race, clock, lead, options)
+
+
+def _latencies(series: PathSeries, metric: Metric) -> Floats:
+    """Give one column of latencies, with NaN where there is none."""
+    return series.end_to_end_ms if metric == "end_to_end_ms" else series.backbone_ms
+
+
+def _median_of_leads(figure: Figure, pairs: Pairs, lead: Evidence, options: Options) -> Figure:
+    """Replace the difference of medians by the median difference, which pairing knows far better."""
+    resampled = lead.resamples[0].quantiles([0.5])[0.5]
+    estimate = float(np.median(-pairs.lead_ms))
+    why = lead.why_no_interval(0.5)
+    return Figure(
+        name="median",
+        unit="ms",
+        first=figure.first,
+        second=figure.second,
+        difference=estimate,
+        interval=None if why else lead.interval(resampled, estimate, options.confidence),
+        claim=not why and lead.interval(resampled, estimate, options.joint_confidence).excludes(0),
+        note=why,
+    )
+
+
+def _race_figures(pairs: Pairs, median: Figure, options: Options) -> RaceFigures:
+    lead = pairs.lead_ms
+    wins, ties = lead > 0, int((lead == 0).sum())
+    behind = from_flags(~wins)
+    share = wilson(behind, options.confidence)
+    later = median.interval
+    return RaceFigures(
+        pairs=len(lead),
+        median_lead_ms=float(np.median(lead)),
+        median_lead_interval=Interval(-later.high, -later.low, later.confidence) if later is not None else None,
+        mean_lead_ms=float(lead.mean()),
+        lead_quantiles_ms={name: percentile(lead, p) for name, p in _LEAD_QUANTILES.items()},
+        stddev_lead_ms=float(lead.std(ddof=1)),
+        win_share=float(wins.mean()),
+        win_share_interval=Interval(1 - share.high, 1 - share.low, share.confidence),
+        ties=ties,
+        only_first=pairs.only_first,
+        only_second=pairs.only_second,
+    )
+
+
+def _samples(side: Side, metric: Metric) -> Floats | None:
+    return None if side.series is None else side.series.samples(metric)
+
+
+def _describe(side: Side, samples: Floats | None, metric: Metric) -> Description:
+    """Describe the rows, or, without them, take over what the receiver computed."""
+    if samples is not None:
+        return describe(samples)
+    summary = side.summary
+    assert summary is not None
+    if metric == "end_to_end_ms":
+        return Description(
+            count=summary.sample_count,
+            mean=summary.avg_latency_ms,
+            median=summary.median_latency_ms,
+            p95=summary.p95_latency_ms,
+            p99=summary.p99_latency_ms,
+            p999=summary.p999_latency_ms,
+            min=summary.min_latency_ms,
+            max=summary.max_latency_ms,
+            stddev=summary.jitter_stddev_ms,
+            jitter=summary.jitter_rfc3550_ms,
+        )
+    if isinstance(summary, PathSummary):
+        known = summary.backbone
+        if known is None:
+            return Description(0)
+        return Description(
+            count=known.sample_count,
+            mean=known.avg_ms,
+            median=known.median_ms,
+            p95=known.p95_ms,
+            p99=known.p99_ms,
+            p999=known.p999_ms,
+            min=known.min_ms,
+            max=known.max_ms,
+            stddev=known.stddev_ms,
+            jitter=known.jitter_rfc3550_ms,
+        )
+    count = summary.sample_count if summary.backbone_avg_latency_ms is not None else 0
+    return Description(count=count, mean=summary.backbone_avg_latency_ms, median=summary.backbone_median_latency_ms)
+
+
+def _why_empty(sides: tuple[Side, Side], described: list[Description], metric: Metric) -> str:
+    empty = [side.label for side, one in zip(sides, described, strict=True) if not one.count]
+    if not empty:
+        return ""
+    why = (
+        "its events carry no event time"
+        if metric == "end_to_end_ms"
+        else "only events that came through a forwarder have one"
+    )
+    return f"no sample on {' and '.join(empty)}: {why}"
+
+
+def _loss(side: Side) -> Loss | None:
+    """Count loss from sequence numbers in the rows, or else from the receiver's own count."""
+    summary = side.summary
+    if side.series is not None:
+        return from_sequences(side.series)
+    if summary is None or summary.events_lost is None:
+        return None
+    arrived = summary.events if isinstance(summary, PathSummary) else summary.sample_count
+    return Loss(arrived + summary.events_lost, summary.events_lost)
+
+
+def _clock_trust(first: Side, second: Side, median: Figure, metric: Metric) -> ClockTrust:
+    """Decide whether the clocks allow to name a difference between one-way figures of two runs."""
+    for side in (first, second):
+        clocks = side.clocks[:1] if metric == "end_to_end_ms" else side.clocks
+        if any(clock is not None and clock.synchronized is False for clock in clocks):
+            return ClockTrust(needed=True, refused=f"a clock of {side.label} was not synchronized during its run")
+    bounds = [side.clock_bound_ms(metric) for side in (first, second)]
+    if bounds[0] is None or bounds[1] is None:
+        return ClockTrust(needed=True)
+    bound = bounds[0] + bounds[1]
+    if median.difference is None or bound < abs(median.difference):
+        return ClockTrust(needed=True, bound_ms=bound)
+    why = (
+        f"the medians differ by {milliseconds(abs(median.difference))}, and the clocks are known only to "
+        f"{milliseconds(bound)} together; race the two paths, which needs no clocks"
+    )
+    return ClockTrust(needed=True, bound_ms=bound, refused=why)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured of one side."""
+
+    side: Side
+    statistics: Description
+    loss: Loss | None
+    effective_count: float | None
+
+
+def _measured(
+    sides: tuple[Side, Side],
+    described: list[Description],
+    losses: tuple[Loss | None, Loss | None],
+    evidence: Evidence,
+) -> tuple[_Measured, _Measured]:
+    worth: list[float | None] = [one.effective_count for one in evidence.resamples] or [None]
+    return (
+        _Measured(sides[0], described[0], losses[0], worth[0]),
+        _Measured(sides[1], described[1], losses[1], worth[-1]),
+    )
+
+
+def _assemble(
+    measured: tuple[_Measured, _Measured],
+    figures: list[Figure],
+    race: RaceFigures | None,
+    clock: ClockTrust,
+    evidence: Evidence,
+    options: Options,
+) -> Comparison:
+    first, second = measured
+    sides = (first.side, second.side)
+    described = [first.statistics, second.statistics]
+    if not options.round_trip:
+        figures = [*figures, loss_figure(first.loss, second.loss, options)]
+    return Comparison(
+        metric=options.metric,
+        first=_side_figures(first, options.metric),
+        second=_side_figures(second, options.metric),
+        figures=figures,
+        race=race,
+        clock=clock,
+        verdict=judge((sides[0].label, sides[1].label), figures, race, clock, options.margin_ms),
+        caveats=[] if options.round_trip else caveats_of(sides, described, race=race, metric=options.metric),
+        margin_ms=options.margin_ms,
+        confidence=options.confidence,
+        repetitions=options.repetitions,
+        block_samples=max((one.block_samples for one in evidence.resamples), default=None),
+        blocks=evidence.blocks if evidence.resamples else None,
+        seed=options.seed,
+    )
+
+
+def _side_figures(measured: _Measured, metric: Metric) -> SideFigures:
+    side = measured.side
+    series, run = side.series, side.run.summary
+    return SideFigures(
+        label=side.label,
+        source=side.run.source.name,
+        path=side.path,
+        streams=sorted(name for name in series.first_line if name) if series is not None else [],
+        statistics=measured.statistics,
+        effective_count=measured.effective_count,
+        rows=len(series) if series is not None else None,
+        invalid=dict(series.invalid) if series is not None else {},
+        delayed=series.delayed if series is not None else 0,
+        loss=measured.loss,
+        clock_bound_ms=side.clock_bound_ms(metric),
+        start=run.start if run is not None else None,
+        end=run.end if run is not None else None,
+    )

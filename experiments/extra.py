@@ -1,0 +1,21 @@
+"""The optional extra ``report``: numpy, matplotlib and jinja2, which hosts that only measure need not carry."""
+
+import importlib.util
+
+from experiments.errors import MissingExtraError
+
+__all__ = ["require_report_extra"]
+
+
+def require_report_extra() -> None:
+    """Raise an error that says what to install, when the libraries of the extra are not there.
+
+    Raises:
+        MissingExtraError: one of them is missing.
+    """
+    missing = [name for name in ("numpy", "matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"{', '.join(missing)} not installed: this command computes and draws; "
+            "pip install 'backbone-latency[report]' on the machine where results are read"
+        )

@@ -1,0 +1,106 @@
+"""``experiment import``: the raw files of egress validation runs, into the tables of this project."""
+
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from experiments.extra import require_report_extra
+
+if TYPE_CHECKING:
+    from experiments.egress.audit import Audit
+
+__all__ = ["import_command"]
+
+
+@click.command(name="import")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--reference", metavar="NAME", help="Run to compare the others with.  [default: one named *baseline*]")
+@click.option("--json", "as_json", is_flag=True, help="Write all figures as JSON instead of tables.")
+def import_command(folder: Path, reference: str | None, *, as_json: bool) -> None:
+    """Recompute egress validation runs from their raw samples.
+
+    FOLDER is a run folder, or holds several. Prints what the run published, what its samples say, and why the
+    two differ; then compares the runs, warm with warm and cold with cold.
+    """
+    require_report_extra()
+    from experiments.comparison.table import print_comparison  # noqa: PLC0415 - numpy belongs to the extra
+    from experiments.egress.audit import audit  # noqa: PLC0415
+    from experiments.egress.compare import compare_runs  # noqa: PLC0415
+    from experiments.egress.raw import find_raw_runs  # noqa: PLC0415
+
+    audits = [audit(run) for run in find_raw_runs(folder)]
+    comparisons = compare_runs(audits, reference)
+    if as_json:
+        content = {
+            "format": "backbone-latency-egress/1",
+            "runs": [
+                {
+                    "run": one.run.name,
+                    "scenario": one.scenario,
+                    "cold_ms": one.cold,
+                    "warm_ms": one.warm,
+                    "egress": one.run.identity,
+                    "overlay_rtt_ms": one.run.overlay_rtt_ms,
+                    "figures": one.figures,
+                    "remarks": one.remarks,
+                }
+                for one in audits
+            ],
+            "comparisons": comparisons,
+        }
+        click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
+        return
+    console = Console()
+    console.print(_samples(audits))
+    console.print()
+    _print_discrepancies(console, audits)
+    for comparison in comparisons:
+        console.print(Text(f"\n{comparison.first.path} requests", style="bold"))
+        print_comparison(console, comparison)
+
+
+def _samples(audits: "list[Audit]") -> Table:
+    table = Table(title="Recomputed from the raw samples, ms", title_justify="left", box=None, pad_edge=False)
+    for column in ("run", "", "n", "mean", "median", "p95", "p99", "min", "max", "std dev"):
+        table.add_column(column, justify="left" if column in {"run", ""} else "right", no_wrap=True)
+    for one in audits:
+        for kind, described in (("cold", one.cold), ("warm", one.warm)):
+            values = (getattr(described, name) for name in ("mean", "median", "p95", "p99", "min", "max", "stddev"))
+            cells = ("-" if value is None else f"{value:.2f}" for value in values)
+            table.add_row(one.scenario if kind == "cold" else "", kind, str(described.count), *cells)
+    return table
+
+
+def _print_discrepancies(console: Console, audits: "list[Audit]") -> None:
+    """Print which published figures are wrong, with a letter for each reason and the reasons spelled out below."""
+    for one in audits:
+        wrong = [figure for figure in one.figures if figure.reasons]
+        console.print(Text(f"{one.run.name}, {one.scenario}", style="bold"))
+        console.print(f" {len(one.figures) - len(wrong)} of {len(one.figures)} published figures are right; wrong are:")
+        reasons = list(dict.fromkeys(reason for figure in wrong for reason in figure.reasons))
+        letters = dict(zip(reasons, string.ascii_letters, strict=False))
+        table = Table(box=None, pad_edge=True, padding=(0, 2, 0, 0))
+        for column in ("where", "requests", "figure", "published", "correct", "why"):
+            table.add_column(column, justify="right" if column in {"published", "correct"} else "left", no_wrap=True)
+        for figure in wrong:
+            table.add_row(
+                figure.where,
+                figure.connection,
+                figure.figure,
+                f"{figure.published:.2f}",
+                "none" if figure.corrected is None else f"{figure.corrected:.2f}",
+                " ".join(letters[reason] for reason in figure.reasons),
+            )
+        console.print(table)
+        notes = [f"{letters[reason]}: {reason}" for reason in reasons]
+        notes += dict.fromkeys(f"none: {figure.too_few}" for figure in wrong if figure.too_few)
+        for note in notes:
+            console.print(Text(f" {note}"), soft_wrap=not console.is_terminal)
+        for remark in one.remarks:
+            console.print(Text(f" ! {remark.text}", style="yellow"), soft_wrap=not console.is_terminal)

@@ -1,0 +1,212 @@
+"""What a report contains, as values; the templates only lay it out."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from experiments.comparison.compute import compare
+from experiments.comparison.figures import Options
+from experiments.comparison.model import Comparison
+from experiments.comparison.sides import Side
+from experiments.errors import InputError
+from experiments.report import figures
+from experiments.report.pooling import pool_runs
+from experiments.report.timeline import hour_cells, timeline
+from experiments.results.run import Run, find_runs, load_run
+from experiments.results.series import PathSeries
+from experiments.results.summary import ClockSummary, PathSummary
+from experiments.statistics.pairing import Pairs, pair
+
+__all__ = ["ClockRow", "Document", "Drawing", "RunRow", "build_document"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its title and the sentence that says how to read it."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class ClockRow:
+    """One clock during one run."""
+
+    run: str
+    role: str
+    clock: ClockSummary
+    rtt_ms: float | None = None
+    cross_check: str = ""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run of several."""
+
+    name: str
+    start: str
+    rows: int
+    median: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report."""
+
+    folder: str
+    written: str
+    program: str
+    comparison: Comparison
+    drawings: list[Drawing]
+    missing_drawings: list[str]
+    clocks: list[ClockRow]
+    runs: list[RunRow]
+
+
+def build_document(folder: Path, paths: tuple[str, ...], options: Options) -> Document:
+    """Read all runs of a folder, compare, draw.
+
+    Raises:
+        InputError: the folder has no run, or one that is unusable.
+    """
+    sources = find_runs(folder)
+    if not sources:
+        raise InputError(folder, None, "holds no results", "name the folder with the JSON and CSV files of a run")
+    runs = [load_run(source) for source in sources]
+    first, second = pool_runs(folder, runs, paths)
+    comparison = compare(first, second, options)
+    drawings, missing = _draw(first, second, comparison, options)
+    return Document(
+        folder=folder.resolve().name,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        program=f"backbone-latency {version('backbone-latency')}",
+        comparison=comparison,
+        drawings=drawings,
+        missing_drawings=missing,
+        clocks=[row for run in runs for row in _clock_rows(run)],
+        runs=[_run_row(run, options) for run in runs] if len(runs) > 1 else [],
+    )
+
+
+def _draw(first: Side, second: Side, comparison: Comparison, options: Options) -> tuple[list[Drawing], list[str]]:
+    """Draw what the data allow; name what they do not."""
+    one, two = first.series, second.series
+    assert one is not None
+    assert two is not None
+    drawings: list[Drawing] = []
+    missing: list[str] = []
+    pairs = pair(one, two) if comparison.race is not None else None
+    if pairs is not None:
+        drawings.append(_lead(pairs, first, second))
+    curves = [
+        figures.Curve(side.label, series.samples(options.metric)) for side, series in ((first, one), (second, two))
+    ]
+    if all(len(curve.values) > 1 for curve in curves):
+        drawings += _distributions(curves)
+        drawings.append(_over_time(first, second, one, two, options))
+    else:
+        missing.append("distributions of latency: a path has no sample of it, for its events carry no event time")
+    hours = _hours(one, two, pairs, options)
+    if isinstance(hours, Drawing):
+        drawings.append(hours)
+    else:
+        missing.append(hours)
+    return drawings, missing
+
+
+def _lead(pairs: Pairs, first: Side, second: Side) -> Drawing:
+    return Drawing(
+        "Lead",
+        f"How much earlier {second.label} had the same event than {first.label}, both stamped by one clock. The "
+        "outermost thousandth on either side is not drawn.",
+        figures.lead_histogram(pairs.lead_ms, first.label, second.label),
+    )
+
+
+def _distributions(curves: list[figures.Curve]) -> list[Drawing]:
+    return [
+        Drawing(
+            "Cumulative distribution",
+            "The share of samples that took at most so long. Steeper is steadier, further left is faster.",
+            figures.cdf(curves),
+        ),
+        Drawing(
+            "Histogram",
+            "Both paths on the same 120 bins. The outermost thousandth on either side is not drawn.",
+            figures.histogram(curves),
+        ),
+        Drawing(
+            "Percentile spectrum",
+            "The tail, stretched: each division to the right is ten times rarer. Curves end where fewer than ten "
+            "samples lie beyond.",
+            figures.percentile_spectrum(curves),
+        ),
+    ]
+
+
+def _over_time(first: Side, second: Side, one: PathSeries, two: PathSeries, options: Options) -> Drawing:
+    times = [series.sample_times_ns(options.metric) for series in (one, two)]
+    start = min(int(instants.min()) for instants in times)
+    lines = [
+        (side.label, timeline(instants, series.samples(options.metric), start))
+        for side, series, instants in zip((first, second), (one, two), times, strict=True)
+    ]
+    return Drawing(
+        "Over time",
+        "Median (line) and the range from p5 to p95 (band), in up to 240 bins of equal length.",
+        figures.time_series(lines),
+    )
+
+
+def _hours(one: PathSeries, two: PathSeries, pairs: Pairs | None, options: Options) -> Drawing | str:
+    """Draw the heat map when there is more than one hour to show."""
+    if pairs is not None:
+        cells = hour_cells(one.arrival_ns[pairs.first], pairs.lead_ms)
+        what, unit = "lead", "median lead, ms"
+    else:
+        own, other = (
+            hour_cells(each.sample_times_ns(options.metric), each.samples(options.metric)) for each in (two, one)
+        )
+        baseline = float(np.nanmedian(other.values)) if other.hours else 0.0
+        cells, what = own, f"latency of {two.name} (that of {one.name} is {baseline:.1f} ms)"
+        unit = "median, ms"
+    if cells.hours < 2:
+        return "hour of day: the runs fall into one hour; repeat them with --every 1h --for 24h"
+    return Drawing("Hour of day", f"Median {what} in each hour that was measured.", figures.heat_map(cells, unit))
+
+
+def _clock_rows(run: Run) -> list[ClockRow]:
+    summary = run.summary
+    if summary is None:
+        return []
+    rows = [] if summary.clock is None else [ClockRow(run.source.stem, "receiver", summary.clock)]
+    rows += [_peer_row(run, name, path) for name, path in summary.paths.items() if path.link is not None]
+    return rows
+
+
+def _peer_row(run: Run, name: str, path: PathSummary) -> ClockRow:
+    link = path.link
+    assert link is not None
+    check = ""
+    if link.clock_offset_ms is not None and link.clock_offset_error_ms is not None:
+        check = f"{link.clock_offset_ms:+.3f} ± {link.clock_offset_error_ms:.3f} ms against the receiver, by the link"
+    rtt = (link.rtt_ms or {}).get("median")
+    return ClockRow(run.source.stem, f"forwarder of {name}", link.peer_clock or ClockSummary(), rtt, check)
+
+
+def _run_row(run: Run, options: Options) -> RunRow:
+    medians = {
+        name: (float(np.median(values)) if len(values := series.samples(options.metric)) else None)
+        for name, series in run.series.items()
+    }
+    first = min(int(series.arrival_ns[series.arrival_ns != 0].min()) for series in run.series.values())
+    return RunRow(
+        name=run.source.stem if run.source.stem != "results" else run.source.parent.name,
+        start=datetime.fromtimestamp(first // 10**9, UTC).strftime("%Y-%m-%d %H:%M"),
+        rows=sum(len(series) for series in run.series.values()),
+        median=medians,
+    )

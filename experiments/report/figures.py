@@ -1,0 +1,234 @@
+"""The figures of a report, as SVG to be put into the page.
+
+Two colours that every kind of colour vision tells apart (Okabe and Ito), and a dash for the second path, so that the
+figures survive a black-and-white printer. Text stays text: it is set in the page's own font and can be searched.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from experiments.report.timeline import HourCells, Timeline
+from experiments.results.series import Floats
+
+__all__ = ["Curve", "cdf", "heat_map", "histogram", "lead_histogram", "percentile_spectrum", "time_series"]
+
+_COLOURS = ("#0072B2", "#D55E00")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)))
+_INK = "#2b2f36"
+_GRID = "#dfe3e8"
+_WIDTH = 7.4
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.edgecolor": "#8a919c",
+    "axes.labelcolor": _INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": "#59606b",
+    "ytick.color": "#59606b",
+    "text.color": _INK,
+    "legend.frameon": False,
+    "axes.unicode_minus": True,
+}
+_LEVELS = 600
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One path's samples, in ms, and its name."""
+
+    label: str
+    values: Floats
+
+
+def cdf(curves: Sequence[Curve]) -> str:
+    """Draw which share of samples took at most how long."""
+
+    def draw(axes: Axes) -> None:
+        levels = np.linspace(0, 1, _LEVELS)
+        for index, curve in enumerate(curves):
+            axes.plot(np.quantile(curve.values, levels), levels * 100, **_line(index, curve.label))
+        axes.set_xlim(_body([curve.values for curve in curves]))
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("latency, ms")
+        axes.set_ylabel("share of samples, %")
+
+    return _render("cdf", draw, legend=True)
+
+
+def histogram(curves: Sequence[Curve]) -> str:
+    """Draw how the samples are distributed, both paths on common bins."""
+
+    def draw(axes: Axes) -> None:
+        low, high = _body([curve.values for curve in curves])
+        bins = np.linspace(low, high, 121)
+        for index, curve in enumerate(curves):
+            counts, _ = np.histogram(curve.values, bins)
+            share = counts / len(curve.values) * 100
+            axes.stairs(share, bins, fill=True, color=_COLOURS[index], alpha=0.22)
+            axes.stairs(share, bins, **_line(index, curve.label))
+        axes.set_xlim(low, high)
+        axes.set_xlabel("latency, ms")
+        axes.set_ylabel("share of samples per bin, %")
+
+    return _render("histogram", draw, legend=True)
+
+
+def percentile_spectrum(curves: Sequence[Curve]) -> str:
+    """Draw latency by percentile on an axis that stretches the tail; it ends ten samples before the largest."""
+
+    def draw(axes: Axes) -> None:
+        deepest = 2.0
+        for index, curve in enumerate(curves):
+            last = max(len(curve.values) / 10, 2.0)
+            deepest = max(deepest, last)
+            odds = np.geomspace(1, last, 300)
+            axes.plot(odds, np.quantile(curve.values, 1 - 1 / odds), **_line(index, curve.label))
+        ticks = {1: "min", 2: "p50", 10: "p90", 100: "p99", 1000: "p99.9", 10_000: "p99.99", 100_000: "p99.999"}
+        shown = {odds: name for odds, name in ticks.items() if odds <= deepest}
+        axes.set_xscale("log")
+        axes.set_xticks(list(shown), list(shown.values()))
+        axes.set_xticks([], minor=True)
+        axes.set_xlim(1, deepest)
+        axes.set_xlabel("percentile")
+        axes.set_ylabel("latency, ms")
+
+    return _render("spectrum", draw, legend=True)
+
+
+def time_series(timelines: Sequence[tuple[str, Timeline]]) -> str:
+    """Draw the median over time, and the band between p5 and p95 around it."""
+
+    def draw(axes: Axes) -> None:
+        unit, seconds = _time_unit(max(float(line.seconds[-1]) for _, line in timelines))
+        for index, (label, line) in enumerate(timelines):
+            at = line.seconds / seconds
+            axes.fill_between(at, line.low, line.high, color=_COLOURS[index], alpha=0.16, linewidth=0)
+            axes.plot(at, line.median, **_line(index, label))
+            # A bin without neighbours is neither line nor band: runs an hour apart are points with their range.
+            lone = line.lone()
+            axes.vlines(at[lone], line.low[lone], line.high[lone], color=_COLOURS[index], alpha=0.35, linewidth=1.2)
+            axes.plot(
+                at[lone], line.median[lone], color=_COLOURS[index], linestyle="", marker="os"[index], markersize=3
+            )
+        axes.set_xlabel(f"time since the start, {unit}")
+        axes.set_ylabel("latency, ms")
+        axes.margins(x=0)
+
+    return _render("time", draw, legend=True)
+
+
+def lead_histogram(lead_ms: Floats, first: str, second: str) -> str:
+    """Draw how much earlier the second path was, event by event."""
+
+    def draw(axes: Axes) -> None:
+        low, high = _body([lead_ms])
+        low, high = min(low, 0.0), max(high, 0.0)
+        margin = (high - low) * 0.14
+        bins = np.linspace(low - margin, high + margin, 161)
+        counts, _ = np.histogram(lead_ms, bins)
+        share = counts / len(lead_ms) * 100
+        earlier = (bins[:-1] + bins[1:]) / 2 > 0
+        for index, part in ((1, earlier), (0, ~earlier)):
+            axes.stairs(np.where(part, share, 0), bins, fill=True, color=_COLOURS[index], alpha=0.75)
+        axes.axvline(0, color=_INK, linewidth=0.9)
+        median = float(np.median(lead_ms))
+        axes.axvline(median, color=_INK, linewidth=0.9, linestyle=(0, (4, 2)))
+        axes.annotate(
+            f"median {median:.2f} ms",
+            (median, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-5 if median > (low + high) / 2 else 5, -4),
+            textcoords="offset points",
+            ha="right" if median > (low + high) / 2 else "left",
+            va="top",
+        )
+        axes.set_xlim(bins[0], bins[-1])
+        axes.set_xlabel(f"lead of {second}, ms")
+        beside_zero: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "bottom"}
+        axes.annotate(f"{second} first →", (0, 1.01), xytext=(4, 2), ha="left", color=_COLOURS[1], **beside_zero)
+        axes.annotate(f"← {first} first", (0, 1.01), xytext=(-4, 2), ha="right", color=_COLOURS[0], **beside_zero)
+        axes.set_ylabel("share of events per bin, %")
+
+    return _render("lead", draw)
+
+
+def heat_map(cells: HourCells, unit: str) -> str:
+    """Draw the median per day and hour of day (UTC)."""
+
+    def draw(axes: Axes) -> None:
+        drawn = axes.imshow(np.ma.masked_invalid(cells.values), cmap="cividis", aspect="auto")
+        axes.set_xticks(range(24), [str(hour) for hour in range(24)])
+        axes.set_yticks(range(len(cells.days)), cells.days)
+        axes.tick_params(length=0)
+        axes.set_xlabel("hour of day, UTC")
+        for side in axes.spines.values():
+            side.set_visible(False)
+        low, high = float(np.nanmin(cells.values)), float(np.nanmax(cells.values))
+        middle, decimals = (low + high) / 2, 0 if high - low > 10 else 1
+        for (row, column), value in np.ndenumerate(cells.values):
+            if not np.isnan(value):
+                colour = "white" if value < middle else "#10131a"
+                size = 5.6 if decimals else 7
+                axes.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", fontsize=size, color=colour)
+        assert axes.figure is not None
+        bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.03)
+        bar.set_label(unit)
+        bar.outline.set_visible(False)
+
+    return _render("hours", draw, height=1.1 + 0.32 * len(cells.days), grid=False)
+
+
+def _line(index: int, label: str) -> dict[str, Any]:
+    return {"color": _COLOURS[index], "linestyle": _DASHES[index], "linewidth": 1.5, "label": label}
+
+
+def _body(series: Sequence[Floats]) -> tuple[float, float]:
+    """Give the range that holds all but the last thousandth on either side, so that one outlier hides nothing."""
+    low = min(float(np.quantile(values, 0.001)) for values in series)
+    high = max(float(np.quantile(values, 0.999)) for values in series)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _time_unit(span_seconds: float) -> tuple[str, float]:
+    if span_seconds > 3 * 3600:
+        return "h", 3600.0
+    return ("min", 60.0) if span_seconds > 300 else ("s", 1.0)
+
+
+def _render(
+    name: str, draw: Callable[[Axes], None], *, height: float = 2.9, legend: bool = False, grid: bool = True
+) -> str:
+    """Draw one figure and give its SVG element; ``name`` keeps its ids apart from those of other figures."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        if grid:
+            axes.grid(color=_GRID, linewidth=0.6)
+        draw(axes)
+        if legend:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2, handlelength=2.6)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    used = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
+    )

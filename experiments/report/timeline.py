@@ -1,0 +1,76 @@
+"""Samples over time: medians and bands for a line, medians per hour for a heat map."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from experiments.results.series import Flags, Floats, Integers
+
+__all__ = ["HourCells", "Timeline", "hour_cells", "timeline"]
+
+_BINS = 240
+_FEWEST_PER_BIN = 5
+_HOUR_NS = 3_600_000_000_000
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Medians and the p5 to p95 band, in ms, at seconds since the start of the whole comparison."""
+
+    seconds: Floats
+    median: Floats
+    low: Floats
+    high: Floats
+
+    def lone(self) -> Flags:
+        """Mark bins whose neighbours on both sides are empty."""
+        filled = np.concatenate([[False], ~np.isnan(self.median), [False]])
+        return np.asarray(filled[1:-1] & ~filled[:-2] & ~filled[2:])
+
+
+@dataclass(frozen=True)
+class HourCells:
+    """Medians by day (rows) and hour of day in UTC (columns); NaN where nothing was measured."""
+
+    days: list[str]
+    values: Floats
+
+    @property
+    def hours(self) -> int:
+        """Give how many hours have a value."""
+        return int(np.count_nonzero(~np.isnan(self.values)))
+
+
+def timeline(times_ns: Integers, values: Floats, start_ns: int) -> Timeline:
+    """Reduce samples to at most 240 bins of equal length; a bin with nothing in it breaks the line.
+
+    Args:
+        times_ns: arrival times, not necessarily in order.
+        values: in ms.
+        start_ns: the zero of the time axis.
+    """
+    order = np.argsort(times_ns, kind="stable")
+    times, ordered = times_ns[order], values[order]
+    bins = max(1, min(_BINS, len(times) // _FEWEST_PER_BIN))
+    edges = np.linspace(times[0], times[-1] + 1, bins + 1)
+    cuts = np.searchsorted(times, edges)
+    levels = np.full((3, bins), np.nan)
+    for index in range(bins):
+        piece = ordered[cuts[index] : cuts[index + 1]]
+        if len(piece):
+            levels[:, index] = np.quantile(piece, [0.05, 0.5, 0.95])
+    middles = (edges[:-1] + edges[1:]) / 2
+    return Timeline((middles - start_ns) / 1e9, levels[1], levels[0], levels[2])
+
+
+def hour_cells(times_ns: Integers, values: Floats) -> HourCells:
+    """Give the median of each hour."""
+    hours = times_ns // _HOUR_NS
+    days = np.unique(hours // 24)
+    cells = np.full((len(days), 24), np.nan)
+    for hour in np.unique(hours):
+        row = int(np.searchsorted(days, hour // 24))
+        cells[row, int(hour % 24)] = np.median(values[hours == hour])
+    names = [datetime.fromtimestamp(int(day) * 86_400, UTC).strftime("%Y-%m-%d") for day in days]
+    return HourCells(names, cells)

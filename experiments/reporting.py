@@ -1,0 +1,45 @@
+"""``experiment report``: a comparison as a page to read, print and send."""
+
+from pathlib import Path
+
+import click
+
+from daemons.errors import ResultsError
+from experiments.extra import require_report_extra
+
+__all__ = ["report_command"]
+
+
+@click.command(name="report")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="[default: FOLDER/report.html]")
+@click.option("--path", "paths", multiple=True, metavar="NAME", help="Path to report on; give it twice.")
+@click.option(
+    "--metric", type=click.Choice(["end-to-end", "backbone"]), default="end-to-end", show_default=True, help="Latency."
+)
+@click.option("--margin-ms", type=click.FloatRange(0), default=0.05, show_default=True, help="As for compare.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the resampling.")
+def report_command(
+    folder: Path, output: Path | None, paths: tuple[str, ...], metric: str, margin_ms: float, seed: int
+) -> None:
+    """Write a report about the runs in FOLDER and below: one HTML file, and Markdown beside it.
+
+    All races in the folder are taken together, or all runs of two single paths. The HTML file holds its figures and
+    style and fetches nothing.
+    """
+    require_report_extra()
+    from experiments.comparison.figures import Options  # noqa: PLC0415 - numpy belongs to the extra
+    from experiments.comparison.model import METRICS  # noqa: PLC0415
+    from experiments.report.document import build_document  # noqa: PLC0415
+    from experiments.report.render import render_html, render_markdown  # noqa: PLC0415
+
+    options = Options(metric=METRICS[metric], margin_ms=margin_ms, seed=seed)
+    document = build_document(folder, paths, options)
+    page = output or folder / "report.html"
+    try:
+        page.write_text(render_html(document), encoding="utf-8")
+        page.with_suffix(".md").write_text(render_markdown(document), encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"{page}: cannot be written: {error.strerror}; give another --output") from error
+    click.echo(document.comparison.verdict.sentence)
+    click.echo(f"{page} {page.with_suffix('.md')}")

@@ -1,0 +1,99 @@
+"""A run: the JSON file, the CSV file beside it, or whichever of the two there is."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments.errors import InputError
+from experiments.results.rows import load_rows
+from experiments.results.series import PathSeries
+from experiments.results.summary import RunSummary, load_summary
+
+__all__ = ["Run", "find_runs", "load_run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of one run.
+
+    Attributes:
+        source: the file that was named.
+        summary: from the JSON file, None when there is none.
+        series: per path, from the CSV file; empty when there is none.
+        rows_source: the CSV file, None when there is none.
+    """
+
+    source: Path
+    summary: RunSummary | None
+    series: dict[str, PathSeries] = field(default_factory=dict)
+    rows_source: Path | None = None
+
+    def path_names(self) -> list[str]:
+        """Name the paths, those of the summary first."""
+        named = list(self.summary.paths) if self.summary is not None else []
+        return named + [name for name in self.series if name not in named] or [self.default_path()]
+
+    def default_path(self) -> str:
+        """Name the path that is meant when none is named: the primary one, or the first link."""
+        if self.summary is None and self.series:
+            return next((name for name, series in self.series.items() if not series.is_feed), next(iter(self.series)))
+        return _default_path(self.source, self.summary)
+
+
+def load_run(source: Path, *, rows: bool = True) -> Run:
+    """Load a run from its JSON or CSV file, and the other one of the two when it lies beside it.
+
+    Args:
+        source: a ``.json`` or ``.csv`` file, or a folder that holds exactly one run.
+        rows: whether to read the CSV file too when a JSON file is named.
+
+    Raises:
+        InputError: a file is unusable, or the folder does not hold exactly one run.
+    """
+    if source.is_dir():
+        found = find_runs(source)
+        if len(found) != 1:
+            names = ", ".join(str(path.relative_to(source)) for path in found) or "none"
+            raise InputError(source, None, f"holds {len(found)} runs ({names})", "name one results file")
+        source = found[0]
+    if source.suffix == ".json":
+        summary: RunSummary | None = load_summary(source)
+        table = source.with_suffix(".csv")
+        rows_source = table if rows and table.exists() else None
+    elif source.suffix == ".csv":
+        beside = source.with_suffix(".json")
+        summary = load_summary(beside) if beside.exists() else None
+        rows_source = source
+    else:
+        raise InputError(source, None, "neither .json nor .csv", "name a results file of latency-receiver")
+    if rows_source is None:
+        return Run(source, summary)
+    series = load_rows(rows_source, _default_path(source, summary))
+    return Run(source, summary, series, rows_source)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Find the result files in a folder and those below it, in order of name: JSON, or CSV without its JSON."""
+    if not folder.is_dir():
+        raise InputError(folder, None, "not a folder", "name the folder of a run")
+    summaries = [path for path in sorted(folder.rglob("*.json")) if _is_summary(path)]
+    tables = [
+        path for path in sorted(folder.rglob("*.csv")) if path.with_suffix(".json") not in summaries and _is_table(path)
+    ]
+    return summaries + tables
+
+
+def _is_summary(path: Path) -> bool:
+    """Tell a results file from other JSON files by its first bytes; a broken one is to be reported, not skipped."""
+    with path.open("rb") as file:
+        return b'"setup_type"' in file.read(4096)
+
+
+def _is_table(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(64).startswith(b"sequence_id,binance_time,")
+
+
+def _default_path(source: Path, summary: RunSummary | None) -> str:
+    if summary is None:
+        return source.stem
+    return summary.primary_path or next(iter(summary.paths), None) or summary.setup_type

@@ -1,0 +1,184 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from experiments.main import main
+from experiments.results.series import Floats
+from tests.experiments.made import Arrivals, arrivals, rows, summary, write_race, write_rows, write_summary
+from tests.experiments.report.browser import render
+
+HOUR_NS = 3_600_000_000_000
+EVENTS = 500
+
+
+def noise(seed: int, scale: float) -> Floats:
+    return np.random.default_rng(seed).normal(size=EVENTS) * scale
+
+
+def at_hour(made: Arrivals, hour: int) -> Arrivals:
+    return replace(made, event_ns=made.event_ns + hour * HOUR_NS)
+
+
+def race_folder(folder: Path, hours: int = 1) -> Path:
+    for hour in range(hours):
+        run = folder / f"{hour:02}"
+        run.mkdir(parents=True)
+        direct = at_hour(arrivals(215 + noise(hour, 8)), hour)
+        backbone = at_hour(arrivals(100 + noise(100 + hour, 4)), hour)
+        write_race(run / "results.csv", direct, backbone)
+        content = summary(setup_type="race")
+        content["paths"]["direct"] = content["paths"]["backbone"] | {"kind": "feed", "link": None, "backbone": None}
+        write_summary(run / "results.json", content)
+    return folder
+
+
+def report(folder: Path, *options: str) -> str:
+    result = CliRunner().invoke(main, ["report", str(folder), *options])
+    assert result.exit_code == 0, result.output
+    return (folder / "report.html").read_text()
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_the_verdict_comes_first_and_everything_else_after_it(tmp_path: Path) -> None:
+    page = report(race_folder(tmp_path))
+    assert re.search(r"<h1[^>]*>Backbone has events 11[45]\.\d ms earlier than direct", page)
+    assert page.index("<h1") < page.index("<table") < page.index("<svg")
+    assert headings(page) == [
+        "Figures",
+        "Lead",
+        "Cumulative distribution",
+        "Histogram",
+        "Percentile spectrum",
+        "Over time",
+        "Not drawn",
+        "What arrived",
+        "Lead of backbone",
+        "Clock trust",
+        "Method",
+    ]
+    assert "the runs fall into one hour" in page
+
+
+def test_runs_of_several_hours_get_a_heat_map_and_a_table_of_runs(tmp_path: Path) -> None:
+    page = report(race_folder(tmp_path, hours=3))
+    assert "Hour of day" in headings(page)
+    assert "Runs" in headings(page)
+    assert "Not drawn" not in headings(page)
+    assert "1,500 events on both paths" in page
+    assert page.count('<th scope="row">0') == 3
+
+
+def test_two_kinds_of_runs_are_compared_like_two_files(tmp_path: Path) -> None:
+    for hour in range(4):
+        name, link = ("baseline", False) if hour % 2 else ("aws-backbone", True)
+        made = at_hour(arrivals((100 if link else 120) + noise(hour, 2)), hour)
+        write_rows(tmp_path / f"{hour}.csv", rows(made, path=name, link=link))
+    page = report(tmp_path)
+    assert "Aws-backbone is faster than baseline by 2" in page
+    assert "These are two runs of one-way delays" in page
+    assert "How far the clocks behind baseline and aws-backbone were off is not recorded" in page
+
+
+def test_a_race_without_event_times_has_a_lead_and_says_what_it_lacks(tmp_path: Path) -> None:
+    write_race(tmp_path / "race.csv", arrivals(215 + noise(1, 8)), arrivals(100 + noise(2, 4)), timed=False)
+    page = report(tmp_path)
+    assert "Lead" in headings(page)
+    assert "Histogram" not in headings(page)
+    assert "Distributions of latency: a path has no sample of it" in page
+    assert "so only the lead is known" in page
+
+
+def test_names_are_text_not_markup(tmp_path: Path) -> None:
+    lines = rows(arrivals(120 + noise(1, 2)), path="<b>a&b</b>", link=False)
+    lines += rows(arrivals(100 + noise(2, 2)), path="y", link=True)
+    page = report(race_of(tmp_path, lines))
+    assert "<b>a" not in page
+    assert "&lt;b&gt;a&amp;b&lt;/b&gt;" in page
+
+
+def race_of(folder: Path, lines: list[str]) -> Path:
+    write_rows(folder / "race.csv", lines)
+    return folder
+
+
+def test_markdown_says_the_same(tmp_path: Path) -> None:
+    report(race_folder(tmp_path))
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# backbone against direct\n\n**Backbone has events 11")
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1, table
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "holds no results" in result.output
+
+
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["report", str(race_folder(tmp_path)), "--output", str(tmp_path / "no" / "r.html")]
+    )
+    assert result.exit_code == 5
+    assert "cannot be written: No such file or directory" in result.output
+
+
+class _Fetches(HTMLParser):
+    """Collects all that a browser would fetch for a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            self.found.append("<script>")
+        for name, value in attributes:
+            if (
+                name in {"src", "href", "xlink:href", "srcset", "data"}
+                and value
+                and not value.startswith(("#", "data:"))
+            ):
+                self.found.append(f"{tag} {name}={value}")
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(tmp_path: Path) -> None:
+    page = report(race_folder(tmp_path, hours=2))
+    parser = _Fetches()
+    parser.feed(page)
+    assert parser.found == []
+    assert not re.search(r"@import|url\((?![\"']?#)", page)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for reference in re.findall(r'(?:url\(#|xlink:href="#)([^)"]+)', page):
+        assert reference in ids
+
+
+@pytest.mark.process
+def test_a_browser_without_network_renders_it_without_a_complaint(tmp_path: Path) -> None:
+    folder = race_folder(tmp_path / "runs", hours=2)
+    report(folder)
+    rendering = render(folder / "report.html", tmp_path / "profile")
+    assert rendering.console == []
+    assert rendering.document.count("</svg>") == 6
+    assert "Backbone has events 11" in rendering.document
+
+
+@pytest.mark.process
+def test_the_browser_would_complain(tmp_path: Path) -> None:
+    folder = race_folder(tmp_path / "runs")
+    page = report(folder).replace(
+        "</main>", '<img src="https://example.org/x.png"><script>nothing.here</script></main>'
+    )
+    (folder / "bad.html").write_text(page)
+    console = render(folder / "bad.html", tmp_path / "profile").console
+    assert any("https://example.org/x.png" in message for message in console)
+    assert any("script" in message for message in console)

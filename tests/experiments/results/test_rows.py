@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.errors import InputError
+from experiments.results.rows import load_rows
+from tests.experiments.made import HEADER, SEED_HEADER, arrivals, rows, write_race, write_rows
+
+SEED_ROWS = [
+    "1,1704672345123,1704672345234000000,1704672345456000000,333.0,222.0",
+    "2,1704672345234,1704672345345000000,1704672345567000000,333.0,222.0",
+]
+OUR_ROW = (
+    "1,1704672345123,1704672345234000000,1704672345456000000,333.0,222.0,"
+    "backbone,btcusdt@trade,7,1704672345123000000,1704672345234100000,kernel,ok,0"
+)
+
+
+def test_reads_the_six_columns_of_the_programs_it_replaces(tmp_path: Path) -> None:
+    series = load_rows(write_rows(tmp_path / "r.csv", SEED_ROWS, SEED_HEADER), "aws-backbone")
+    assert list(series) == ["aws-backbone"]
+    one = series["aws-backbone"]
+    assert one.samples("end_to_end_ms").tolist() == [333.0, 333.0]
+    assert one.samples("backbone_ms").tolist() == [222.0, 222.0]
+    assert one.sequence.tolist() == [1, 2]
+    assert one.streams == ("",)
+
+
+def test_reads_a_race_of_many_chunks_path_by_path(tmp_path: Path) -> None:
+    delay = np.linspace(100, 120, 4321)
+    file = write_race(tmp_path / "r.csv", arrivals(delay + 15), arrivals(delay))
+    series = load_rows(file, "unused")
+    assert series["direct"].is_feed
+    assert not series["backbone"].is_feed
+    assert np.allclose(series["direct"].samples("end_to_end_ms"), delay + 15, atol=1e-6)
+    assert np.allclose(series["backbone"].samples("backbone_ms"), delay - 2, atol=1e-6)
+    assert series["backbone"].sequence.tolist() == list(range(1, 4322))
+    assert (np.diff(series["direct"].arrival_ns) > 0).all()
+
+
+def test_events_without_time_have_no_end_to_end_sample(tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "r.csv", rows(arrivals(np.full(5, 100.0)), path="x", link=True, timed=False))
+    series = load_rows(file, "x")["x"]
+    assert len(series) == 5
+    assert len(series.samples("end_to_end_ms")) == 0
+    assert len(series.samples("backbone_ms")) == 5
+
+
+def test_invalid_and_delayed_rows_are_counted_and_are_no_samples(tmp_path: Path) -> None:
+    lines = [
+        OUR_ROW,
+        OUR_ROW.replace(",ok,0", ",ok,1"),
+        OUR_ROW.replace(",ok,0", ",negative,0"),
+        OUR_ROW.replace(",ok,0", ",clock_step,0"),
+        OUR_ROW.replace(",ok,0", ",delayed,1"),
+    ]
+    series = load_rows(write_rows(tmp_path / "r.csv", lines), "x")["backbone"]
+    assert (len(series), len(series.samples("end_to_end_ms"))) == (5, 1)
+    assert series.invalid == {"negative": 1, "clock_step": 1}
+    assert series.delayed == 2
+
+
+def test_a_row_whose_clocks_disagree_may_race_but_one_with_a_wrong_stamp_may_not(tmp_path: Path) -> None:
+    lines = [OUR_ROW.replace(",ok,0", f",{validity},0") for validity in ("ok", "negative", "absurd", "clock_step")]
+    series = load_rows(write_rows(tmp_path / "r.csv", lines), "x")["backbone"]
+    assert series.live.tolist() == [True, True, True, False]
+
+
+def test_an_event_without_time_still_has_a_backbone_latency(tmp_path: Path) -> None:
+    row = OUR_ROW.replace(",ok,0", ",without_event_time,0").replace(",333.0,", ",,")
+    series = load_rows(write_rows(tmp_path / "r.csv", [row]), "x")["backbone"]
+    assert series.samples("backbone_ms").tolist() == [222.0]
+    assert series.invalid == {}
+
+
+def test_an_id_that_is_no_number_still_identifies(tmp_path: Path) -> None:
+    lines = [OUR_ROW.replace(",7,", f",{name},") for name in ("10-12", "13-15", "10-12")]
+    ids = load_rows(write_rows(tmp_path / "r.csv", lines), "x")["backbone"].event_id.tolist()
+    assert ids[0] == ids[2] != ids[1]
+    assert min(ids) > 0
+
+
+def seeds(*lines: str) -> str:
+    return "\n".join([SEED_HEADER, *lines]) + "\n"
+
+
+GOOD, _ = SEED_ROWS
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", 1, "the file is empty"),
+        (SEED_HEADER + "\n", 1, "no rows"),
+        ("a,b,c\n1,2,3\n", 1, "no column sequence_id, binance_time"),
+        (seeds(GOOD, GOOD, GOOD[:30]), 4, "3 fields where the header names 6: the last row is cut off"),
+        (seeds(GOOD, GOOD)[:-1], 3, "the last row is cut off: no end of line"),
+        (seeds(GOOD, "2,oops" + GOOD[15:]), 3, "binance_time 'oops' is not a number"),
+        (seeds(GOOD, GOOD.replace("333.0", "inf")), 3, "end_to_end_latency_ms 'inf' is not finite"),
+        (seeds(GOOD, GOOD.replace("1704672345456000000", "1704672345456")), 3, "looks like milliseconds"),
+        (seeds(GOOD, GOOD.replace("1704672345123,", "1704672345123000,")), 3, "looks like microseconds"),
+        (seeds(GOOD, GOOD.replace("333.0", "0.333")), 3, "contradicts the times in its row, which are 333.000 ms"),
+        (seeds(GOOD, GOOD.replace("222.0", "222000")), 3, "backbone_latency_ms 222000 contradicts"),
+        (seeds(GOOD, GOOD.replace("1,", "9" * 25 + ",", 1)), 3, "is not a number"),
+    ],
+)
+def test_broken_files_are_refused_with_their_line(tmp_path: Path, text: str, line: int, message: str) -> None:
+    file = tmp_path / "r.csv"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_rows(file, "x")
+    assert caught.value.line == line
+    assert message in str(caught.value)
+
+
+def test_the_line_is_right_far_into_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "r.csv"
+    file.write_text(seeds(*[GOOD] * 4999, "broken"))
+    with pytest.raises(InputError, match=r"r\.csv:5001: 1 fields where the header names 6"):
+        load_rows(file, "x")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_rows(tmp_path / "r.csv", "x")
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80), max_size=6))
+def test_whatever_stands_in_a_file_it_is_read_or_refused_with_a_line(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
+) -> None:
+    file = tmp_path_factory.mktemp("any") / "r.csv"
+    file.write_text("\n".join([HEADER, OUR_ROW, *lines]) + "\n", newline="")
+    try:
+        series = load_rows(file, "x")
+    except InputError as error:
+        assert error.line is not None  # noqa: PT017 - either outcome is right, each with its own promise
+    else:
+        assert sum(len(one) for one in series.values()) >= 1

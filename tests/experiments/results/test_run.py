@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.errors import InputError
+from experiments.results.run import find_runs, load_run
+from tests.experiments.made import arrivals, rows, summary, write_rows, write_summary
+
+
+def both_files(folder: Path, stem: str) -> Path:
+    write_rows(folder / f"{stem}.csv", rows(arrivals(np.full(9, 100.0)), path="backbone", link=True))
+    return write_summary(folder / f"{stem}.json", summary())
+
+
+def test_the_csv_beside_a_json_belongs_to_it_and_the_other_way_round(tmp_path: Path) -> None:
+    both_files(tmp_path, "r")
+    for name in ("r.json", "r.csv"):
+        run = load_run(tmp_path / name)
+        assert run.summary is not None
+        assert len(run.series["backbone"]) == 9
+        assert run.path_names() == ["backbone"]
+
+
+def test_a_json_alone_is_a_run_without_rows(tmp_path: Path) -> None:
+    run = load_run(write_summary(tmp_path / "r.json", summary()))
+    assert run.series == {}
+    assert run.default_path() == "backbone"
+
+
+def test_a_csv_alone_is_named_after_its_link(tmp_path: Path) -> None:
+    lines = rows(arrivals(np.full(3, 9.0)), path="feed", link=False) + rows(
+        arrivals(np.full(3, 5.0)), path="wire", link=True
+    )
+    assert load_run(write_rows(tmp_path / "r.csv", lines)).default_path() == "wire"
+
+
+def test_a_folder_stands_for_the_one_run_in_it(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    both_files(tmp_path / "deeper", "r")
+    write_summary(tmp_path / "manifest.json", {"host": "frankfurt"})
+    assert load_run(tmp_path).source == tmp_path / "deeper" / "r.json"
+    both_files(tmp_path, "other")
+    assert len(find_runs(tmp_path)) == 2
+    with pytest.raises(InputError, match=r"holds 2 runs \(deeper/r\.json, other\.json\)"):
+        load_run(tmp_path)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"neither \.json nor \.csv"):
+        load_run(tmp_path / "results.txt")
