@@ -35,3 +35,7 @@ main.add_command(demo_command)
 main.add_command(compare_command)
 main.add_command(import_command)
 main.add_command(report_command)
+
+
+if __name__ == "__main__":
+    main()
