@@ -97,8 +97,8 @@ def started(pid: int) -> str:
 
 
 def _alive(name: str) -> bool:
-    pid, started = name.split(":")
-    return bool(started) and started(int(pid)) == started
+    pid, since = name.split(":")
+    return bool(since) and started(int(pid)) == since
 
 
 def _remove_cgroup(top: Path) -> None:
