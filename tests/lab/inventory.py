@@ -68,6 +68,8 @@ class Inventory:
         left = [name for kind, name in self._entries if kind == "mount" and os.path.ismount(name)]
         if left:
             raise OSError(f"{', '.join(left)}: still mounted; nothing below {self.directory} was removed")
+        if os.path.ismount(self.directory):
+            subprocess.run(["umount", "--lazy", str(self.directory)], check=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _save(self) -> None:

@@ -8,6 +8,7 @@ import ipaddress
 import itertools
 import os
 import secrets
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ class Lab:
             inventory.clean()
         directory = RUNS / f"{os.getpid()}-{secrets.token_hex(3)}"
         directory.mkdir(parents=True)
+        # In memory: hosts' disks are fast, and taken away in one step instead of file by file.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "backbone-latency-lab", str(directory)], check=True)
         self._inventory = Inventory(directory)
         self._name = f"lab{directory.name}"
         self._link_networks = LINK_ADDRESSES.subnets(new_prefix=30)

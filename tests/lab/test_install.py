@@ -115,9 +115,8 @@ def test_an_upgrade_is_one_switch_and_a_rollback_another(
 def test_a_tree_becomes_a_host_that_works(lab: Lab, site: Site, bundle: Path) -> None:
     """The tree is filled by another host, as an image builder would."""
     host = lab.host("builder", {site: "10.82.1.15"}, layers=(bundle,))
-    host.shell(
-        "mkdir /image && cd / && tar c --one-file-system bin lib lib64 usr/bin usr/lib usr/lib64 usr/sbin etc | tar x -C /image"
-    )
+    parts = "bin lib lib64 usr/bin usr/lib usr/lib64 usr/sbin etc"
+    host.shell(f"mkdir /image && cd / && tar c --one-file-system {parts} | tar x -C /image")
     host.run(*INSTALL, "--root", "/image", "--role", "simulator")
     assert host.run("ls", CURRENT, check=False).returncode != 0
     said = host.shell("chroot /image /opt/backbone-latency/current/bin/latency-simulator --version")
