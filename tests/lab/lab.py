@@ -9,6 +9,7 @@ import itertools
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.lab.host import Host
 from tests.lab.inventory import Inventory, abandoned
 from tests.lab.machine import Machine
 from tests.lab.namespace import Namespace
-from tests.lab.paths import RUNS
+from tests.lab.paths import CHECKOUT, RUNS
 from tests.lab.shape import Shape
 from tests.lab.wan import WideAreaLink
 
@@ -65,6 +66,7 @@ class Lab:
         self._name = f"lab{directory.name}"
         self._link_networks = LINK_ADDRESSES.subnets(new_prefix=30)
         self._links: list[WideAreaLink] = []
+        self._servers: list[subprocess.Popen[str]] = []
         self._numbers = itertools.count(1)
         self.sites: dict[str, Site] = {}
         self.hosts: dict[str, Host] = {}
@@ -84,6 +86,9 @@ class Lab:
                 host.machine.cut_power()
         for link in self._links:
             link.close()
+        for server in self._servers:
+            server.kill()
+            server.communicate()
         self._inventory.clean()
 
     def site(self, name: str, network: str) -> Site:
@@ -119,6 +124,18 @@ class Lab:
         one.router.ip("route", "add", str(other.network), "dev", other.name)
         other.router.ip("route", "add", str(one.network), "dev", one.name)
         return link
+
+    def time_server(self, site: Site, *, offset_seconds: float = 0.0, stratum: int = 2) -> str:
+        """Let a site's router serve time, right or wrong; return its address."""
+        arguments = [site.router.name, site.gateway, str(offset_seconds), str(stratum)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.lab.time_server", *arguments], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+        )
+        self._inventory.add_process(process.pid)
+        self._servers.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return site.gateway
 
     def host(
         self, name: str, addresses: Mapping[Site, str], *, layers: tuple[Path, ...] = (), boot: bool = True
