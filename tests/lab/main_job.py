@@ -11,9 +11,10 @@ from tests.lab.lab import Lab
 from tests.lab.scrape import Scrape, scrape
 from tests.lab.shape import Shape
 
-__all__ = ["FORWARDER", "GOT", "RECEIVER", "SENT", "SIMULATOR", "MainJob"]
+__all__ = ["FORWARDER", "GOT", "PROMETHEUS", "RECEIVER", "SENT", "SIMULATOR", "MainJob"]
 
 SIMULATOR, FORWARDER, RECEIVER = "latency-simulator.service", "latency-forwarder.service", "latency-receiver.service"
+PROMETHEUS = "prometheus.service"
 SENT, GOT = "latency_forwarder", "latency_receiver"
 STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 
@@ -61,6 +62,14 @@ csv_output = "/var/lib/latency/results.csv"
 
 [metrics]
 listen = "0.0.0.0:9472"
+"""
+
+
+PROMETHEUS_CONFIG = """
+global: {scrape_interval: 1s}
+scrape_configs:
+  - job_name: latency
+    static_configs: [{targets: ["tokyo:9471", "frankfurt:9472"]}]
 """
 
 
@@ -116,11 +125,13 @@ class MainJob:
             FORWARDER_CONFIG.format(streams=streams, transport=transport, buffer_seconds=buffer_seconds),
         )
         self.frankfurt.write("/etc/latency/receiver.toml", RECEIVER_CONFIG.format(streams=streams, transport=transport))
+        self.monitor.write("/etc/prometheus/prometheus.yml", PROMETHEUS_CONFIG)
         for host in hosts.values():
             host.machine.boot()
 
     def start(self) -> None:
         """Enable and start the daemons, as an operator does, and wait until events arrive by both paths."""
+        self.monitor.systemctl("enable", "--now", PROMETHEUS)
         self.exchange.systemctl("enable", "--now", SIMULATOR)
         self.frankfurt.systemctl("enable", "--now", RECEIVER)
         self.tokyo.systemctl("enable", "--now", FORWARDER)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.deadline import wait_until
 from tests.lab.lab import Lab
-from tests.lab.main_job import FORWARDER, GOT, RECEIVER, SENT, SIMULATOR, MainJob
+from tests.lab.main_job import FORWARDER, GOT, PROMETHEUS, RECEIVER, SIMULATOR, MainJob
 
 pytestmark = pytest.mark.lab
 
@@ -55,18 +55,32 @@ def test_the_journal_has_json_with_the_configuration_in_force(job: MainJob) -> N
     assert paths[0]["listen"] == "0.0.0.0:8080", "a default that is in force is shown too"
 
 
-def test_metrics_are_answered_to_a_scraper_on_another_host(job: MainJob) -> None:
-    for address, name in (("tokyo:9471", f"{SENT}_events_received_total"), ("frankfurt:9472", f"{GOT}_events_total")):
-        assert name in job.monitor.fetch(f"http://{address}/metrics")
+def test_prometheus_on_another_host_scrapes_both_ends(job: MainJob) -> None:
+    assert job.monitor.systemctl("is-active", PROMETHEUS).strip() == "active"
+
+    def scraped(query: str) -> dict[str, float]:
+        page = job.monitor.fetch(f"http://127.0.0.1:9090/api/v1/query?query={query}")
+        return {row["metric"]["instance"]: float(row["value"][1]) for row in json.loads(page)["data"]["result"]}
+
+    both = {"tokyo:9471": 1.0, "frankfurt:9472": 1.0}
+    wait_until("both targets are up", lambda: scraped("up") == both)
+    wait_until(
+        "samples were taken in", lambda: scraped(f"sum%20by(instance)({GOT}_events_total)")["frankfurt:9472"] > 0
+    )
 
 
 def test_the_delays_measured_are_those_of_the_links(job: MainJob) -> None:
     page = job.receiver()
-    for path, truth in (("backbone", 0.052), ("direct", 0.060)):
-        total = page.total(f"{GOT}_end_to_end_seconds_sum", path=path)
-        mean = total / page.total(f"{GOT}_end_to_end_seconds_count", path=path)
-        # Hosts share one clock here; the lab's own processes and the machine's load add to the links' delay.
-        assert truth * 0.9 <= mean <= truth + 0.015
+    for path, least, typical in (("backbone", 0.050, 0.052), ("direct", 0.052, 0.060)):
+        buckets: dict[float, float] = {}
+        for name, labels, value in page.samples:
+            if name == f"{GOT}_end_to_end_seconds_bucket" and labels["path"] == path:
+                buckets[float(labels["le"])] = buckets.get(float(labels["le"]), 0.0) + value
+        count = buckets[float("inf")]
+        assert count > 0
+        # Nothing is faster than the links. The median is bounded generously: a busy machine adds to it.
+        assert max((value for le, value in buckets.items() if le < least), default=0.0) == 0
+        assert min(le for le, value in buckets.items() if value >= count / 2) < typical * 2
 
 
 def test_a_bad_configuration_is_refused_and_the_old_one_stays(job: MainJob) -> None:
