@@ -47,7 +47,7 @@ lint: $(STAMP)  ## ruff, mypy strict, import contract
 
 # The right to set the clock is dropped: hosts share it with this machine.
 lab: $(PACKAGES)  ## boot systemd hosts and break them (root; docs/lab.md)
-	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m lab
+	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m lab $(LAB)
 
 wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
 	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))
