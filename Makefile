@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := $(VENV)/.packages
 
-.PHONY: help demo test unit lint bench constraints clean
+.PHONY: help demo test unit lint lab wheelhouse bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,7 +42,15 @@ lint: $(STAMP)  ## ruff, mypy strict, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --scripts-are-modules systemd/install systemd/wheelhouse
 	$(BIN)/lint-imports
+
+# The right to set the clock is dropped: hosts share it with this machine.
+lab: $(PACKAGES)  ## boot systemd hosts and break them (root; docs/lab.md)
+	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m lab $(LAB)
+
+wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
+	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))
 
 bench: $(STAMP)  ## latency, throughput, memory and accuracy, with ratios against baselines of the same run
 	$(BIN)/python -m benchmarks
@@ -52,5 +60,5 @@ constraints: $(STAMP)  ## re-resolve constraints.txt (versions and hashes only)
 	  --no-header --all-extras --group dev pyproject.toml -o constraints.txt
 
 clean:  ## remove the virtual environment, caches and results
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo-results bench-results
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo-results bench-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

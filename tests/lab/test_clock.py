@@ -1,0 +1,51 @@
+"""What a daemon in its sandbox learns of its host's clock, where chrony keeps it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.deadline import wait_until
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.main_job import GOT, RECEIVER
+from tests.lab.scrape import scrape
+
+pytestmark = pytest.mark.lab
+
+OFFSET_SECONDS = 0.0123
+CONFIG = """
+[[path]]
+name = "backbone"
+kind = "link"
+listen = "0.0.0.0:8080"
+"""
+
+
+@pytest.fixture
+def host(installed: tuple[Path, ...]) -> Iterator[Host]:
+    with Lab() as lab:
+        site = lab.site("here", "10.84.1.0/24")
+        server = lab.time_server(site, offset_seconds=OFFSET_SECONDS)
+        host = lab.host("clock", {site: "10.84.1.11"}, layers=installed)
+        host.write("/etc/latency/receiver.toml", CONFIG)
+        host.follow(server)
+        yield host
+
+
+def test_the_receiver_knows_the_offset_and_its_bound_from_chrony(host: Host) -> None:
+    wait_until(
+        "chrony has found its server",
+        lambda: host.run("chronyc", "-c", "tracking").stdout.split(",")[2] == "3",
+    )
+    host.systemctl("start", RECEIVER)
+    page = scrape(host, 9472)
+    assert page.total(f"{GOT}_clock_synchronized") == 1
+    assert abs(page.total(f"{GOT}_clock_offset_seconds")) == pytest.approx(OFFSET_SECONDS, abs=0.002)
+    assert OFFSET_SECONDS * 0.9 < page.total(f"{GOT}_clock_error_bound_seconds") < 1.0
+
+
+def test_without_chrony_the_clock_is_known_to_be_unsynchronised(host: Host) -> None:
+    host.systemctl("stop", "chrony.service")
+    host.systemctl("start", RECEIVER)
+    assert scrape(host, 9472).total(f"{GOT}_clock_synchronized") == 0

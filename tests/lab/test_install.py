@@ -1,0 +1,143 @@
+"""systemd/install on booted hosts: a stock Debian without pip or ensurepip, and with no way to the internet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.bundle import INSTALL, PLACE
+from tests.lab.host import Host
+from tests.lab.lab import Lab, Site
+
+pytestmark = pytest.mark.lab
+
+CURRENT = "/opt/backbone-latency/current"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab() as lab:
+        lab.site("here", "10.82.1.0/24")
+        yield lab
+
+
+@pytest.fixture
+def site(lab: Lab) -> Site:
+    return lab.sites["here"]
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab, bundle: Path) -> Host:
+    host = lab.host("stock", {lab.sites["here"]: "10.82.1.11"}, layers=(bundle,))
+    assert host.run("/usr/bin/python3", "-c", "import ensurepip", check=False).returncode != 0
+    host.run(*INSTALL, "--role", "receiver", "--role", "simulator")
+    return host
+
+
+def fingerprint(host: Host, *places: str) -> str:
+    where = " ".join(places)
+    return host.shell(
+        f"find {where} -printf '%p %m %u %y %l %T@\\n' | sort; find {where} -type f | sort | xargs md5sum"
+    )
+
+
+def test_programs_units_user_and_first_configuration_are_in_place(host: Host) -> None:
+    assert host.shell(f"{CURRENT}/bin/latency-simulator --version").startswith("latency-simulator")
+    for unit in ("latency-forwarder", "latency-receiver", "latency-probe", "latency-simulator"):
+        assert host.property(f"{unit}.service", "LoadState") == "loaded"
+        assert "hardening.conf" in host.property(f"{unit}.service", "DropInPaths")
+    assert host.property("latency-receiver.socket", "LoadState") == "loaded"
+    assert host.shell("getent passwd latency").split(":")[5:] == ["/var/lib/latency", "/usr/sbin/nologin\n"]
+    assert host.shell("stat -c '%a %U' /etc/latency/link.key") == "600 root\n"
+    assert len(host.shell("cat /etc/latency/link.key").strip()) == 64
+    assert host.shell("ls /etc/latency").split() == ["link.key", "receiver.toml", "simulator.env"]
+
+
+def test_nothing_was_started_or_enabled(host: Host) -> None:
+    for unit in ("latency-receiver.service", "latency-receiver.socket", "latency-simulator.service"):
+        assert host.property(unit, "ActiveState") == "inactive"
+        assert host.property(unit, "UnitFileState") == "disabled"
+
+
+def test_a_second_run_changes_nothing(host: Host) -> None:
+    places = ("/opt/backbone-latency", "/usr/local/lib", "/etc/latency", "/etc/passwd", "/etc/group")
+    before = fingerprint(host, *places)
+    said = host.run(*INSTALL, "--role", "receiver", "--role", "simulator").stdout
+    assert fingerprint(host, *places) == before
+    assert "write" not in said
+    assert "build" not in said
+
+
+def test_what_an_administrator_wrote_stays(host: Host) -> None:
+    host.shell("echo '# mine' > /etc/latency/receiver.toml")
+    host.write("/etc/systemd/system/latency-receiver.service.d/mine.conf", "[Service]\nNice=-3\n")
+    host.run(*INSTALL, "--role", "receiver")
+    assert host.shell("cat /etc/latency/receiver.toml") == "# mine\n"
+    assert host.property("latency-receiver.service", "Nice") == "-3"
+
+
+def test_a_dry_run_tells_and_does_nothing(lab: Lab, site: Site, bundle: Path) -> None:
+    host = lab.host("dry", {site: "10.82.1.12"}, layers=(bundle,))
+    before = fingerprint(host, "/opt", "/usr/local", "/etc")
+    said = host.run(*INSTALL, "--role", "receiver", "--dry-run").stdout
+    assert fingerprint(host, "/opt", "/usr/local", "/etc") == before
+    assert "would write /usr/local/lib/systemd/system/latency-receiver.service" in said
+    assert "would write /etc/latency/link.key" in said
+
+
+def test_a_wheel_that_was_tampered_with_is_refused(lab: Lab, site: Site, bundle: Path) -> None:
+    host = lab.host("tampered", {site: "10.82.1.13"}, layers=(bundle,))
+    host.shell(f"for wheel in /{PLACE}/wheelhouse/h11-*.whl; do echo >> $wheel; done")
+    done = host.run(*INSTALL, check=False)
+    assert done.returncode == 1
+    assert "h11" in done.stderr
+    assert "not what SHA256SUMS says" in done.stderr
+    assert host.run("ls", CURRENT, check=False).returncode != 0
+
+
+def test_an_upgrade_is_one_switch_and_a_rollback_another(
+    lab: Lab, site: Site, installed: tuple[Path, ...], next_bundle: Path
+) -> None:
+    host = lab.host("upgraded", {site: "10.82.1.14"}, layers=(next_bundle, *installed))
+    first = host.shell(f"readlink {CURRENT}").strip()
+    host.run(*INSTALL)
+    second = host.shell(f"readlink {CURRENT}").strip()
+    assert second.startswith("99.0-")
+    assert host.shell(f"{CURRENT}/bin/latency-simulator --version").strip().endswith("99.0")
+    assert host.shell(f"readlink {CURRENT}/../previous").strip() == first
+    host.run(INSTALL[0], "--rollback")
+    assert host.shell(f"readlink {CURRENT}").strip() == first
+    assert "99.0" not in host.shell(f"{CURRENT}/bin/latency-simulator --version")
+    host.run(INSTALL[0], "--rollback")
+    assert host.shell(f"readlink {CURRENT}").strip() == second
+
+
+def test_a_tree_becomes_a_host_that_works(lab: Lab, site: Site, bundle: Path) -> None:
+    """The tree is filled by another host, as an image builder would."""
+    host = lab.host("builder", {site: "10.82.1.15"}, layers=(bundle,))
+    parts = "bin lib lib64 usr/bin usr/lib usr/lib64 usr/sbin etc"
+    host.shell(f"mkdir /image && cd / && tar c --one-file-system {parts} | tar x -C /image")
+    host.run(*INSTALL, "--root", "/image", "--role", "simulator")
+    assert host.run("ls", CURRENT, check=False).returncode != 0
+    said = host.shell("chroot /image /opt/backbone-latency/current/bin/latency-simulator --version")
+    assert said.startswith("latency-simulator")
+    assert host.run("grep", "-rlI", "/image", "/image/opt/backbone-latency/current/bin", check=False).stdout == ""
+    assert "latency:" in host.shell("cat /image/etc/passwd")
+
+
+def test_uninstalling_leaves_configuration_and_results_and_purging_nothing(
+    lab: Lab, site: Site, installed: tuple[Path, ...]
+) -> None:
+    host = lab.host("leaving", {site: "10.82.1.16"}, layers=installed)
+    host.run(*INSTALL, "--role", "simulator")
+    host.systemctl("enable", "--now", "latency-simulator.service")
+    host.shell("mkdir -p /var/lib/latency && echo 1 > /var/lib/latency/results.json")
+    host.run(INSTALL[0], "--uninstall")
+    assert host.property("latency-simulator.service", "LoadState") == "not-found"
+    assert host.shell("ls -A /opt /usr/local/lib/systemd/system | grep -c latency || true").strip() == "0"
+    assert host.shell("ls /etc/latency /var/lib/latency").split() == [
+        *("/etc/latency:", "simulator.env", "/var/lib/latency:", "results.json")
+    ]
+    host.run(INSTALL[0], "--uninstall", "--purge")
+    assert host.shell("ls -d /etc/latency /var/lib/latency 2>/dev/null || true") == ""
+    assert host.run("getent", "passwd", "latency", check=False).returncode == 2

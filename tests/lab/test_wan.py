@@ -1,0 +1,166 @@
+"""The wide-area link does what its shape says, seen by packets that go through it.
+
+Timing is asserted here because the link's delay is what other tests take for the truth; the bounds are several times
+what an idle machine shows, and on the median.
+"""
+
+import itertools
+import socket
+import statistics
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.deadline import wait_until
+from tests.lab.lab import Lab
+from tests.lab.namespace import Namespace, enter
+from tests.lab.shape import Shape
+from tests.lab.wan import WideAreaLink
+
+pytestmark = pytest.mark.lab
+
+HEAD = struct.Struct("qq")
+SIZE = 200
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def ends(lab: Lab) -> tuple[Namespace, Namespace, WideAreaLink]:
+    west, east = lab.site("west", "10.81.1.0/24"), lab.site("east", "10.81.2.0/24")
+    return west.router, east.router, lab.link(west, east, Shape())
+
+
+def socket_in(namespace: Namespace) -> socket.socket:
+    """Make a UDP socket that belongs to a namespace: a thread goes there, and ends."""
+    made: list[socket.socket] = []
+
+    def go() -> None:
+        enter(namespace.name)
+        made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+def stream(
+    ends: tuple[Namespace, Namespace, WideAreaLink], packets: int = 1000, rate: int = 1000
+) -> list[tuple[int, float]]:
+    """Send numbered packets from the first end to the second; return (number, delay in ms) in order of arrival."""
+    arrived: list[tuple[int, float]] = []
+    with socket_in(ends[0]) as sender, socket_in(ends[1]) as receiver:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        receiver.bind(("10.81.2.1", 0))
+        receiver.settimeout(1.0)
+        sender.connect(receiver.getsockname())
+        last = threading.Event()
+
+        def receive() -> None:
+            while True:
+                try:
+                    packet = receiver.recv(2048)
+                except TimeoutError:
+                    if last.is_set():
+                        return
+                    continue
+                now = time.monotonic_ns()
+                number, departure = HEAD.unpack_from(packet)
+                arrived.append((number, (now - departure) / 1e6))
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        begin = time.monotonic()
+        for number in range(packets):
+            sender.send(HEAD.pack(number, time.monotonic_ns()).ljust(SIZE))
+            time.sleep(max(0.0, begin + (number + 1) / rate - time.monotonic()))
+        last.set()
+        thread.join()
+    return arrived
+
+
+def test_the_delay_is_right_in_each_direction(ends: tuple[Namespace, Namespace, WideAreaLink]) -> None:
+    link = ends[2]
+    link.shape(delay_ms=50.0)
+    link.shape(direction=1, delay_ms=20.0)
+    delays = [delay for _, delay in stream(ends)]
+    assert len(delays) == 1000
+    assert min(delays) >= 50.0
+    assert statistics.median(delays) < 51.0
+
+
+def test_hosts_of_two_sites_reach_each_other_over_the_link_alone(
+    lab: Lab, ends: tuple[Namespace, Namespace, WideAreaLink]
+) -> None:
+    link = ends[2]
+    link.shape(delay_ms=50.0)
+    link.shape(direction=1, delay_ms=20.0)
+    one = lab.host("one", {lab.sites["west"]: "10.81.1.11"})
+    two = lab.host("two", {lab.sites["east"]: "10.81.2.11"})
+    reply = one.shell(f"ping -c 5 -i 0.2 -q {two.address}")
+    minimum, average, *_ = (float(number) for number in reply.split(" = ")[1].split()[0].split("/"))
+    assert 70.0 <= minimum <= average < 73.0
+    with link.severed():
+        assert one.run("ping", "-c", "1", "-W", "1", two.address, check=False).returncode == 1
+    assert one.run("ping", "-c", "1", "-W", "1", two.address).returncode == 0
+
+
+def test_the_loss_is_right_and_counted_exactly(ends: tuple[Namespace, Namespace, WideAreaLink]) -> None:
+    link = ends[2]
+    link.shape(delay_ms=5.0, jitter_ms=0.0, loss=0.05)
+    before = link.counts()
+    arrived = stream(ends, packets=4000, rate=4000)
+    after = link.counts()
+    link.shape(loss=0.0)
+    lost = after["lost"] - before["lost"]
+    assert after["entered"] - before["entered"] == 4000
+    assert len(arrived) == 4000 - lost
+    assert 140 <= lost <= 270  # 200 expected, with five standard deviations of 13.8
+
+
+def test_jitter_keeps_the_order_and_reordering_does_not(ends: tuple[Namespace, Namespace, WideAreaLink]) -> None:
+    link = ends[2]
+    link.shape(delay_ms=20.0, jitter_ms=10.0)
+    jittered = stream(ends, packets=2000, rate=2000)
+    link.shape(jitter_ms=0.0, reorder=0.05)
+    reordered = stream(ends, packets=2000, rate=2000)
+    link.shape(reorder=0.0)
+    assert [number for number, _ in jittered] == list(range(2000))
+    assert statistics.pstdev(delay for _, delay in jittered) > 2.0
+    numbers = [number for number, _ in reordered]
+    assert sorted(numbers) == list(range(2000))
+    assert 50 <= sum(later < earlier for earlier, later in itertools.pairwise(numbers)) <= 160
+
+
+def test_a_cut_passes_nothing_and_restoring_mends(ends: tuple[Namespace, Namespace, WideAreaLink]) -> None:
+    link = ends[2]
+    link.shape(delay_ms=5.0)
+    with link.severed():
+        before = link.counts()
+        assert stream(ends, packets=50) == []
+        assert link.counts()["cut"] - before["cut"] == 50
+    assert len(stream(ends, packets=50)) == 50
+
+
+def test_packets_under_way_are_lost_by_a_cut(ends: tuple[Namespace, Namespace, WideAreaLink]) -> None:
+    link = ends[2]
+    link.shape(delay_ms=2000.0)
+    before = link.counts()
+    with socket_in(ends[0]) as sender:
+        for _ in range(10):
+            sender.sendto(b"x" * SIZE, ("10.81.2.1", 9))
+    wait_until("the packets are under way", lambda: link.counts()["entered"] - before["entered"] == 10)
+    link.cut()
+    link.restore()
+    link.shape(delay_ms=0.0)
+    after = link.counts()
+    assert after["cut"] - before["cut"] == 10
+    assert after["passed"] == before["passed"]

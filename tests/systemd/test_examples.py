@@ -1,0 +1,41 @@
+"""The example configurations are accepted by the programs they are for."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+EXAMPLES = Path(__file__).parents[2] / "systemd" / "examples"
+DAEMONS = sorted(path.stem for path in EXAMPLES.glob("*.toml"))
+
+
+def run(daemon: str, *arguments: str, credentials: Path | None = None) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name(f"latency-{daemon}")
+    environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(credentials)} if credentials else None
+    return subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_every_configured_daemon_has_an_example() -> None:
+    assert DAEMONS == ["forwarder", "probe", "receiver"]
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_an_example_is_accepted(tmp_path: Path, daemon: str) -> None:
+    (tmp_path / "link.key").write_text("0123456789abcdef" * 4)
+    (tmp_path / "link.key").chmod(0o400)
+    done = run(daemon, "--config", str(EXAMPLES / f"{daemon}.toml"), "--check-config", credentials=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_simulators_flags_are_accepted() -> None:
+    (line,) = [line for line in (EXAMPLES / "simulator.env").read_text().splitlines() if line[:1] not in ("#", "")]
+    name, _, flags = line.partition("=")
+    assert name == "SIMULATOR_FLAGS"
+    # A port of the kernel's choice, and no longer than it takes to say so.
+    done = run("simulator", *shlex.split(flags), "--listen", "127.0.0.1:0", "--duration", "0.01")
+    assert done.returncode == 0, done.stderr
