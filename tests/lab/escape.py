@@ -5,6 +5,7 @@ Plain standard library, because it runs under the host's own interpreter; see te
 
 import ctypes
 import errno
+import functools
 import json
 import mmap
 import os
@@ -96,7 +97,7 @@ def main() -> None:
         "read own configuration": attempt(lambda: pathlib.Path("/etc/latency/receiver.toml").read_text()),
         "read the key's file": attempt(lambda: pathlib.Path("/etc/latency/link.key").read_text()),
         **{
-            f"run own program in {place}": attempt(lambda place=place: execute_written(place))
+            f"run own program in {place}": attempt(functools.partial(execute_written, place))
             for place in (state, "/tmp", "/var/tmp", os.environ.get("RUNTIME_DIRECTORY", "/run/free"))
         },
         "leave a set-user-id program": attempt(lambda: set_uid_bit(state)),
