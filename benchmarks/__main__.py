@@ -22,7 +22,10 @@ __all__: list[str] = []
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing measured: ``measure`` returns what goes into the JSON file, ``tables`` shows it."""
+    """One thing measured: ``measure`` returns what goes into the JSON file, ``tables`` shows it.
+
+    Another part is a module with these two functions, and a line in :data:`PARTS`.
+    """
 
     measure: Callable[[Bench], dict[str, Any]]
     tables: Callable[[dict[str, Any]], list[Table]]
@@ -48,6 +51,7 @@ PARTS = {
 def main(wanted: tuple[str, ...], names: tuple[str, ...], scale: float, realtime: bool, output: Path) -> None:
     """Measure the forwarder and the receiver beside a native peer, a plain program and a raw relay."""
     console = Console()
+    console.width = max(console.width, 132)
     console.print("building the native peer, if cargo is here")
     native = build_native()
     if native is None:

@@ -1,9 +1,9 @@
 """Accuracy: what the receiver says a datagram's one-way delay was, against a delay that is known.
 
 A forwarder made for this speaks the link's own protocol and claims to have received each event a known time before it
-hands it to the kernel. On the loopback a datagram is in the receiver's socket before ``send`` returns, so the truth lies
-between the clock readings around the call; events during which the sender itself was interrupted say nothing and are
-left out, counted.
+hands it to the kernel. On the loopback a datagram is in the receiver's socket before ``send`` returns, so the truth
+lies between the clock readings around the call; events during which the sender itself was interrupted say nothing and
+are left out, counted.
 """
 
 import os

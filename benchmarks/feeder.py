@@ -1,8 +1,8 @@
 """A feed fast enough to load any contestant: a real WebSocket handshake, then prebuilt frames on the raw socket.
 
 Run as a program, it prints the port it listens on, serves one client, and is told what to send by lines of JSON on
-standard input: ``{"rate": 1000, "seconds": 4}``. Each answer tells what was really sent. Events are trades in a combined
-stream's envelope; their event time is the wall clock read right before the bytes are handed to the kernel.
+standard input: ``{"rate": 1000, "seconds": 4}``. Each answer tells what was really sent. Events are trades in a
+combined stream's envelope; their event time is the wall clock read right before the bytes are handed to the kernel.
 """
 
 import ctypes

@@ -63,13 +63,15 @@ def tables(figures: dict[str, Any]) -> list[Table]:
             table.add_column(name, justify="right")
         for name, of_name in figures.items():
             row = of_name[rate]
-            cells = []
-            for key in ("p50_us", "p99_us", "p999_us", "max_us", "forwarder_cpu_us", "receiver_cpu_us"):
-                cells.append(_with_ratio(row[key], figures.get(base, {}).get(rate, {}).get(key)))
+            beside = figures.get(base, {}).get(rate, {})
+            cells = [_with_ratio(row[key], beside.get(key)) for key in _KEYS]
             reported = row.get("reported", {}).get("p50_us")
             table.add_row(name, *cells, str(row["lost"]), "" if reported is None else f"{reported:.0f}")
         made.append(table)
     return made
+
+
+_KEYS = ("p50_us", "p99_us", "p999_us", "max_us", "forwarder_cpu_us", "receiver_cpu_us")
 
 
 def _with_ratio(value: float | None, base: float | None) -> str:

@@ -102,8 +102,10 @@ class Process:
                 return line
 
     def cpu_seconds(self) -> float:
-        """CPU time used so far, user and system, of all threads: in nanoseconds where the kernel keeps them (schedstat),
-        else in ticks of a hundredth (proc_pid_stat(5))."""
+        """CPU time used so far, user and system, of all threads.
+
+        In nanoseconds where the kernel keeps them (schedstat), else in ticks of a hundredth (proc_pid_stat(5)).
+        """
         base = Path(f"/proc/{self.pid}")
         try:
             threads = [file.read_text().split() for file in base.glob("task/*/schedstat")]

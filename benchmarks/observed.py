@@ -1,8 +1,8 @@
 """``latency-receiver``, unchanged, with a witness beside it: when each event had been accounted for, by the wall clock.
 
 Other contestants measure in their own process after parsing; our figures are kernel stamps, which leave our own work
-out. The witness makes the two comparable, and costs what it costs on our side of the scale. The file to leave samples in
-comes from the environment; the stamps that the receiver itself used go to a second file beside it.
+out. The witness makes the two comparable, and costs what it costs on our side of the scale. The file to leave samples
+in comes from the environment; the stamps that the receiver itself used go to a second file beside it.
 """
 
 import os

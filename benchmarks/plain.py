@@ -1,7 +1,7 @@
 """The first draft: what one writes with the high-level API of ``websockets`` and the standard library's json.
 
-``forward URL HOST:PORT`` parses each message, wraps it as a ForwardedEvent and sends it by UDP; ``receive HOST:PORT FILE``
-parses, measures and keeps every sample until SIGTERM.
+``forward URL HOST:PORT`` parses each message, wraps it as a ForwardedEvent and sends it by UDP;
+``receive HOST:PORT FILE`` parses, measures and keeps every sample until SIGTERM.
 """
 
 import asyncio

@@ -25,7 +25,7 @@ FRAME_BYTES = HEAD_BYTES + MESSAGE_BYTES
 AT = HEAD_BYTES + TIME_AT
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 nothing is wrong
     pass
 
 

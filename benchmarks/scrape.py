@@ -1,7 +1,7 @@
 """What one scrape a second does to the hop's tail."""
 
 import threading
-from typing import Any
+from typing import Any, Self
 
 from rich.table import Table
 
@@ -56,7 +56,7 @@ class _Scraper:
         self._thread = threading.Thread(target=self._run)
         self.scrapes = 0
 
-    def __enter__(self) -> "_Scraper":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -22,6 +22,8 @@ def measure(bench: Bench) -> dict[str, Any]:
     """Return each contestant's highest rate and its costs, and the memory of ours and the native peer."""
     figures: dict[str, Any] = {}
     for contestant in bench.contestants:
+        if contestant.busy:
+            continue
         bench.say(f"throughput: {contestant.name}")
         figures[contestant.name] = _climb(contestant, bench)
     for contestant in bench.contestants:
