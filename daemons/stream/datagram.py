@@ -138,7 +138,7 @@ class DatagramReceiver:
             stamp = self._reader.stamp(ancillary)
             self._on_datagram(data, stamp, (source[0], source[1]))
             if stamp.handled_ns - stamp.ns < PROMPT_NS:
-                # It did not wait, so nothing waits behind it: a read that fails would cost as much as one that does not.
+                # It did not wait, so nothing waits behind it; a read that finds nothing is not cheap.
                 return
 
 
