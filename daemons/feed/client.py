@@ -232,11 +232,12 @@ class _Attempt:
         session = self._session
         was_established = session.established
         events = session.receive_data(data)
-        self._flush()
         if not was_established and session.established:
             self._client.established()
         if events:
             self._client.deliver(events, stamp)
+        # After the events: a pong can wait for them.
+        self._flush()
         self._account()
         try:
             session.check()

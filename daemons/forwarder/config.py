@@ -36,6 +36,7 @@ class ForwarderConfig(Section, frozen=True):
     destination: tuple[DestinationSection, ...] = ()
     metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
     log: LogSection = LogSection()
+    busy_poll: bool = False
     drain_seconds: float = 2.0
 
 

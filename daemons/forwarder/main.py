@@ -24,6 +24,7 @@ __all__ = ["main"]
 @click.option("--format", "wire_format", type=click.Choice(["binary", "json"]), help="[default: binary]")
 @click.option("--key-file", metavar="FILE", help="Shared secret; the receiver has the same.")
 @click.option("--ca-file", metavar="FILE", help="Certificate authorities to trust for the feed.")
+@click.option("--busy-poll", is_flag=True, default=None, help="Never sleep: lower latency for a whole core.")
 @common(METRICS_ADDRESS)
 def main(
     feed_url: str | None,
@@ -34,6 +35,7 @@ def main(
     wire_format: str | None,
     key_file: str | None,
     ca_file: str | None,
+    busy_poll: bool | None,
     config_file: Path | None,
     metrics: str | None,
     log_format: str | None,
@@ -45,7 +47,7 @@ def main(
     def load() -> ForwarderConfig:
         feed = {"url": feed_url, "streams": list(streams) or None, "ca_file": ca_file}
         links = {"path_name": path_name, "transport": transport, "format": wire_format, "key_file": key_file}
-        overrides = {"feed": feed, **shared_sections(metrics, log_format, log_level)}
+        overrides = {"feed": feed, "busy_poll": busy_poll, **shared_sections(metrics, log_format, log_level)}
         config = load_forwarder(config_file, overrides, destinations, links)
         feed_settings("feed", "feed", config.feed)
         for section in config.destination:
@@ -59,7 +61,7 @@ def main(
     if check_config:
         return
     logs.configure(config.log.format, config.log.level)
-    sys.exit(lifecycle.run(lambda: Forwarder(config, load)))
+    sys.exit(lifecycle.run(lambda: Forwarder(config, load), busy_poll=config.busy_poll))
 
 
 if __name__ == "__main__":

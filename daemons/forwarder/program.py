@@ -123,7 +123,7 @@ class Forwarder:
 
     async def reload(self) -> None:
         old = self.reloader.config
-        config = self.reloader.reload(_same_metrics)
+        config = self.reloader.reload(_can_step)
         if config is None:
             return
         logs.configure(config.log.format, config.log.level)
@@ -208,6 +208,8 @@ class Forwarder:
                 sender.expire()
 
 
-def _same_metrics(old: ForwarderConfig, new: ForwarderConfig) -> None:
+def _can_step(old: ForwarderConfig, new: ForwarderConfig) -> None:
     if old.metrics != new.metrics:
         raise ConfigError("metrics.listen", "cannot change while running", "restart the daemon")
+    if old.busy_poll != new.busy_poll:
+        raise ConfigError("busy_poll", "cannot change while running", "restart the daemon")

@@ -6,6 +6,8 @@ At every moment ``offered == forwarded + dropped + buffered``.
 from collections import deque
 from dataclasses import dataclass
 
+import msgspec
+
 from daemons.link.wire import DropReason
 
 __all__ = ["BufferLimits", "Pending", "SendBuffer"]
@@ -26,8 +28,7 @@ class BufferLimits:
     age_ns: int = 60_000_000_000
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(msgspec.Struct, gc=False):
     """An event in the buffer.
 
     Attributes:

@@ -73,8 +73,10 @@ class DatagramCarrier:
         return self._sender.blocked
 
     def send(self, pendings: Sequence[Pending]) -> int:
-        sent = 0
         total = len(pendings)
+        if total == 1:
+            return int(self._send(self._head + pendings[0].frame, 1))
+        sent = 0
         while sent < total:
             stop = sent + 1
             size = len(self._head) + len(pendings[sent].frame)
@@ -82,11 +84,15 @@ class DatagramCarrier:
                 size += len(pendings[stop].frame)
                 stop += 1
             datagram = self._head + b"".join([pending.frame for pending in pendings[sent:stop]])
-            try:
-                if not self._sender.send(datagram):
-                    break
-            except StreamError:
-                # No route for the moment: the control connection will notice and say so.
-                self._on_lost(stop - sent)
+            if not self._send(datagram, stop - sent):
+                break
             sent = stop
         return sent
+
+    def _send(self, datagram: bytes, events: int) -> bool:
+        try:
+            return self._sender.send(datagram)
+        except StreamError:
+            # No route for the moment: the control connection will notice and say so.
+            self._on_lost(events)
+            return True

@@ -75,6 +75,7 @@ class ReceiverConfig(Section, frozen=True):
     clock: ClockSection = ClockSection()
     metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
     log: LogSection = LogSection()
+    busy_poll: bool = False
 
     @property
     def setup_type(self) -> Mode:

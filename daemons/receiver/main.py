@@ -46,6 +46,7 @@ __all__ = ["main"]
     "--max-clock-error-ms", type=float, help="A timed run refuses a clock that may be further off.  [default: 10]"
 )
 @click.option("--allow-unsynchronized-clock", is_flag=True, default=None, help="Run all the same; the result says so.")
+@click.option("--busy-poll", is_flag=True, default=None, help="Never sleep: lower latency for a whole core.")
 @common(METRICS_ADDRESS)
 def main(
     mode: str | None,
@@ -63,6 +64,7 @@ def main(
     csv_output: str | None,
     max_clock_error_ms: float | None,
     allow_unsynchronized_clock: bool | None,
+    busy_poll: bool | None,
     config_file: Path | None,
     metrics: str | None,
     log_format: str | None,
@@ -77,6 +79,7 @@ def main(
     overrides: dict[str, Any] = {
         "run": {"duration_seconds": duration, "output": output, "csv_output": csv_output},
         "clock": {"max_error_ms": max_clock_error_ms, "allow_unsynchronized": allow_unsynchronized_clock},
+        "busy_poll": busy_poll,
         **shared_sections(metrics, log_format, log_level),
     }
     feed = {"url": feed_url, "streams": list(streams) or None, "ca_file": ca_file}
@@ -104,7 +107,7 @@ def main(
     if check_config:
         return
     logs.configure(config.log.format, config.log.level)
-    sys.exit(lifecycle.run(lambda: Receiver(config, load)))
+    sys.exit(lifecycle.run(lambda: Receiver(config, load), busy_poll=config.busy_poll))
 
 
 if __name__ == "__main__":

@@ -333,6 +333,8 @@ def _can_step(old: ReceiverConfig, new: ReceiverConfig) -> None:
     """Refuse what needs a restart: sockets, run files, and which paths race."""
     if (old.metrics, old.run, old.race) != (new.metrics, new.run, new.race):
         raise ConfigError("metrics, run or race", "cannot change while running", "restart the daemon")
+    if old.busy_poll != new.busy_poll:
+        raise ConfigError("busy_poll", "cannot change while running", "restart the daemon")
     if [_fixed(path) for path in old.path] != [_fixed(path) for path in new.path]:
         raise ConfigError("path", "names, kinds and addresses cannot change while running", "restart the daemon")
 

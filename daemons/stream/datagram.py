@@ -23,6 +23,9 @@ MAX_DATAGRAM = 65536
 READS_A_TURN = 64
 """Datagrams taken in one turn of the loop: enough to keep up, few enough to let timers run."""
 
+PROMPT_NS = 50_000
+"""A datagram read within so long of its arrival is taken for the last one; if it is not, the loop calls again."""
+
 RECEIVE_BUFFER_BYTES = 8 << 20
 SEND_BUFFER_BYTES = 4 << 20
 
@@ -132,7 +135,11 @@ class DatagramReceiver:
             except OSError:
                 # A pending ICMP error of an earlier datagram; the socket itself is fine.
                 continue
-            self._on_datagram(data, self._reader.stamp(ancillary), (source[0], source[1]))
+            stamp = self._reader.stamp(ancillary)
+            self._on_datagram(data, stamp, (source[0], source[1]))
+            if stamp.handled_ns - stamp.ns < PROMPT_NS:
+                # It did not wait, so nothing waits behind it; a read that finds nothing is not cheap.
+                return
 
 
 class DatagramSender:

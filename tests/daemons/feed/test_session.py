@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -160,3 +161,44 @@ def test_nonsense_after_the_handshake_is_a_protocol_error() -> None:
     with pytest.raises(FeedError) as caught:
         received(session, b"\xff\xff\xff\xff")
     assert caught.value.reason == "protocol"
+
+
+def test_a_masked_frame_breaks_the_protocol() -> None:
+    session, server = opened()
+    session.receive_data(said(server))
+    with pytest.raises(FeedError, match="mask") as caught:
+        received(session, Frame(Opcode.TEXT, trade(1)).serialize(mask=True))
+    assert caught.value.reason == "protocol"
+
+
+def test_a_text_frame_inside_a_fragmented_message_breaks_the_protocol() -> None:
+    session, server = opened()
+    session.receive_data(said(server))
+    session.receive_data(Frame(Opcode.TEXT, trade(1), fin=False).serialize(mask=False))
+    with pytest.raises(FeedError) as caught:
+        received(session, Frame(Opcode.TEXT, trade(2)).serialize(mask=False))
+    assert caught.value.reason == "protocol"
+
+
+@given(st.lists(st.integers(min_value=0, max_value=71_000), max_size=6))
+def test_messages_of_every_length_encoding_come_through_any_split(cuts: list[int]) -> None:
+    session, server = opened()
+    payloads = [trade(number) + b" " * spaces for number, spaces in ((1, 0), (2, 60), (3, 70_000), (4, 1))]
+    for payload in payloads:
+        server.send_text(payload)
+    stream = said(server)
+    edges = [0, *sorted(cuts), len(stream)]
+    events = []
+    for start, stop in pairwise(edges):
+        events += session.receive_data(stream[start:stop])
+    assert [event.payload for event in events] == payloads
+
+
+def test_a_message_too_large_is_refused_for_its_head() -> None:
+    session, server = opened(max_message_bytes=100_000)
+    session.receive_data(said(server))
+    head = bytes([0x81, 127]) + (100_001).to_bytes(8)
+    session.receive_data(head[:9])
+    with pytest.raises(FeedError) as caught:
+        received(session, head[9:])
+    assert caught.value.reason == "too_large"

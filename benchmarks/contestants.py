@@ -1,0 +1,201 @@
+"""What is compared: each contestant is a forwarder that reads the feeder, and a receiver that measures what comes."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import observed
+from benchmarks.feeder import STREAM
+from benchmarks.machine import Process, free_port, http_get
+
+__all__ = ["Chain", "Contestant", "build_native", "contestants", "running"]
+
+FORWARDER_CORE = 1
+RECEIVER_CORE = 0
+"""Shared with the feeder, which sleeps while its event is on the way."""
+
+NATIVE = Path(__file__).parent / "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A forwarder and a receiver.
+
+    Attributes:
+        name: in tables.
+        about: what it is, in a line.
+        forwarder, receiver: make the commands, given URL and destination, or listening address and sample file.
+        ours: whether it is this project's, with metrics pages and logs.
+        busy: whether it uses a whole core even when nothing happens, so that its CPU time says nothing.
+    """
+
+    name: str
+    about: str
+    forwarder: Callable[[str, str], list[str]]
+    receiver: Callable[[str, Path], list[str]]
+    ours: bool = False
+    busy: bool = False
+
+
+def build_native() -> Path | None:
+    """Build the native peer; None where there is no cargo."""
+    cargo = shutil.which("cargo") or shutil.which("cargo", path=str(Path.home() / ".cargo/bin"))
+    if cargo is None:
+        return None
+    subprocess.run([cargo, "build", "--release", "--quiet"], cwd=NATIVE, check=True)
+    return NATIVE / "target/release/native-peer"
+
+
+def contestants(native: Path | None) -> list[Contestant]:
+    """Return all contestants that this machine can run."""
+    found = [
+        _ours("udp", "binary"),
+        _ours("tcp", "binary"),
+        _ours("udp", "json"),
+        _ours("udp", "binary", busy=True),
+    ]
+    if native is not None:
+        found.append(
+            Contestant(
+                "native",
+                "tokio, tungstenite, serde_json; JSON by UDP",
+                lambda url, to: [str(native), "forward", url, to],
+                lambda at, file: [str(native), "receive", at, str(file)],
+            )
+        )
+    for name, about in (
+        ("plain", "websockets' client API, json; JSON by UDP"),
+        ("relay", "blocking sockets, bytes unread: the floor"),
+    ):
+        found.append(_script(name, about))
+    return found
+
+
+def _script(name: str, about: str) -> Contestant:
+    module = [sys.executable, "-m", f"benchmarks.{name}"]
+    return Contestant(
+        name,
+        about,
+        lambda url, to: [*module, "forward", url, to],
+        lambda at, file: [*module, "receive", at, str(file)],
+    )
+
+
+def _ours(transport: str, wire_format: str, *, busy: bool = False) -> Contestant:
+    link = ["--transport", transport, "--format", wire_format]
+    # The receiver shares its core with the feeder, which it must let run.
+    poll = ["--busy-poll"] if busy else []
+    python = [sys.executable, "-m"]
+    receive = ["--mode", "aws-backbone", *link]
+    return Contestant(
+        " ".join(["ours", transport, *(["json"] if wire_format == "json" else []), *(["busy"] if busy else [])]),
+        f"latency-forwarder and latency-receiver, {wire_format} by {transport.upper()}"
+        + (", the forwarder polling busily" if busy else ""),
+        lambda url, to: [*python, "daemons.forwarder.main", "--feed-url", url, "--destination", to, *link, *poll],
+        lambda at, _file: [*python, "benchmarks.observed", "--listen", at, *receive],
+        ours=True,
+        busy=busy,
+    )
+
+
+@dataclass(slots=True)
+class Chain:
+    """A running feeder, forwarder and receiver.
+
+    Attributes:
+        samples: where the receiver leaves its samples when it ends.
+        metrics_ports: of our forwarder and receiver; None for the others.
+    """
+
+    feeder: Process
+    forwarder: Process
+    receiver: Process
+    samples: Path
+    metrics_ports: tuple[int, int] | None
+
+    def feed(self, rate: int, seconds: float) -> dict[str, Any]:
+        """Send events; return what the feeder says it sent, with the CPU time it cost the others."""
+        before = (self.forwarder.cpu_seconds(), self.receiver.cpu_seconds())
+        self.feeder.order(rate=rate, seconds=seconds)
+        done = self.feeder.answer(seconds * 20 + 30)
+        self._settle()
+        after = (self.forwarder.cpu_seconds(), self.receiver.cpu_seconds())
+        return {
+            **done,
+            "forwarder_cpu_us": (after[0] - before[0]) * 1e6 / done["sent"],
+            "receiver_cpu_us": (after[1] - before[1]) * 1e6 / done["sent"],
+        }
+
+    def received(self) -> int | None:
+        """Return how many events our receiver has counted; None for the others, whose samples tell at the end."""
+        if self.metrics_ports is None:
+            return None
+        page = http_get(self.metrics_ports[1])
+        lines = [line for line in page.splitlines() if line.startswith("latency_receiver_events_total{")]
+        return sum(round(float(line.rsplit(" ", 1)[1])) for line in lines)
+
+    def _settle(self) -> None:
+        """Wait until the receiver has nothing left to do, as its CPU time shows."""
+        before = -1.0
+        for _turn in range(200):
+            time.sleep(0.05)
+            now = self.receiver.cpu_seconds()
+            if now - before < 0.002:
+                return
+            before = now
+
+
+@contextmanager
+def running(
+    contestant: Contestant,
+    folder: Path,
+    *,
+    realtime: bool = False,
+    witness: bool = True,
+    receiver_flags: tuple[str, ...] = (),
+) -> Iterator[Chain]:
+    """Run a contestant behind a feeder.
+
+    Args:
+        contestant: who.
+        folder: where samples go.
+        realtime: run all three ahead of everything else.
+        witness: for ours, record when each event had been accounted for; else the program runs quite alone.
+        receiver_flags: more flags for our receiver.
+    """
+    samples = folder / "samples"
+    link = f"127.0.0.1:{free_port()}"
+    ports = (free_port(), free_port()) if contestant.ours else None
+    python = sys.executable
+    with ExitStack() as stack:
+
+        def start(command: list[str], core: int) -> Process:
+            env = {observed.FILE_VARIABLE: str(samples), "PYTHONPATH": str(Path(__file__).parent.parent)}
+            return stack.enter_context(Process(command, core=core, env=env, realtime=realtime))
+
+        feeder = start([python, "-m", "benchmarks.feeder"], RECEIVER_CORE)
+        url = f"ws://127.0.0.1:{feeder.answer()['port']}/stream?streams={STREAM}"
+        receive, forward = contestant.receiver(link, samples), contestant.forwarder(url, link)
+        if ports is not None:
+            forward += ["--metrics", f"127.0.0.1:{ports[0]}"]
+            receive += ["--metrics", f"127.0.0.1:{ports[1]}", *receiver_flags]
+            if not witness:
+                receive = ["daemons.receiver.main" if word == "benchmarks.observed" else word for word in receive]
+        receiver = start(receive, RECEIVER_CORE)
+        if contestant.ours:
+            receiver.wait_for_log("serving")
+        else:
+            receiver.answer()
+        forwarder = start(forward, FORWARDER_CORE)
+        feeder.answer()
+        if contestant.ours:
+            forwarder.wait_for_log("link connected")
+        else:
+            forwarder.answer()
+        yield Chain(feeder, forwarder, receiver, samples, ports)
