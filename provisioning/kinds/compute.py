@@ -1,0 +1,500 @@
+"""Instances, their Elastic IPs, key pairs and placement groups."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from provisioning.errors import AwsError, CapacityError, ProvisionError
+from provisioning.images import image_id, root_device
+from provisioning.kinds.network import SubnetKind
+from provisioning.model import (
+    Difference,
+    Found,
+    Kind,
+    Node,
+    View,
+    as_found,
+    ours,
+    tag_differences,
+    tag_filters,
+)
+
+__all__ = [
+    "AddressKind",
+    "AddressSpec",
+    "InstanceKind",
+    "InstanceSpec",
+    "KeyPairKind",
+    "KeyPairSpec",
+    "PlacementGroupKind",
+    "PlacementGroupSpec",
+]
+
+SPEC_TAG = "latency:spec"
+_BOOT_SECONDS = 300.0
+_TERMINATE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPairSpec:
+    public_key: str
+
+
+class KeyPairKind(Kind):
+    name: ClassVar[str] = "key-pair"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        answer = view.cloud.call(
+            region, "ec2", "describe_key_pairs", key or "key", Filters=tag_filters(view, key)
+        )
+        return as_found(self.name, region, "KeyName", [item for item in answer["KeyPairs"] if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "import_key_pair",
+            node.key,
+            tolerate=("InvalidKeyPair.Duplicate",),
+            KeyName=f"latency-{view.deployment.name}",
+            PublicKeyMaterial=node.spec.public_key.strip().encode(),
+            TagSpecifications=view.deployment.tag_specification(node.key, "key-pair", **_key_digest(node.spec)),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        have = {tag["Key"]: tag["Value"] for tag in found.facts.get("Tags", [])}
+        if have.get(SPEC_TAG) != _key_digest(node.spec)[SPEC_TAG]:
+            yield Difference("another public key", replace=True)
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(found.region, "ec2", "delete_key_pair", found.key, KeyName=found.id)
+
+
+def _key_digest(spec: KeyPairSpec) -> dict[str, str]:
+    return {SPEC_TAG: hashlib.sha256(spec.public_key.strip().encode()).hexdigest()[:32]}
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementGroupSpec:
+    strategy: str = "precision-time"
+
+
+class PlacementGroupKind(Kind):
+    """Groups that give their instances a PTP hardware clock."""
+
+    name: ClassVar[str] = "placement-group"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        answer = view.cloud.call(
+            region, "ec2", "describe_placement_groups", key or "group", Filters=tag_filters(view, key)
+        )
+        alive = [
+            item
+            for item in answer["PlacementGroups"]
+            if ours(view, item, key) and item.get("State") not in ("deleting", "deleted")
+        ]
+        return as_found(self.name, region, "GroupName", alive)
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "create_placement_group",
+            node.key,
+            tolerate=("InvalidPlacementGroup.Duplicate",),
+            GroupName=f"latency-{view.deployment.name}-{node.key.replace('/', '-')}",
+            Strategy=node.spec.strategy,
+            TagSpecifications=view.deployment.tag_specification(node.key, "placement-group"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        if found.facts.get("Strategy") != node.spec.strategy:
+            yield Difference(f"strategy is {found.facts.get('Strategy')}", replace=True)
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "delete_placement_group",
+            found.key,
+            tolerate=("InvalidPlacementGroup.Unknown",),
+            GroupName=found.id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """A host; ``key_pair`` and ``placement_group`` are keys of nodes, or empty.
+
+    ``boot_files`` is the digest of what ``user_data`` puts on the host: the same for operators whose compressors differ.
+    """
+
+    name: str
+    subnet: str
+    address: str
+    firewall: str
+    profile: str
+    type: str
+    image: str
+    volume_gib: int
+    public: bool
+    routes_for_others: bool
+    user_data: str
+    boot_files: str
+    key_pair: str = ""
+    key_digest: str = ""
+    placement_group: str = ""
+
+    def digest(self) -> str:
+        """A short name of everything that cannot be changed in a host that exists."""
+        parts = (
+            self.address,
+            self.type,
+            self.image,
+            self.volume_gib,
+            self.public,
+            self.boot_files,
+            self.key_digest,
+            self.placement_group,
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+class InstanceKind(Kind):
+    name: ClassVar[str] = "instance"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        reservations = view.cloud.pages(
+            region, "ec2", "describe_instances", "Reservations", key or "host", Filters=tag_filters(view, key)
+        )
+        alive = [
+            item
+            for reservation in reservations
+            for item in reservation["Instances"]
+            if ours(view, item, key) and item["State"]["Name"] not in ("shutting-down", "terminated")
+        ]
+        return as_found(self.name, region, "InstanceId", alive)
+
+    def create(self, view: View, node: Node) -> None:
+        subnet = view.nodes[node.spec.subnet]
+        kind = SubnetKind()
+        refused: list[CapacityError] = []
+        tried = {view.found[subnet.key].facts["AvailabilityZone"]}
+        while True:
+            try:
+                self._run(view, node)
+            except CapacityError as error:
+                refused.append(error)
+                zones = [] if subnet.spec.zone else [zone for zone in kind.zones(view, subnet) if zone not in tried]
+                if not zones or self._others_in(view, node, subnet):
+                    raise
+                tried.add(zones[0])
+                self._move(view, subnet, kind, zones[0])
+            else:
+                return
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        spec: InstanceSpec = node.spec
+        facts = found.facts
+        have = {tag["Key"]: tag["Value"] for tag in facts.get("Tags", [])}
+        if facts.get("SubnetId") != view.id(spec.subnet):
+            yield Difference("stands in another subnet", replace=True)
+            return
+        if facts["InstanceType"] != spec.type:
+            yield Difference(f"type is {facts['InstanceType']}, not {spec.type}", replace=True)
+            return
+        if have.get(SPEC_TAG) != spec.digest():
+            yield Difference("image, volume, address, key or boot configuration changed", replace=True)
+            return
+        state = facts["State"]["Name"]
+        if state in ("stopped", "stopping"):
+            yield Difference(f"start, now {state}", lambda: self._start(view, node, found))
+        elif state == "pending":
+            yield Difference("wait until it runs", lambda: self._running(view, node, found.id))
+        groups = sorted(group["GroupId"] for group in facts.get("SecurityGroups", []))
+        if groups != [view.id(spec.firewall)]:
+            yield Difference(
+                f"security groups are {', '.join(groups)}",
+                lambda: self._modify(view, node, found, Groups=[view.id(spec.firewall)]),
+            )
+        if facts.get("SourceDestCheck", True) == spec.routes_for_others:
+            yield Difference(
+                f"turn the source/destination check {'off' if spec.routes_for_others else 'on'}",
+                lambda: self._modify(view, node, found, SourceDestCheck={"Value": not spec.routes_for_others}),
+            )
+        if facts.get("MetadataOptions", {}).get("HttpTokens") != "required":
+            yield Difference("require IMDSv2", lambda: self._imds(view, node, found))
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(found.region, "ec2", "terminate_instances", found.key, InstanceIds=[found.id])
+        view.cloud.wait(
+            found.key,
+            "terminated",
+            lambda: self._state(view, found.key, found.region, found.id) in (None, "terminated") or None,
+            _TERMINATE_SECONDS,
+            pause=1.0,
+        )
+
+    def _run(self, view: View, node: Node) -> None:
+        attempt = 0
+        while True:
+            request = self._request(view, node)
+            request["ClientToken"] = _token(view, node, request, attempt)
+            answer = view.cloud.call(node.region, "ec2", "run_instances", node.key, **request)
+            instance = answer["Instances"][0]["InstanceId"]
+            state = view.cloud.wait(
+                node.key,
+                "visible",
+                lambda: self._state(view, node.key, node.region, instance),  # noqa: B023  # called before it changes
+                _BOOT_SECONDS,
+            )
+            # A token lives longer than the instance that it made: after `down` and `up`, or after an instance was
+            # terminated by hand, AWS answers with the dead one. A further attempt is a further token.
+            if state not in ("shutting-down", "terminated"):
+                self._running(view, node, instance)
+                return
+            attempt += 1
+            if attempt > 20:
+                raise ProvisionError(
+                    f"{node.key}: AWS answers with terminated instances only ({instance}); "
+                    "see why they ended (`aws ec2 describe-instances`, StateReason) and run again"
+                )
+
+    def _request(self, view: View, node: Node) -> dict[str, Any]:
+        spec: InstanceSpec = node.spec
+        image = image_id(view.cloud, node.region, spec.image)
+        request: dict[str, Any] = {
+            "ImageId": image,
+            "InstanceType": spec.type,
+            "MinCount": 1,
+            "MaxCount": 1,
+            # Top-level subnet and address exclude NetworkInterfaces, which alone can ask for a public address.
+            "NetworkInterfaces": [
+                {
+                    "DeviceIndex": 0,
+                    "SubnetId": view.id(spec.subnet),
+                    "PrivateIpAddress": spec.address,
+                    "Groups": [view.id(spec.firewall)],
+                    "AssociatePublicIpAddress": spec.public,
+                    "DeleteOnTermination": True,
+                }
+            ],
+            "BlockDeviceMappings": [
+                {
+                    "DeviceName": root_device(view.cloud, node.region, image, node.key),
+                    "Ebs": {
+                        "VolumeSize": spec.volume_gib,
+                        "VolumeType": "gp3",
+                        "Encrypted": True,
+                        "DeleteOnTermination": True,
+                    },
+                }
+            ],
+            "MetadataOptions": {
+                "HttpTokens": "required",
+                "HttpEndpoint": "enabled",
+                "HttpPutResponseHopLimit": 1,
+                "InstanceMetadataTags": "enabled",
+            },
+            "IamInstanceProfile": {"Name": spec.profile},
+            "UserData": spec.user_data,
+            "TagSpecifications": view.deployment.tag_specification(
+                node.key, "instance", "volume", "network-interface", **{SPEC_TAG: spec.digest()}
+            ),
+        }
+        if spec.type.startswith("t"):
+            request["CreditSpecification"] = {"CpuCredits": "standard"}
+        if spec.key_pair:
+            request["KeyName"] = view.id(spec.key_pair)
+        if spec.placement_group:
+            request["Placement"] = {"GroupName": view.id(spec.placement_group)}
+        return request
+
+    def _others_in(self, view: View, node: Node, subnet: Node) -> bool:
+        return any(
+            found.kind == self.name and found.key != node.key and found.facts.get("SubnetId") == view.id(subnet.key)
+            for found in view.found.values()
+        )
+
+    def _move(self, view: View, subnet: Node, kind: SubnetKind, zone: str) -> None:
+        """Make the subnet anew in another zone: the address is fixed, so the host cannot go without its subnet."""
+        view.cloud.call(
+            subnet.region, "ec2", "delete_subnet", subnet.key, SubnetId=view.found.pop(subnet.key).id
+        )
+        view.found[subnet.key] = view.cloud.create_once(
+            subnet.key,
+            lambda: kind.find(view, subnet.region, subnet.key),
+            lambda: kind.create_in(view, subnet, zone),
+        )
+        for key, node in view.nodes.items():
+            if node.kind == "route-table" and subnet.key in node.spec.subnets:
+                table = view.found[key]
+                view.cloud.call(
+                    subnet.region,
+                    "ec2",
+                    "associate_route_table",
+                    key,
+                    RouteTableId=table.id,
+                    SubnetId=view.id(subnet.key),
+                )
+
+    def _state(self, view: View, key: str, region: str, instance: str) -> str | None:
+        answer = view.cloud.pages(
+            region,
+            "ec2",
+            "describe_instances",
+            "Reservations",
+            key,
+            Filters=[{"Name": "instance-id", "Values": [instance]}],
+        )
+        states = [item["State"]["Name"] for reservation in answer for item in reservation["Instances"]]
+        return states[0] if states else None
+
+    def _running(self, view: View, node: Node, instance: str) -> None:
+        def probe() -> bool | None:
+            state = self._state(view, node.key, node.region, instance)
+            if state in ("shutting-down", "terminated"):
+                raise ProvisionError(
+                    f"{node.key}: {instance} in {node.region} ended while starting; see its StateReason "
+                    "(`aws ec2 describe-instances`): often a volume quota or an encryption key; run again"
+                )
+            return True if state == "running" else None
+
+        view.cloud.wait(node.key, "running", probe, _BOOT_SECONDS, pause=1.0)
+
+    def _start(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.wait(
+            node.key,
+            "stopped",
+            lambda: self._state(view, node.key, node.region, found.id) != "stopping" or None,
+            _BOOT_SECONDS,
+        )
+        view.cloud.call(node.region, "ec2", "start_instances", node.key, InstanceIds=[found.id])
+        self._running(view, node, found.id)
+
+    def _modify(self, view: View, node: Node, found: Found, **attribute: Any) -> None:
+        view.cloud.call(
+            node.region, "ec2", "modify_instance_attribute", node.key, InstanceId=found.id, **attribute
+        )
+
+    def _imds(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "modify_instance_metadata_options",
+            node.key,
+            InstanceId=found.id,
+            HttpTokens="required",
+            HttpEndpoint="enabled",
+        )
+
+
+def _token(view: View, node: Node, request: Mapping[str, Any], attempt: int) -> str:
+    """A client token that is the same for the same request of the same deployment, and only then."""
+    told = json.dumps([view.deployment.name, node.key, request, attempt], sort_keys=True)
+    return base64.b32encode(hashlib.sha256(told.encode()).digest()).decode().rstrip("=").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSpec:
+    host: str
+
+
+class AddressKind(Kind):
+    """Elastic IPs: never taken away from anything without saying so, never given away silently."""
+
+    name: ClassVar[str] = "elastic-ip"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        answer = view.cloud.call(
+            region, "ec2", "describe_addresses", key or "address", Filters=tag_filters(view, key)
+        )
+        found = as_found(
+            self.name, region, "AllocationId", [item for item in answer["Addresses"] if ours(view, item, key)]
+        )
+        return sorted(found, key=lambda item: (item.key, not item.facts.get("AssociationId"), item.id))
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "allocate_address",
+            node.key,
+            Domain="vpc",
+            TagSpecifications=view.deployment.tag_specification(node.key, "elastic-ip"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        holder = found.facts.get("InstanceId") or found.facts.get("NetworkInterfaceId")
+        wanted = view.id(node.spec.host)
+        if holder and holder != wanted:
+            yield Difference(f"take back from {holder}", lambda: _disassociate(view, found))
+        if holder != wanted:
+            yield Difference(f"associate with {node.spec.host}", lambda: self._associate(view, node, found))
+
+    def delete(self, view: View, found: Found) -> None:
+        _disassociate(view, found)
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "release_address",
+            found.key,
+            AllocationId=found.id,
+        )
+
+    def _associate(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "associate_address",
+            node.key,
+            AllocationId=found.id,
+            InstanceId=view.id(node.spec.host),
+            AllowReassociation=False,
+        )
+
+
+def _disassociate(view: View, found: Found) -> None:
+    # Terminating the instance dissolves the association a little later by itself: NotFound means done.
+    if association := found.facts.get("AssociationId"):
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "disassociate_address",
+            found.key,
+            tolerate=("InvalidAssociationID.NotFound",),
+            AssociationId=association,
+        )
+
+
+class LeftoverKind(Kind):
+    """Volumes and network interfaces: made and deleted with their instances, looked for so that none is left."""
+
+    def __init__(self, name: str, operation: str, list_key: str, id_key: str, delete: str) -> None:
+        self.name = name  # type: ignore[misc]  # one class serves two kinds
+        self._operation, self._list_key, self._id_key, self._delete = operation, list_key, id_key, delete
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        items = view.cloud.pages(
+            region, "ec2", self._operation, self._list_key, key or self.name, Filters=tag_filters(view, key)
+        )
+        return as_found(self.name, region, self._id_key, [item for item in items if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        raise AssertionError(f"{self.name} is made by run_instances")
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from ()
+
+    def delete(self, view: View, found: Found) -> None:
+        try:
+            view.cloud.call(found.region, "ec2", self._delete, found.key, **{self._id_key: found.id})
+        except AwsError as error:
+            # Still attached to an instance that is going: it goes with it, and the next look tells.
+            if error.code not in ("VolumeInUse", "InvalidNetworkInterface.InUse", "InvalidParameterValue"):
+                raise
