@@ -15,15 +15,14 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
-    ReadTimeoutError,
 )
+from botocore.parsers import ResponseParserError
 
 from provisioning.errors import AwsError, CapacityError, PendingError, ProvisionError, UncertainError
 
@@ -155,9 +154,9 @@ class Cloud:
                 late = is_change(operation) and _late(code, str(error))
                 if not (code in _THROTTLES or code in _SERVER_FAULTS or late):
                     raise last from error
-            except EndpointConnectionError as error:
+            except (ConnectTimeoutError, EndpointConnectionError) as error:
                 last = AwsError(operation, about, region, "UnreachableEndpoint", str(error))
-            except (ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError, HTTPClientError) as error:
+            except (HTTPClientError, ResponseParserError) as error:
                 last = UncertainError(operation, about, region, type(error).__name__)
                 if operation in _NOT_REPEATABLE:
                     raise last from error

@@ -79,8 +79,8 @@ _IN_USE = {
 }
 _DEPENDENCY_SECONDS = 300.0
 _ROUNDS = 6
-_OPTIONAL_KINDS = {"placement-group", "volume", "network-interface"}
-"""Looked for only where they can be: in ``down``, or when a node asks for one."""
+_OPTIONAL_KINDS = {"volume", "network-interface"}
+"""They come and go with their instances, so only ``down`` looks for them."""
 
 Verb = Literal["create", "change", "replace", "remove", "blocked"]
 T = TypeVar("T")
@@ -213,13 +213,7 @@ class Engine:
 
         def look(job: tuple[Kind, str]) -> list[Found]:
             kind, region = job
-            try:
-                return kind.find(self.view, region)
-            except AwsError as error:
-                # Emulators lack placement groups; where no node asks for one there can be none.
-                if error.code in ("InvalidAction", "NotImplemented", "500") and kind.name not in wanted:
-                    return []
-                raise
+            return kind.find(self.view, region)
 
         found = [item for items in self._parallel(look, jobs) for item in items]
         self._report(Event("read", "", "", f"{len(found)} resources"))

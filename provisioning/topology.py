@@ -140,7 +140,10 @@ class Access(Section, frozen=True):
 
 
 class Topology(Section, frozen=True):
-    """The whole desired state."""
+    """The whole desired state.
+
+    ``s3_endpoint`` is where the hosts fetch their objects instead of AWS's own S3: an emulator's address.
+    """
 
     site: tuple[Site, ...]
     host: tuple[Host, ...]
@@ -150,6 +153,7 @@ class Topology(Section, frozen=True):
     access: Access = Access()
     owner: str = ""
     expires: str = ""
+    s3_endpoint: str = ""
 
     @property
     def regions(self) -> tuple[str, ...]:

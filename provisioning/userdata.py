@@ -8,7 +8,6 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 from importlib import resources
 
 from provisioning.errors import ProvisionError
@@ -100,7 +99,7 @@ def host_files(
         "role": host.role,
         "bucket": bucket,
         "bucket_region": bucket_region,
-        "endpoint": os.environ.get("LATENCY_HOST_S3_ENDPOINT", ""),
+        "endpoint": topology.s3_endpoint,
         "objects": list(objects),
         "units": list(units_of(host)),
         "extra": _NAT_EXTRA if host.role == "nat" else {},

@@ -11,6 +11,7 @@ from provisioning.errors import AwsError, CapacityError, ProvisionError
 from provisioning.images import image_id, root_device
 from provisioning.kinds.network import SubnetKind
 from provisioning.model import (
+    DEPLOYMENT_TAG,
     Difference,
     Found,
     Kind,
@@ -88,6 +89,21 @@ class PlacementGroupKind(Kind):
     name: ClassVar[str] = "placement-group"
 
     def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        # Groups are rare, and some emulators cannot list them: the tags alone tell whether there are any.
+        tagged = view.cloud.pages(
+            region,
+            "ec2",
+            "describe_tags",
+            "Tags",
+            key or "group",
+            Filters=[
+                {"Name": "resource-type", "Values": ["placement-group"]},
+                {"Name": "key", "Values": [DEPLOYMENT_TAG]},
+                {"Name": "value", "Values": [view.deployment.name]},
+            ],
+        )
+        if not tagged:
+            return []
         answer = view.cloud.call(
             region, "ec2", "describe_placement_groups", key or "group", Filters=tag_filters(view, key)
         )
