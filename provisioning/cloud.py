@@ -40,6 +40,7 @@ _THROTTLES = {
     "PriorRequestNotComplete",
     "ConcurrentModification",
     "OperationAborted",
+    "ConditionalRequestConflict",
 }
 _SERVER_FAULTS = {"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "ServiceFailure", "500", "503"}
 _CAPACITY = {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported"}

@@ -124,7 +124,8 @@ class ObjectKind(Kind):
         return [item for item in found if key in (None, item.key)]
 
     def create(self, view: View, node: Node) -> None:
-        put_object(view, node.key, node.spec.bucket, node.spec.name, node.spec.content())
+        # Of two operators who make a link key at once the first wins: a host may have fetched it already.
+        put_object(view, node.key, node.spec.bucket, node.spec.name, node.spec.content(), IfNoneMatch="*")
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from ()
@@ -135,18 +136,20 @@ class ObjectKind(Kind):
         )
 
 
-def put_object(view: View, about: str, bucket: str, name: str, content: bytes) -> None:
+def put_object(view: View, about: str, bucket: str, name: str, content: bytes, **conditions: str) -> None:
     """Write an object, encrypted, with its digest beside it for the reader to check."""
     view.cloud.call(
         view.home,
         "s3",
         "put_object",
         about,
+        tolerate=("PreconditionFailed",) if conditions else (),
         Bucket=bucket,
         Key=name,
         Body=content,
         ServerSideEncryption="AES256",
         Metadata={"sha256": hashlib.sha256(content).hexdigest()},
+        **conditions,
     )
 
 

