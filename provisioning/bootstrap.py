@@ -207,10 +207,15 @@ def install(config: dict, place: pathlib.Path) -> None:
     for name, (target, mode) in config["extra"].items():
         write(ROOT / target.lstrip("/"), (place / name).read_bytes(), mode)
     run("systemctl", "daemon-reload")
-    link = STATE / "current.new"
+    point("current", place)
+
+
+def point(name: str, place: pathlib.Path) -> None:
+    """Make a link name a bundle's directory, in one step."""
+    link = STATE / f"{name}.new"
     link.unlink(missing_ok=True)
     link.symlink_to(place)
-    link.replace(STATE / "current")
+    link.replace(STATE / name)
 
 
 def start(config: dict, *, again: bool) -> None:
@@ -265,14 +270,25 @@ def deploy(config: dict, archive: pathlib.Path) -> None:
         install(config, before)
         start(config, again=True)
         raise Failed(f"{failure}; {before.name} was put back and is healthy") from failure
+    if before and before != after:
+        point("previous", before)
     for old in (STATE / "bundles").iterdir():
         if old not in (before, after):
             shutil.rmtree(old)
     ready(config)
 
 
+def rollback(config: dict) -> None:
+    """Put the bundle back that the last deployment replaced."""
+    if not (STATE / "previous").exists():
+        raise Failed("there is no earlier bundle on this host")
+    install(config, (STATE / "previous").resolve())
+    start(config, again=True)
+    ready(config)
+
+
 def main() -> None:
-    """Entry point: `run`, `verify` or `deploy FILE`."""
+    """Entry point: `run`, `verify`, `deploy FILE` or `rollback`."""
     config = json.loads(CONFIG.read_text())
     verb = sys.argv[1] if len(sys.argv) > 1 else "run"
     try:
@@ -280,10 +296,12 @@ def main() -> None:
             boot(config)
         elif verb == "verify":
             verify(config)
+        elif verb == "rollback":
+            rollback(config)
         elif verb == "deploy" and len(sys.argv) == 3 and re.fullmatch(r"[\w./-]+", sys.argv[2]):
             deploy(config, pathlib.Path(sys.argv[2]))
         else:
-            sys.exit(f"usage: {sys.argv[0]} run | verify | deploy FILE")
+            sys.exit(f"usage: {sys.argv[0]} run | verify | deploy FILE | rollback")
     except (Failed, OSError, ValueError, KeyError, tarfile.TarError) as error:
         tell(f"failed {verb}: {error}")
         sys.exit(1)

@@ -63,6 +63,13 @@ def objects_of(topology: Topology, host: Host) -> tuple[str, ...]:
     return (BUNDLE_OBJECT, KEY_OBJECT) if linked else (BUNDLE_OBJECT,)
 
 
+def _wireguard_peer(topology: Topology, host: Host) -> str:
+    overlay = topology.overlay
+    if overlay is None or overlay.kind != "wireguard" or host.name not in (overlay.client, overlay.gateway):
+        return ""
+    return f"host/{overlay.gateway if host.name == overlay.client else overlay.client}"
+
+
 def _site(topology: Topology, site: Site) -> list[Node]:
     vpc = f"vpc/{site.name}"
     nodes = [Node(vpc, "vpc", site.region, VpcSpec(site.cidr))]
@@ -136,6 +143,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -
         key_pair=key,
         key_digest=topology.access.ssh_key.strip(),
         placement_group=placement,
+        tunnel_peer=_wireguard_peer(topology, host),
     )
     # The objects come first so that a host never boots before there is something to fetch.
     needs = (

@@ -163,10 +163,11 @@ def tag_differences(view: View, node: Node, found: Found) -> Iterator[Difference
     if wrong:
         yield Difference(
             "tag " + ", ".join(f"{name}={value}" for name, value in sorted(wrong.items())),
-            lambda: _tag(view, node.region, found, wrong),
+            lambda: tag(view, node.region, found, wrong),
         )
 
 
-def _tag(view: View, region: str, found: Found, tags: Mapping[str, str]) -> None:
+def tag(view: View, region: str, found: Found, tags: Mapping[str, str]) -> None:
+    """Put tags on an EC2 resource."""
     pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
     view.cloud.call(region, "ec2", "create_tags", found.key, Resources=[found.id], Tags=pairs)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from provisioning.console import host_report
 from provisioning.errors import AwsError, CapacityError, ProvisionError
 from provisioning.images import image_id, root_device
 from provisioning.kinds.network import SubnetKind
@@ -19,6 +20,7 @@ from provisioning.model import (
     View,
     as_found,
     ours,
+    tag,
     tag_differences,
     tag_filters,
 )
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 SPEC_TAG = "latency:spec"
+PEER_KEY_TAG = "latency:peer-key"
 _BOOT_SECONDS = 300.0
 _TERMINATE_SECONDS = 600.0
 
@@ -145,6 +148,9 @@ class PlacementGroupKind(Kind):
 class InstanceSpec:
     """A host; ``key_pair`` and ``placement_group`` are keys of nodes, or empty.
 
+    ``tunnel_peer`` is the key of the node at the other end of a WireGuard tunnel: each end makes its own private key
+    and tells the public half on its console, and learns the other's from a tag of its own.
+
     ``boot_files`` is the digest of what ``user_data`` puts on the host: the same for operators whose compressors differ.
     """
 
@@ -163,6 +169,7 @@ class InstanceSpec:
     key_pair: str = ""
     key_digest: str = ""
     placement_group: str = ""
+    tunnel_peer: str = ""
 
     def digest(self) -> str:
         """A short name of everything that cannot be changed in a host that exists."""
@@ -242,6 +249,13 @@ class InstanceKind(Kind):
                 f"turn the source/destination check {'off' if spec.routes_for_others else 'on'}",
                 lambda: self._modify(view, node, found, SourceDestCheck={"Value": not spec.routes_for_others}),
             )
+        if spec.tunnel_peer in view.found:
+            key = host_report(view, view.found[spec.tunnel_peer]).wireguard_key
+            if key and have.get(PEER_KEY_TAG) != key:
+                yield Difference(
+                    f"tell the WireGuard key of {spec.tunnel_peer}",
+                    lambda: tag(view, node.region, found, {PEER_KEY_TAG: key}),
+                )
         if facts.get("MetadataOptions", {}).get("HttpTokens") != "required":
             yield Difference("require IMDSv2", lambda: self._imds(view, node, found))
 
