@@ -122,7 +122,8 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
         ]
         if host.public != "none":
             own.append(Item(f"{host.name}: public address", region, table.public_address_hour, None, 0.0))
-            own.append(Item(f"{host.name}: to the internet", region, None, rates.internet_gb, traffic.internet_gb))
+            out_gb = traffic.internet_gb + (traffic.overlay_gb if host.role == "nat" else 0.0)
+            own.append(Item(f"{host.name}: to the internet", region, None, rates.internet_gb, out_gb))
         items += own
         if host.role == "nat":
             nat_instance += own[:3]

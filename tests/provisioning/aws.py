@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
+import botocore.session
 from botocore.exceptions import ConnectionClosedError
 
 from provisioning.cloud import Cloud, is_change
@@ -106,6 +107,7 @@ Fault = Callable[[Call], tuple[str, str] | dict[str, Any] | BaseException | None
 """Decides before a call is sent: an error (code, message), a faked answer, an exception to raise, or None."""
 
 
+LOADER = botocore.session.Session().get_component("data_loader")
 RECORDED: list[Call] = []
 """Every call of the running test, in order; the rules are checked over it when the test ends."""
 
@@ -124,10 +126,14 @@ class Aws:
         self.dead = False
         self._lock = threading.Lock()
         self._pending = threading.local()
+        core = botocore.session.Session()
+        # Parsing EC2's model takes a quarter of a second: once for all operators is enough.
+        core.register_component("data_loader", LOADER)
         self.session = boto3.Session(
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
             region_name="us-east-1",
+            botocore_session=core,
         )
         events = self.session.events
         events.register_first("before-call.*", self._before)
