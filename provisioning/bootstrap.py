@@ -93,7 +93,7 @@ def fetch(config: dict, name: str) -> bytes:
     region, bucket = config["bucket_region"], config["bucket"]
     base = config["endpoint"] and f"{config['endpoint']}/{bucket}"
     url = f"{base or f'https://{bucket}.s3.{region}.amazonaws.com'}/{name}"
-    request = signed(url, region, keys, datetime.datetime.now(datetime.timezone.utc))
+    request = signed(url, region, keys, datetime.datetime.now(datetime.UTC))
     with DIRECT.open(request, timeout=60) as answer:
         content = bytes(answer.read())
         digest = answer.headers.get("x-amz-meta-sha256")

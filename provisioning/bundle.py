@@ -31,7 +31,9 @@ def build(checkout: Path) -> bytes:
         ProvisionError: it is not a checkout, or pip fails, or a wheel is not the one that was pinned.
     """
     if not (checkout / "systemd" / "install").exists() or not (checkout / "constraints.txt").exists():
-        raise ProvisionError(f"{checkout}: not a checkout of the project; run provision from one, or give --bundle FILE")
+        raise ProvisionError(
+            f"{checkout}: not a checkout of the project; run provision from one, or give --bundle FILE"
+        )
     versions, hashes = pins((checkout / "constraints.txt").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
         wheels = Path(scratch) / "wheels"
@@ -71,7 +73,9 @@ def checked(name: str, content: bytes, hashes: set[str]) -> None:
         ProvisionError: its digest is not among the hashes.
     """
     if hashlib.sha256(content).hexdigest() not in hashes:
-        raise ProvisionError(f"{name}: its hash is not in constraints.txt; run `make constraints`, review it and try again")
+        raise ProvisionError(
+            f"{name}: its hash is not in constraints.txt; run `make constraints`, review it and try again"
+        )
 
 
 def archive(files: dict[str, Path]) -> bytes:

@@ -42,7 +42,15 @@ _THROTTLES = {
     "OperationAborted",
     "ConditionalRequestConflict",
 }
-_SERVER_FAULTS = {"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "ServiceFailure", "500", "503"}
+_SERVER_FAULTS = {
+    "InternalError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "Unavailable",
+    "ServiceFailure",
+    "500",
+    "503",
+}
 _CAPACITY = {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported"}
 _READS = ("describe_", "get_", "list_", "head_")
 _NOT_REPEATABLE = {
@@ -142,7 +150,9 @@ class Cloud:
         last: ProvisionError | None = None
         for pause in (*_BACKOFF_SECONDS, None):
             if self.stopping.is_set():
-                raise ProvisionError(f"{about}: {operation} in {region}: not called, interrupted; run the command again")
+                raise ProvisionError(
+                    f"{about}: {operation} in {region}: not called, interrupted; run the command again"
+                )
             try:
                 return cast("dict[str, Any]", method(**params))
             except ClientError as error:
@@ -170,7 +180,9 @@ class Cloud:
         assert last is not None  # the loop returns or sets it
         raise last
 
-    def pages(self, region: str, service: str, operation: str, key: str, about: str, **params: Any) -> list[dict[str, Any]]:
+    def pages(
+        self, region: str, service: str, operation: str, key: str, about: str, **params: Any
+    ) -> list[dict[str, Any]]:
         """Make a describing call and follow its pages.
 
         Args:
@@ -225,7 +237,9 @@ class Cloud:
             except PendingError:
                 continue
 
-    def wait(self, about: str, state: str, probe: Callable[[], T | None], within_seconds: float, pause: float = 0.5) -> T:
+    def wait(
+        self, about: str, state: str, probe: Callable[[], T | None], within_seconds: float, pause: float = 0.5
+    ) -> T:
         """Ask until there is an answer.
 
         Args:
@@ -276,4 +290,9 @@ def _late(code: str, message: str) -> bool:
 
 
 def _absent(code: str) -> bool:
-    return code.endswith((".NotFound", "NoSuchEntity", ".Unknown")) or code in ("NoSuchBucket", "NoSuchKey", "NoSuchEntity", "404")
+    return code.endswith((".NotFound", "NoSuchEntity", ".Unknown")) or code in (
+        "NoSuchBucket",
+        "NoSuchKey",
+        "NoSuchEntity",
+        "404",
+    )

@@ -45,9 +45,7 @@ def parse(output: str) -> Report:
 def host_report(view: View, host: Found) -> Report:
     """Fetch and read the console of an instance."""
     try:
-        answer = view.cloud.call(
-            host.region, "ec2", "get_console_output", host.key, InstanceId=host.id, Latest=True
-        )
+        answer = view.cloud.call(host.region, "ec2", "get_console_output", host.key, InstanceId=host.id, Latest=True)
     except AwsError as error:
         # Types before Nitro have no live console, only the copy made some minutes after boot.
         if error.code != "UnsupportedOperation":

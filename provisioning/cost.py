@@ -128,7 +128,9 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
         if host.role == "nat":
             nat_instance += own[:3]
             nat_gateway += [
-                Item("NAT gateway", region, rates.nat_gateway_hour, None, 0.0, "nat_gateway_hour" not in rates.unverified),
+                Item(
+                    "NAT gateway", region, rates.nat_gateway_hour, None, 0.0, "nat_gateway_hour" not in rates.unverified
+                ),
                 Item("NAT gateway: public address", region, table.public_address_hour, None, 0.0),
                 Item(
                     "NAT gateway: processing",
@@ -142,7 +144,12 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
             ]
     items += _peering_items(topology, table, traffic)
     return Estimate(
-        table.date, table.currency, table.free_internet_gb_per_30_days, tuple(items), tuple(nat_instance), tuple(nat_gateway)
+        table.date,
+        table.currency,
+        table.free_internet_gb_per_30_days,
+        tuple(items),
+        tuple(nat_instance),
+        tuple(nat_gateway),
     )
 
 
@@ -167,5 +174,7 @@ def _between(table: Prices, what: str, source: str, target: str, gb: float) -> I
 
 def _rates(table: Prices, region: str) -> RegionPrices:
     if region not in table.region:
-        raise ProvisionError(f"no prices for {region} in the table of {table.date}; known are {', '.join(table.region)}")
+        raise ProvisionError(
+            f"no prices for {region} in the table of {table.date}; known are {', '.join(table.region)}"
+        )
     return table.region[region]

@@ -20,9 +20,7 @@ BUNDLE_OBJECT = "bundle.tar.gz"
 KEY_OBJECT = "link.key"
 
 
-def desired(
-    topology: Topology, deployment: Deployment, account: str, bundle: Callable[[], bytes]
-) -> dict[str, Node]:
+def desired(topology: Topology, deployment: Deployment, account: str, bundle: Callable[[], bytes]) -> dict[str, Node]:
     """All nodes of a deployment by key.
 
     Args:
@@ -50,7 +48,8 @@ def desired(
         )
     if topology.access.ssh_key:
         nodes += [
-            Node(f"key/{region}", "key-pair", region, KeyPairSpec(topology.access.ssh_key)) for region in topology.regions
+            Node(f"key/{region}", "key-pair", region, KeyPairSpec(topology.access.ssh_key))
+            for region in topology.regions
         ]
     for host in topology.host:
         nodes += _host(topology, host, deployment, bucket)
@@ -90,7 +89,9 @@ def _subnet(topology: Topology, site: Site, subnet: Subnet, vpc: str, gateway: s
         routes.append(("0.0.0.0/0", gateway))
     needs = (key, vpc, *(target for _, target in routes))
     return [
-        Node(key, "subnet", site.region, SubnetSpec(vpc, subnet.cidr, subnet.zone, tuple(types or ["t3.micro"])), (vpc,)),
+        Node(
+            key, "subnet", site.region, SubnetSpec(vpc, subnet.cidr, subnet.zone, tuple(types or ["t3.micro"])), (vpc,)
+        ),
         Node(
             f"routes/{site.name}/{subnet.name}",
             "route-table",
@@ -157,6 +158,12 @@ def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -
     nodes.append(Node(f"host/{host.name}", "instance", site.region, spec, needs))
     if host.public == "elastic":
         nodes.append(
-            Node(f"address/{host.name}", "elastic-ip", site.region, AddressSpec(f"host/{host.name}"), (f"host/{host.name}",))
+            Node(
+                f"address/{host.name}",
+                "elastic-ip",
+                site.region,
+                AddressSpec(f"host/{host.name}"),
+                (f"host/{host.name}",),
+            )
         )
     return nodes

@@ -105,7 +105,9 @@ _SHARED = (
     click.option("--instance-type", multiple=True, metavar="ROLE=TYPE", help="Instance type of a role or host."),
     click.option("--image", metavar="NAME|AMI", help="debian-12, debian-13, al2023, ubuntu-24.04 or an ami- id."),
     click.option("--volume-gib", type=int, help="Size of every root volume."),
-    click.option("--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."),
+    click.option(
+        "--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."
+    ),
     click.option("--ssh-from", multiple=True, metavar="CIDR", help="Who may log in.  [default: nobody]"),
     click.option("--ssh-key", metavar="FILE", help="Public key for logging in."),
     click.option("--owner", help="Owner tag."),
@@ -163,7 +165,9 @@ def _bundle(file: str, screen: Screen) -> bytes:
         try:
             return Path(file).read_bytes()
         except OSError as error:
-            raise ConfigError("--bundle", f"{file}: {error.strerror}", "give an archive made by an earlier run") from error
+            raise ConfigError(
+                "--bundle", f"{file}: {error.strerror}", "give an archive made by an earlier run"
+            ) from error
     screen.say("building the software bundle from this checkout")
     return bundles.build(_CHECKOUT)
 

@@ -68,7 +68,11 @@ def ssh_config(view: View, topology: Topology, known_hosts: Path, identity: str 
                     f"  HostName {address}",
                     f"  User {login_user(host.image)}",
                     f"  HostKeyAlias {alias}",
-                    *([f"  ProxyJump {topology.overlay.gateway}"] if host.public == "none" and topology.overlay else []),
+                    *(
+                        [f"  ProxyJump {topology.overlay.gateway}"]
+                        if host.public == "none" and topology.overlay
+                        else []
+                    ),
                 ]
             )
         )

@@ -253,7 +253,9 @@ def adjusted(
     known = {host.name for host in topology.host} | {host.role for host in topology.host} | {"monitor"}
     for name in types:
         if name not in known:
-            raise ConfigError("--instance-type", f"{name!r} is neither a host nor a role", f"use {', '.join(sorted(known))}")
+            raise ConfigError(
+                "--instance-type", f"{name!r} is neither a host nor a role", f"use {', '.join(sorted(known))}"
+            )
     hosts = list(topology.host)
     if monitor and not topology.monitors:
         beside = next((host for host in hosts if host.role == "receiver"), hosts[0])
@@ -283,7 +285,9 @@ def adjusted(
     changed = msgspec.structs.replace(
         topology,
         host=tuple(hosts),
-        overlay=msgspec.structs.replace(topology.overlay, kind=overlay) if overlay and topology.overlay else topology.overlay,
+        overlay=msgspec.structs.replace(topology.overlay, kind=overlay)
+        if overlay and topology.overlay
+        else topology.overlay,
         access=access or topology.access,
         owner=owner or topology.owner,
         expires=expires or topology.expires,
@@ -300,7 +304,9 @@ def deployment_name(text: str) -> str:
         ConfigError: not 1 to 24 lower-case letters, digits and inner hyphens, beginning with a letter.
     """
     if not _DEPLOYMENT.fullmatch(text):
-        raise ConfigError("--name", f"{text!r} is not a deployment name", "use up to 24 of a-z, 0-9 and -, letter first")
+        raise ConfigError(
+            "--name", f"{text!r} is not a deployment name", "use up to 24 of a-z, 0-9 and -, letter first"
+        )
     return text
 
 
@@ -361,10 +367,14 @@ def _check_site(site: Site) -> None:
     for subnet in site.subnet:
         block = _block(f"{where}.{subnet.name}.cidr", subnet.cidr)
         if not block.subnet_of(network):
-            raise ConfigError(f"{where}.{subnet.name}.cidr", f"{block} is not inside {network}", "choose a block of the site")
+            raise ConfigError(
+                f"{where}.{subnet.name}.cidr", f"{block} is not inside {network}", "choose a block of the site"
+            )
         for name, other in blocks:
             if block.overlaps(other):
-                raise ConfigError(f"{where}.{subnet.name}.cidr", f"{block} overlaps {name}'s {other}", "choose another block")
+                raise ConfigError(
+                    f"{where}.{subnet.name}.cidr", f"{block} overlaps {name}'s {other}", "choose another block"
+                )
         if subnet.zone and not re.fullmatch(rf"{site.region}[a-z]", subnet.zone):
             raise ConfigError(f"{where}.{subnet.name}.zone", f"{subnet.zone!r} is not in {site.region}", "remove it")
         blocks.append((subnet.name, block))
@@ -394,7 +404,9 @@ def _check_peerings(topology: Topology) -> None:
             for name, other_block in seen.items():
                 if block.overlaps(other_block):
                     raise ConfigError(
-                        f"site.{peer.name}.cidr", f"{block} overlaps {name}'s", f"{site.name} peers with both and needs one route"
+                        f"site.{peer.name}.cidr",
+                        f"{block} overlaps {name}'s",
+                        f"{site.name} peers with both and needs one route",
                     )
             seen[peer.name] = block
 
@@ -405,25 +417,33 @@ def _check_host(topology: Topology, host: Host) -> None:
         raise ConfigError(f"{where}.site", f"{host.site!r} is not a site", "name one of the [[site]] tables")
     site = topology.site_of(host)
     if host.subnet not in {subnet.name for subnet in site.subnet}:
-        raise ConfigError(f"{where}.subnet", f"{host.subnet!r} is not a subnet of {site.name}", "name one of its subnets")
+        raise ConfigError(
+            f"{where}.subnet", f"{host.subnet!r} is not a subnet of {site.name}", "name one of its subnets"
+        )
     subnet = topology.subnet_of(host)
     block = ipaddress.IPv4Network(subnet.cidr)
     try:
         own = ipaddress.IPv4Address(host.address)
     except ValueError as error:
-        raise ConfigError(f"{where}.address", f"{host.address!r} is not an IPv4 address", f"use one of {block}") from error
+        raise ConfigError(
+            f"{where}.address", f"{host.address!r} is not an IPv4 address", f"use one of {block}"
+        ) from error
     if own not in block:
         raise ConfigError(f"{where}.address", f"{own} is not in {subnet.name} ({block})", "use one of its addresses")
     offset = int(own) - int(block.network_address)
     if offset < _RESERVED_ADDRESSES or own == block.broadcast_address:
-        raise ConfigError(f"{where}.address", f"{own} is reserved by AWS", "use the fifth address of the subnet or later")
+        raise ConfigError(
+            f"{where}.address", f"{own} is reserved by AWS", "use the fifth address of the subnet or later"
+        )
     if host.public != "none" and not subnet.public:
         raise ConfigError(f"{where}.public", f"subnet {subnet.name} is private", "put the host into a public subnet")
     if not _INSTANCE_TYPE.fullmatch(host.type):
         raise ConfigError(f"{where}.type", f"{host.type!r} is not an instance type", "write one such as t3.micro")
     if not _IMAGE.fullmatch(host.image):
         raise ConfigError(
-            f"{where}.image", f"{host.image!r} is not known", "use debian-12, debian-13, al2023, ubuntu-24.04 or an ami- id"
+            f"{where}.image",
+            f"{host.image!r} is not known",
+            "use debian-12, debian-13, al2023, ubuntu-24.04 or an ami- id",
         )
     if not 8 <= host.volume_gib <= 1024:
         raise ConfigError(f"{where}.volume_gib", f"{host.volume_gib} is out of range", "use 8 to 1024")
@@ -464,7 +484,9 @@ def _check_links(topology: Topology) -> None:
             if end not in hosts or hosts[end].role != role:
                 raise ConfigError(where, f"{end!r} is not a host of role {role}", f"name a {role}")
         if not 1024 <= link.port <= 65535 or link.port in range(9100, 9500):
-            raise ConfigError(f"{where}.port", f"{link.port} is reserved or out of range", "use 1024 to 65535, not 9100-9499")
+            raise ConfigError(
+                f"{where}.port", f"{link.port} is reserved or out of range", "use 1024 to 65535, not 9100-9499"
+            )
         if not topology.peered(hosts[link.forwarder].site, hosts[link.receiver].site):
             raise ConfigError(where, "its sites are not peered", "add the [[peering]]; peering is not transitive")
     for host in topology.host:
@@ -501,13 +523,17 @@ def _check_overlay(topology: Topology) -> None:
 def _check_access(access: Access) -> None:
     for block in networks("access.ssh_from", access.ssh_from):
         if block.prefixlen < (16 if block.version == 4 else 128):
-            raise ConfigError("access.ssh_from", f"{block} is too wide", "name your own address, such as 203.0.113.7/32")
+            raise ConfigError(
+                "access.ssh_from", f"{block} is too wide", "name your own address, such as 203.0.113.7/32"
+            )
         if block.version != 4:
             raise ConfigError("access.ssh_from", f"{block} is not IPv4", "the hosts have IPv4 addresses only")
     if bool(access.ssh_from) != bool(access.ssh_key):
         raise ConfigError("access", "ssh_from and ssh_key go together", "give both or neither")
     if access.ssh_key and not re.fullmatch(r"(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/=]+( .*)?", access.ssh_key.strip()):
-        raise ConfigError("access.ssh_key", "is not a public key that EC2 takes", "use ssh-ed25519 or ssh-rsa, one line")
+        raise ConfigError(
+            "access.ssh_key", "is not a public key that EC2 takes", "use ssh-ed25519 or ssh-rsa, one line"
+        )
 
 
 def port_of(url: str) -> int:

@@ -78,9 +78,7 @@ def _put(path: str, mode: int, text: str) -> str:
     return f"base64 -d <<'{_END}' | gzip -d | put {mode:04o} {path}\n{packed}{_END}\n"
 
 
-def host_files(
-    topology: Topology, host: Host, bucket: str, bucket_region: str, objects: tuple[str, ...]
-) -> list[File]:
+def host_files(topology: Topology, host: Host, bucket: str, bucket_region: str, objects: tuple[str, ...]) -> list[File]:
     """Every file that user data puts on a host."""
     overlay = topology.overlay
     tunnel = None

@@ -51,9 +51,7 @@ class KeyPairKind(Kind):
     name: ClassVar[str] = "key-pair"
 
     def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        answer = view.cloud.call(
-            region, "ec2", "describe_key_pairs", key or "key", Filters=tag_filters(view, key)
-        )
+        answer = view.cloud.call(region, "ec2", "describe_key_pairs", key or "key", Filters=tag_filters(view, key))
         return as_found(self.name, region, "KeyName", [item for item in answer["KeyPairs"] if ours(view, item, key)])
 
     def create(self, view: View, node: Node) -> None:
@@ -352,9 +350,7 @@ class InstanceKind(Kind):
 
     def _move(self, view: View, subnet: Node, kind: SubnetKind, zone: str) -> None:
         """Make the subnet anew in another zone: the address is fixed, so the host cannot go without its subnet."""
-        view.cloud.call(
-            subnet.region, "ec2", "delete_subnet", subnet.key, SubnetId=view.found.pop(subnet.key).id
-        )
+        view.cloud.call(subnet.region, "ec2", "delete_subnet", subnet.key, SubnetId=view.found.pop(subnet.key).id)
         view.found[subnet.key] = view.cloud.create_once(
             subnet.key,
             lambda: kind.find(view, subnet.region, subnet.key),
@@ -407,9 +403,7 @@ class InstanceKind(Kind):
         self._running(view, node, found.id)
 
     def _modify(self, view: View, node: Node, found: Found, **attribute: Any) -> None:
-        view.cloud.call(
-            node.region, "ec2", "modify_instance_attribute", node.key, InstanceId=found.id, **attribute
-        )
+        view.cloud.call(node.region, "ec2", "modify_instance_attribute", node.key, InstanceId=found.id, **attribute)
 
     def _imds(self, view: View, node: Node, found: Found) -> None:
         view.cloud.call(
@@ -440,9 +434,7 @@ class AddressKind(Kind):
     name: ClassVar[str] = "elastic-ip"
 
     def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        answer = view.cloud.call(
-            region, "ec2", "describe_addresses", key or "address", Filters=tag_filters(view, key)
-        )
+        answer = view.cloud.call(region, "ec2", "describe_addresses", key or "address", Filters=tag_filters(view, key))
         found = as_found(
             self.name, region, "AllocationId", [item for item in answer["Addresses"] if ours(view, item, key)]
         )

@@ -13,9 +13,7 @@ __all__ = ["IdentityKind", "IdentitySpec", "profile_name"]
 _POLICY = "read-own-objects"
 _TRUST = {
     "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    ],
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
 
 
@@ -131,11 +129,11 @@ class IdentityKind(Kind):
         gone = ("NoSuchEntity",)
         call = view.cloud.call
         facts["tags"] = tags_of(call(region, "iam", "list_role_tags", key, tolerate=gone, RoleName=name))
-        facts["policies"] = call(region, "iam", "list_role_policies", key, tolerate=gone, RoleName=name).get("PolicyNames", [])
+        facts["policies"] = call(region, "iam", "list_role_policies", key, tolerate=gone, RoleName=name).get(
+            "PolicyNames", []
+        )
         if _POLICY in facts["policies"]:
-            answer = call(
-                region, "iam", "get_role_policy", key, tolerate=gone, RoleName=name, PolicyName=_POLICY
-            )
+            answer = call(region, "iam", "get_role_policy", key, tolerate=gone, RoleName=name, PolicyName=_POLICY)
             document = answer.get("PolicyDocument")
             facts["policy"] = json.loads(unquote(document)) if isinstance(document, str) else document
         return facts

@@ -38,9 +38,7 @@ class VpcKind(Kind):
     name: ClassVar[str] = "vpc"
 
     def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(
-            region, "ec2", "describe_vpcs", "Vpcs", key or "vpc", Filters=tag_filters(view, key)
-        )
+        items = view.cloud.pages(region, "ec2", "describe_vpcs", "Vpcs", key or "vpc", Filters=tag_filters(view, key))
         return as_found(self.name, region, "VpcId", [item for item in items if ours(view, item, key)])
 
     def create(self, view: View, node: Node) -> None:
@@ -175,9 +173,7 @@ class GatewayKind(Kind):
     def delete(self, view: View, found: Found) -> None:
         for item in found.facts.get("Attachments", []):
             self._detach(view, found, item["VpcId"])
-        view.cloud.call(
-            found.region, "ec2", "delete_internet_gateway", found.key, InternetGatewayId=found.id
-        )
+        view.cloud.call(found.region, "ec2", "delete_internet_gateway", found.key, InternetGatewayId=found.id)
 
     def _attach(self, view: View, node: Node, found: Found) -> None:
         view.cloud.call(

@@ -95,9 +95,7 @@ class PeeringKind(Kind):
         want = view.deployment.tags(node.key)
         have = {tag["Key"]: tag["Value"] for tag in (there or {}).get("Tags") or []}
         if any(have.get(name) != value for name, value in want.items()):
-            yield Difference(
-                f"tag the side in {node.spec.accepter_region}", lambda: self._tag_there(view, node, found)
-            )
+            yield Difference(f"tag the side in {node.spec.accepter_region}", lambda: self._tag_there(view, node, found))
 
     def delete(self, view: View, found: Found) -> None:
         view.cloud.call(

@@ -116,7 +116,9 @@ def rules_of(permissions: Iterable[Mapping[str, Any]]) -> tuple[set[Rule], list[
     rules: set[Rule] = set()
     foreign: list[dict[str, Any]] = []
     for permission in permissions:
-        base = {name: permission[name] for name in ("IpProtocol", "FromPort", "ToPort") if permission.get(name) is not None}
+        base = {
+            name: permission[name] for name in ("IpProtocol", "FromPort", "ToPort") if permission.get(name) is not None
+        }
         rules.update(
             Rule.normal(permission["IpProtocol"], permission.get("FromPort"), permission.get("ToPort"), block["CidrIp"])
             for block in permission.get("IpRanges", [])

@@ -69,7 +69,9 @@ class BucketKind(Kind):
         have = {tag["Key"]: tag["Value"] for tag in found.facts["Tags"]}
         if have != view.deployment.tags(node.key):
             yield Difference("tag", lambda: self._tag(view, node))
-        wanted = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+        wanted = dict.fromkeys(
+            ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+        )
         if found.facts["Block"] != wanted:
             yield Difference("block public access", lambda: self._block(view, node, wanted))
 
@@ -118,7 +120,13 @@ class ObjectKind(Kind):
     def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
         bucket = bucket_name(view.deployment.name, view.account)
         found = [
-            Found(f"object/{item['Key']}", self.name, region, f"{bucket}/{item['Key']}", {"Bucket": bucket, "Key": item["Key"]})
+            Found(
+                f"object/{item['Key']}",
+                self.name,
+                region,
+                f"{bucket}/{item['Key']}",
+                {"Bucket": bucket, "Key": item["Key"]},
+            )
             for item in _objects(view, region, bucket)
         ]
         return [item for item in found if key in (None, item.key)]

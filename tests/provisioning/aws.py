@@ -1,5 +1,6 @@
 """AWS for tests: a real moto server over HTTP, hooks that record, fail and kill calls, and a clock that does not wait."""
 
+import copy
 import json
 import logging
 import os
@@ -41,7 +42,12 @@ def _images() -> list[dict[str, Any]]:
         "virtualization_type": "hvm",
     }
     return [
-        {**base, "ami_id": f"ami-0debaadcafe{n:05x}", "name": f"debian-12-amd64-2026{n:02d}01-1", "creation_date": f"2026-{n:02d}-01T00:00:00.000Z"}
+        {
+            **base,
+            "ami_id": f"ami-0debaadcafe{n:05x}",
+            "name": f"debian-12-amd64-2026{n:02d}01-1",
+            "creation_date": f"2026-{n:02d}-01T00:00:00.000Z",
+        }
         for n in (9, 10)
     ]
 
@@ -52,9 +58,8 @@ def serve() -> tuple[Any, str]:
         json.dump(_images(), file)
     os.environ["MOTO_AMIS_PATH"] = file.name
     # moto reads the list of images when it is first imported.
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415
-
     import moto.ec2.models.amis  # noqa: F401, PLC0415
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
     Path(file.name).unlink()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -142,7 +147,8 @@ class Aws:
         events.register("provide-client-params.*", self._params)
 
     def _params(self, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
-        context["latency_params"] = params
+        # botocore rewrites parameters in place later (user data becomes base64).
+        context["latency_params"] = copy.deepcopy(params)
 
     def _before(self, model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
         call = Call(model.name, context["client_region"], model.service_model.service_name, context["latency_params"])
@@ -251,8 +257,6 @@ class Operator:
         return engine.view.surplus
 
 
-
-
 def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, str]]:
     """Everything in the account that is not AWS's own default, whatever its tags: (region, kind, key)."""
     found: Counter[tuple[str, str, str]] = Counter()
@@ -290,7 +294,11 @@ def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, s
         count(region, "instance", (i for i in instances if i["State"]["Name"] not in ("terminated", "shutting-down")))
         count(region, "address", ec2.describe_addresses()["Addresses"])
         count(region, "volume", ec2.describe_volumes()["Volumes"])
-        count(region, "interface", ({**i, "Tags": i.get("TagSet", [])} for i in ec2.describe_network_interfaces()["NetworkInterfaces"]))
+        count(
+            region,
+            "interface",
+            ({**i, "Tags": i.get("TagSet", [])} for i in ec2.describe_network_interfaces()["NetworkInterfaces"]),
+        )
         count(region, "key", ec2.describe_key_pairs()["KeyPairs"])
     s3, iam = client("s3", regions[0]), client("iam", regions[0])
     for bucket in s3.list_buckets()["Buckets"]:

@@ -23,7 +23,6 @@ def moto() -> Iterator[str]:
 def endpoint(moto: str) -> str:
     """An empty account."""
     reset(moto)
-    RECORDED.clear()
     return moto
 
 
@@ -36,6 +35,9 @@ def aws_rules() -> Iterator[None]:
 
 
 def reset(endpoint: str) -> None:
+    """Empty the account; what was recorded belongs to the old one and is checked now."""
+    assert violations(RECORDED) == []
+    RECORDED.clear()
     request = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 200

@@ -85,7 +85,11 @@ def test_a_rule_and_a_route_changed_by_hand_are_shown_and_mended(endpoint: str) 
     tables = hand.describe_route_tables(Filters=[{"Name": "tag:latency:key", "Values": ["routes/frankfurt/public"]}])
     table = tables["RouteTables"][0]["RouteTableId"]
     hand.delete_route(RouteTableId=table, DestinationCidrBlock="10.0.0.0/16")
-    gateway = next(route["GatewayId"] for route in tables["RouteTables"][0]["Routes"] if route.get("GatewayId", "").startswith("igw"))
+    gateway = next(
+        route["GatewayId"]
+        for route in tables["RouteTables"][0]["Routes"]
+        if route.get("GatewayId", "").startswith("igw")
+    )
     hand.create_route(RouteTableId=table, DestinationCidrBlock="192.0.2.0/24", GatewayId=gateway)
 
     engine = Operator(endpoint, topology).engine()
@@ -208,7 +212,9 @@ def test_a_lost_answer_to_each_kind_of_creation_makes_no_duplicate(endpoint: str
         Once(operation(name), lost)
         for name in ("CreateVpc", "CreateSubnet", "CreateInternetGateway", "CreateRouteTable", "AllocateAddress")
     ]
-    faults += [Once(operation(name), lost) for name in ("RunInstances", "CreateVpcPeeringConnection", "CreateSecurityGroup")]
+    faults += [
+        Once(operation(name), lost) for name in ("RunInstances", "CreateVpcPeeringConnection", "CreateSecurityGroup")
+    ]
     operator.aws.after.extend(faults)
     operator.up()
     assert all(fault.struck for fault in faults)
