@@ -1,11 +1,10 @@
-#!/usr/bin/python3
 """Runs on a host at every boot: verify the tunnel, install the bundle, start the daemons, say so on the console.
 
 This file travels in user data and runs under the image's own interpreter, so it uses the standard library alone.
 Credentials come from the host's own role through IMDSv2; nothing secret is in user data.
 """
 
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -20,6 +19,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import Any
 
 IMDS = os.environ.get("LATENCY_IMDS", "http://169.254.169.254")
 ROOT = pathlib.Path(os.environ.get("LATENCY_ROOT", "/"))
@@ -28,7 +28,7 @@ STATE = ROOT / "var/lib/latency-bootstrap"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818  # the word of the console's line
     """A step did not succeed; systemd starts the whole again."""
 
 
@@ -62,8 +62,8 @@ def imds(path: str) -> str:
         return str(answer.read().decode())
 
 
-def signed(url: str, region: str, keys: dict, now: datetime.datetime) -> urllib.request.Request:
-    """A GET of an S3 object, signed (AWS Signature Version 4, "Signature calculations for the Authorization header")."""
+def signed(url: str, region: str, keys: dict[str, Any], now: dt.datetime) -> urllib.request.Request:
+    """A GET of an S3 object, signed with Signature Version 4 (S3 API reference, "Authenticating requests")."""
     parts = urllib.parse.urlsplit(url)
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     empty = hashlib.sha256(b"").hexdigest()
@@ -86,14 +86,14 @@ def signed(url: str, region: str, keys: dict, now: datetime.datetime) -> urllib.
     return urllib.request.Request(url, headers={**headers, "Authorization": authorization})
 
 
-def fetch(config: dict, name: str) -> bytes:
+def fetch(config: dict[str, Any], name: str) -> bytes:
     """Fetch one of the host's objects and check it against the digest stored beside it."""
     profile = imds("iam/security-credentials/").split()[0]
     keys = json.loads(imds(f"iam/security-credentials/{profile}"))
     region, bucket = config["bucket_region"], config["bucket"]
     base = config["endpoint"] and f"{config['endpoint']}/{bucket}"
     url = f"{base or f'https://{bucket}.s3.{region}.amazonaws.com'}/{name}"
-    request = signed(url, region, keys, datetime.datetime.now(datetime.UTC))
+    request = signed(url, region, keys, dt.datetime.now(dt.UTC))
     with DIRECT.open(request, timeout=60) as answer:
         content = bytes(answer.read())
         digest = answer.headers.get("x-amz-meta-sha256")
@@ -120,7 +120,7 @@ def active(unit: str) -> bool:
     return subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
 
 
-def wireguard(overlay: dict) -> None:
+def wireguard(overlay: dict[str, Any]) -> None:
     """Make this host's key, tell the public half, and build the interface when the peer's is known."""
     key = ROOT / "etc/latency/wireguard.key"
     if not key.exists():
@@ -141,7 +141,7 @@ def wireguard(overlay: dict) -> None:
         run("networkctl", "reload")
 
 
-def verify(config: dict) -> None:
+def verify(config: dict[str, Any]) -> None:
     """Check the tunnel's interface, rules and forwarding, and that a packet comes back from the other end."""
     overlay = config["overlay"]
     if overlay["kind"] == "wireguard":
@@ -158,7 +158,7 @@ def verify(config: dict) -> None:
             return
 
 
-def check_tunnel(overlay: dict) -> None:
+def check_tunnel(overlay: dict[str, Any]) -> None:
     """One look at everything that must hold; Failed says which does not."""
     name = overlay["interface"]
     link = json.loads(run("ip", "-json", "link", "show", "dev", name))[0]
@@ -200,7 +200,7 @@ def unpack(content: bytes) -> pathlib.Path:
     return place
 
 
-def install(config: dict, place: pathlib.Path) -> None:
+def install(config: dict[str, Any], place: pathlib.Path) -> None:
     """Run the bundle's own installer, then put in place what the role needs beside it."""
     command = [str(place / "systemd/install"), "--wheelhouse", str(place / "wheelhouse"), "--role", config["role"]]
     run(*command, *(["--root", str(ROOT)] if str(ROOT) != "/" else []))
@@ -218,7 +218,7 @@ def point(name: str, place: pathlib.Path) -> None:
     link.replace(STATE / name)
 
 
-def start(config: dict, *, again: bool) -> None:
+def start(config: dict[str, Any], *, again: bool) -> None:
     """Start the role's units and wait until each has said that it serves."""
     for unit in config["units"]:
         run("systemctl", "enable", unit)
@@ -231,13 +231,12 @@ def start(config: dict, *, again: bool) -> None:
         time.sleep(0.5)
 
 
-def boot(config: dict) -> None:
+def boot(config: dict[str, Any]) -> None:
     """Everything, in order; each step is skipped when it is done."""
     if config["overlay"] and not active("latency-overlay.service"):
         raise Failed("the tunnel is not verified yet")
-    if config["ptp"]:
-        if not pathlib.Path("/dev/ptp_ena").exists():
-            raise Failed("/dev/ptp_ena is missing: the host is not in a precision-time placement group")
+    if config["ptp"] and not pathlib.Path("/dev/ptp_ena").exists():
+        raise Failed("/dev/ptp_ena is missing: the host is not in a precision-time placement group")
     current = STATE / "current"
     for name in config["objects"]:
         if name.endswith(".key") and not (ROOT / "etc/latency" / name).exists():
@@ -249,7 +248,7 @@ def boot(config: dict) -> None:
     ready(config)
 
 
-def ready(config: dict) -> None:
+def ready(config: dict[str, Any]) -> None:
     """Tell the console the SSH host keys and that the host is ready, with which bundle."""
     for file in sorted((ROOT / "etc/ssh").glob("ssh_host_*_key.pub")):
         kind, key = file.read_text().split()[:2]
@@ -257,7 +256,7 @@ def ready(config: dict) -> None:
     tell(f"ready host={config['host']} bundle={(STATE / 'current').resolve().name}")
 
 
-def deploy(config: dict, archive: pathlib.Path) -> None:
+def deploy(config: dict[str, Any], archive: pathlib.Path) -> None:
     """Install another bundle and start it; put the old one back when it does not become healthy."""
     before = (STATE / "current").resolve() if (STATE / "current").exists() else None
     after = unpack(archive.read_bytes())
@@ -278,7 +277,7 @@ def deploy(config: dict, archive: pathlib.Path) -> None:
     ready(config)
 
 
-def rollback(config: dict) -> None:
+def rollback(config: dict[str, Any]) -> None:
     """Put the bundle back that the last deployment replaced."""
     if not (STATE / "previous").exists():
         raise Failed("there is no earlier bundle on this host")

@@ -52,6 +52,7 @@ _SERVER_FAULTS = {
     "503",
 }
 _CAPACITY = {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported"}
+_REMOVALS = ("delete_", "release_", "terminate_")
 _READS = ("describe_", "get_", "list_", "head_")
 _NOT_REPEATABLE = {
     "create_vpc",
@@ -146,7 +147,6 @@ class Cloud:
             AwsError: AWS refused; :class:`CapacityError` where another zone may help.
             UncertainError: the answer was lost and the call cannot be repeated blindly.
         """
-        method = getattr(self._client(service, region), operation)
         last: ProvisionError | None = None
         for pause in (*_BACKOFF_SECONDS, None):
             if self.stopping.is_set():
@@ -154,31 +154,46 @@ class Cloud:
                     f"{about}: {operation} in {region}: not called, interrupted; run the command again"
                 )
             try:
-                return cast("dict[str, Any]", method(**params))
-            except ClientError as error:
-                code = str(error.response.get("Error", {}).get("Code", ""))
-                if code in tolerate or (operation.startswith(("delete_", "release_", "terminate_")) and _absent(code)):
-                    return {}
-                last = self._refusal(error, code, operation, about, region)
-                if code in _SERVER_FAULTS and operation in _NOT_REPEATABLE:
-                    raise UncertainError(operation, about, region, code) from error
-                late = is_change(operation) and _late(code, str(error))
-                if not (code in _THROTTLES or code in _SERVER_FAULTS or late):
-                    raise last from error
-            except (ConnectTimeoutError, EndpointConnectionError) as error:
-                last = AwsError(operation, about, region, "UnreachableEndpoint", str(error))
-            except (HTTPClientError, ResponseParserError) as error:
-                last = UncertainError(operation, about, region, type(error).__name__)
-                if operation in _NOT_REPEATABLE:
-                    raise last from error
-            except (NoCredentialsError, PartialCredentialsError) as error:
-                raise AwsError(operation, about, region, "NoCredentials", str(error)) from error
-            except BotoCoreError as error:
-                raise AwsError(operation, about, region, type(error).__name__, str(error)) from error
+                return self._attempt(region, service, operation, about, tolerate, params)
+            except _RepeatError as again:
+                last = again.error
             if pause is not None:
                 self.clock.sleep(pause)
         assert last is not None  # the loop returns or sets it
         raise last
+
+    def _attempt(
+        self,
+        region: str,
+        service: str,
+        operation: str,
+        about: str,
+        tolerate: Collection[str],
+        params: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Make a call once; :class:`_RepeatError` says that it may be made again."""
+        try:
+            return cast("dict[str, Any]", getattr(self._client(service, region), operation)(**params))
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in tolerate or (operation.startswith(_REMOVALS) and _absent(code)):
+                return {}
+            if code in _SERVER_FAULTS and operation in _NOT_REPEATABLE:
+                raise UncertainError(operation, about, region, code) from error
+            refusal = _refusal(error, code, operation, about, region)
+            late = is_change(operation) and _late(code, str(error))
+            if late or code in _THROTTLES or code in _SERVER_FAULTS:
+                raise _RepeatError(refusal) from error
+            raise refusal from error
+        except (ConnectTimeoutError, EndpointConnectionError) as error:
+            raise _RepeatError(AwsError(operation, about, region, "UnreachableEndpoint", str(error))) from error
+        except (HTTPClientError, ResponseParserError) as error:
+            lost = UncertainError(operation, about, region, type(error).__name__)
+            raise (lost if operation in _NOT_REPEATABLE else _RepeatError(lost)) from error
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise AwsError(operation, about, region, "NoCredentials", str(error)) from error
+        except BotoCoreError as error:
+            raise AwsError(operation, about, region, type(error).__name__, str(error)) from error
 
     def pages(
         self, region: str, service: str, operation: str, key: str, about: str, **params: Any
@@ -275,11 +290,19 @@ class Cloud:
                 self._clients[service, region] = factory(service, region_name=region, config=config)
             return self._clients[service, region]
 
-    @staticmethod
-    def _refusal(error: ClientError, code: str, operation: str, about: str, region: str) -> AwsError:
-        message = str(error.response.get("Error", {}).get("Message", ""))
-        kind = CapacityError if code in _CAPACITY and operation == "run_instances" else AwsError
-        return kind(operation, about, region, code, message)
+
+class _RepeatError(Exception):
+    """A call failed in a way that repeating may cure."""
+
+    def __init__(self, error: ProvisionError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _refusal(error: ClientError, code: str, operation: str, about: str, region: str) -> AwsError:
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    kind = CapacityError if code in _CAPACITY and operation == "run_instances" else AwsError
+    return kind(operation, about, region, code, message)
 
 
 def _late(code: str, message: str) -> bool:

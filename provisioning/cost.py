@@ -1,4 +1,4 @@
-"""What a topology costs: by item, per hour, day and 30 days, from a dated price table; and NAT instance beside gateway."""
+"""What a topology costs by item, from a dated price table, and a NAT instance beside a NAT gateway."""
 
 from dataclasses import dataclass
 from importlib import resources

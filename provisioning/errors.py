@@ -97,7 +97,7 @@ _REMEDIES = {
     "OptInRequired": "enable the region for the account, or use another",
     "VpcLimitExceeded": "delete an unused VPC or ask for a higher quota `VPCs per Region` (5 by default)",
     "InternetGatewayLimitExceeded": "delete an unused internet gateway or ask for a higher quota (5 by default)",
-    "AddressLimitExceeded": "release an unused Elastic IP or ask for a higher quota `EC2-VPC Elastic IPs` (5 by default)",
+    "AddressLimitExceeded": "release an unused one or ask for a higher quota `EC2-VPC Elastic IPs` (5 by default)",
     "VcpuLimitExceeded": "ask for a higher quota `Running On-Demand Standard instances`, or use a smaller type",
     "InstanceLimitExceeded": "ask for a higher instance quota, or use another type",
     "RulesPerSecurityGroupLimitExceeded": "use fewer ssh sources or targets (60 rules a group by default)",

@@ -17,11 +17,12 @@ from provisioning.desired import BUNDLE_OBJECT, desired
 from provisioning.engine import Engine
 from provisioning.errors import PendingError
 from provisioning.kinds.storage import bucket_name, put_object
+from provisioning.loading import adjusted, deployment_name, load_topology
 from provisioning.model import Deployment, View
 from provisioning.remote import Remote, choose
 from provisioning.screen import Screen
 from provisioning.targets import targets as targets_text
-from provisioning.topology import Access, Topology, adjusted, deployment_name, load_topology
+from provisioning.topology import Access, Topology
 
 __all__ = ["main"]
 
@@ -31,7 +32,7 @@ _CHECKOUT = Path(__file__).parent.parent
 
 @dataclass
 class Settings:
-    """The options that hold for every command, before or after its name; and how AWS is reached, which tests replace."""
+    """The options that hold for every command, and how AWS is reached, which tests replace."""
 
     topology: str = "backbone"
     name: str = "latency"
@@ -319,8 +320,9 @@ def cost(settings: Settings, link_gb: float, overlay_gb: float, internet_gb: flo
         pair = (sum(item.per_30_days for item in side) for side in (result.nat_instance, result.nat_gateway))
         screen.say("NAT instance {:.2f} USD, NAT gateway {:.2f} USD in 30 days".format(*pair))
     screen.say(
-        f"prices of {result.date}; those marked * are old or inferred. The first {result.free_internet_gb:.0f} GB a month "
-        "from an account to the internet are free and are not subtracted. Taxes, S3 and metrics storage are left out."
+        f"prices of {result.date}; those marked * are old or inferred. "
+        f"The first {result.free_internet_gb:.0f} GB a month from an account to the internet are free and not subtracted. "
+        "Taxes, S3 and metrics storage are left out."
     )
 
 

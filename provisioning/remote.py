@@ -55,7 +55,7 @@ def ssh_config(view: View, topology: Topology, known_hosts: Path, identity: str 
         told = host_report(view, found).host_keys
         if not told:
             raise ProvisionError(
-                f"host/{host.name}: {found.id} has not told its SSH host keys on the console yet; wait a minute and retry"
+                f"host/{host.name}: {found.id} told no SSH host key on its console yet; wait a minute and retry"
             )
         keys += [f"{alias} {key}" for key in sorted(told)]
         address = found.facts.get("PublicIpAddress") if host.public != "none" else host.address

@@ -79,8 +79,8 @@ class Screen:
             yield
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._err) as self._progress:
-            self._task = self._progress.add_task(title, total=total)
+        with Progress(*columns, console=self._err) as progress:
+            self._progress, self._task = progress, progress.add_task(title, total=total)
             try:
                 yield
             finally:

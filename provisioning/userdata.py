@@ -106,7 +106,7 @@ def host_files(topology: Topology, host: Host, bucket: str, bucket_region: str, 
     }
     program = (resources.files("provisioning") / "bootstrap.py").read_text(encoding="utf-8")
     return [
-        ("/usr/local/lib/latency/bootstrap", 0o755, program),
+        ("/usr/local/lib/latency/bootstrap", 0o755, f"#!/usr/bin/python3\n{program}"),
         ("/etc/latency/bootstrap.json", 0o644, json.dumps(config, indent=1)),
         ("/etc/systemd/system/latency-bootstrap.service", 0o644, source("latency-bootstrap.service")),
         (

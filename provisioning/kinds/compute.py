@@ -23,6 +23,7 @@ from provisioning.model import (
     tag,
     tag_differences,
     tag_filters,
+    tags_of,
 )
 
 __all__ = [
@@ -67,8 +68,7 @@ class KeyPairKind(Kind):
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
-        have = {tag["Key"]: tag["Value"] for tag in found.facts.get("Tags", [])}
-        if have.get(SPEC_TAG) != _key_digest(node.spec)[SPEC_TAG]:
+        if tags_of(found.facts).get(SPEC_TAG) != _key_digest(node.spec)[SPEC_TAG]:
             yield Difference("another public key", replace=True)
 
     def delete(self, view: View, found: Found) -> None:
@@ -149,7 +149,7 @@ class InstanceSpec:
     ``tunnel_peer`` is the key of the node at the other end of a WireGuard tunnel: each end makes its own private key
     and tells the public half on its console, and learns the other's from a tag of its own.
 
-    ``boot_files`` is the digest of what ``user_data`` puts on the host: the same for operators whose compressors differ.
+    ``boot_files`` is the digest of what ``user_data`` puts on the host: alike for operators whose compressors differ.
     """
 
     name: str
@@ -219,18 +219,25 @@ class InstanceKind(Kind):
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
+        if unlike := self._unlike(view, node.spec, found):
+            yield Difference(unlike, replace=True)
+        else:
+            yield from self._mendable(view, node, found)
+
+    def _unlike(self, view: View, spec: InstanceSpec, found: Found) -> str:
+        """What only another instance can be."""
+        facts = found.facts
+        if facts.get("SubnetId") != view.id(spec.subnet):
+            return "stands in another subnet"
+        if facts["InstanceType"] != spec.type:
+            return f"type is {facts['InstanceType']}, not {spec.type}"
+        if tags_of(facts).get(SPEC_TAG) != spec.digest():
+            return "image, volume, address, key or boot configuration changed"
+        return ""
+
+    def _mendable(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         spec: InstanceSpec = node.spec
         facts = found.facts
-        have = {tag["Key"]: tag["Value"] for tag in facts.get("Tags", [])}
-        if facts.get("SubnetId") != view.id(spec.subnet):
-            yield Difference("stands in another subnet", replace=True)
-            return
-        if facts["InstanceType"] != spec.type:
-            yield Difference(f"type is {facts['InstanceType']}, not {spec.type}", replace=True)
-            return
-        if have.get(SPEC_TAG) != spec.digest():
-            yield Difference("image, volume, address, key or boot configuration changed", replace=True)
-            return
         state = facts["State"]["Name"]
         if state in ("stopped", "stopping"):
             yield Difference(f"start, now {state}", lambda: self._start(view, node, found))
@@ -249,7 +256,7 @@ class InstanceKind(Kind):
             )
         if spec.tunnel_peer in view.found:
             key = host_report(view, view.found[spec.tunnel_peer]).wireguard_key
-            if key and have.get(PEER_KEY_TAG) != key:
+            if key and tags_of(facts).get(PEER_KEY_TAG) != key:
                 yield Difference(
                     f"tell the WireGuard key of {spec.tunnel_peer}",
                     lambda: tag(view, node.region, found, {PEER_KEY_TAG: key}),

@@ -55,11 +55,10 @@ class PeeringKind(Kind):
             and item["Status"]["Code"] in _ALIVE
             and item["RequesterVpcInfo"].get("Region", region) == region
         ]
-        active_first = sorted(
+        return sorted(
             as_found(self.name, region, "VpcPeeringConnectionId", alive),
             key=lambda found: found.facts["Status"]["Code"] != "active",
         )
-        return active_first
 
     def create(self, view: View, node: Node) -> None:
         answer = view.cloud.call(

@@ -1,4 +1,4 @@
-"""AWS for tests: a real moto server over HTTP, hooks that record, fail and kill calls, and a clock that does not wait."""
+"""AWS for tests: a real moto server over HTTP, hooks that record, fail and kill, a clock that does not wait."""
 
 import copy
 import json
@@ -162,7 +162,7 @@ class Aws:
                 if (outcome := fault(call)) is None:
                     continue
                 if isinstance(outcome, BaseException):
-                    self.dead = self.dead or isinstance(outcome, ProcessDeathError)
+                    self.dead = isinstance(outcome, ProcessDeathError)
                     call.error = type(outcome).__name__
                     raise outcome
                 if isinstance(outcome, dict):
@@ -189,7 +189,7 @@ class Aws:
             if call.error is None:
                 for fault in self.after:
                     if outcome := fault(call):
-                        self.dead = self.dead or isinstance(outcome, ProcessDeathError)
+                        self.dead = isinstance(outcome, ProcessDeathError)
                         raise outcome
 
     def _after_error(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:

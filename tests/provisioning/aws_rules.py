@@ -63,9 +63,9 @@ class Checker:
             names = {tag["Key"] for tag in params.get("Tags", [])}
             if not names >= NEEDED_TAGS:
                 self.wrong(call, "made without the deployment's tags")
-        if call.operation in ("CreateRoute", "ReplaceRoute"):
-            if params["DestinationCidrBlock"] in ANYWHERE and "VpcPeeringConnectionId" in params:
-                self.wrong(call, "a default route to a peering connection carries nothing")
+        is_route = call.operation in ("CreateRoute", "ReplaceRoute")
+        if is_route and params["DestinationCidrBlock"] in ANYWHERE and "VpcPeeringConnectionId" in params:
+            self.wrong(call, "a default route to a peering connection carries nothing")
         if call.operation.startswith("AuthorizeSecurityGroup"):
             self.check_rules(call)
         if call.operation == "RunInstances":

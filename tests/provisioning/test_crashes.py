@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioning.topology import load_topology
+from provisioning.loading import load_topology
 from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, census, lost
 from tests.provisioning.conftest import reset
 

@@ -6,7 +6,7 @@ import boto3
 import msgspec
 import pytest
 
-from provisioning.topology import BUILT_IN, load_topology
+from provisioning.loading import BUILT_IN, load_topology
 from tests.provisioning.aws import Call, Once, Operator, census, lost, operation
 
 pytestmark = pytest.mark.process

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from provisioning.errors import AwsError, CapacityError, PendingError, ProvisionError, UncertainError
-from provisioning.topology import Topology, load_topology
+from provisioning.loading import load_topology
+from provisioning.topology import Topology
 from tests.provisioning.aws import Call, Once, Operator, census, operation
 
 pytestmark = pytest.mark.process
@@ -64,7 +65,7 @@ def test_what_was_just_made_may_be_unknown_for_a_while(endpoint: str) -> None:
 
 def test_a_fresh_role_may_be_unknown_to_ec2(endpoint: str) -> None:
     operator = Operator(endpoint, small())
-    message = "Value (latency-test-forwarder) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+    message = "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
     fault = Once(operation("RunInstances"), lambda: ("InvalidParameterValue", message))
     operator.aws.before.append(fault)
     operator.up()
@@ -245,7 +246,7 @@ def test_a_token_that_answers_with_a_terminated_instance_is_not_used_again(endpo
     """After `down` and `up` within the token's life AWS may answer with the instance of before."""
     topology = small()
     operator = Operator(endpoint, topology)
-    ghosts = []
+    ghosts: list[str] = []
 
     def ghost(call: Call) -> Any:
         if call.operation == "RunInstances" and not ghosts:

@@ -4,7 +4,8 @@ from hypothesis import given
 
 from provisioning.firewall import Rule, firewall
 from provisioning.kinds.security import rules_of
-from provisioning.topology import Access, Topology, adjusted, load_topology
+from provisioning.loading import adjusted, load_topology
+from provisioning.topology import Access, Topology
 from tests.provisioning.test_properties import topologies
 
 ANYWHERE = "0.0.0.0/0"

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provisioning.topology import Host, Link, Overlay, Peering, Site, Subnet, Target, Topology, check
+from provisioning.topology import Host, Link, Overlay, Peering, Site, Subnet, Target, Topology
+from provisioning.validation import check
 from tests.provisioning.aws import Call, Operator, ProcessDeathError, census
 from tests.provisioning.conftest import reset
 
@@ -35,7 +36,11 @@ def topologies(draw: st.DrawFn) -> Topology:
         for name in names
     )
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    peered = [pair if draw(st.booleans()) else pair[::-1] for pair in pairs if draw(st.booleans())]
+    coin = st.booleans()
+    peered: list[tuple[str, str]] = []
+    for one, other in pairs:
+        if draw(coin):
+            peered.append((one, other) if draw(coin) else (other, one))
     hosts: list[Host] = []
     links: list[Link] = []
     overlay = None
@@ -47,22 +52,22 @@ def topologies(draw: st.DrawFn) -> Topology:
         return Host(name=name, role=role, site=site, subnet="public", address=address, **settings)
 
     for number, name in enumerate(names):
-        if draw(st.booleans()):
+        if draw(coin):
             hosts.append(public(f"probe-{number}", "probe", name, 30, target=TARGET))
-    if peered and draw(st.booleans()):
+    if peered and draw(coin):
         a, b = peered[0]
         hosts.append(public("forwarder", "forwarder", a, 10, feed=FEED))
         hosts.append(public("receiver", "receiver", b, 11))
         transport: Any = draw(st.sampled_from(["tcp", "udp"]))
         links.append(Link(forwarder="forwarder", receiver="receiver", transport=transport))
-    if peered and draw(st.booleans()):
+    if peered and draw(coin):
         a, b = peered[-1]
         hosts.append(public("nat", "nat", b, 20, public="elastic"))
         hosts.append(
             Host(name="client", role="probe", site=a, subnet="private", address=f"{SITES[a][1]}.2.10", target=TARGET)
         )
         overlay = Overlay(client="client", gateway="nat", kind=draw(st.sampled_from(["ipip", "wireguard"])))
-    if hosts and draw(st.booleans()):
+    if hosts and draw(coin):
         hosts.append(public("monitor", "monitor", names[0], 40))
     topology = Topology(
         site=sites,
@@ -106,10 +111,8 @@ def test_any_topology_is_reached_from_any_partial_state(
     regions = tuple(region for region, _ in SITES.values())
     empty = census(moto, regions)
     run_and_die(Operator(moto, first), "up", built)
-    if set(first.regions) <= set(second.regions) and first.regions[0] == second.regions[0]:
-        target = second
-    else:
-        target = first
+    same_reach = set(first.regions) <= set(second.regions) and first.regions[0] == second.regions[0]
+    target = second if same_reach else first
     Operator(moto, target).up()
     assert Operator(moto, target).up().aws.changing() == []
     reached = census(moto, regions)

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from daemons.errors import ConfigError
-from provisioning.topology import BUILT_IN, Access, Topology, adjusted, check, deployment_name, load_topology, port_of
+from provisioning.loading import BUILT_IN, adjusted, deployment_name, load_topology
+from provisioning.topology import Access, Topology, port_of
+from provisioning.validation import check
 
 
 def changed(name: str, **changes: Any) -> Topology:
