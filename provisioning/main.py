@@ -145,12 +145,14 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="backbone-latency")
 @shared
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Build either experiment's network on AWS, and take it away again.
 
     Nothing is stored on this machine: a deployment is recognised by its tags, so any operator can go on where
     another stopped. The options can be given before or after the command.
     """
+    context.ensure_object(Settings)
 
 
 def _engine(settings: Settings, screen: Screen, *, bundle: str = "", nodes: bool = True) -> Engine:
@@ -321,8 +323,8 @@ def cost(settings: Settings, link_gb: float, overlay_gb: float, internet_gb: flo
         screen.say("NAT instance {:.2f} USD, NAT gateway {:.2f} USD in 30 days".format(*pair))
     screen.say(
         f"prices of {result.date}; those marked * are old or inferred. "
-        f"The first {result.free_internet_gb:.0f} GB a month from an account to the internet are free and not subtracted. "
-        "Taxes, S3 and metrics storage are left out."
+        f"The first {result.free_internet_gb:.0f} GB a month from an account to the internet are free and not "
+        "subtracted. Taxes, S3 and metrics storage are left out."
     )
 
 

@@ -22,6 +22,10 @@ TARGET = (Target(name="t", url="https://api.example/time"),)
 
 @st.composite
 def topologies(draw: st.DrawFn) -> Topology:
+    def coin() -> bool:
+        flip: bool = draw(st.booleans())
+        return flip
+
     names = draw(st.lists(st.sampled_from(sorted(SITES)), min_size=1, max_size=3, unique=True))
     sites = tuple(
         Site(
@@ -36,11 +40,10 @@ def topologies(draw: st.DrawFn) -> Topology:
         for name in names
     )
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    coin = st.booleans()
     peered: list[tuple[str, str]] = []
     for one, other in pairs:
-        if draw(coin):
-            peered.append((one, other) if draw(coin) else (other, one))
+        if coin():
+            peered.append((one, other) if coin() else (other, one))
     hosts: list[Host] = []
     links: list[Link] = []
     overlay = None
@@ -52,22 +55,22 @@ def topologies(draw: st.DrawFn) -> Topology:
         return Host(name=name, role=role, site=site, subnet="public", address=address, **settings)
 
     for number, name in enumerate(names):
-        if draw(coin):
+        if coin():
             hosts.append(public(f"probe-{number}", "probe", name, 30, target=TARGET))
-    if peered and draw(coin):
+    if peered and coin():
         a, b = peered[0]
         hosts.append(public("forwarder", "forwarder", a, 10, feed=FEED))
         hosts.append(public("receiver", "receiver", b, 11))
         transport: Any = draw(st.sampled_from(["tcp", "udp"]))
         links.append(Link(forwarder="forwarder", receiver="receiver", transport=transport))
-    if peered and draw(coin):
+    if peered and coin():
         a, b = peered[-1]
         hosts.append(public("nat", "nat", b, 20, public="elastic"))
         hosts.append(
             Host(name="client", role="probe", site=a, subnet="private", address=f"{SITES[a][1]}.2.10", target=TARGET)
         )
         overlay = Overlay(client="client", gateway="nat", kind=draw(st.sampled_from(["ipip", "wireguard"])))
-    if hosts and draw(coin):
+    if hosts and coin():
         hosts.append(public("monitor", "monitor", names[0], 40))
     topology = Topology(
         site=sites,
