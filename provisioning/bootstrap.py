@@ -47,7 +47,7 @@ def tell(text: str) -> None:
     print(line, flush=True)
     console = ROOT / "dev/console"
     if console.exists():
-        with console.open("w") as out:
+        with console.open("a") as out:
             out.write(f"\r\n{line}\r\n")
 
 

@@ -10,6 +10,8 @@ from provisioning.topology import Host, Topology
 __all__ = ["role_files", "units_of"]
 
 _KEY_FILE = "credential:link.key"
+_SOCKET_PORT = 8080
+"""What latency-receiver.socket listens on unless told otherwise."""
 
 
 def units_of(host: Host) -> tuple[str, ...]:
@@ -31,7 +33,13 @@ def role_files(topology: Topology, host: Host) -> list[File]:
         return []
     lines = {"forwarder": _forwarder, "receiver": _receiver, "probe": _probe}[host.role](topology, host)
     text = "\n".join([*lines, "", "[metrics]", f"listen = {_text(_metrics(topology, host))}", ""])
-    return [(f"/etc/latency/{host.role}.toml", 0o644, text)]
+    files: list[File] = [(f"/etc/latency/{host.role}.toml", 0o644, text)]
+    ports = sorted({link.port for link in topology.link if link.receiver == host.name})
+    if ports and ports != [_SOCKET_PORT]:
+        listens = "".join(f"ListenStream=0.0.0.0:{port}\nListenDatagram=0.0.0.0:{port}\n" for port in ports)
+        drop_in = f"[Socket]\nListenStream=\nListenDatagram=\n{listens}"
+        files.append(("/etc/systemd/system/latency-receiver.socket.d/ports.conf", 0o644, drop_in))
+    return files
 
 
 def _metrics(topology: Topology, host: Host) -> str:
@@ -74,7 +82,8 @@ def _receiver(topology: Topology, host: Host) -> list[str]:
                 "[[path]]",
                 f"name = {_text(link.name)}",
                 'kind = "link"',
-                f"listen = {_text(f'{host.address}:{link.port}')}",
+                # The address of latency-receiver.socket: the receiver takes the socket that systemd holds for it.
+                f"listen = {_text(f'0.0.0.0:{link.port}')}",
                 f"transport = {_text(link.transport)}",
                 f"key_file = {_text(_KEY_FILE)}",
                 f"allowed_sources = {_texts([f'{forwarder.address}/32'])}",

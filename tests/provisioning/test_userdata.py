@@ -112,7 +112,7 @@ def test_role_configurations_are_toml_with_the_agreed_keys() -> None:
     assert destination["transport"] == "tcp"
     assert files["forwarder"]["feed"]["url"].startswith("wss://")
     link, direct = files["receiver"]["path"]
-    assert (link["kind"], link["listen"], link["allowed_sources"]) == ("link", "10.1.1.10:8080", ["10.0.1.10/32"])
+    assert (link["kind"], link["listen"], link["allowed_sources"]) == ("link", "0.0.0.0:8080", ["10.0.1.10/32"])
     assert (direct["kind"], direct["name"]) == ("feed", "direct")
     assert files["receiver"]["metrics"] == {"listen": "127.0.0.1:9472"}
 
