@@ -1,4 +1,4 @@
-"""Logging in and deploying, with an `ssh` on the path that checks what it is told and runs the command in a directory."""
+"""Logging in and deploying, with an `ssh` on the path that checks what it is told and notes what it is to run."""
 
 import base64
 import json
