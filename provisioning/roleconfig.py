@@ -102,4 +102,7 @@ def _probe(topology: Topology, host: Host) -> list[str]:
             name = target.url.split("://", 1)[1].split("/", 1)[0].split(":", 1)[0]
             lines += [f"resolve = {{ {_text(name)} = {_text(target.resolve)} }}"]
         lines.append("")
+    if topology.overlay is not None and host.name == topology.overlay.client:
+        _, gateway_inner = topology.overlay.addresses
+        lines += ["[overlay]", f"peer = {_text(gateway_inner)}"]
     return lines
