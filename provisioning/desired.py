@@ -4,8 +4,9 @@ import secrets
 from collections.abc import Callable
 
 from provisioning.firewall import firewall
-from provisioning.kinds.compute import AddressSpec, InstanceSpec, KeyPairSpec, PlacementGroupSpec
+from provisioning.kinds.compute import AddressSpec, KeyPairSpec, PlacementGroupSpec
 from provisioning.kinds.identity import IdentitySpec, profile_name
+from provisioning.kinds.instance import InstanceSpec
 from provisioning.kinds.network import GatewaySpec, RouteTableSpec, SubnetSpec, VpcSpec
 from provisioning.kinds.peering import PeeringSpec
 from provisioning.kinds.security import SecurityGroupSpec

@@ -13,12 +13,12 @@ from typing import Literal, TypeVar
 from provisioning.errors import AwsError, PendingError, ProvisionError, RemainsError
 from provisioning.kinds.compute import (
     AddressKind,
-    InstanceKind,
     KeyPairKind,
     LeftoverKind,
     PlacementGroupKind,
 )
 from provisioning.kinds.identity import IdentityKind
+from provisioning.kinds.instance import InstanceKind
 from provisioning.kinds.network import GatewayKind, RouteTableKind, SubnetKind, VpcKind
 from provisioning.kinds.peering import PeeringKind
 from provisioning.kinds.security import SecurityGroupKind

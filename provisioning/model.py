@@ -15,6 +15,7 @@ __all__ = ["Deployment", "Difference", "Found", "Kind", "Node", "View", "tag_fil
 
 DEPLOYMENT_TAG = "latency:deployment"
 KEY_TAG = "latency:key"
+SPEC_TAG = "latency:spec"
 
 
 @dataclass(frozen=True, slots=True)
