@@ -1,0 +1,310 @@
+"""Runs on a host at every boot: verify the tunnel, install the bundle, start the daemons, say so on the console.
+
+This file travels in user data and runs under the image's own interpreter, so it uses the standard library alone.
+Credentials come from the host's own role through IMDSv2; nothing secret is in user data.
+"""
+
+import datetime as dt
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+IMDS = os.environ.get("LATENCY_IMDS", "http://169.254.169.254")
+ROOT = pathlib.Path(os.environ.get("LATENCY_ROOT", "/"))
+CONFIG = ROOT / "etc/latency/bootstrap.json"
+STATE = ROOT / "var/lib/latency-bootstrap"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Failed(Exception):  # noqa: N818  # the word of the console's line
+    """A step did not succeed; systemd starts the whole again."""
+
+
+def run(*command: str) -> str:
+    """Run a command; its output, or Failed with what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise Failed(f"{' '.join(command)}: exit {done.returncode}: {said[-1] if said else 'no output'}")
+    return done.stdout
+
+
+def tell(text: str) -> None:
+    """Write a line to the journal and to the console, where `provision status` reads it."""
+    line = f"backbone-latency: {text}"
+    print(line, flush=True)
+    console = ROOT / "dev/console"
+    if console.exists():
+        with console.open("a") as out:
+            out.write(f"\r\n{line}\r\n")
+
+
+def imds(path: str) -> str:
+    """Read from the metadata service, version 2 only."""
+    want = urllib.request.Request(f"{IMDS}/latest/api/token", method="PUT")
+    want.add_header("X-aws-ec2-metadata-token-ttl-seconds", "300")
+    with DIRECT.open(want, timeout=5) as answer:
+        token = answer.read().decode()
+    ask = urllib.request.Request(f"{IMDS}/latest/meta-data/{path}", headers={"X-aws-ec2-metadata-token": token})
+    with DIRECT.open(ask, timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def signed(url: str, region: str, keys: dict[str, Any], now: dt.datetime) -> urllib.request.Request:
+    """A GET of an S3 object, signed with Signature Version 4 (S3 API reference, "Authenticating requests")."""
+    parts = urllib.parse.urlsplit(url)
+    stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+    empty = hashlib.sha256(b"").hexdigest()
+    headers = {"host": parts.netloc, "x-amz-content-sha256": empty, "x-amz-date": stamp}
+    if keys.get("Token"):
+        headers["x-amz-security-token"] = keys["Token"]
+    names = ";".join(sorted(headers))
+    canonical = "\n".join(
+        ["GET", urllib.parse.quote(parts.path), "", *(f"{k}:{headers[k]}" for k in sorted(headers)), "", names, empty]
+    )
+    scope = f"{day}/{region}/s3/aws4_request"
+    told = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = f"AWS4{keys['SecretAccessKey']}".encode()
+    for part in (day, region, "s3", "aws4_request"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    signature = hmac.new(key, told.encode(), hashlib.sha256).hexdigest()
+    credential = f"{keys['AccessKeyId']}/{scope}"
+    authorization = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
+    del headers["host"]
+    return urllib.request.Request(url, headers={**headers, "Authorization": authorization})
+
+
+def fetch(config: dict[str, Any], name: str) -> bytes:
+    """Fetch one of the host's objects and check it against the digest stored beside it."""
+    profile = imds("iam/security-credentials/").split()[0]
+    keys = json.loads(imds(f"iam/security-credentials/{profile}"))
+    region, bucket = config["bucket_region"], config["bucket"]
+    base = config["endpoint"] and f"{config['endpoint']}/{bucket}"
+    url = f"{base or f'https://{bucket}.s3.{region}.amazonaws.com'}/{name}"
+    request = signed(url, region, keys, dt.datetime.now(dt.UTC))
+    with DIRECT.open(request, timeout=60) as answer:
+        content = bytes(answer.read())
+        digest = answer.headers.get("x-amz-meta-sha256")
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise Failed(f"{url}: {len(content)} bytes do not match their digest {digest}")
+    return content
+
+
+def write(path: pathlib.Path, content: bytes, mode: int) -> None:
+    """Put a file in place whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    new.replace(path)
+
+
+def active(unit: str) -> bool:
+    """Whether systemd says that a unit is active."""
+    return subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
+
+
+def wireguard(overlay: dict[str, Any]) -> None:
+    """Make this host's key, tell the public half, and build the interface when the peer's is known."""
+    key = ROOT / "etc/latency/wireguard.key"
+    if not key.exists():
+        write(key, run("wg", "genkey").encode(), 0o640)
+        shutil.chown(key, "root", "systemd-network")
+    public = subprocess.run(["wg", "pubkey"], input=key.read_text(), capture_output=True, text=True, check=True)
+    tell(f"wireguard-key {public.stdout.strip()}")
+    try:
+        peer = imds("tags/instance/latency:peer-key").strip()
+    except urllib.error.HTTPError as error:
+        raise Failed(f"the peer's WireGuard key is not known yet ({error.code}): `provision up` sets it") from error
+    netdev = ROOT / "etc/systemd/network/50-latency-tunnel.netdev"
+    text = (ROOT / "etc/latency/wireguard.netdev.in").read_text().replace("@PEER_KEY@", peer)
+    if not netdev.exists() or netdev.read_text() != text:
+        write(netdev, text.encode(), 0o644)
+        if pathlib.Path(f"/sys/class/net/{overlay['interface']}").exists():
+            run("networkctl", "delete", overlay["interface"])
+        run("networkctl", "reload")
+
+
+def verify(config: dict[str, Any]) -> None:
+    """Check the tunnel's interface, rules and forwarding, and that a packet comes back from the other end."""
+    overlay = config["overlay"]
+    if overlay["kind"] == "wireguard":
+        wireguard(overlay)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            check_tunnel(overlay)
+        except Failed:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
+def check_tunnel(overlay: dict[str, Any]) -> None:
+    """One look at everything that must hold; Failed says which does not."""
+    name = overlay["interface"]
+    link = json.loads(run("ip", "-json", "link", "show", "dev", name))[0]
+    if link["mtu"] != overlay["mtu"]:
+        raise Failed(f"{name}: mtu {link['mtu']}, not {overlay['mtu']}")
+    table = run("nft", "list", "table", "inet", "latency_guard" if overlay["client"] else "latency_nat")
+    if overlay["client"]:
+        if "admin-prohibited" not in table:
+            raise Failed("the kill switch's rule is missing")
+        routes = json.loads(run("ip", "-4", "-json", "route", "show", "table", "4242", "default"))
+        if not any(route.get("dev") == name for route in routes):
+            raise Failed(f"no default route through {name}")
+        if not any(route.get("type") == "unreachable" for route in routes):
+            raise Failed("no unreachable route behind the tunnel's")
+        rules = json.loads(run("ip", "-4", "-json", "rule", "show"))
+        if not any(rule.get("table") == "4242" and rule.get("src") == "all" and "dst" not in rule for rule in rules):
+            raise Failed("no rule that leads to the tunnel's table")
+    else:
+        if "masquerade" not in table:
+            raise Failed("the masquerade rule is missing")
+        if pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "1":
+            raise Failed("forwarding is off")
+    run("ping", "-n", "-q", "-c", "1", "-W", "2", "-I", name, overlay["peer"])
+
+
+def unpack(content: bytes) -> pathlib.Path:
+    """Unpack a bundle beside the others and return its directory."""
+    digest = hashlib.sha256(content).hexdigest()
+    place = STATE / "bundles" / digest[:16]
+    if not (place / ".complete").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        archive = STATE / "bundle.tar.gz"
+        write(archive, content, 0o600)
+        with tarfile.open(archive) as tar:
+            tar.extractall(place, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(place)
+        archive.unlink()
+        (place / ".complete").touch()
+    return place
+
+
+def install(config: dict[str, Any], place: pathlib.Path) -> None:
+    """Run the bundle's own installer, then put in place what the role needs beside it."""
+    command = [str(place / "systemd/install"), "--wheelhouse", str(place / "wheelhouse"), "--role", config["role"]]
+    run(*command, *(["--root", str(ROOT)] if str(ROOT) != "/" else []))
+    for name, (target, mode) in config["extra"].items():
+        write(ROOT / target.lstrip("/"), (place / name).read_bytes(), mode)
+    run("systemctl", "daemon-reload")
+    point("current", place)
+
+
+def point(name: str, place: pathlib.Path) -> None:
+    """Make a link name a bundle's directory, in one step."""
+    link = STATE / f"{name}.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(place)
+    link.replace(STATE / name)
+
+
+def start(config: dict[str, Any], *, again: bool) -> None:
+    """Start the role's units and wait until each has said that it serves."""
+    for unit in config["units"]:
+        run("systemctl", "enable", unit)
+        run("systemctl", "restart" if again else "start", unit)
+    settle = time.monotonic() + config.get("settle_seconds", 5)
+    while time.monotonic() < settle:
+        for unit in config["units"]:
+            if not active(unit):
+                raise Failed(f"{unit} is not active: see journalctl -u {unit}")
+        time.sleep(0.5)
+
+
+def boot(config: dict[str, Any]) -> None:
+    """Everything, in order; each step is skipped when it is done."""
+    if config["overlay"] and not active("latency-overlay.service"):
+        raise Failed("the tunnel is not verified yet")
+    if config["ptp"] and not pathlib.Path("/dev/ptp_ena").exists():
+        raise Failed("/dev/ptp_ena is missing: the host is not in a precision-time placement group")
+    current = STATE / "current"
+    for name in config["objects"]:
+        if name.endswith(".key") and not (ROOT / "etc/latency" / name).exists():
+            write(ROOT / "etc/latency" / name, fetch(config, name), 0o600)
+    fresh = not current.exists()
+    if fresh:
+        install(config, unpack(fetch(config, "bundle.tar.gz")))
+    start(config, again=fresh)
+    ready(config)
+
+
+def ready(config: dict[str, Any]) -> None:
+    """Tell the console the SSH host keys and that the host is ready, with which bundle."""
+    for file in sorted((ROOT / "etc/ssh").glob("ssh_host_*_key.pub")):
+        kind, key = file.read_text().split()[:2]
+        tell(f"host-key {kind} {key}")
+    tell(f"ready host={config['host']} bundle={(STATE / 'current').resolve().name}")
+
+
+def deploy(config: dict[str, Any], archive: pathlib.Path) -> None:
+    """Install another bundle and start it; put the old one back when it does not become healthy."""
+    before = (STATE / "current").resolve() if (STATE / "current").exists() else None
+    after = unpack(archive.read_bytes())
+    try:
+        install(config, after)
+        start(config, again=True)
+    except Failed as failure:
+        if before is None or before == after:
+            raise
+        install(config, before)
+        start(config, again=True)
+        raise Failed(f"{failure}; {before.name} was put back and is healthy") from failure
+    if before and before != after:
+        point("previous", before)
+    for old in (STATE / "bundles").iterdir():
+        if old not in (before, after):
+            shutil.rmtree(old)
+    ready(config)
+
+
+def rollback(config: dict[str, Any]) -> None:
+    """Put the bundle back that the last deployment replaced."""
+    if not (STATE / "previous").exists():
+        raise Failed("there is no earlier bundle on this host")
+    install(config, (STATE / "previous").resolve())
+    start(config, again=True)
+    ready(config)
+
+
+def main() -> None:
+    """Entry point: `run`, `verify`, `deploy FILE` or `rollback`."""
+    config = json.loads(CONFIG.read_text())
+    verb = sys.argv[1] if len(sys.argv) > 1 else "run"
+    try:
+        if verb == "run":
+            boot(config)
+        elif verb == "verify":
+            verify(config)
+        elif verb == "rollback":
+            rollback(config)
+        elif verb == "deploy" and len(sys.argv) == 3 and re.fullmatch(r"[\w./-]+", sys.argv[2]):
+            deploy(config, pathlib.Path(sys.argv[2]))
+        else:
+            sys.exit(f"usage: {sys.argv[0]} run | verify | deploy FILE | rollback")
+    except (Failed, OSError, ValueError, KeyError, tarfile.TarError) as error:
+        tell(f"failed {verb}: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The software bundle: a wheelhouse with the project's own wheel, and ``systemd/``, in one archive.
+
+Hosts install from it without a package index, so a host needs no way to one, and installs tomorrow what was tested
+today. ``systemd/wheelhouse`` makes the wheelhouse and refuses wheels that are not pinned.
+"""
+
+import gzip
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from provisioning.errors import ProvisionError
+
+__all__ = ["archive", "build"]
+
+_PYTHON = "3.11"
+_PLATFORM = "manylinux_2_28_x86_64"
+"""Debian 12's interpreter, and a platform that its glibc 2.36 accepts and that all our dependencies publish."""
+
+
+def build(checkout: Path) -> bytes:
+    """Make the bundle from a checkout of the project.
+
+    Raises:
+        ProvisionError: it is not a checkout, or the wheelhouse cannot be made.
+    """
+    systemd = checkout / "systemd"
+    if not (systemd / "install").exists() or not (systemd / "wheelhouse").exists():
+        raise ProvisionError(
+            f"{checkout}: not a checkout of the project; run provision from one, or give --bundle FILE"
+        )
+    with tempfile.TemporaryDirectory(prefix="provision-") as scratch:
+        wheels = Path(scratch) / "wheelhouse"
+        command = [sys.executable, str(systemd / "wheelhouse"), "--output", str(wheels)]
+        command += ["--python", _PYTHON, "--platform", _PLATFORM]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own program
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            raise ProvisionError(f"bundle: {last.removeprefix('error: ')}; correct it, or give --bundle FILE")
+        files = {f"wheelhouse/{file.name}": file for file in wheels.iterdir()}
+        files |= {
+            f"systemd/{file.relative_to(systemd)}": file
+            for file in systemd.rglob("*")
+            if file.is_file() and "__pycache__" not in file.parts
+        }
+        return archive(files)
+
+
+def archive(files: dict[str, Path]) -> bytes:
+    """Pack files so that the same files make the same bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in sorted(files):
+            content = files[name].read_bytes()
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            info.mode = 0o755 if files[name].stat().st_mode & 0o100 else 0o644
+            tar.addfile(info, io.BytesIO(content))
+    return gzip.compress(packed.getvalue(), mtime=0)

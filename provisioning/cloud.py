@@ -1,0 +1,321 @@
+"""The one place that talks to AWS: calls with retries, and errors that say what to do.
+
+botocore's own retries are switched off. They repeat a request whose answer was lost, and for the EC2 calls that take
+no client token (``CreateVpc``, ``AllocateAddress``…) a repeated request is a second resource. Here a call whose
+outcome is not known raises :class:`UncertainError`, and :meth:`Cloud.create_once` looks before it asks again.
+"""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from threading import Event, Lock
+from typing import Any, Protocol, TypeVar, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.parsers import ResponseParserError
+
+from provisioning.errors import AwsError, CapacityError, PendingError, ProvisionError, UncertainError
+
+__all__ = ["Clock", "Cloud", "RealClock", "is_change"]
+
+T = TypeVar("T")
+
+_THROTTLES = {
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "EC2ThrottledException",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "ConcurrentModification",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+}
+_SERVER_FAULTS = {
+    "InternalError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "Unavailable",
+    "ServiceFailure",
+    "500",
+    "503",
+}
+_CAPACITY = {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported"}
+_REMOVALS = ("delete_", "release_", "terminate_")
+_READS = ("describe_", "get_", "list_", "head_")
+_NOT_REPEATABLE = {
+    "create_vpc",
+    "create_subnet",
+    "create_internet_gateway",
+    "create_route_table",
+    "create_security_group",
+    "create_vpc_peering_connection",
+    "allocate_address",
+    "run_instances",
+}
+_BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
+_VISIBLE_WITHIN_SECONDS = 60.0
+
+
+class Clock(Protocol):
+    """The time that waits and retries are measured by."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class RealClock:
+    """The machine's clock."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def is_change(operation: str) -> bool:
+    """Whether a boto3 method can change anything in the account."""
+    return not operation.startswith(_READS)
+
+
+class Cloud:
+    """AWS, as seen with one set of credentials.
+
+    Args:
+        session: credentials, profile and event hooks.
+        clock: for waits and retries.
+    """
+
+    def __init__(self, session: boto3.Session, clock: Clock) -> None:
+        self.clock = clock
+        self.stopping = Event()
+        """Set when the program is interrupted: no thread makes a further call."""
+        self._session = session
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = Lock()
+
+    @classmethod
+    def connect(cls, profile: str | None = None) -> "Cloud":
+        """Use the credentials and the endpoint that boto3 finds.
+
+        Raises:
+            ProvisionError: there is no such profile.
+        """
+        try:
+            return cls(boto3.Session(profile_name=profile), RealClock())
+        except ProfileNotFound as error:
+            raise ProvisionError(f"{error}; name a profile of ~/.aws/config") from error
+
+    def account(self, region: str) -> str:
+        """The account's id; also the cheapest proof that the credentials work."""
+        return cast("str", self.call(region, "sts", "get_caller_identity", "credentials")["Account"])
+
+    def call(
+        self, region: str, service: str, operation: str, about: str, *, tolerate: Collection[str] = (), **params: Any
+    ) -> dict[str, Any]:
+        """Make one call, and repeat it while repeating is safe and promises something.
+
+        Throttled calls are repeated always: they had no effect. Calls whose answer was lost are repeated unless the
+        repetition would make a second resource. ``….NotFound`` from a change is repeated too, because what was just
+        made is not visible everywhere at once, except from a deletion, where it means done.
+
+        Args:
+            region: the region called; for IAM any.
+            service: boto3's name of the service.
+            operation: boto3's name of the method.
+            about: the resource's key, for messages.
+            tolerate: error codes that mean "it is so already"; they yield an empty answer.
+            **params: the call's parameters.
+
+        Returns:
+            The answer.
+
+        Raises:
+            AwsError: AWS refused; :class:`CapacityError` where another zone may help.
+            UncertainError: the answer was lost and the call cannot be repeated blindly.
+        """
+        last: ProvisionError | None = None
+        for pause in (*_BACKOFF_SECONDS, None):
+            if self.stopping.is_set():
+                raise ProvisionError(
+                    f"{about}: {operation} in {region}: not called, interrupted; run the command again"
+                )
+            try:
+                return self._attempt(region, service, operation, about, tolerate, params)
+            except _RepeatError as again:
+                last = again.error
+            if pause is not None:
+                self.clock.sleep(pause)
+        assert last is not None  # the loop returns or sets it
+        raise last
+
+    def _attempt(
+        self,
+        region: str,
+        service: str,
+        operation: str,
+        about: str,
+        tolerate: Collection[str],
+        params: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Make a call once; :class:`_RepeatError` says that it may be made again."""
+        try:
+            return cast("dict[str, Any]", getattr(self._client(service, region), operation)(**params))
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in tolerate or (operation.startswith(_REMOVALS) and _absent(code)):
+                return {}
+            if code in _SERVER_FAULTS and operation in _NOT_REPEATABLE:
+                raise UncertainError(operation, about, region, code) from error
+            refusal = _refusal(error, code, operation, about, region)
+            late = is_change(operation) and _late(code, str(error))
+            if late or code in _THROTTLES or code in _SERVER_FAULTS:
+                raise _RepeatError(refusal) from error
+            raise refusal from error
+        except (ConnectTimeoutError, EndpointConnectionError) as error:
+            raise _RepeatError(AwsError(operation, about, region, "UnreachableEndpoint", str(error))) from error
+        except (HTTPClientError, ResponseParserError) as error:
+            lost = UncertainError(operation, about, region, type(error).__name__)
+            raise (lost if operation in _NOT_REPEATABLE else _RepeatError(lost)) from error
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise AwsError(operation, about, region, "NoCredentials", str(error)) from error
+        except BotoCoreError as error:
+            raise AwsError(operation, about, region, type(error).__name__, str(error)) from error
+
+    def pages(
+        self, region: str, service: str, operation: str, key: str, about: str, **params: Any
+    ) -> list[dict[str, Any]]:
+        """Make a describing call and follow its pages.
+
+        Args:
+            region: the region called.
+            service: boto3's name of the service.
+            operation: boto3's name of the method.
+            key: the answer's list.
+            about: the resource's key, for messages.
+            **params: the call's parameters.
+        """
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.call(region, service, operation, about, **params)
+            found += answer.get(key, [])
+            token = answer.get("NextToken")
+            if not token:
+                return found
+            params["NextToken"] = token
+
+    def create_once(self, about: str, find: Callable[[], Sequence[T]], create: Callable[[], object]) -> T:
+        """Make a resource unless it exists, and wait until it can be seen.
+
+        The look comes before every attempt, so a request whose answer was lost is not made again; and after it, so
+        that when two operators made the same thing at the same time both settle for the same one (the first found,
+        in an order that does not depend on the finder). The other is removed by the next pass as a duplicate.
+
+        Args:
+            about: the resource's key, for messages.
+            find: what exists under the key, best first.
+            create: the creating call.
+
+        Returns:
+            The resource to use.
+
+        Raises:
+            PendingError: it was made and cannot be seen.
+        """
+        attempts = 0
+        while True:
+            if found := find():
+                return found[0]
+            try:
+                create()
+            except UncertainError:
+                attempts += 1
+                if attempts >= 3:
+                    raise
+            else:
+                return self.wait(about, "visible", lambda: next(iter(find()), None), _VISIBLE_WITHIN_SECONDS)
+            try:
+                return self.wait(about, "visible", lambda: next(iter(find()), None), 10.0)
+            except PendingError:
+                continue
+
+    def wait(
+        self, about: str, state: str, probe: Callable[[], T | None], within_seconds: float, pause: float = 0.5
+    ) -> T:
+        """Ask until there is an answer.
+
+        Args:
+            about: the resource's key, for the message.
+            state: what is waited for, for the message.
+            probe: returns None while it is not so.
+            within_seconds: how long to ask.
+            pause: between the first two questions, in seconds; doubles up to 5.
+
+        Raises:
+            PendingError: it did not become so in time.
+        """
+        deadline = self.clock.monotonic() + within_seconds
+        while True:
+            if (answer := probe()) is not None:
+                return answer
+            if self.clock.monotonic() >= deadline:
+                raise PendingError(
+                    f"{about}: not {state} after {within_seconds:.0f} s; AWS may be slow: run the command again"
+                )
+            self.clock.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    def _client(self, service: str, region: str) -> Any:
+        with self._lock:
+            if (service, region) not in self._clients:
+                config = Config(
+                    retries={"total_max_attempts": 1},
+                    connect_timeout=10,
+                    read_timeout=60,
+                )
+                factory = cast("Any", self._session.client)
+                self._clients[service, region] = factory(service, region_name=region, config=config)
+            return self._clients[service, region]
+
+
+class _RepeatError(Exception):
+    """A call failed in a way that repeating may cure."""
+
+    def __init__(self, error: ProvisionError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _refusal(error: ClientError, code: str, operation: str, about: str, region: str) -> AwsError:
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    kind = CapacityError if code in _CAPACITY and operation == "run_instances" else AwsError
+    return kind(operation, about, region, code, message)
+
+
+def _late(code: str, message: str) -> bool:
+    """Whether an error may only say that something just made is not known everywhere yet."""
+    if code == "InvalidParameterValue":
+        return "IAM Instance Profile" in message
+    return code.endswith(".NotFound") and not code.startswith("InvalidAMIID")
+
+
+def _absent(code: str) -> bool:
+    return code.endswith((".NotFound", "NoSuchEntity", ".Unknown")) or code in (
+        "NoSuchBucket",
+        "NoSuchKey",
+        "NoSuchEntity",
+        "404",
+    )

@@ -1,0 +1,180 @@
+"""What a topology costs by item, from a dated price table, and a NAT instance beside a NAT gateway."""
+
+from dataclasses import dataclass
+from importlib import resources
+
+from daemons.service.config import Section, load
+from provisioning.errors import ProvisionError
+from provisioning.topology import Topology
+
+__all__ = ["Estimate", "Item", "Traffic", "estimate", "prices"]
+
+HOURS_PER_DAY = 24
+HOURS_PER_30_DAYS = 720
+
+
+class RegionPrices(Section, frozen=True):
+    """One region's rates in USD; ``unverified`` names those that are old or inferred."""
+
+    name: str
+    inter_region_gb: float
+    internet_gb: float
+    nat_gateway_hour: float
+    nat_gateway_gb: float
+    volume_gb_30_days: float
+    instance_hour: dict[str, float]
+    unverified: tuple[str, ...] = ()
+
+
+class Prices(Section, frozen=True):
+    """The price table."""
+
+    date: str
+    currency: str
+    public_address_hour: float
+    free_internet_gb_per_30_days: float
+    region: dict[str, RegionPrices]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """GB in 30 days: over each link to its receiver, through the overlay each way, and out to the internet per host."""
+
+    link_gb: float = 0.0
+    overlay_gb: float = 0.0
+    internet_gb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the estimate. ``hour`` is None for traffic, which has ``per_gb`` and the wanted amount instead."""
+
+    what: str
+    where: str
+    hour: float | None
+    per_gb: float | None
+    gb_per_30_days: float
+    verified: bool = True
+
+    @property
+    def per_30_days(self) -> float:
+        return (self.hour or 0.0) * HOURS_PER_30_DAYS + (self.per_gb or 0.0) * self.gb_per_30_days
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """All items, their date, and the comparison of NAT instance and NAT gateway where there is a NAT instance.
+
+    ``free_internet_gb`` is the account's monthly allowance, which is not subtracted: other things may use it up.
+    """
+
+    date: str
+    currency: str
+    free_internet_gb: float
+    items: tuple[Item, ...]
+    nat_instance: tuple[Item, ...] = ()
+    nat_gateway: tuple[Item, ...] = ()
+
+    @property
+    def hour(self) -> float:
+        """Everything that runs, without traffic."""
+        return sum(item.hour or 0.0 for item in self.items)
+
+    @property
+    def per_30_days(self) -> float:
+        """Everything, with traffic."""
+        return sum(item.per_30_days for item in self.items)
+
+
+def prices() -> Prices:
+    """The bundled table."""
+    with resources.as_file(resources.files("provisioning") / "prices.toml") as file:
+        return load(Prices, file, {})
+
+
+def estimate(topology: Topology, traffic: Traffic) -> Estimate:
+    """Price a topology.
+
+    Raises:
+        ProvisionError: the table lacks a region or an instance type.
+    """
+    table = prices()
+    items: list[Item] = []
+    nat_instance: list[Item] = []
+    nat_gateway: list[Item] = []
+    for host in topology.host:
+        region = topology.site_of(host).region
+        rates = _rates(table, region)
+        if host.type not in rates.instance_hour:
+            raise ProvisionError(
+                f"host/{host.name}: no price for {host.type} in {region}; known are {', '.join(rates.instance_hour)}"
+            )
+        own = [
+            Item(f"{host.name}: {host.type}", region, rates.instance_hour[host.type], None, 0.0),
+            Item(
+                f"{host.name}: volume {host.volume_gib} GiB",
+                region,
+                host.volume_gib * rates.volume_gb_30_days / HOURS_PER_30_DAYS,
+                None,
+                0.0,
+                "volume_gb_30_days" not in rates.unverified,
+            ),
+        ]
+        if host.public != "none":
+            own.append(Item(f"{host.name}: public address", region, table.public_address_hour, None, 0.0))
+            out_gb = traffic.internet_gb + (traffic.overlay_gb if host.role == "nat" else 0.0)
+            own.append(Item(f"{host.name}: to the internet", region, None, rates.internet_gb, out_gb))
+        items += own
+        if host.role == "nat":
+            nat_instance += own[:3]
+            nat_gateway += [
+                Item(
+                    "NAT gateway", region, rates.nat_gateway_hour, None, 0.0, "nat_gateway_hour" not in rates.unverified
+                ),
+                Item("NAT gateway: public address", region, table.public_address_hour, None, 0.0),
+                Item(
+                    "NAT gateway: processing",
+                    region,
+                    None,
+                    rates.nat_gateway_gb,
+                    # The gateway charges for both directions.
+                    2 * traffic.overlay_gb,
+                    "nat_gateway_gb" not in rates.unverified,
+                ),
+            ]
+    items += _peering_items(topology, table, traffic)
+    return Estimate(
+        table.date,
+        table.currency,
+        table.free_internet_gb_per_30_days,
+        tuple(items),
+        tuple(nat_instance),
+        tuple(nat_gateway),
+    )
+
+
+def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[Item]:
+    items = []
+    for link in topology.link:
+        source = topology.site_of(topology.named_host(link.forwarder)).region
+        target = topology.site_of(topology.named_host(link.receiver)).region
+        items.append(_between(table, f"link {link.name}", source, target, traffic.link_gb))
+    if topology.overlay:
+        client = topology.site_of(topology.named_host(topology.overlay.client)).region
+        gateway = topology.site_of(topology.named_host(topology.overlay.gateway)).region
+        items.append(_between(table, "overlay out", client, gateway, traffic.overlay_gb))
+        items.append(_between(table, "overlay back", gateway, client, traffic.overlay_gb))
+    return items
+
+
+def _between(table: Prices, what: str, source: str, target: str, gb: float) -> Item:
+    # Billed to the sender's region; the receiving side of an inter-region peering is free.
+    return Item(f"{what}: {source} to {target}", source, None, _rates(table, source).inter_region_gb, gb)
+
+
+def _rates(table: Prices, region: str) -> RegionPrices:
+    if region not in table.region:
+        raise ProvisionError(
+            f"no prices for {region} in the table of {table.date}; known are {', '.join(table.region)}"
+        )
+    return table.region[region]

@@ -1,0 +1,170 @@
+"""From a topology to the graph of resources that shall exist."""
+
+import secrets
+from collections.abc import Callable
+
+from provisioning.firewall import firewall
+from provisioning.kinds.compute import AddressSpec, KeyPairSpec, PlacementGroupSpec
+from provisioning.kinds.identity import IdentitySpec, profile_name
+from provisioning.kinds.instance import InstanceSpec
+from provisioning.kinds.network import GatewaySpec, RouteTableSpec, SubnetSpec, VpcSpec
+from provisioning.kinds.peering import PeeringSpec
+from provisioning.kinds.security import SecurityGroupSpec
+from provisioning.kinds.storage import BucketSpec, ObjectSpec, bucket_name
+from provisioning.model import Deployment, Node
+from provisioning.topology import Host, Site, Subnet, Topology
+from provisioning.userdata import digest, host_files, user_data
+
+__all__ = ["BUNDLE_OBJECT", "KEY_OBJECT", "desired"]
+
+BUNDLE_OBJECT = "bundle.tar.gz"
+KEY_OBJECT = "link.key"
+
+
+def desired(topology: Topology, deployment: Deployment, account: str, bundle: Callable[[], bytes]) -> dict[str, Node]:
+    """All nodes of a deployment by key.
+
+    Args:
+        topology: what shall stand.
+        deployment: under which name.
+        account: the AWS account's id, which is part of the bucket's name.
+        bundle: makes the software bundle; called only when the bucket lacks it.
+    """
+    home = topology.regions[0]
+    bucket = bucket_name(deployment.name, account)
+    nodes = [
+        Node("bucket", "bucket", home, BucketSpec(bucket)),
+        Node(f"object/{BUNDLE_OBJECT}", "object", home, ObjectSpec(bucket, BUNDLE_OBJECT, bundle), ("bucket",)),
+    ]
+    if topology.link:
+        key = ObjectSpec(bucket, KEY_OBJECT, lambda: secrets.token_hex(32).encode())
+        nodes.append(Node(f"object/{KEY_OBJECT}", "object", home, key, ("bucket",)))
+    for site in topology.site:
+        nodes += _site(topology, site)
+    for peering in topology.peering:
+        requester, accepter = (topology.named_site(name) for name in (peering.requester, peering.accepter))
+        ends = (f"vpc/{requester.name}", f"vpc/{accepter.name}")
+        nodes.append(
+            Node(f"peering/{peering.name}", "peering", requester.region, PeeringSpec(*ends, accepter.region), ends)
+        )
+    if topology.access.ssh_key:
+        nodes += [
+            Node(f"key/{region}", "key-pair", region, KeyPairSpec(topology.access.ssh_key))
+            for region in topology.regions
+        ]
+    for host in topology.host:
+        nodes += _host(topology, host, deployment, bucket)
+    return {node.key: node for node in nodes}
+
+
+def objects_of(topology: Topology, host: Host) -> tuple[str, ...]:
+    """The objects that a host may read."""
+    linked = any(host.name in (link.forwarder, link.receiver) for link in topology.link)
+    return (BUNDLE_OBJECT, KEY_OBJECT) if linked else (BUNDLE_OBJECT,)
+
+
+def _wireguard_peer(topology: Topology, host: Host) -> str:
+    overlay = topology.overlay
+    if overlay is None or overlay.kind != "wireguard" or host.name not in (overlay.client, overlay.gateway):
+        return ""
+    return f"host/{overlay.gateway if host.name == overlay.client else overlay.client}"
+
+
+def _site(topology: Topology, site: Site) -> list[Node]:
+    vpc = f"vpc/{site.name}"
+    nodes = [Node(vpc, "vpc", site.region, VpcSpec(site.cidr))]
+    gateway = f"gateway/{site.name}"
+    if any(subnet.public for subnet in site.subnet):
+        nodes.append(Node(gateway, "internet-gateway", site.region, GatewaySpec(vpc), (vpc,)))
+    for subnet in site.subnet:
+        nodes += _subnet(topology, site, subnet, vpc, gateway)
+    return nodes
+
+
+def _subnet(topology: Topology, site: Site, subnet: Subnet, vpc: str, gateway: str) -> list[Node]:
+    key = f"subnet/{site.name}/{subnet.name}"
+    types = [host.type for host in topology.host if (host.site, host.subnet) == (site.name, subnet.name)]
+    # Only the peer's own block is routed to the peering: AWS accepts a default route to it and carries nothing.
+    routes = [(peer.cidr, f"peering/{peering.name}") for peering, peer in topology.peers(site.name)]
+    if subnet.public:
+        routes.append(("0.0.0.0/0", gateway))
+    needs = (key, vpc, *(target for _, target in routes))
+    return [
+        Node(
+            key, "subnet", site.region, SubnetSpec(vpc, subnet.cidr, subnet.zone, tuple(types or ["t3.micro"])), (vpc,)
+        ),
+        Node(
+            f"routes/{site.name}/{subnet.name}",
+            "route-table",
+            site.region,
+            RouteTableSpec(vpc, (key,), tuple(routes)),
+            needs,
+        ),
+    ]
+
+
+def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -> list[Node]:
+    site = topology.site_of(host)
+    group, identity = f"firewall/{host.name}", f"identity/{host.name}"
+    subnet = f"subnet/{site.name}/{host.subnet}"
+    objects = objects_of(topology, host)
+    ingress, egress = firewall(topology, host)
+    home = topology.regions[0]
+    key = f"key/{site.region}" if topology.access.ssh_key else ""
+    placement = f"group/{site.name}" if host.precision_time else ""
+    nodes = [
+        Node(
+            group,
+            "security-group",
+            site.region,
+            SecurityGroupSpec(f"vpc/{site.name}", ingress, egress),
+            (f"vpc/{site.name}",),
+        ),
+        Node(
+            identity,
+            "identity",
+            home,
+            IdentitySpec(host.name, bucket, objects),
+        ),
+    ]
+    if placement:
+        nodes.append(Node(placement, "placement-group", site.region, PlacementGroupSpec()))
+    spec = InstanceSpec(
+        name=host.name,
+        subnet=subnet,
+        address=host.address,
+        firewall=group,
+        profile=profile_name(deployment.name, host.name),
+        type=host.type,
+        image=host.image,
+        volume_gib=host.volume_gib,
+        public=host.public == "assigned",
+        routes_for_others=host.role == "nat",
+        user_data=user_data(topology, host, deployment.name, bucket, home, objects),
+        boot_files=digest(host_files(topology, host, bucket, home, objects)),
+        key_pair=key,
+        key_digest=topology.access.ssh_key.strip(),
+        placement_group=placement,
+        tunnel_peer=_wireguard_peer(topology, host),
+    )
+    # The objects come first so that a host never boots before there is something to fetch.
+    needs = (
+        subnet,
+        f"routes/{site.name}/{host.subnet}",
+        group,
+        identity,
+        *(f"object/{name}" for name in objects),
+        *(name for name in (key, placement) if name),
+    )
+    nodes.append(Node(f"host/{host.name}", "instance", site.region, spec, needs))
+    if host.public == "elastic":
+        nodes.append(
+            Node(
+                f"address/{host.name}",
+                "elastic-ip",
+                site.region,
+                AddressSpec(f"host/{host.name}"),
+                (f"host/{host.name}",),
+            )
+        )
+    return nodes

@@ -1,0 +1,356 @@
+"""Read what is, compare with what shall be, and change the one into the other, from any state in between.
+
+Nothing is remembered between runs. Each run reads the account by tags, acts on the differences, and reads again
+until there are none; so a run that was killed anywhere is completed by the next one, and a run that ends without an
+error has seen the state it claims.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from provisioning.errors import AwsError, PendingError, ProvisionError, RemainsError
+from provisioning.kinds.compute import (
+    AddressKind,
+    KeyPairKind,
+    LeftoverKind,
+    PlacementGroupKind,
+)
+from provisioning.kinds.identity import IdentityKind
+from provisioning.kinds.instance import InstanceKind
+from provisioning.kinds.network import GatewayKind, RouteTableKind, SubnetKind, VpcKind
+from provisioning.kinds.peering import PeeringKind
+from provisioning.kinds.security import SecurityGroupKind
+from provisioning.kinds.storage import BucketKind, ObjectKind
+from provisioning.model import Found, Kind, Node, View
+
+__all__ = ["KINDS", "Engine", "Event", "Step"]
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        VpcKind(),
+        SubnetKind(),
+        GatewayKind(),
+        RouteTableKind(),
+        PeeringKind(),
+        SecurityGroupKind(),
+        KeyPairKind(),
+        PlacementGroupKind(),
+        InstanceKind(),
+        AddressKind(),
+        BucketKind(),
+        ObjectKind(),
+        IdentityKind(),
+        LeftoverKind("volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume"),
+        LeftoverKind(
+            "network-interface",
+            "describe_network_interfaces",
+            "NetworkInterfaces",
+            "NetworkInterfaceId",
+            "delete_network_interface",
+        ),
+    )
+}
+
+_DELETION_STAGES = (
+    ("instance",),
+    ("elastic-ip", "volume", "network-interface"),
+    ("route-table",),
+    ("peering",),
+    ("security-group",),
+    ("internet-gateway",),
+    ("subnet",),
+    ("vpc",),
+    ("key-pair", "placement-group", "object"),
+    ("bucket", "identity"),
+)
+"""What a stage's resources stand in the way of comes later. Within a stage everything goes at once."""
+
+_IN_USE = {
+    "DependencyViolation",
+    "InvalidIPAddress.InUse",
+    "InvalidGroup.InUse",
+    "InvalidPlacementGroup.InUse",
+    "DeleteConflict",
+    "BucketNotEmpty",
+    "ResourceInUse",
+}
+_DEPENDENCY_SECONDS = 300.0
+_ROUNDS = 6
+_OPTIONAL_KINDS = {"volume", "network-interface"}
+"""They come and go with their instances, so only ``down`` looks for them."""
+
+Verb = Literal["create", "change", "replace", "remove", "blocked"]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a plan."""
+
+    verb: Verb
+    key: str
+    region: str
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened while a plan was applied."""
+
+    verb: Literal["read", "created", "changed", "removed"]
+    key: str
+    region: str
+    text: str = ""
+
+
+class Engine:
+    """Brings a deployment into being, keeps it as its topology says, and takes it away.
+
+    Args:
+        view: the deployment, with the nodes that shall exist (none for :meth:`remove`).
+        report: is told each event, from several threads.
+    """
+
+    def __init__(self, view: View, report: Callable[[Event], None]) -> None:
+        self.view = view
+        self._report = report
+
+    def read(self, *, everything: bool = False) -> None:
+        """Look at every region and sort what is there: one resource for each node, the rest is surplus.
+
+        Args:
+            everything: look for the kinds too that no node asks for.
+        """
+        resources = self._look(everything)
+        for pause in (1.0, 2.0, 4.0):
+            # A VPC that its own parts are seen to stand in exists, whatever the list of VPCs says yet: deleting
+            # the parts as strangers on the word of a late answer would be a disaster.
+            if not self._orphans(resources):
+                break
+            self.view.cloud.clock.sleep(pause)
+            resources = self._look(everything)
+        self.view.found, self.view.surplus = {}, []
+        for kind in KINDS.values():  # VPCs come first: the others are judged by the VPC they stand in
+            for found in (item for item in resources if item.kind == kind.name):
+                node = self.view.nodes.get(found.key)
+                if node is None or found.key in self.view.found or not self._fits(node, found):
+                    self.view.surplus.append(found)
+                else:
+                    self.view.found[found.key] = found
+
+    def plan(self) -> list[Step]:
+        """The differences between what was read and what shall be; changes nothing."""
+        steps = [Step("remove", found.key, found.region, (found.id,)) for found in self._removable_surplus()]
+        for node in self.view.nodes.values():
+            found = self.view.found.get(node.key)
+            if found is None:
+                steps.append(Step("create", node.key, node.region))
+                continue
+            differences = list(KINDS[node.kind].differences(self.view, node, found))
+            texts = tuple(difference.text for difference in differences)
+            if any(difference.replace for difference in differences):
+                steps.append(Step("replace", node.key, node.region, texts))
+            elif any(difference.mend is None for difference in differences):
+                steps.append(Step("blocked", node.key, node.region, texts))
+            elif differences:
+                steps.append(Step("change", node.key, node.region, texts))
+        return steps
+
+    def apply(self) -> None:
+        """Act until a fresh look shows no difference.
+
+        Raises:
+            ProvisionError: something cannot be changed, was refused, or does not settle.
+        """
+        steps: list[Step] = []
+        for attempt in range(_ROUNDS):
+            self.read()
+            steps = self.plan()
+            if not steps:
+                return
+            if blocked := [step for step in steps if step.verb == "blocked"]:
+                raise ProvisionError(f"{blocked[0].key} in {blocked[0].region}: {'; '.join(blocked[0].texts)}")
+            if attempt:
+                self.view.cloud.clock.sleep(attempt)
+            replaced = [self.view.found.pop(step.key) for step in steps if step.verb == "replace"]
+            self._delete([*self._removable_surplus(), *replaced])
+            self._converge()
+        still = "; ".join(f"{step.verb} {step.key} {', '.join(step.texts)}" for step in steps)
+        raise PendingError(f"{self.view.deployment.name}: does not settle, still to do: {still}; run the command again")
+
+    def remove(self) -> None:
+        """Delete everything that carries the deployment's tags, then look again at every region.
+
+        Raises:
+            RemainsError: something is left.
+        """
+        for attempt in range(_ROUNDS):
+            self.read(everything=True)
+            left = [*self.view.found.values(), *self.view.surplus]
+            if not left:
+                return
+            if attempt:
+                self.view.cloud.clock.sleep(2.0 * attempt)
+            self._delete(left)
+        self.read(everything=True)
+        if left := [*self.view.found.values(), *self.view.surplus]:
+            names = ", ".join(f"{found.key} {found.id} ({found.region})" for found in left)
+            raise RemainsError(f"{self.view.deployment.name}: still there: {names}; run `provision down` again")
+
+    def _look(self, everything: bool) -> list[Found]:
+        wanted = {node.kind for node in self.view.nodes.values()}
+        jobs = [
+            (kind, region)
+            for kind in KINDS.values()
+            for region in self.view.regions
+            if (everything or kind.name in wanted or kind.name not in _OPTIONAL_KINDS)
+            and (not kind.home_only or region == self.view.home)
+        ]
+
+        def look(job: tuple[Kind, str]) -> list[Found]:
+            kind, region = job
+            return kind.find(self.view, region)
+
+        found = [item for items in self._parallel(look, jobs) for item in items]
+        self._report(Event("read", "", "", f"{len(found)} resources"))
+        return found
+
+    def _orphans(self, resources: Iterable[Found]) -> list[Found]:
+        vpcs = {found.id for found in resources if found.kind == "vpc"}
+        return [found for found in resources if found.facts.get("VpcId", next(iter(vpcs), None)) not in {*vpcs, None}]
+
+    def _fits(self, node: Node, found: Found) -> bool:
+        """Whether a resource can serve as the node: not if it stands in the VPC of a duplicate."""
+        if found.region != node.region:
+            return False
+        home = getattr(node.spec, "vpc", None)
+        if node.kind == "instance":
+            home = self.view.nodes[node.spec.subnet].spec.vpc
+        if home is not None and "VpcId" in found.facts:
+            return bool(found.facts["VpcId"] == self.view.id(home))
+        if node.kind == "internet-gateway":
+            attached = [item["VpcId"] for item in found.facts.get("Attachments", [])]
+            return not attached or attached == [self.view.id(node.spec.vpc)]
+        if node.kind == "peering":
+            ends = (found.facts["RequesterVpcInfo"]["VpcId"], found.facts["AccepterVpcInfo"]["VpcId"])
+            return ends == (self.view.id(node.spec.requester), self.view.id(node.spec.accepter))
+        return True
+
+    def _removable_surplus(self) -> list[Found]:
+        """Volumes and interfaces belong to their instances and go with them; they are not removed on their own."""
+        return [found for found in self.view.surplus if found.kind not in ("volume", "network-interface")]
+
+    def _candidates(self, node: Node) -> list[Found]:
+        found = KINDS[node.kind].find(self.view, node.region, node.key)
+        return [item for item in found if self._fits(node, item)]
+
+    def _converge(self) -> None:
+        """Bring every node into being, each as soon as what it needs stands."""
+        waiting = dict(self.view.nodes)
+        standing: set[str] = set()
+        errors: list[BaseException] = []
+        with ThreadPoolExecutor(max_workers=2 * len(self.view.regions)) as pool:
+            running: dict[Future[None], str] = {}
+            try:
+                while (waiting and not errors) or running:
+                    ready = [node for node in waiting.values() if not errors and standing.issuperset(node.needs)]
+                    for node in ready:
+                        running[pool.submit(self._stand, node)] = waiting.pop(node.key).key
+                    assert running, f"nodes need each other: {sorted(waiting)}"
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        key = running.pop(future)
+                        if error := future.exception():
+                            errors.append(error)
+                        standing.add(key)
+            except BaseException:
+                self.view.cloud.stopping.set()
+                raise
+        _raise_first(errors)
+
+    def _stand(self, node: Node) -> None:
+        kind, view = KINDS[node.kind], self.view
+        found = view.found.get(node.key)
+        if found is None:
+            found = view.cloud.create_once(node.key, lambda: self._candidates(node), lambda: kind.create(view, node))
+            view.found[node.key] = found
+            self._report(Event("created", node.key, node.region, found.id))
+        mended = False
+        for difference in kind.differences(view, node, found):
+            if difference.mend is None:
+                # Only a fresh look can decide whether to replace; the next round takes it.
+                continue
+            difference.mend()
+            mended = True
+            self._report(Event("changed", node.key, node.region, difference.text))
+        if mended:
+            view.found[node.key] = view.cloud.wait(
+                node.key, "visible", lambda: next(iter(self._candidates(node)), None), 60.0
+            )
+
+    def _delete(self, resources: Sequence[Found]) -> None:
+        for stage in _DELETION_STAGES:
+            batch = [found for found in resources if found.kind in stage]
+            if batch:
+                self._parallel(self._delete_one, batch)
+
+    def _delete_one(self, found: Found) -> None:
+        clock = self.view.cloud.clock
+        deadline = clock.monotonic() + _DEPENDENCY_SECONDS
+        pause = 1.0
+        while True:
+            try:
+                KINDS[found.kind].delete(self.view, found)
+            except AwsError as error:
+                if error.code not in _IN_USE:
+                    raise
+                if clock.monotonic() >= deadline:
+                    error.add_note(self._in_the_way(found))
+                    raise
+                # Interfaces of terminated instances detach late, and role changes reach S3 and EC2 late.
+                clock.sleep(pause)
+                pause = min(pause * 2, 15.0)
+                current = KINDS[found.kind].find(self.view, found.region, found.key)
+                found = next((item for item in current if item.id == found.id), found)
+            else:
+                self._report(Event("removed", found.key, found.region, found.id))
+                return
+
+    def _in_the_way(self, found: Found) -> str:
+        name = {"vpc": "vpc-id", "subnet": "subnet-id", "security-group": "group-id"}.get(found.kind)
+        if name is None:
+            return f"{found.id} is in use"
+        interfaces = self.view.cloud.pages(
+            found.region,
+            "ec2",
+            "describe_network_interfaces",
+            "NetworkInterfaces",
+            found.key,
+            Filters=[{"Name": name, "Values": [found.id]}],
+        )
+        users = [f"{item['NetworkInterfaceId']} ({item.get('Description') or 'no description'})" for item in interfaces]
+        return f"{found.id} is used by: {', '.join(users) or 'something that is not a network interface'}"
+
+    def _parallel(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        with ThreadPoolExecutor(max_workers=4 * len(self.view.regions)) as pool:
+            futures = [pool.submit(work, item) for item in items]
+            try:
+                wait(futures)
+            except BaseException:
+                self.view.cloud.stopping.set()
+                raise
+        _raise_first([error for future in futures if (error := future.exception())])
+        return [future.result() for future in futures]
+
+
+def _raise_first(errors: Sequence[BaseException]) -> None:
+    """Raise what ended the work; the other errors are told as notes."""
+    if not errors:
+        return
+    ranked = sorted(errors, key=lambda error: isinstance(error, Exception))
+    for other in ranked[1:]:
+        ranked[0].add_note(str(other))
+    raise ranked[0]

@@ -1,0 +1,138 @@
+"""Errors of provisioning, below the project's tree (``daemons.errors``).
+
+::
+
+    LatencyError
+    └── ProvisionError            a deployment could not be read, changed or reached             exit code 6
+        ├── AwsError              AWS refused a call: names the call, the resource, the region and the remedy
+        │   └── CapacityError     no capacity for the type in this zone
+        ├── UncertainError        a call's answer was lost: it may or may not have taken effect
+        ├── PendingError          something did not become ready in the time allowed; run the command again
+        ├── RemainsError          ``down`` ended and something is left                            exit code 7
+        └── DeployError           new software did not become healthy, the old one was put back   exit code 8
+"""
+
+from daemons.errors import LatencyError
+
+__all__ = [
+    "AwsError",
+    "CapacityError",
+    "DeployError",
+    "PendingError",
+    "ProvisionError",
+    "RemainsError",
+    "UncertainError",
+    "remedy",
+]
+
+
+class ProvisionError(LatencyError):
+    """A deployment could not be read, changed or reached."""
+
+    exit_code = 6
+
+
+class AwsError(ProvisionError):
+    """AWS refused a call.
+
+    Args:
+        operation: the API operation, as boto3 names it: ``create_vpc``.
+        about: the resource's key in the topology: ``vpc/tokyo``.
+        region: the region called.
+        code: AWS's error code.
+        message: AWS's sentence.
+    """
+
+    def __init__(self, operation: str, about: str, region: str, code: str, message: str) -> None:
+        super().__init__(f"{about}: {operation} in {region}: {code}: {message}; {remedy(code, message, operation)}")
+        self.operation = operation
+        self.about = about
+        self.region = region
+        self.code = code
+
+
+class CapacityError(AwsError):
+    """The zone has no capacity for the instance type, or does not offer it."""
+
+
+class UncertainError(ProvisionError):
+    """The connection broke, or AWS failed, after a call was sent: it may have taken effect."""
+
+    def __init__(self, operation: str, about: str, region: str, why: str) -> None:
+        super().__init__(
+            f"{about}: {operation} in {region}: no answer ({why}), it may have taken effect; "
+            "check the network and run the command again"
+        )
+
+
+class PendingError(ProvisionError):
+    """Something did not reach a state within the time allowed."""
+
+
+class RemainsError(ProvisionError):
+    """Resources are left after ``down``."""
+
+    exit_code = 7
+
+
+class DeployError(ProvisionError):
+    """New software did not become healthy on a host."""
+
+    exit_code = 8
+
+
+_FREE_PLAN = "t3.micro, t3.small, c7i-flex.large or m7i-flex.large"
+
+_REMEDIES = {
+    "UnauthorizedOperation": "grant the credentials the permission for this call",
+    "AccessDenied": "grant the credentials the permission for this call",
+    "AccessDeniedException": "grant the credentials the permission for this call",
+    "AuthFailure": "check the access key, and that the region is enabled for the account",
+    "InvalidClientTokenId": "check the access key, and that the region is enabled for the account",
+    "UnrecognizedClientException": "check the access key, and that the region is enabled for the account",
+    "SignatureDoesNotMatch": "check the secret key",
+    "ExpiredToken": "the credentials expired: log in again",
+    "ExpiredTokenException": "the credentials expired: log in again",
+    "RequestExpired": "the credentials expired, or this machine's clock is wrong: log in again, check the clock",
+    "OptInRequired": "enable the region for the account, or use another",
+    "VpcLimitExceeded": "delete an unused VPC or ask for a higher quota `VPCs per Region` (5 by default)",
+    "InternetGatewayLimitExceeded": "delete an unused internet gateway or ask for a higher quota (5 by default)",
+    "AddressLimitExceeded": "release an unused one or ask for a higher quota `EC2-VPC Elastic IPs` (5 by default)",
+    "VcpuLimitExceeded": "ask for a higher quota `Running On-Demand Standard instances`, or use a smaller type",
+    "InstanceLimitExceeded": "ask for a higher instance quota, or use another type",
+    "RulesPerSecurityGroupLimitExceeded": "use fewer ssh sources or targets (60 rules a group by default)",
+    "SecurityGroupLimitExceeded": "delete unused security groups or ask for a higher quota",
+    "TooManyBuckets": "delete an unused bucket or ask for a higher quota",
+    "LimitExceeded": "delete unused roles or ask for a higher quota",
+    "InsufficientInstanceCapacity": "use another --instance-type or run again later",
+    "InsufficientHostCapacity": "use another --instance-type or run again later",
+    "InsufficientAddressCapacity": "run again later",
+    "Unsupported": "use another --instance-type: this one is not offered here",
+    "InvalidAMIID.NotFound": "use another --image: this one does not exist in the region",
+    "InvalidAMIID.Unavailable": "use another --image: this one was withdrawn",
+    "OptInRequiredException": "enable the region for the account, or use another",
+    "DependencyViolation": "something not made by this deployment uses it: remove that by hand and run again",
+    "Resource.AlreadyAssociated": "the address serves something else: it is not taken away from it",
+    "BucketAlreadyExists": "another account owns the bucket's name: use another --name",
+    "NoCredentials": "configure credentials (`aws configure`, AWS_PROFILE, --profile)",
+    "UnreachableEndpoint": "check the network, AWS_ENDPOINT_URL and the region's name",
+}
+
+
+def remedy(code: str, message: str, operation: str) -> str:
+    """What the operator can do about an AWS error.
+
+    Args:
+        code: AWS's error code.
+        message: AWS's sentence; free-plan refusals are told from other bad parameters only by it.
+        operation: the API operation.
+    """
+    if "free tier" in message.lower() or "free plan" in message.lower():
+        return f"this account's plan accepts few instance types: use --instance-type with {_FREE_PLAN}"
+    if code in _REMEDIES:
+        return _REMEDIES[code]
+    if code.endswith("LimitExceeded"):
+        return "ask for a higher quota or delete what is unused"
+    if code.endswith(".NotFound"):
+        return "it was removed meanwhile: run the command again"
+    return f"look the code up in the reference of {operation}, correct the cause and run the command again"

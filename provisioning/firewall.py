@@ -1,0 +1,127 @@
+"""Which packets each host may send and receive: pure, from the topology.
+
+Security groups are stateful, so only the side that opens a connection needs an egress rule and only the other an
+ingress rule. Link-local services (metadata, time, resolver) are not filtered by groups and need none. Rules name
+single addresses wherever the other end is one of ours: they are fixed.
+"""
+
+from dataclasses import dataclass
+
+from provisioning.topology import Host, Topology, port_of
+
+__all__ = ["METRICS_PORTS", "WIREGUARD_PORT", "Rule", "firewall"]
+
+METRICS_PORTS = {"forwarder": 9471, "receiver": 9472, "probe": 9473, "nat": 9474}
+WIREGUARD_PORT = 51820
+_ANYWHERE = "0.0.0.0/0"
+_IPIP = "4"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rule:
+    """A protocol (``tcp``, ``udp``, ``icmp``, ``-1`` or a number), a port range or ICMP type and code, and a block."""
+
+    protocol: str
+    first: int
+    last: int
+    cidr: str
+
+    @classmethod
+    def normal(cls, protocol: str, first: int | None, last: int | None, cidr: str) -> "Rule":
+        """A rule as EC2 echoes it; protocols without ports come with None, -1, 0 or 0-65535, which mean the same."""
+        protocol = {"6": "tcp", "17": "udp", "1": "icmp"}.get(protocol, protocol)
+        if protocol not in ("tcp", "udp", "icmp"):
+            return cls(protocol, 0, 0, cidr)
+        if protocol != "icmp" and first in (None, -1):
+            return cls(protocol, 0, 65535, cidr)
+        return cls(protocol, -1 if first is None else first, -1 if last is None else last, cidr)
+
+    def permission(self) -> dict[str, object]:
+        """EC2's form of the rule."""
+        base: dict[str, object] = {"IpProtocol": self.protocol, "IpRanges": [{"CidrIp": self.cidr}]}
+        if self.protocol != "-1":
+            base |= {"FromPort": self.first, "ToPort": self.last}
+        return base
+
+    def __str__(self) -> str:
+        name = {"-1": "everything", _IPIP: "ipip"}.get(self.protocol, self.protocol)
+        if self.protocol == "icmp":
+            return f"icmp type {self.first} code {self.last} {self.cidr}"
+        if self.protocol not in ("tcp", "udp"):
+            return f"{name} {self.cidr}"
+        return f"{name} {self.first}{'' if self.first == self.last else f'-{self.last}'} {self.cidr}"
+
+
+def _port(protocol: str, port: int, cidr: str) -> Rule:
+    return Rule(protocol, port, port, cidr)
+
+
+def _only(host: Host) -> str:
+    return f"{host.address}/32"
+
+
+def firewall(topology: Topology, host: Host) -> tuple[frozenset[Rule], frozenset[Rule]]:
+    """The (ingress, egress) rules of a host."""
+    ingress: set[Rule] = set()
+    egress: set[Rule] = set()
+    site = topology.site_of(host)
+    for cidr in (site.cidr, *(peer.cidr for _, peer in topology.peers(site.name))):
+        # Fragmentation needed (RFC 1191): without it a path of smaller MTU swallows full packets.
+        ingress.add(Rule("icmp", 3, 4, cidr))
+    if host.public != "none":
+        egress.add(_port("tcp", 443, _ANYWHERE))
+    for url in (host.feed, *(target.url for target in host.target)):
+        if url and host.public != "none":
+            egress.add(_port("tcp", port_of(url), _ANYWHERE))
+    _links(topology, host, ingress, egress)
+    _overlay(topology, host, ingress, egress)
+    _metrics(topology, host, ingress, egress)
+    _ssh(topology, host, ingress, egress)
+    return frozenset(ingress), frozenset(egress)
+
+
+def _links(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
+    for link in topology.link:
+        # The control connection is TCP for both transports.
+        for protocol in {"tcp", link.transport}:
+            if host.name == link.receiver:
+                ingress.add(_port(protocol, link.port, _only(topology.named_host(link.forwarder))))
+            if host.name == link.forwarder:
+                egress.add(_port(protocol, link.port, _only(topology.named_host(link.receiver))))
+
+
+def _overlay(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
+    overlay = topology.overlay
+    if overlay is None or host.name not in (overlay.client, overlay.gateway):
+        return
+    other = topology.named_host(overlay.gateway if host.name == overlay.client else overlay.client)
+    tunnel = Rule(_IPIP, 0, 0, _only(other))
+    if overlay.kind == "wireguard":
+        tunnel = _port("udp", WIREGUARD_PORT, _only(other))
+    ingress.add(tunnel)
+    egress.add(tunnel)
+    if host.name == overlay.gateway:
+        for target in topology.named_host(overlay.client).target:
+            egress.add(_port("tcp", port_of(target.url), _ANYWHERE))
+
+
+def _metrics(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
+    for monitor in topology.monitors:
+        if host.name == monitor.name:
+            for other in topology.host:
+                if other.role in METRICS_PORTS and topology.peered(host.site, other.site):
+                    egress.add(_port("tcp", METRICS_PORTS[other.role], _only(other)))
+        elif host.role in METRICS_PORTS and topology.peered(host.site, monitor.site):
+            ingress.add(_port("tcp", METRICS_PORTS[host.role], _only(monitor)))
+
+
+def _ssh(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
+    if not topology.access.ssh_from:
+        return
+    overlay = topology.overlay
+    if host.public != "none":
+        ingress.update(_port("tcp", 22, cidr) for cidr in topology.access.ssh_from)
+    if overlay is not None and host.name == overlay.client:
+        ingress.add(_port("tcp", 22, _only(topology.named_host(overlay.gateway))))
+    if overlay is not None and host.name == overlay.gateway:
+        egress.add(_port("tcp", 22, _only(topology.named_host(overlay.client))))

@@ -1,0 +1,83 @@
+"""Machine images: by SSM's public parameters, or by the publisher's account where a region lacks the parameter."""
+
+from typing import cast
+
+from provisioning.cloud import Cloud
+from provisioning.errors import AwsError, ProvisionError
+
+__all__ = ["image_id", "login_user", "root_device"]
+
+_DEBIAN_OWNER = "136693071363"
+"""Debian's account (wiki.debian.org/Cloud/AmazonEC2Image)."""
+_CANONICAL_OWNER = "099720109477"
+_AMAZON_OWNER = "137112412989"
+
+_PARAMETERS = {
+    "debian-12": "/aws/service/debian/release/12/latest/amd64",
+    "debian-13": "/aws/service/debian/release/13/latest/amd64",
+    "al2023": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+    "ubuntu-24.04": "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id",
+}
+_SEARCHES = {
+    "debian-12": (_DEBIAN_OWNER, "debian-12-amd64-*"),
+    "debian-13": (_DEBIAN_OWNER, "debian-13-amd64-*"),
+    "al2023": (_AMAZON_OWNER, "al2023-ami-2023.*-x86_64"),
+    "ubuntu-24.04": (_CANONICAL_OWNER, "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"),
+}
+
+
+def login_user(image: str) -> str:
+    """The account that the image's cloud-init gives the SSH key to."""
+    return {"al2023": "ec2-user", "ubuntu-24.04": "ubuntu"}.get(image, "admin")
+
+
+def image_id(cloud: Cloud, region: str, image: str) -> str:
+    """The newest image of a name in a region.
+
+    Args:
+        cloud: AWS.
+        region: where the host stands.
+        image: ``debian-12``, ``debian-13``, ``al2023``, ``ubuntu-24.04`` or an id, which is returned as it is.
+
+    Raises:
+        ProvisionError: neither the parameter nor the publisher's list has it.
+    """
+    if image.startswith("ami-"):
+        return image
+    about = f"image/{image}"
+    try:
+        answer = cloud.call(
+            region, "ssm", "get_parameter", about, tolerate=("ParameterNotFound",), Name=_PARAMETERS[image]
+        )
+    except AwsError as error:
+        # Credentials that may not read SSM can often still list images.
+        if error.code not in ("AccessDeniedException", "AccessDenied"):
+            raise
+        answer = {}
+    if answer:
+        return cast("str", answer["Parameter"]["Value"])
+    owner, pattern = _SEARCHES[image]
+    images = cloud.pages(
+        region,
+        "ec2",
+        "describe_images",
+        "Images",
+        about,
+        Owners=[owner],
+        Filters=[{"Name": "name", "Values": [pattern]}, {"Name": "state", "Values": ["available"]}],
+    )
+    if not images:
+        raise ProvisionError(f"{about}: no image {pattern} of account {owner} in {region}; use another --image")
+    return cast("str", max(images, key=lambda item: (item["CreationDate"], item["ImageId"]))["ImageId"])
+
+
+def root_device(cloud: Cloud, region: str, image: str, about: str) -> str:
+    """The device name that the image's root volume has; another name would add a second volume beside it.
+
+    Raises:
+        ProvisionError: the image is not there.
+    """
+    answer = cloud.call(region, "ec2", "describe_images", about, ImageIds=[image])
+    if not answer["Images"]:
+        raise ProvisionError(f"{about}: image {image} is not in {region}; use another --image")
+    return cast("str", answer["Images"][0].get("RootDeviceName") or "/dev/xvda")

@@ -1,0 +1,229 @@
+"""What surrounds instances: Elastic IPs, key pairs, placement groups, and the volumes and interfaces they bring."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provisioning.errors import AwsError
+from provisioning.model import (
+    DEPLOYMENT_TAG,
+    SPEC_TAG,
+    Difference,
+    Found,
+    Kind,
+    Node,
+    View,
+    as_found,
+    ours,
+    tag_differences,
+    tag_filters,
+    tags_of,
+)
+
+__all__ = [
+    "AddressKind",
+    "AddressSpec",
+    "KeyPairKind",
+    "KeyPairSpec",
+    "PlacementGroupKind",
+    "PlacementGroupSpec",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPairSpec:
+    public_key: str
+
+
+class KeyPairKind(Kind):
+    name: ClassVar[str] = "key-pair"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        answer = view.cloud.call(region, "ec2", "describe_key_pairs", key or "key", Filters=tag_filters(view, key))
+        return as_found(self.name, region, "KeyName", [item for item in answer["KeyPairs"] if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "import_key_pair",
+            node.key,
+            tolerate=("InvalidKeyPair.Duplicate",),
+            KeyName=f"latency-{view.deployment.name}",
+            PublicKeyMaterial=node.spec.public_key.strip().encode(),
+            TagSpecifications=view.deployment.tag_specification(node.key, "key-pair", **_key_digest(node.spec)),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        if tags_of(found.facts).get(SPEC_TAG) != _key_digest(node.spec)[SPEC_TAG]:
+            yield Difference("another public key", replace=True)
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(found.region, "ec2", "delete_key_pair", found.key, KeyName=found.id)
+
+
+def _key_digest(spec: KeyPairSpec) -> dict[str, str]:
+    return {SPEC_TAG: hashlib.sha256(spec.public_key.strip().encode()).hexdigest()[:32]}
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementGroupSpec:
+    strategy: str = "precision-time"
+
+
+class PlacementGroupKind(Kind):
+    """Groups that give their instances a PTP hardware clock."""
+
+    name: ClassVar[str] = "placement-group"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        # Groups are rare, and some emulators cannot list them: the tags alone tell whether there are any.
+        tagged = view.cloud.pages(
+            region,
+            "ec2",
+            "describe_tags",
+            "Tags",
+            key or "group",
+            Filters=[
+                {"Name": "resource-type", "Values": ["placement-group"]},
+                {"Name": "key", "Values": [DEPLOYMENT_TAG]},
+                {"Name": "value", "Values": [view.deployment.name]},
+            ],
+        )
+        if not tagged:
+            return []
+        answer = view.cloud.call(
+            region, "ec2", "describe_placement_groups", key or "group", Filters=tag_filters(view, key)
+        )
+        alive = [
+            item
+            for item in answer["PlacementGroups"]
+            if ours(view, item, key) and item.get("State") not in ("deleting", "deleted")
+        ]
+        return as_found(self.name, region, "GroupName", alive)
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "create_placement_group",
+            node.key,
+            tolerate=("InvalidPlacementGroup.Duplicate",),
+            GroupName=f"latency-{view.deployment.name}-{node.key.replace('/', '-')}",
+            Strategy=node.spec.strategy,
+            TagSpecifications=view.deployment.tag_specification(node.key, "placement-group"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        if found.facts.get("Strategy") != node.spec.strategy:
+            yield Difference(f"strategy is {found.facts.get('Strategy')}", replace=True)
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "delete_placement_group",
+            found.key,
+            tolerate=("InvalidPlacementGroup.Unknown",),
+            GroupName=found.id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSpec:
+    host: str
+
+
+class AddressKind(Kind):
+    """Elastic IPs: never taken away from anything without saying so, never given away silently."""
+
+    name: ClassVar[str] = "elastic-ip"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        answer = view.cloud.call(region, "ec2", "describe_addresses", key or "address", Filters=tag_filters(view, key))
+        found = as_found(
+            self.name, region, "AllocationId", [item for item in answer["Addresses"] if ours(view, item, key)]
+        )
+        return sorted(found, key=lambda item: (item.key, not item.facts.get("AssociationId"), item.id))
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "allocate_address",
+            node.key,
+            Domain="vpc",
+            TagSpecifications=view.deployment.tag_specification(node.key, "elastic-ip"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        holder = found.facts.get("InstanceId") or found.facts.get("NetworkInterfaceId")
+        wanted = view.id(node.spec.host)
+        if holder and holder != wanted:
+            yield Difference(f"take back from {holder}", lambda: _disassociate(view, found))
+        if holder != wanted:
+            yield Difference(f"associate with {node.spec.host}", lambda: self._associate(view, node, found))
+
+    def delete(self, view: View, found: Found) -> None:
+        _disassociate(view, found)
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "release_address",
+            found.key,
+            AllocationId=found.id,
+        )
+
+    def _associate(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "associate_address",
+            node.key,
+            AllocationId=found.id,
+            InstanceId=view.id(node.spec.host),
+            AllowReassociation=False,
+        )
+
+
+def _disassociate(view: View, found: Found) -> None:
+    # Terminating the instance dissolves the association a little later by itself: NotFound means done.
+    if association := found.facts.get("AssociationId"):
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "disassociate_address",
+            found.key,
+            tolerate=("InvalidAssociationID.NotFound",),
+            AssociationId=association,
+        )
+
+
+class LeftoverKind(Kind):
+    """Volumes and network interfaces: made and deleted with their instances, looked for so that none is left."""
+
+    def __init__(self, name: str, operation: str, list_key: str, id_key: str, delete: str) -> None:
+        self.name = name  # type: ignore[misc]  # one class serves two kinds
+        self._operation, self._list_key, self._id_key, self._delete = operation, list_key, id_key, delete
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        items = view.cloud.pages(
+            region, "ec2", self._operation, self._list_key, key or self.name, Filters=tag_filters(view, key)
+        )
+        return as_found(self.name, region, self._id_key, [item for item in items if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        raise AssertionError(f"{self.name} is made by run_instances")
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from ()
+
+    def delete(self, view: View, found: Found) -> None:
+        try:
+            view.cloud.call(found.region, "ec2", self._delete, found.key, **{self._id_key: found.id})
+        except AwsError as error:
+            # Still attached to an instance that is going: it goes with it, and the next look tells.
+            if error.code not in ("VolumeInUse", "InvalidNetworkInterface.InUse", "InvalidParameterValue"):
+                raise

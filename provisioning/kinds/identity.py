@@ -1,0 +1,189 @@
+"""One IAM role and instance profile for each host, that may read that host's own objects and nothing else."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from provisioning.model import Difference, Found, Kind, Node, View, tags_of
+
+__all__ = ["IdentityKind", "IdentitySpec", "profile_name"]
+
+_POLICY = "read-own-objects"
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+def profile_name(deployment: str, host: str) -> str:
+    """The name of a host's role, and of the instance profile that carries it."""
+    return f"latency-{deployment}-{host}"
+
+
+def _path(deployment: str) -> str:
+    return f"/backbone-latency/{deployment}/"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySpec:
+    """``objects`` are the keys in ``bucket`` that the host may read."""
+
+    host: str
+    bucket: str
+    objects: tuple[str, ...]
+
+    def policy(self) -> dict[str, Any]:
+        """The role's only policy."""
+        resources = [f"arn:aws:s3:::{self.bucket}/{name}" for name in self.objects]
+        return {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resources}],
+        }
+
+
+class IdentityKind(Kind):
+    """A role and a profile are one resource here; either may be missing after a crash, and is made good."""
+
+    name: ClassVar[str] = "identity"
+    home_only: ClassVar[bool] = True
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        path = _path(view.deployment.name)
+        names: dict[str, dict[str, Any]] = {}
+        for operation, list_key, name_key in (
+            ("list_roles", "Roles", "RoleName"),
+            ("list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+        ):
+            for item in self._all(view, region, operation, list_key, path):
+                names.setdefault(item[name_key], {})[list_key] = item
+        prefix = profile_name(view.deployment.name, "")
+        found = []
+        for name, parts in sorted(names.items()):
+            own = f"identity/{name.removeprefix(prefix)}"
+            if key in (None, own):
+                found.append(Found(own, self.name, region, name, self._facts(view, region, own, name, parts)))
+        return found
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "iam",
+            "create_role",
+            node.key,
+            tolerate=("EntityAlreadyExists",),
+            Path=_path(view.deployment.name),
+            RoleName=profile_name(view.deployment.name, node.spec.host),
+            AssumeRolePolicyDocument=json.dumps(_TRUST),
+            Description=f"backbone-latency host {node.spec.host} of deployment {view.deployment.name}",
+            Tags=view.deployment.tag_list(node.key),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        facts = found.facts
+        if not facts["role"]:
+            yield Difference("create the role", lambda: self.create(view, node))
+        elif {**facts["tags"], **view.deployment.tags(node.key)} != facts["tags"]:
+            yield Difference("tag the role", lambda: self._tag(view, node, found))
+        if facts["policy"] != node.spec.policy():
+            yield Difference("set the policy", lambda: self._policy(view, node, found))
+        if not facts["profile"]:
+            yield Difference("create the instance profile", lambda: self._profile(view, node, found))
+        if not facts["carries"]:
+            yield Difference("put the role into the profile", lambda: self._join(view, node, found))
+
+    def delete(self, view: View, found: Found) -> None:
+        region, name, gone = found.region, found.id, ("NoSuchEntity",)
+        for policy in found.facts["policies"]:
+            view.cloud.call(
+                region, "iam", "delete_role_policy", found.key, tolerate=gone, RoleName=name, PolicyName=policy
+            )
+        if found.facts["carries"]:
+            view.cloud.call(
+                region,
+                "iam",
+                "remove_role_from_instance_profile",
+                found.key,
+                tolerate=gone,
+                InstanceProfileName=name,
+                RoleName=name,
+            )
+        if found.facts["profile"]:
+            view.cloud.call(region, "iam", "delete_instance_profile", found.key, InstanceProfileName=name)
+        if found.facts["role"]:
+            view.cloud.call(region, "iam", "delete_role", found.key, RoleName=name)
+
+    def _facts(self, view: View, region: str, key: str, name: str, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        role, profile = parts.get("Roles"), parts.get("InstanceProfiles")
+        facts: dict[str, Any] = {
+            "role": role is not None,
+            "profile": profile is not None,
+            "carries": bool(profile and any(item["RoleName"] == name for item in profile["Roles"])),
+            "policies": [],
+            "policy": None,
+            "tags": {},
+        }
+        if role is None:
+            return facts
+        gone = ("NoSuchEntity",)
+        call = view.cloud.call
+        facts["tags"] = tags_of(call(region, "iam", "list_role_tags", key, tolerate=gone, RoleName=name))
+        facts["policies"] = call(region, "iam", "list_role_policies", key, tolerate=gone, RoleName=name).get(
+            "PolicyNames", []
+        )
+        if _POLICY in facts["policies"]:
+            answer = call(region, "iam", "get_role_policy", key, tolerate=gone, RoleName=name, PolicyName=_POLICY)
+            document = answer.get("PolicyDocument")
+            facts["policy"] = json.loads(unquote(document)) if isinstance(document, str) else document
+        return facts
+
+    def _all(self, view: View, region: str, operation: str, key: str, path: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        more: dict[str, str] = {}
+        while True:
+            answer = view.cloud.call(region, "iam", operation, "identity", PathPrefix=path, **more)
+            items += [item for item in answer.get(key, []) if item["Path"] == path]
+            if not answer.get("IsTruncated"):
+                return items
+            more = {"Marker": answer["Marker"]}
+
+    def _tag(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region, "iam", "tag_role", node.key, RoleName=found.id, Tags=view.deployment.tag_list(node.key)
+        )
+
+    def _policy(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region,
+            "iam",
+            "put_role_policy",
+            node.key,
+            RoleName=found.id,
+            PolicyName=_POLICY,
+            PolicyDocument=json.dumps(node.spec.policy()),
+        )
+
+    def _profile(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region,
+            "iam",
+            "create_instance_profile",
+            node.key,
+            tolerate=("EntityAlreadyExists",),
+            Path=_path(view.deployment.name),
+            InstanceProfileName=found.id,
+            Tags=view.deployment.tag_list(node.key),
+        )
+
+    def _join(self, view: View, node: Node, found: Found) -> None:
+        # A profile holds at most one role, so LimitExceeded says that another operator was faster.
+        view.cloud.call(
+            node.region,
+            "iam",
+            "add_role_to_instance_profile",
+            node.key,
+            tolerate=("LimitExceeded",),
+            InstanceProfileName=found.id,
+            RoleName=found.id,
+        )

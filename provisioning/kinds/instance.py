@@ -1,0 +1,321 @@
+"""Instances: made with a client token, moved to another zone without capacity, replaced when they cannot be changed."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from provisioning.console import host_report
+from provisioning.errors import CapacityError, ProvisionError
+from provisioning.images import image_id, root_device
+from provisioning.kinds.network import SubnetKind
+from provisioning.model import (
+    SPEC_TAG,
+    Difference,
+    Found,
+    Kind,
+    Node,
+    View,
+    as_found,
+    ours,
+    tag,
+    tag_differences,
+    tag_filters,
+    tags_of,
+)
+
+__all__ = ["InstanceKind", "InstanceSpec"]
+
+PEER_KEY_TAG = "latency:peer-key"
+_BOOT_SECONDS = 300.0
+_TERMINATE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """A host; ``key_pair`` and ``placement_group`` are keys of nodes, or empty.
+
+    ``tunnel_peer`` is the key of the node at the other end of a WireGuard tunnel: each end makes its own private key
+    and tells the public half on its console, and learns the other's from a tag of its own.
+
+    ``boot_files`` is the digest of what ``user_data`` puts on the host: alike for operators whose compressors differ.
+    """
+
+    name: str
+    subnet: str
+    address: str
+    firewall: str
+    profile: str
+    type: str
+    image: str
+    volume_gib: int
+    public: bool
+    routes_for_others: bool
+    user_data: str
+    boot_files: str
+    key_pair: str = ""
+    key_digest: str = ""
+    placement_group: str = ""
+    tunnel_peer: str = ""
+
+    def digest(self) -> str:
+        """A short name of everything that cannot be changed in a host that exists."""
+        parts = (
+            self.address,
+            self.type,
+            self.image,
+            self.volume_gib,
+            self.public,
+            self.boot_files,
+            self.key_digest,
+            self.placement_group,
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+class InstanceKind(Kind):
+    name: ClassVar[str] = "instance"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        reservations = view.cloud.pages(
+            region, "ec2", "describe_instances", "Reservations", key or "host", Filters=tag_filters(view, key)
+        )
+        alive = [
+            item
+            for reservation in reservations
+            for item in reservation["Instances"]
+            if ours(view, item, key) and item["State"]["Name"] not in ("shutting-down", "terminated")
+        ]
+        return as_found(self.name, region, "InstanceId", alive)
+
+    def create(self, view: View, node: Node) -> None:
+        subnet = view.nodes[node.spec.subnet]
+        kind = SubnetKind()
+        refused: list[CapacityError] = []
+        tried = {view.found[subnet.key].facts["AvailabilityZone"]}
+        while True:
+            try:
+                self._run(view, node)
+            except CapacityError as error:
+                refused.append(error)
+                zones = [] if subnet.spec.zone else [zone for zone in kind.zones(view, subnet) if zone not in tried]
+                if not zones or self._others_in(view, node, subnet):
+                    raise
+                tried.add(zones[0])
+                self._move(view, subnet, kind, zones[0])
+            else:
+                return
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        if unlike := self._unlike(view, node.spec, found):
+            yield Difference(unlike, replace=True)
+        else:
+            yield from self._mendable(view, node, found)
+
+    def _unlike(self, view: View, spec: InstanceSpec, found: Found) -> str:
+        """What only another instance can be."""
+        facts = found.facts
+        if facts.get("SubnetId") != view.id(spec.subnet):
+            return "stands in another subnet"
+        if facts["InstanceType"] != spec.type:
+            return f"type is {facts['InstanceType']}, not {spec.type}"
+        if tags_of(facts).get(SPEC_TAG) != spec.digest():
+            return "image, volume, address, key or boot configuration changed"
+        return ""
+
+    def _mendable(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        spec: InstanceSpec = node.spec
+        facts = found.facts
+        state = facts["State"]["Name"]
+        if state in ("stopped", "stopping"):
+            yield Difference(f"start, now {state}", lambda: self._start(view, node, found))
+        elif state == "pending":
+            yield Difference("wait until it runs", lambda: self._running(view, node, found.id))
+        groups = sorted(group["GroupId"] for group in facts.get("SecurityGroups", []))
+        if groups != [view.id(spec.firewall)]:
+            yield Difference(
+                f"security groups are {', '.join(groups)}",
+                lambda: self._modify(view, node, found, Groups=[view.id(spec.firewall)]),
+            )
+        if facts.get("SourceDestCheck", True) == spec.routes_for_others:
+            yield Difference(
+                f"turn the source/destination check {'off' if spec.routes_for_others else 'on'}",
+                lambda: self._modify(view, node, found, SourceDestCheck={"Value": not spec.routes_for_others}),
+            )
+        if spec.tunnel_peer in view.found:
+            key = host_report(view, view.found[spec.tunnel_peer]).wireguard_key
+            if key and tags_of(facts).get(PEER_KEY_TAG) != key:
+                yield Difference(
+                    f"tell the WireGuard key of {spec.tunnel_peer}",
+                    lambda: tag(view, node.region, found, {PEER_KEY_TAG: key}),
+                )
+        if facts.get("MetadataOptions", {}).get("HttpTokens") != "required":
+            yield Difference("require IMDSv2", lambda: self._imds(view, node, found))
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(found.region, "ec2", "terminate_instances", found.key, InstanceIds=[found.id])
+        view.cloud.wait(
+            found.key,
+            "terminated",
+            lambda: self._state(view, found.key, found.region, found.id) in (None, "terminated") or None,
+            _TERMINATE_SECONDS,
+            pause=1.0,
+        )
+
+    def _run(self, view: View, node: Node) -> None:
+        attempt = 0
+        while True:
+            request = self._request(view, node)
+            request["ClientToken"] = _token(view, node, request, attempt)
+            answer = view.cloud.call(node.region, "ec2", "run_instances", node.key, **request)
+            instance = answer["Instances"][0]["InstanceId"]
+            state = view.cloud.wait(
+                node.key,
+                "visible",
+                lambda: self._state(view, node.key, node.region, instance),  # noqa: B023  # called before it changes
+                _BOOT_SECONDS,
+            )
+            # A token lives longer than the instance that it made: after `down` and `up`, or after an instance was
+            # terminated by hand, AWS answers with the dead one. A further attempt is a further token.
+            if state not in ("shutting-down", "terminated"):
+                self._running(view, node, instance)
+                return
+            attempt += 1
+            if attempt > 20:
+                raise ProvisionError(
+                    f"{node.key}: AWS answers with terminated instances only ({instance}); "
+                    "see why they ended (`aws ec2 describe-instances`, StateReason) and run again"
+                )
+
+    def _request(self, view: View, node: Node) -> dict[str, Any]:
+        spec: InstanceSpec = node.spec
+        image = image_id(view.cloud, node.region, spec.image)
+        request: dict[str, Any] = {
+            "ImageId": image,
+            "InstanceType": spec.type,
+            "MinCount": 1,
+            "MaxCount": 1,
+            # Top-level subnet and address exclude NetworkInterfaces, which alone can ask for a public address.
+            "NetworkInterfaces": [
+                {
+                    "DeviceIndex": 0,
+                    "SubnetId": view.id(spec.subnet),
+                    "PrivateIpAddress": spec.address,
+                    "Groups": [view.id(spec.firewall)],
+                    "AssociatePublicIpAddress": spec.public,
+                    "DeleteOnTermination": True,
+                }
+            ],
+            "BlockDeviceMappings": [
+                {
+                    "DeviceName": root_device(view.cloud, node.region, image, node.key),
+                    "Ebs": {
+                        "VolumeSize": spec.volume_gib,
+                        "VolumeType": "gp3",
+                        "Encrypted": True,
+                        "DeleteOnTermination": True,
+                    },
+                }
+            ],
+            "MetadataOptions": {
+                "HttpTokens": "required",
+                "HttpEndpoint": "enabled",
+                "HttpPutResponseHopLimit": 1,
+                "InstanceMetadataTags": "enabled",
+            },
+            "IamInstanceProfile": {"Name": spec.profile},
+            "UserData": spec.user_data,
+            "TagSpecifications": view.deployment.tag_specification(
+                node.key, "instance", "volume", "network-interface", **{SPEC_TAG: spec.digest()}
+            ),
+        }
+        if spec.type.startswith("t"):
+            request["CreditSpecification"] = {"CpuCredits": "standard"}
+        if spec.key_pair:
+            request["KeyName"] = view.id(spec.key_pair)
+        if spec.placement_group:
+            request["Placement"] = {"GroupName": view.id(spec.placement_group)}
+        return request
+
+    def _others_in(self, view: View, node: Node, subnet: Node) -> bool:
+        return any(
+            found.kind == self.name and found.key != node.key and found.facts.get("SubnetId") == view.id(subnet.key)
+            for found in view.found.values()
+        )
+
+    def _move(self, view: View, subnet: Node, kind: SubnetKind, zone: str) -> None:
+        """Make the subnet anew in another zone: the address is fixed, so the host cannot go without its subnet."""
+        view.cloud.call(subnet.region, "ec2", "delete_subnet", subnet.key, SubnetId=view.found.pop(subnet.key).id)
+        view.found[subnet.key] = view.cloud.create_once(
+            subnet.key,
+            lambda: kind.find(view, subnet.region, subnet.key),
+            lambda: kind.create_in(view, subnet, zone),
+        )
+        for key, node in view.nodes.items():
+            if node.kind == "route-table" and subnet.key in node.spec.subnets:
+                table = view.found[key]
+                view.cloud.call(
+                    subnet.region,
+                    "ec2",
+                    "associate_route_table",
+                    key,
+                    RouteTableId=table.id,
+                    SubnetId=view.id(subnet.key),
+                )
+
+    def _state(self, view: View, key: str, region: str, instance: str) -> str | None:
+        answer = view.cloud.pages(
+            region,
+            "ec2",
+            "describe_instances",
+            "Reservations",
+            key,
+            Filters=[{"Name": "instance-id", "Values": [instance]}],
+        )
+        states = [item["State"]["Name"] for reservation in answer for item in reservation["Instances"]]
+        return states[0] if states else None
+
+    def _running(self, view: View, node: Node, instance: str) -> None:
+        def probe() -> bool | None:
+            state = self._state(view, node.key, node.region, instance)
+            if state in ("shutting-down", "terminated"):
+                raise ProvisionError(
+                    f"{node.key}: {instance} in {node.region} ended while starting; see its StateReason "
+                    "(`aws ec2 describe-instances`): often a volume quota or an encryption key; run again"
+                )
+            return True if state == "running" else None
+
+        view.cloud.wait(node.key, "running", probe, _BOOT_SECONDS, pause=1.0)
+
+    def _start(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.wait(
+            node.key,
+            "stopped",
+            lambda: self._state(view, node.key, node.region, found.id) != "stopping" or None,
+            _BOOT_SECONDS,
+        )
+        view.cloud.call(node.region, "ec2", "start_instances", node.key, InstanceIds=[found.id])
+        self._running(view, node, found.id)
+
+    def _modify(self, view: View, node: Node, found: Found, **attribute: Any) -> None:
+        view.cloud.call(node.region, "ec2", "modify_instance_attribute", node.key, InstanceId=found.id, **attribute)
+
+    def _imds(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "modify_instance_metadata_options",
+            node.key,
+            InstanceId=found.id,
+            HttpTokens="required",
+            HttpEndpoint="enabled",
+        )
+
+
+def _token(view: View, node: Node, request: Mapping[str, Any], attempt: int) -> str:
+    """A client token that is the same for the same request of the same deployment, and only then."""
+    told = json.dumps([view.deployment.name, node.key, request, attempt], sort_keys=True)
+    return base64.b32encode(hashlib.sha256(told.encode()).digest()).decode().rstrip("=").lower()

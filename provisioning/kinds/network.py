@@ -1,0 +1,335 @@
+"""VPCs, subnets, internet gateways and route tables."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from provisioning.errors import ProvisionError
+from provisioning.model import (
+    Difference,
+    Found,
+    Kind,
+    Node,
+    View,
+    as_found,
+    ours,
+    tag_differences,
+    tag_filters,
+)
+
+__all__ = [
+    "GatewayKind",
+    "GatewaySpec",
+    "RouteTableKind",
+    "RouteTableSpec",
+    "SubnetKind",
+    "SubnetSpec",
+    "VpcKind",
+    "VpcSpec",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class VpcSpec:
+    cidr: str
+
+
+class VpcKind(Kind):
+    name: ClassVar[str] = "vpc"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        items = view.cloud.pages(region, "ec2", "describe_vpcs", "Vpcs", key or "vpc", Filters=tag_filters(view, key))
+        return as_found(self.name, region, "VpcId", [item for item in items if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "create_vpc",
+            node.key,
+            CidrBlock=node.spec.cidr,
+            TagSpecifications=view.deployment.tag_specification(node.key, "vpc"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        if found.facts["CidrBlock"] != node.spec.cidr:
+            yield Difference(f"address block is {found.facts['CidrBlock']}, not {node.spec.cidr}: needs `down` first")
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(found.region, "ec2", "delete_vpc", found.key, VpcId=found.id)
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetSpec:
+    """``zone`` empty: the first zone that offers all ``types``."""
+
+    vpc: str
+    cidr: str
+    zone: str
+    types: tuple[str, ...]
+
+
+class SubnetKind(Kind):
+    name: ClassVar[str] = "subnet"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        items = view.cloud.pages(
+            region, "ec2", "describe_subnets", "Subnets", key or "subnet", Filters=tag_filters(view, key)
+        )
+        return as_found(self.name, region, "SubnetId", [item for item in items if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        self.create_in(view, node, node.spec.zone or self.zones(view, node)[0])
+
+    def create_in(self, view: View, node: Node, zone: str) -> None:
+        """Make the subnet in a given zone. A conflict means that another operator was faster: theirs will be found."""
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "create_subnet",
+            node.key,
+            tolerate=("InvalidSubnet.Conflict",),
+            VpcId=view.id(node.spec.vpc),
+            CidrBlock=node.spec.cidr,
+            AvailabilityZone=zone,
+            TagSpecifications=view.deployment.tag_specification(node.key, "subnet"),
+        )
+
+    def zones(self, view: View, node: Node) -> list[str]:
+        """The zones of the region that offer every instance type of the subnet, in order.
+
+        Raises:
+            ProvisionError: no zone offers them all.
+        """
+        offered: dict[str, set[str]] = {}
+        for item in view.cloud.pages(
+            node.region,
+            "ec2",
+            "describe_instance_type_offerings",
+            "InstanceTypeOfferings",
+            node.key,
+            LocationType="availability-zone",
+            Filters=[{"Name": "instance-type", "Values": sorted(set(node.spec.types))}],
+        ):
+            offered.setdefault(item["Location"], set()).add(item["InstanceType"])
+        zones = sorted(zone for zone, types in offered.items() if types >= set(node.spec.types))
+        if not zones:
+            raise ProvisionError(
+                f"{node.key}: no zone of {node.region} offers {', '.join(sorted(set(node.spec.types)))}; "
+                "use another --instance-type"
+            )
+        return zones
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        if found.facts["CidrBlock"] != node.spec.cidr:
+            yield Difference(f"address block is {found.facts['CidrBlock']}, not {node.spec.cidr}: needs `down` first")
+        elif node.spec.zone and found.facts["AvailabilityZone"] != node.spec.zone:
+            yield Difference(f"zone is {found.facts['AvailabilityZone']}, not {node.spec.zone}: needs `down` first")
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(found.region, "ec2", "delete_subnet", found.key, SubnetId=found.id)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySpec:
+    vpc: str
+
+
+class GatewayKind(Kind):
+    name: ClassVar[str] = "internet-gateway"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        items = view.cloud.pages(
+            region,
+            "ec2",
+            "describe_internet_gateways",
+            "InternetGateways",
+            key or "gateway",
+            Filters=tag_filters(view, key),
+        )
+        return as_found(self.name, region, "InternetGatewayId", [item for item in items if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "create_internet_gateway",
+            node.key,
+            TagSpecifications=view.deployment.tag_specification(node.key, "internet-gateway"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        vpc = view.id(node.spec.vpc)
+        attached = [item["VpcId"] for item in found.facts.get("Attachments", [])]
+        for other in attached:
+            if other != vpc:
+                yield Difference(f"detach from {other}", lambda other=other: self._detach(view, found, other))  # type: ignore[misc]
+        if vpc not in attached:
+            yield Difference(f"attach to {node.spec.vpc}", lambda: self._attach(view, node, found))
+
+    def delete(self, view: View, found: Found) -> None:
+        for item in found.facts.get("Attachments", []):
+            self._detach(view, found, item["VpcId"])
+        view.cloud.call(found.region, "ec2", "delete_internet_gateway", found.key, InternetGatewayId=found.id)
+
+    def _attach(self, view: View, node: Node, found: Found) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "attach_internet_gateway",
+            node.key,
+            tolerate=("Resource.AlreadyAssociated",),
+            InternetGatewayId=found.id,
+            VpcId=view.id(node.spec.vpc),
+        )
+
+    def _detach(self, view: View, found: Found, vpc: str) -> None:
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "detach_internet_gateway",
+            found.key,
+            tolerate=("Gateway.NotAttached", "InvalidInternetGatewayID.NotFound"),
+            InternetGatewayId=found.id,
+            VpcId=vpc,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTableSpec:
+    """``routes`` maps destinations to the keys of a gateway or a peering."""
+
+    vpc: str
+    subnets: tuple[str, ...]
+    routes: tuple[tuple[str, str], ...]
+
+
+class RouteTableKind(Kind):
+    name: ClassVar[str] = "route-table"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        items = view.cloud.pages(
+            region, "ec2", "describe_route_tables", "RouteTables", key or "routes", Filters=tag_filters(view, key)
+        )
+        return as_found(self.name, region, "RouteTableId", [item for item in items if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "create_route_table",
+            node.key,
+            VpcId=view.id(node.spec.vpc),
+            TagSpecifications=view.deployment.tag_specification(node.key, "route-table"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        have = {
+            route["DestinationCidrBlock"]: route
+            for route in found.facts.get("Routes", [])
+            if "DestinationCidrBlock" in route and route.get("GatewayId") != "local"
+        }
+        for destination, target in node.spec.routes:
+            route = have.pop(destination, None)
+            wanted = view.id(target)
+            if route is None:
+                yield Difference(
+                    f"route {destination} to {target}",
+                    lambda d=destination, t=target: self._route(view, node, found, "create_route", d, t),  # type: ignore[misc]
+                )
+            elif _target(route) != wanted or route.get("State") == "blackhole":
+                yield Difference(
+                    f"route {destination} to {target}, now {_target(route)} {route.get('State', '')}".rstrip(),
+                    lambda d=destination, t=target: self._route(view, node, found, "replace_route", d, t),  # type: ignore[misc]
+                )
+        for destination, route in have.items():
+            yield Difference(
+                f"remove route {destination} to {_target(route)}",
+                lambda d=destination: self._unroute(view, found, d),  # type: ignore[misc]
+            )
+        associated = {item.get("SubnetId") for item in found.facts.get("Associations", [])}
+        for subnet in node.spec.subnets:
+            if view.id(subnet) not in associated:
+                yield Difference(
+                    f"associate {subnet}",
+                    lambda s=subnet: self._associate(view, node, found, s),  # type: ignore[misc]
+                )
+
+    def delete(self, view: View, found: Found) -> None:
+        for item in found.facts.get("Associations", []):
+            if not item.get("Main"):
+                view.cloud.call(
+                    found.region,
+                    "ec2",
+                    "disassociate_route_table",
+                    found.key,
+                    tolerate=("InvalidAssociationID.NotFound",),
+                    AssociationId=item["RouteTableAssociationId"],
+                )
+        view.cloud.call(found.region, "ec2", "delete_route_table", found.key, RouteTableId=found.id)
+
+    def _route(self, view: View, node: Node, found: Found, operation: str, destination: str, target: str) -> None:
+        field = "VpcPeeringConnectionId" if view.nodes[target].kind == "peering" else "GatewayId"
+        view.cloud.call(
+            node.region,
+            "ec2",
+            operation,
+            node.key,
+            tolerate=("RouteAlreadyExists",) if operation == "create_route" else (),
+            RouteTableId=found.id,
+            DestinationCidrBlock=destination,
+            **{field: view.id(target)},
+        )
+
+    def _unroute(self, view: View, found: Found, destination: str) -> None:
+        view.cloud.call(
+            found.region,
+            "ec2",
+            "delete_route",
+            found.key,
+            RouteTableId=found.id,
+            DestinationCidrBlock=destination,
+        )
+
+    def _associate(self, view: View, node: Node, found: Found, subnet: str) -> None:
+        subnet_id = view.id(subnet)
+        for table in view.cloud.pages(
+            node.region,
+            "ec2",
+            "describe_route_tables",
+            "RouteTables",
+            node.key,
+            Filters=[{"Name": "association.subnet-id", "Values": [subnet_id]}],
+        ):
+            for item in table.get("Associations", []):
+                if item.get("SubnetId") == subnet_id:
+                    view.cloud.call(
+                        node.region,
+                        "ec2",
+                        "replace_route_table_association",
+                        node.key,
+                        AssociationId=item["RouteTableAssociationId"],
+                        RouteTableId=found.id,
+                    )
+                    return
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "associate_route_table",
+            node.key,
+            tolerate=("Resource.AlreadyAssociated",),
+            RouteTableId=found.id,
+            SubnetId=subnet_id,
+        )
+
+
+def _target(route: object) -> str:
+    assert isinstance(route, dict)
+    for field in ("VpcPeeringConnectionId", "GatewayId", "NatGatewayId", "NetworkInterfaceId", "InstanceId"):
+        if route.get(field):
+            return str(route[field])
+    return "another target"

@@ -1,0 +1,131 @@
+"""Security groups: compared rule by rule, so that a rule changed by hand is seen and put right."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from provisioning.firewall import Rule
+from provisioning.model import (
+    Difference,
+    Found,
+    Kind,
+    Node,
+    View,
+    as_found,
+    ours,
+    tag_differences,
+    tag_filters,
+)
+
+__all__ = ["SecurityGroupKind", "SecurityGroupSpec", "rules_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroupSpec:
+    vpc: str
+    ingress: frozenset[Rule]
+    egress: frozenset[Rule]
+
+
+class SecurityGroupKind(Kind):
+    name: ClassVar[str] = "security-group"
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        items = view.cloud.pages(
+            region,
+            "ec2",
+            "describe_security_groups",
+            "SecurityGroups",
+            key or "firewall",
+            Filters=tag_filters(view, key),
+        )
+        return as_found(self.name, region, "GroupId", [item for item in items if ours(view, item, key)])
+
+    def create(self, view: View, node: Node) -> None:
+        name = f"{view.deployment.name}-{node.key.replace('/', '-')}"
+        view.cloud.call(
+            node.region,
+            "ec2",
+            "create_security_group",
+            node.key,
+            tolerate=("InvalidGroup.Duplicate",),
+            GroupName=name,
+            Description=f"backbone-latency deployment {view.deployment.name}",
+            VpcId=view.id(node.spec.vpc),
+            TagSpecifications=view.deployment.tag_specification(node.key, "security-group"),
+        )
+
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found)
+        if found.facts["VpcId"] != view.id(node.spec.vpc):
+            yield Difference(f"stands in {found.facts['VpcId']}", replace=True)
+            return
+        for direction, wanted, field in (
+            ("ingress", node.spec.ingress, "IpPermissions"),
+            ("egress", node.spec.egress, "IpPermissionsEgress"),
+        ):
+            have, foreign = rules_of(found.facts.get(field, []))
+            # Revoking first keeps the window in which a wrong rule is open as short as it can be.
+            if surplus := sorted(have - wanted):
+                yield Difference(
+                    f"remove {direction} " + ", ".join(map(str, surplus)),
+                    lambda d=direction, r=surplus: self._revoke(view, found, d, [rule.permission() for rule in r]),  # type: ignore[misc]
+                )
+            if foreign:
+                yield Difference(
+                    f"remove {direction} rules with groups, prefix lists or IPv6",
+                    lambda d=direction, r=foreign: self._revoke(view, found, d, r),  # type: ignore[misc]
+                )
+            if missing := sorted(wanted - have):
+                yield Difference(
+                    f"allow {direction} " + ", ".join(map(str, missing)),
+                    lambda d=direction, r=missing: self._authorize(view, found, d, r),  # type: ignore[misc]
+                )
+
+    def delete(self, view: View, found: Found) -> None:
+        view.cloud.call(found.region, "ec2", "delete_security_group", found.key, GroupId=found.id)
+
+    def _authorize(self, view: View, found: Found, direction: str, rules: Iterable[Rule]) -> None:
+        # One call a rule: a call with several is refused whole when one of them exists already.
+        for rule in rules:
+            view.cloud.call(
+                found.region,
+                "ec2",
+                f"authorize_security_group_{direction}",
+                found.key,
+                tolerate=("InvalidPermission.Duplicate",),
+                GroupId=found.id,
+                IpPermissions=[rule.permission()],
+            )
+
+    def _revoke(self, view: View, found: Found, direction: str, permissions: list[dict[str, Any]]) -> None:
+        for permission in permissions:
+            view.cloud.call(
+                found.region,
+                "ec2",
+                f"revoke_security_group_{direction}",
+                found.key,
+                tolerate=("InvalidPermission.NotFound",),
+                GroupId=found.id,
+                IpPermissions=[permission],
+            )
+
+
+def rules_of(permissions: Iterable[Mapping[str, Any]]) -> tuple[set[Rule], list[dict[str, Any]]]:
+    """Split EC2's permissions into our rules and what we never make (groups, prefix lists, IPv6)."""
+    rules: set[Rule] = set()
+    foreign: list[dict[str, Any]] = []
+    for permission in permissions:
+        base = {
+            name: permission[name] for name in ("IpProtocol", "FromPort", "ToPort") if permission.get(name) is not None
+        }
+        rules.update(
+            Rule.normal(permission["IpProtocol"], permission.get("FromPort"), permission.get("ToPort"), block["CidrIp"])
+            for block in permission.get("IpRanges", [])
+        )
+        foreign.extend(
+            {**base, field: permission[field]}
+            for field in ("UserIdGroupPairs", "PrefixListIds", "Ipv6Ranges")
+            if permission.get(field)
+        )
+    return rules, foreign

@@ -1,0 +1,137 @@
+"""Where a topology comes from: the built-in ones, a TOML file, and the command line's wishes laid over either."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from daemons.errors import ConfigError
+from daemons.service.config import load
+from provisioning.topology import Access, Host, Topology
+from provisioning.validation import check
+
+__all__ = ["BUILT_IN", "adjusted", "deployment_name", "load_topology"]
+
+BUILT_IN = ("backbone", "egress", "full")
+
+_DEPLOYMENT = re.compile(r"[a-z](?:[a-z0-9-]{0,22}[a-z0-9])?")
+
+
+def load_topology(name_or_file: str, overrides: Mapping[str, Any] | None = None) -> Topology:
+    """Read a built-in topology or a TOML file, and check it.
+
+    Args:
+        name_or_file: ``backbone``, ``egress``, ``full`` or the path of a file.
+        overrides: a mapping shaped like the file, laid over it.
+
+    Returns:
+        A topology that can be built.
+
+    Raises:
+        ConfigError: no such topology, or :func:`check` refuses it.
+    """
+    if name_or_file in BUILT_IN:
+        with resources.as_file(resources.files("provisioning") / "topologies" / f"{name_or_file}.toml") as file:
+            topology = load(Topology, file, overrides or {})
+    elif "/" in name_or_file or name_or_file.endswith(".toml"):
+        topology = load(Topology, Path(name_or_file), overrides or {})
+    else:
+        raise ConfigError(
+            "--topology", f"{name_or_file!r} is not built in", f"use {', '.join(BUILT_IN)} or a .toml file's path"
+        )
+    check(topology)
+    return topology
+
+
+def adjusted(
+    topology: Topology,
+    *,
+    types: Mapping[str, str],
+    image: str = "",
+    volume_gib: int = 0,
+    precision_time: bool = False,
+    monitor: bool = False,
+    overlay: str = "",
+    access: Access | None = None,
+    owner: str = "",
+    expires: str = "",
+) -> Topology:
+    """Lay the command line's wishes over a topology and check the result.
+
+    Args:
+        topology: the base.
+        types: instance type by role or by host name.
+        image: an image for every host.
+        volume_gib: the root volume's size for every host; 0 keeps the topology's.
+        precision_time: put every host into a precision-time placement group.
+        monitor: add a monitor host beside the first receiver, or else beside the first host.
+        overlay: ``ipip`` or ``wireguard``; empty keeps the topology's.
+        access: who may log in; None keeps the topology's.
+        owner: the owner tag.
+        expires: the expiry tag, RFC 3339.
+
+    Raises:
+        ConfigError: an unknown role or host in ``types``, or the result is not valid.
+    """
+    known = {host.name for host in topology.host} | {host.role for host in topology.host} | {"monitor"}
+    for name in types:
+        if name not in known:
+            raise ConfigError(
+                "--instance-type", f"{name!r} is neither a host nor a role", f"use {', '.join(sorted(known))}"
+            )
+    hosts = list(topology.host)
+    if monitor and not topology.monitors:
+        beside = next((host for host in hosts if host.role == "receiver"), hosts[0])
+        hosts.append(
+            Host(
+                name="monitor",
+                role="monitor",
+                site=beside.site,
+                subnet=beside.subnet,
+                address=str(ipaddress.IPv4Address(beside.address) + 20),
+                public="assigned",
+                type="t3.small",
+            )
+        )
+    hosts = [
+        msgspec.structs.replace(
+            host,
+            type=types.get(host.name, types.get(host.role, host.type)),
+            image=image or host.image,
+            volume_gib=volume_gib or host.volume_gib,
+            precision_time=precision_time or host.precision_time,
+        )
+        for host in hosts
+    ]
+    if overlay and topology.overlay is None:
+        raise ConfigError("--overlay", "the topology has no overlay", "use egress or full")
+    changed = msgspec.structs.replace(
+        topology,
+        host=tuple(hosts),
+        overlay=msgspec.structs.replace(topology.overlay, kind=overlay)
+        if overlay and topology.overlay
+        else topology.overlay,
+        access=access or topology.access,
+        owner=owner or topology.owner,
+        expires=expires or topology.expires,
+    )
+    changed = msgspec.convert(msgspec.to_builtins(changed), Topology)
+    check(changed)
+    return changed
+
+
+def deployment_name(text: str) -> str:
+    """Check a deployment's name, which becomes part of tags, group names and a bucket name.
+
+    Raises:
+        ConfigError: not 1 to 24 lower-case letters, digits and inner hyphens, beginning with a letter.
+    """
+    if not _DEPLOYMENT.fullmatch(text):
+        raise ConfigError(
+            "--name", f"{text!r} is not a deployment name", "use up to 24 of a-z, 0-9 and -, letter first"
+        )
+    return text

@@ -1,0 +1,433 @@
+"""The ``provision`` command."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from daemons.errors import ConfigError, LatencyError
+from provisioning import bundle as bundles
+from provisioning.cloud import Cloud
+from provisioning.console import host_report
+from provisioning.cost import Estimate, Item, Traffic, estimate
+from provisioning.desired import BUNDLE_OBJECT, desired
+from provisioning.engine import Engine
+from provisioning.errors import PendingError
+from provisioning.kinds.storage import bucket_name, put_object
+from provisioning.loading import adjusted, deployment_name, load_topology
+from provisioning.model import Deployment, View
+from provisioning.remote import Remote, choose
+from provisioning.screen import Screen
+from provisioning.targets import targets as targets_text
+from provisioning.topology import Access, Topology
+
+__all__ = ["main"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_CHECKOUT = Path(__file__).parent.parent
+
+
+@dataclass
+class Settings:
+    """The options that hold for every command, and how AWS is reached, which tests replace."""
+
+    topology: str = "backbone"
+    name: str = "latency"
+    yes: bool = False
+    json: bool = False
+    profile: str | None = None
+    monitor: bool = False
+    overlay: str = ""
+    instance_type: tuple[str, ...] = ()
+    image: str = ""
+    volume_gib: int = 0
+    precision_time: bool = False
+    ssh_from: tuple[str, ...] = ()
+    ssh_key: str = ""
+    owner: str = ""
+    expires: str = ""
+    connect: Callable[[str | None], Cloud] = field(default=Cloud.connect, repr=False)
+
+    def deployment(self) -> Deployment:
+        """The deployment's name and tags."""
+        topology = self.loaded()
+        return Deployment(deployment_name(self.name), topology.owner, topology.expires)
+
+    def loaded(self) -> Topology:
+        """The topology with the command line's wishes."""
+        types = {}
+        for text in self.instance_type:
+            name, equals, kind = text.partition("=")
+            if not equals:
+                raise ConfigError("--instance-type", f"{text!r} has no `=`", "write ROLE=TYPE or HOST=TYPE")
+            types[name] = kind
+        access = None
+        if self.ssh_from or self.ssh_key:
+            access = Access(ssh_from=self.ssh_from, ssh_key=_key_text(self.ssh_key))
+        return adjusted(
+            load_topology(self.topology),
+            types=types,
+            image=self.image,
+            volume_gib=self.volume_gib,
+            precision_time=self.precision_time,
+            monitor=self.monitor,
+            overlay=self.overlay,
+            access=access,
+            owner=self.owner,
+            expires=self.expires,
+        )
+
+
+def _key_text(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--ssh-key", f"{file}: cannot be read: {error}", "give a public key's file") from error
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE:
+        setattr(context.ensure_object(Settings), parameter.name or "", value)
+
+
+_SHARED = (
+    click.option("--topology", "-t", metavar="backbone|egress|full|FILE", help="What to build.  [default: backbone]"),
+    click.option("--name", "-n", metavar="DEPLOYMENT", help="Which of several side by side.  [default: latency]"),
+    click.option("--yes", "-y", is_flag=True, help="Do not ask before changing anything."),
+    click.option("--json", is_flag=True, help="Print the result as JSON."),
+    click.option("--profile", help="Profile of the AWS configuration files."),
+    click.option("--monitor", is_flag=True, help="Add a host that scrapes the others."),
+    click.option("--overlay", type=click.Choice(["ipip", "wireguard"]), help="The tunnel's kind.  [default: ipip]"),
+    click.option("--instance-type", multiple=True, metavar="ROLE=TYPE", help="Instance type of a role or host."),
+    click.option("--image", metavar="NAME|AMI", help="debian-12, debian-13, al2023, ubuntu-24.04 or an ami- id."),
+    click.option("--volume-gib", type=int, help="Size of every root volume."),
+    click.option(
+        "--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."
+    ),
+    click.option("--ssh-from", multiple=True, metavar="CIDR", help="Who may log in.  [default: nobody]"),
+    click.option("--ssh-key", metavar="FILE", help="Public key for logging in."),
+    click.option("--owner", help="Owner tag."),
+    click.option("--expires", help="Expiry tag, such as 2026-12-31."),
+)
+
+
+def shared(function: F) -> F:
+    """Give a command the options that hold for all."""
+    for option in reversed(_SHARED):
+        function = option(function)
+    for parameter in function.__click_params__:  # type: ignore[attr-defined]  # click's own attribute
+        if parameter.name in Settings.__dataclass_fields__:
+            parameter.expose_value = False
+            parameter.callback = _keep
+    return function
+
+
+class _Group(click.Group):
+    """Ends with the message and exit code of our own errors, not with a stack trace."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except LatencyError as error:
+            for line in (str(error), *getattr(error, "__notes__", ())):
+                click.echo(f"error: {line}", err=True)
+            context.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted: what was made stays; run the command again to go on, or `down`", err=True)
+            context.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="backbone-latency")
+@shared
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Build either experiment's network on AWS, and take it away again.
+
+    Nothing is stored on this machine: a deployment is recognised by its tags, so any operator can go on where
+    another stopped. The options can be given before or after the command.
+    """
+    context.ensure_object(Settings)
+
+
+def _engine(settings: Settings, screen: Screen, *, bundle: str = "", nodes: bool = True) -> Engine:
+    topology, deployment = settings.loaded(), settings.deployment()
+    cloud = settings.connect(settings.profile)
+    account = cloud.account(topology.regions[0])
+    graph = desired(topology, deployment, account, lambda: _bundle(bundle, screen)) if nodes else {}
+    return Engine(View(cloud, deployment, topology.regions, account, graph), screen.event)
+
+
+def _bundle(file: str, screen: Screen) -> bytes:
+    if file:
+        try:
+            return Path(file).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                "--bundle", f"{file}: {error.strerror}", "give an archive made by an earlier run"
+            ) from error
+    screen.say("building the software bundle from this checkout")
+    return bundles.build(_CHECKOUT)
+
+
+def _agree(settings: Settings, question: str) -> None:
+    if settings.yes:
+        return
+    if settings.json or not sys.stdin.isatty():
+        raise ConfigError("--yes", "is missing", "without a terminal to ask on, changes need --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+@main.command()
+@shared
+@click.pass_obj
+def plan(settings: Settings) -> None:
+    """Show what `up` would do. Changes nothing."""
+    screen = Screen(as_json=settings.json)
+    engine = _engine(settings, screen)
+    engine.read()
+    screen.plan(engine.plan())
+
+
+@main.command()
+@shared
+@click.option("--bundle", default="", metavar="FILE", help="Software bundle to use instead of building one.")
+@click.option("--wait", "wait_seconds", default=0, metavar="SECONDS", help="Wait until every host says it is ready.")
+@click.pass_obj
+def up(settings: Settings, bundle: str, wait_seconds: int) -> None:
+    """Build the deployment, complete a half-built one, or mend what was changed by hand."""
+    screen = Screen(as_json=settings.json)
+    engine = _engine(settings, screen, bundle=bundle)
+    engine.read()
+    steps = engine.plan()
+    if steps:
+        if not settings.json:
+            screen.plan(steps)
+        _agree(settings, "Apply?")
+        with screen.progress(f"building {settings.name}", len(steps)):
+            engine.apply()
+    if wait_seconds:
+        _wait_ready(engine, wait_seconds)
+    if settings.json:
+        screen.plan(steps)
+    else:
+        done = "built" if steps else "nothing to do: everything is as the topology says"
+        screen.say(f"{settings.name}: {done}; `provision status` tells when the hosts are ready")
+
+
+def _wait_ready(engine: Engine, seconds: int) -> None:
+    hosts = [found for key, found in sorted(engine.view.found.items()) if key.startswith("host/")]
+
+    def all_ready() -> bool | None:
+        for host in hosts:
+            report = host_report(engine.view, host)
+            if report.state != "ready":
+                waiting[0] = f"{host.key} is {report.state} {report.text}".rstrip()
+                # The two ends of a WireGuard tunnel learn each other's key only by a further pass.
+                if report.wireguard_key:
+                    engine.apply()
+                return None
+        return True
+
+    waiting = [""]
+    try:
+        engine.view.cloud.wait("hosts", "ready", all_ready, seconds, pause=5.0)
+    except PendingError as error:
+        raise PendingError(f"hosts: not ready after {seconds} s: {waiting[0]}; see `provision status`") from error
+
+
+@main.command()
+@shared
+@click.pass_obj
+def status(settings: Settings) -> None:
+    """Show every resource, and what each host says about itself."""
+    screen = Screen(as_json=settings.json)
+    engine = _engine(settings, screen)
+    engine.read()
+    view = engine.view
+    rows = []
+    for key, node in view.nodes.items():
+        found = view.found.get(key)
+        row = {"key": key, "region": node.region, "id": found.id if found else "", "state": "missing", "detail": ""}
+        if found:
+            row["state"] = _state(found.facts)
+            if node.kind == "instance":
+                report = host_report(view, found)
+                public = found.facts.get("PublicIpAddress", "no public address")
+                row["detail"] = f"{found.facts.get('PrivateIpAddress')} {public}; {report.state} {report.text}".rstrip()
+            elif node.kind == "elastic-ip":
+                row["detail"] = found.facts.get("PublicIp", "")
+        rows.append(row)
+    rows += [
+        {"key": found.key, "region": found.region, "id": found.id, "state": "surplus", "detail": "`up` removes it"}
+        for found in view.surplus
+    ]
+    if settings.json:
+        screen.result(rows)
+    else:
+        screen.table(settings.name, ("key", "region", "id", "state", "detail"), [tuple(row.values()) for row in rows])
+
+
+def _state(facts: Any) -> str:
+    state = facts.get("State") or facts.get("Status") or "present"
+    return str(state.get("Name") or state.get("Code") if isinstance(state, dict) else state)
+
+
+@main.command()
+@shared
+@click.pass_obj
+def down(settings: Settings) -> None:
+    """Remove everything that carries the deployment's tags, and look again at every region."""
+    screen = Screen(as_json=settings.json)
+    engine = _engine(settings, screen, nodes=False)
+    engine.read(everything=True)
+    found = engine.view.surplus
+    if found:
+        for item in found:
+            screen.say(f"- remove {item.key} ({item.region}): {item.id}")
+        _agree(settings, f"Remove these {len(found)} resources?")
+        with screen.progress(f"removing {settings.name}", len(found)):
+            engine.remove()
+    regions = ", ".join(engine.view.regions)
+    if settings.json:
+        screen.result({"removed": [item.id for item in found], "regions": list(engine.view.regions), "left": []})
+    else:
+        screen.say(f"{settings.name}: nothing is left by tag in {regions}")
+
+
+@main.command()
+@shared
+@click.option("--link-gb", default=0.0, help="GB in 30 days over each link.")
+@click.option("--overlay-gb", default=0.0, help="GB in 30 days through the overlay, each way.")
+@click.option("--internet-gb", default=0.0, help="GB in 30 days from each public host to the internet.")
+@click.pass_obj
+def cost(settings: Settings, link_gb: float, overlay_gb: float, internet_gb: float) -> None:
+    """What the deployment costs per hour, day and 30 days. Calls nothing."""
+    screen = Screen(as_json=settings.json)
+    result = estimate(settings.loaded(), Traffic(link_gb, overlay_gb, internet_gb))
+    if settings.json:
+        screen.result(_cost_json(result))
+        return
+    columns = ("item", "USD/h", "USD/day", "USD/GB", "GB/30 days", "USD/30 days")
+    total = f"{result.hour:.4f}", f"{result.hour * 24:.2f}", "", "", f"{result.per_30_days:.2f}"
+    screen.table(f"prices of {result.date}", columns, [*map(_cost_row, result.items), ("total", *total)])
+    if result.nat_gateway:
+        rows = [*map(_cost_row, result.nat_instance), *map(_cost_row, result.nat_gateway)]
+        screen.table("NAT instance beside NAT gateway", columns, rows)
+        pair = (sum(item.per_30_days for item in side) for side in (result.nat_instance, result.nat_gateway))
+        screen.say("NAT instance {:.2f} USD, NAT gateway {:.2f} USD in 30 days".format(*pair))
+    screen.say(
+        f"prices of {result.date}; those marked * are old or inferred. "
+        f"The first {result.free_internet_gb:.0f} GB a month from an account to the internet are free and not "
+        "subtracted. Taxes, S3 and metrics storage are left out."
+    )
+
+
+def _cost_row(item: Item) -> tuple[str, ...]:
+    return (
+        item.what + ("" if item.verified else " *"),
+        "" if item.hour is None else f"{item.hour:.4f}",
+        "" if item.hour is None else f"{item.hour * 24:.2f}",
+        "" if item.per_gb is None else f"{item.per_gb:.3f}",
+        f"{item.gb_per_30_days:g}" if item.per_gb is not None else "",
+        f"{item.per_30_days:.2f}",
+    )
+
+
+def _cost_json(result: Estimate) -> dict[str, Any]:
+    def lines(items: tuple[Item, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "item": item.what,
+                "region": item.where,
+                "hour": item.hour,
+                "per_gb": item.per_gb,
+                "gb_per_30_days": item.gb_per_30_days,
+                "per_30_days": round(item.per_30_days, 4),
+                "verified": item.verified,
+            }
+            for item in items
+        ]
+
+    return {
+        "prices_date": result.date,
+        "currency": result.currency,
+        "hour": round(result.hour, 6),
+        "day": round(result.hour * 24, 4),
+        "per_30_days": round(result.per_30_days, 4),
+        "items": lines(result.items),
+        "nat_instance": lines(result.nat_instance),
+        "nat_gateway": lines(result.nat_gateway),
+    }
+
+
+@main.command()
+@shared
+@click.option("--local", is_flag=True, help="Leave out what the monitor host cannot reach.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write to a file instead of standard output.")
+@click.pass_obj
+def targets(settings: Settings, local: bool, output: str | None) -> None:
+    """Prometheus file service discovery: every host's exporter with role, site and deployment labels. Calls nothing."""
+    text = targets_text(settings.loaded(), settings.deployment().name, local=local)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        Path(output).write_text(text, encoding="utf-8")
+
+
+@main.command()
+@shared
+@click.option("--bundle", default="", metavar="FILE", help="Software bundle to use instead of building one.")
+@click.option("--host", "only", multiple=True, metavar="HOST", help="Deploy to these hosts only.  [default: all]")
+@click.option("--identity", default="", metavar="FILE", help="Private key to log in with.")
+@click.pass_obj
+def deploy(settings: Settings, bundle: str, only: tuple[str, ...], identity: str) -> None:
+    """Put new software on running hosts; all go back to the old one when a host does not become healthy."""
+    screen = Screen(as_json=settings.json)
+    engine = _engine(settings, screen)
+    topology = settings.loaded()
+    hosts = [choose(topology, name) for name in only] or list(topology.host)
+    content = _bundle(bundle, screen)
+    _agree(settings, f"Deploy {len(content)} bytes to {', '.join(host.name for host in hosts)}?")
+    engine.read()
+    done: list[str] = []
+
+    def report(host: Any, text: str) -> None:
+        done.append(f"{host.name}: {text}")
+        screen.say(done[-1])
+
+    with Remote.connect(engine.view, topology, identity) as remote:
+        remote.deploy(hosts, content, report)
+    if not only:
+        view = engine.view
+        put_object(view, f"object/{BUNDLE_OBJECT}", bucket_name(settings.name, view.account), BUNDLE_OBJECT, content)
+    if settings.json:
+        screen.result(done)
+
+
+@main.command(context_settings={"ignore_unknown_options": False})
+@shared
+@click.argument("role")
+@click.argument("command", nargs=-1)
+@click.option("--identity", default="", metavar="FILE", help="Private key to log in with.")
+@click.pass_obj
+def ssh(settings: Settings, role: str, command: tuple[str, ...], identity: str) -> None:
+    """Log in to a host, by role or name, or run a command there: `provision ssh receiver -- uptime`."""
+    screen = Screen(as_json=settings.json)
+    topology = settings.loaded()
+    host = choose(topology, role)
+    engine = _engine(settings, screen)
+    engine.read()
+    with Remote.connect(engine.view, topology, identity) as remote:
+        code = remote.shell(host, command)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The engine's vocabulary: nodes that shall be, resources found, and the differences between them.
+
+Nothing is stored outside AWS: a resource is recognised by two tags, the deployment's name and the key of the node it
+stands for.
+"""
+
+import abc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from provisioning.cloud import Cloud
+
+__all__ = ["Deployment", "Difference", "Found", "Kind", "Node", "View", "tag_filters", "tags_of"]
+
+DEPLOYMENT_TAG = "latency:deployment"
+KEY_TAG = "latency:key"
+SPEC_TAG = "latency:spec"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A name, and the tags that everything in it carries."""
+
+    name: str
+    owner: str = ""
+    expires: str = ""
+
+    def tags(self, key: str, **extra: str) -> dict[str, str]:
+        """The tags of the resource that stands for a node."""
+        tags = {"Name": f"{self.name}/{key}", DEPLOYMENT_TAG: self.name, KEY_TAG: key, **extra}
+        if self.owner:
+            tags["latency:owner"] = self.owner
+        if self.expires:
+            tags["latency:expires"] = self.expires
+        return tags
+
+    def tag_list(self, key: str, **extra: str) -> list[dict[str, str]]:
+        """The same, as AWS wants them."""
+        return [{"Key": name, "Value": value} for name, value in self.tags(key, **extra).items()]
+
+    def tag_specification(self, key: str, *resource_types: str, **extra: str) -> list[dict[str, Any]]:
+        """Tags to be put on in the very call that makes the resources: nothing of ours is ever untagged."""
+        return [{"ResourceType": kind, "Tags": self.tag_list(key, **extra)} for kind in resource_types]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Something that shall exist.
+
+    ``spec`` is the kind's own description; it names other nodes by key. ``needs`` are the keys that must stand first.
+    """
+
+    key: str
+    kind: str
+    region: str
+    spec: Any
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that exists and carries the deployment's tags; ``facts`` is what AWS told about it."""
+
+    key: str
+    kind: str
+    region: str
+    id: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which a resource is not as its node says.
+
+    ``mend`` makes it so. ``replace`` means that only a new resource can be so; neither means that ``up`` cannot help.
+    """
+
+    text: str
+    mend: Callable[[], None] | None = None
+    replace: bool = False
+
+
+@dataclass
+class View:
+    """What is known while a deployment is read or changed.
+
+    ``found`` holds at most one resource for each key; ``surplus`` the duplicates and what no node asks for.
+    """
+
+    cloud: Cloud
+    deployment: Deployment
+    regions: tuple[str, ...]
+    account: str
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    found: dict[str, Found] = field(default_factory=dict)
+    surplus: list[Found] = field(default_factory=list)
+
+    @property
+    def home(self) -> str:
+        """The region of what belongs to no site."""
+        return self.regions[0]
+
+    def id(self, key: str) -> str:
+        """The id of the resource that stands for a node; a placeholder while there is none (only in plans)."""
+        return self.found[key].id if key in self.found else f"({key})"
+
+
+class Kind(abc.ABC):
+    """How one kind of resource is found, made, compared, mended and deleted.
+
+    ``home_only`` kinds live in one place (IAM, S3) and are looked for in the home region alone.
+    """
+
+    name: ClassVar[str]
+    home_only: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        """All live resources of the deployment, or of one key; of several under one key the one to keep comes first."""
+
+    @abc.abstractmethod
+    def create(self, view: View, node: Node) -> None:
+        """Make the resource with one call, tagged. Whatever needs further calls is a difference."""
+
+    @abc.abstractmethod
+    def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        """Compare; mends may rely on everything the node needs being there."""
+
+    @abc.abstractmethod
+    def delete(self, view: View, found: Found) -> None:
+        """Delete; what is gone already counts as deleted."""
+
+
+def tag_filters(view: View, key: str | None) -> list[dict[str, Any]]:
+    """EC2 filters that select the deployment's resources, or those of one key."""
+    filters: list[dict[str, Any]] = [{"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [view.deployment.name]}]
+    if key is not None:
+        filters.append({"Name": f"tag:{KEY_TAG}", "Values": [key]})
+    return filters
+
+
+def tags_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """An answer's tag list as a mapping."""
+    return {tag["Key"]: tag["Value"] for tag in facts.get("Tags") or facts.get("TagSet") or []}
+
+
+def ours(view: View, facts: Mapping[str, Any], key: str | None) -> bool:
+    """Whether a resource carries the deployment's tags (and the key's): filters are checked again, not trusted."""
+    tags = tags_of(facts)
+    return tags.get(DEPLOYMENT_TAG) == view.deployment.name and KEY_TAG in tags and key in (None, tags[KEY_TAG])
+
+
+def as_found(kind: str, region: str, id_field: str, items: Sequence[Mapping[str, Any]]) -> list[Found]:
+    """Wrap answers; the lowest id first, which every observer sees alike."""
+    found = [Found(tags_of(item)[KEY_TAG], kind, region, item[id_field], item) for item in items]
+    return sorted(found, key=lambda item: (item.key, item.id))
+
+
+def tag_differences(view: View, node: Node, found: Found) -> Iterator[Difference]:
+    """Owner, expiry and name tags that are missing or changed."""
+    have, want = tags_of(found.facts), view.deployment.tags(node.key)
+    wrong = {name: value for name, value in want.items() if have.get(name) != value}
+    if wrong:
+        yield Difference(
+            "tag " + ", ".join(f"{name}={value}" for name, value in sorted(wrong.items())),
+            lambda: tag(view, node.region, found, wrong),
+        )
+
+
+def tag(view: View, region: str, found: Found, tags: Mapping[str, str]) -> None:
+    """Put tags on an EC2 resource."""
+    pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
+    view.cloud.call(region, "ec2", "create_tags", found.key, Resources=[found.id], Tags=pairs)

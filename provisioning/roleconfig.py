@@ -1,0 +1,108 @@
+"""The daemons' configuration files for each host: the one place where their keys are written down."""
+
+import json
+from collections.abc import Iterable
+
+from provisioning.firewall import METRICS_PORTS
+from provisioning.overlay import File
+from provisioning.topology import Host, Topology
+
+__all__ = ["role_files", "units_of"]
+
+_KEY_FILE = "credential:link.key"
+_SOCKET_PORT = 8080
+"""What latency-receiver.socket listens on unless told otherwise."""
+
+
+def units_of(host: Host) -> tuple[str, ...]:
+    """The units that must be active for the host to be ready."""
+    return {
+        "forwarder": ("latency-forwarder.service",),
+        "receiver": ("latency-receiver.service",),
+        "probe": ("latency-probe.service",),
+        "nat": ("latency-nic-exporter.service",),
+        "monitor": ("prometheus.service",),
+    }[host.role]
+
+
+def role_files(topology: Topology, host: Host) -> list[File]:
+    """The host's files under ``/etc/latency``."""
+    if host.role == "nat":
+        return [("/etc/latency/nic-exporter.json", 0o644, json.dumps({"listen": _metrics(topology, host)}) + "\n")]
+    if host.role == "monitor":
+        return []
+    lines = {"forwarder": _forwarder, "receiver": _receiver, "probe": _probe}[host.role](topology, host)
+    text = "\n".join([*lines, "", "[metrics]", f"listen = {_text(_metrics(topology, host))}", ""])
+    files: list[File] = [(f"/etc/latency/{host.role}.toml", 0o644, text)]
+    ports = sorted({link.port for link in topology.link if link.receiver == host.name})
+    if ports and ports != [_SOCKET_PORT]:
+        listens = "".join(f"ListenStream=0.0.0.0:{port}\nListenDatagram=0.0.0.0:{port}\n" for port in ports)
+        drop_in = f"[Socket]\nListenStream=\nListenDatagram=\n{listens}"
+        files.append(("/etc/systemd/system/latency-receiver.socket.d/ports.conf", 0o644, drop_in))
+    return files
+
+
+def _metrics(topology: Topology, host: Host) -> str:
+    """Loopback, unless a monitor comes for them by the private address."""
+    scraped = any(topology.peered(monitor.site, host.site) for monitor in topology.monitors)
+    return f"{host.address if scraped else '127.0.0.1'}:{METRICS_PORTS[host.role]}"
+
+
+def _text(value: str) -> str:
+    """A TOML basic string; JSON's escapes are a subset of TOML's."""
+    return json.dumps(value)
+
+
+def _texts(values: Iterable[str]) -> str:
+    return json.dumps(list(values))
+
+
+def _forwarder(topology: Topology, host: Host) -> list[str]:
+    lines = ["[feed]", f"url = {_text(host.feed)}"]
+    for link in topology.link:
+        if link.forwarder == host.name:
+            receiver = topology.named_host(link.receiver)
+            lines += [
+                "",
+                "[[destination]]",
+                f"address = {_text(f'{receiver.address}:{link.port}')}",
+                f"path_name = {_text(link.name)}",
+                f"transport = {_text(link.transport)}",
+                f"key_file = {_text(_KEY_FILE)}",
+            ]
+    return lines
+
+
+def _receiver(topology: Topology, host: Host) -> list[str]:
+    lines: list[str] = []
+    for link in topology.link:
+        if link.receiver == host.name:
+            forwarder = topology.named_host(link.forwarder)
+            lines += [
+                "[[path]]",
+                f"name = {_text(link.name)}",
+                'kind = "link"',
+                # The address of latency-receiver.socket: the receiver takes the socket that systemd holds for it.
+                f"listen = {_text(f'0.0.0.0:{link.port}')}",
+                f"transport = {_text(link.transport)}",
+                f"key_file = {_text(_KEY_FILE)}",
+                f"allowed_sources = {_texts([f'{forwarder.address}/32'])}",
+                "",
+            ]
+    if host.feed:
+        lines += ["[[path]]", 'name = "direct"', 'kind = "feed"', f"url = {_text(host.feed)}"]
+    return lines
+
+
+def _probe(topology: Topology, host: Host) -> list[str]:
+    lines: list[str] = []
+    for target in host.target:
+        lines += ["[[target]]", f"name = {_text(target.name)}", f"url = {_text(target.url)}"]
+        if target.resolve:
+            name = target.url.split("://", 1)[1].split("/", 1)[0].split(":", 1)[0]
+            lines += [f"resolve = {{ {_text(name)} = {_text(target.resolve)} }}"]
+        lines.append("")
+    if topology.overlay is not None and host.name == topology.overlay.client:
+        _, gateway_inner = topology.overlay.addresses
+        lines += ["[overlay]", f"peer = {_text(gateway_inner)}"]
+    return lines

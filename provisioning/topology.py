@@ -1,0 +1,178 @@
+"""What a deployment shall look like: sites, subnets, peerings, hosts, links and an overlay.
+
+The structs of a topology file. ``loading`` reads them and ``validation`` refuses what cannot be built.
+"""
+
+import ipaddress
+from typing import Literal
+
+from daemons.service.config import Section, address
+
+__all__ = [
+    "Access",
+    "Host",
+    "Link",
+    "Overlay",
+    "Peering",
+    "Role",
+    "Site",
+    "Subnet",
+    "Target",
+    "Topology",
+    "port_of",
+]
+
+
+Role = Literal["forwarder", "receiver", "probe", "nat", "monitor"]
+OverlayKind = Literal["ipip", "wireguard"]
+
+
+class Subnet(Section, frozen=True):
+    """A subnet; ``public`` gives it a route to the internet gateway."""
+
+    name: str
+    cidr: str
+    public: bool = True
+    zone: str = ""
+
+
+class Site(Section, frozen=True):
+    """A VPC in a region."""
+
+    name: str
+    region: str
+    cidr: str
+    subnet: tuple[Subnet, ...]
+
+
+class Peering(Section, frozen=True):
+    """A VPC peering connection; the first site requests, the second accepts."""
+
+    requester: str
+    accepter: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.requester}-{self.accepter}"
+
+
+class Target(Section, frozen=True):
+    """An HTTPS target of a probe host; ``resolve`` pins its name to one address."""
+
+    name: str
+    url: str
+    resolve: str = ""
+
+
+class Host(Section, frozen=True):
+    """An instance with a fixed private address.
+
+    ``public`` is how the internet reaches it: not at all, by an address that AWS assigns, or by an Elastic IP.
+    ``feed`` is what a forwarder or receiver subscribes to; ``target`` what a probe asks.
+    """
+
+    name: str
+    role: Role
+    site: str
+    subnet: str
+    address: str
+    public: Literal["none", "assigned", "elastic"] = "none"
+    type: str = "t3.micro"
+    image: str = "debian-12"
+    volume_gib: int = 8
+    precision_time: bool = False
+    feed: str = ""
+    target: tuple[Target, ...] = ()
+
+
+class Link(Section, frozen=True):
+    """A forwarder-to-receiver link, always made from the forwarder's side."""
+
+    forwarder: str
+    receiver: str
+    name: str = "backbone"
+    port: int = 8080
+    transport: Literal["tcp", "udp"] = "tcp"
+
+
+class Overlay(Section, frozen=True):
+    """The tunnel by which a private client leaves through a NAT instance in a peered site."""
+
+    client: str
+    gateway: str
+    kind: OverlayKind = "ipip"
+    network: str = "10.99.0.0/30"
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """The tunnel's inner addresses: (client, gateway)."""
+        first, second = list(ipaddress.IPv4Network(self.network).hosts())[:2]
+        return str(first), str(second)
+
+
+class Access(Section, frozen=True):
+    """Who may log in: nobody unless ``ssh_from`` names a block and ``ssh_key`` holds a public key."""
+
+    ssh_from: tuple[str, ...] = ()
+    ssh_key: str = ""
+
+
+class Topology(Section, frozen=True):
+    """The whole desired state.
+
+    ``s3_endpoint`` is where the hosts fetch their objects instead of AWS's own S3: an emulator's address.
+    """
+
+    site: tuple[Site, ...]
+    host: tuple[Host, ...]
+    peering: tuple[Peering, ...] = ()
+    link: tuple[Link, ...] = ()
+    overlay: Overlay | None = None
+    access: Access = Access()
+    owner: str = ""
+    expires: str = ""
+    s3_endpoint: str = ""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Every region once, in the order of the sites; the first is the home of what belongs to no site."""
+        return tuple(dict.fromkeys(site.region for site in self.site))
+
+    def site_of(self, host: Host) -> Site:
+        """The site that a host stands in."""
+        return self.named_site(host.site)
+
+    def named_site(self, name: str) -> Site:
+        """The site of that name."""
+        return next(site for site in self.site if site.name == name)
+
+    def named_host(self, name: str) -> Host:
+        """The host of that name."""
+        return next(host for host in self.host if host.name == name)
+
+    def subnet_of(self, host: Host) -> Subnet:
+        """The subnet that a host stands in."""
+        return next(subnet for subnet in self.site_of(host).subnet if subnet.name == host.subnet)
+
+    def peers(self, site: str) -> tuple[tuple[Peering, Site], ...]:
+        """The peerings of a site, each with the site at its other end."""
+        return tuple(
+            (peering, self.named_site(peering.accepter if peering.requester == site else peering.requester))
+            for peering in self.peering
+            if site in (peering.requester, peering.accepter)
+        )
+
+    def peered(self, one: str, other: str) -> bool:
+        """Whether two sites are one VPC, or joined by a peering (peering is not transitive)."""
+        return one == other or any({p.requester, p.accepter} == {one, other} for p in self.peering)
+
+    @property
+    def monitors(self) -> tuple[Host, ...]:
+        """The hosts that scrape the others."""
+        return tuple(host for host in self.host if host.role == "monitor")
+
+
+def port_of(url: str) -> int:
+    """The TCP port of an ``https://`` or ``wss://`` URL."""
+    authority = url.split("://", 1)[1].split("/", 1)[0].rsplit("@", 1)[-1]
+    return address(url, authority)[1] if ":" in authority else 443

@@ -1,0 +1,130 @@
+"""User data: a shell script that puts files in place and starts the units that do the rest at every boot.
+
+It is the same at every call, so that it can be part of a client token, and it holds no secret: anyone who may describe
+the instance can read it.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+from importlib import resources
+
+from provisioning.errors import ProvisionError
+from provisioning.overlay import File, overlay_files, source
+from provisioning.roleconfig import role_files, units_of
+from provisioning.topology import Host, Topology
+
+__all__ = ["MAX_BYTES", "digest", "host_files", "user_data"]
+
+MAX_BYTES = 16384
+"""EC2's limit before base64 (EC2 guide, "User data")."""
+
+_COMPRESS_FROM_CHARACTERS = 4000
+_MTU = {"ipip": 1480, "wireguard": 1420}
+_HEAD = """#!/bin/sh
+# {deployment}/{host}: written by provision; runs once, what it installs runs at every boot.
+set -eu
+root=${{LATENCY_ROOT:-}}
+put() {{ mkdir -p "$root${{2%/*}}"; cat > "$root$2.new"; chmod "$1" "$root$2.new"; mv "$root$2.new" "$root$2"; }}
+"""
+_END = "END_OF_LATENCY_FILE"
+
+
+def user_data(
+    topology: Topology, host: Host, deployment: str, bucket: str, bucket_region: str, objects: tuple[str, ...]
+) -> str:
+    """The user data of a host.
+
+    Args:
+        topology: the whole.
+        host: the host.
+        deployment: the deployment's name.
+        bucket: where its objects are.
+        bucket_region: the bucket's region.
+        objects: the keys of its objects.
+
+    Raises:
+        ProvisionError: longer than EC2 takes.
+    """
+    overlay = topology.overlay
+    in_tunnel = overlay is not None and host.name in (overlay.client, overlay.gateway)
+    lines = [_HEAD.format(deployment=deployment, host=host.name)]
+    for path, mode, text in host_files(topology, host, bucket, bucket_region, objects):
+        lines.append(_put(path, mode, text))
+    lines.append("systemctl daemon-reload\n")
+    if in_tunnel:
+        if overlay is not None and host.name == overlay.gateway:
+            lines.append("systemctl restart systemd-modules-load.service systemd-sysctl.service\n")
+        lines.append("systemctl enable --now latency-filter.service\n")
+        lines.append("systemctl enable systemd-networkd.service\nsystemctl restart systemd-networkd.service\n")
+        lines.append("systemctl enable latency-overlay.service\nsystemctl start --no-block latency-overlay.service\n")
+    lines.append("systemctl try-restart chrony.service\n")
+    lines.append("systemctl enable latency-bootstrap.service\nsystemctl start --no-block latency-bootstrap.service\n")
+    script = "".join(lines)
+    if len(script.encode()) > MAX_BYTES:
+        raise ProvisionError(
+            f"host/{host.name}: user data is {len(script.encode())} bytes, EC2 takes {MAX_BYTES}; use fewer targets"
+        )
+    return script
+
+
+def _put(path: str, mode: int, text: str) -> str:
+    """Shell that puts a file in place; a long one travels compressed, or the whole would not fit."""
+    assert _END not in text
+    if len(text) < _COMPRESS_FROM_CHARACTERS:
+        return f"put {mode:04o} {path} <<'{_END}'\n{text.rstrip()}\n{_END}\n"
+    packed = base64.encodebytes(gzip.compress(text.encode(), mtime=0)).decode()
+    return f"base64 -d <<'{_END}' | gzip -d | put {mode:04o} {path}\n{packed}{_END}\n"
+
+
+def host_files(topology: Topology, host: Host, bucket: str, bucket_region: str, objects: tuple[str, ...]) -> list[File]:
+    """Every file that user data puts on a host."""
+    overlay = topology.overlay
+    tunnel = None
+    if overlay is not None and host.name in (overlay.client, overlay.gateway):
+        client_inner, gateway_inner = overlay.addresses
+        is_client = host.name == overlay.client
+        tunnel = {
+            "kind": overlay.kind,
+            "client": is_client,
+            "interface": "latency0",
+            "mtu": _MTU[overlay.kind],
+            "peer": gateway_inner if is_client else client_inner,
+        }
+    config = {
+        "host": host.name,
+        "role": host.role,
+        "bucket": bucket,
+        "bucket_region": bucket_region,
+        "endpoint": topology.s3_endpoint,
+        "objects": list(objects),
+        "units": list(units_of(host)),
+        "extra": _NAT_EXTRA if host.role == "nat" else {},
+        "overlay": tunnel,
+        "ptp": host.precision_time,
+    }
+    program = (resources.files("provisioning") / "bootstrap.py").read_text(encoding="utf-8")
+    return [
+        ("/usr/local/lib/latency/bootstrap", 0o755, f"#!/usr/bin/python3\n{program}"),
+        ("/etc/latency/bootstrap.json", 0o644, json.dumps(config, indent=1)),
+        ("/etc/systemd/system/latency-bootstrap.service", 0o644, source("latency-bootstrap.service")),
+        (
+            "/etc/chrony/conf.d/latency.conf",
+            0o644,
+            source("chrony-ptp.conf" if host.precision_time else "chrony.conf"),
+        ),
+        *overlay_files(topology, host),
+        *role_files(topology, host),
+    ]
+
+
+_NAT_EXTRA = {
+    "systemd/overlay/nic-exporter": ["/usr/local/lib/latency/nic-exporter", 0o755],
+    "systemd/overlay/latency-nic-exporter.service": ["/etc/systemd/system/latency-nic-exporter.service", 0o644],
+}
+
+
+def digest(files: list[File]) -> str:
+    """A name of the files' paths, modes and contents."""
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()

@@ -1,0 +1,263 @@
+"""Refuse a topology that AWS would refuse late, or accept and silently not carry.
+
+Overlapping address ranges fail a peering after it was created; a private host without a tunnel boots and never
+reports. Such things are told here, before the first call.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from daemons.errors import ConfigError
+from daemons.service.config import networks
+from provisioning.topology import Access, Host, Site, Subnet, Topology
+
+__all__ = ["check"]
+
+_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+_IMAGE = re.compile(r"debian-1[23]|al2023|ubuntu-24\.04|ami-[0-9a-f]{8,17}")
+_STREAM_URL = re.compile(r"wss://[^\s\"]+")
+_RESERVED_ADDRESSES = 4
+"""AWS keeps the first four addresses of a subnet and the last (VPC user guide, "Subnet sizing")."""
+
+
+def check(topology: Topology) -> None:
+    """Refuse a topology that AWS would refuse, or accept and not carry.
+
+    Raises:
+        ConfigError: the first thing wrong, with the setting, the value and the remedy.
+    """
+    if not topology.site:
+        raise ConfigError("site", "there is none", "add a [[site]] table")
+    _unique("site", (site.name for site in topology.site))
+    _unique("host", (host.name for host in topology.host))
+    for site in topology.site:
+        _check_site(site)
+    _check_peerings(topology)
+    taken: dict[tuple[str, str], str] = {}
+    for host in topology.host:
+        _check_host(topology, host)
+        if (other := taken.setdefault((host.site, host.address), host.name)) != host.name:
+            raise ConfigError(f"host.{host.name}.address", f"{host.address} is {other}'s", "use a free address")
+    _check_links(topology)
+    _check_overlay(topology)
+    _check_access(topology.access)
+
+
+def _unique(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{what}.name", f"{name!r} is not a name", "use up to 20 of a-z, 0-9 and -, letter first")
+        if name in seen:
+            raise ConfigError(f"{what}.name", f"{name!r} appears twice", "give every one its own name")
+        seen.add(name)
+
+
+def _block(where: str, text: str, shortest: int = 16, longest: int = 28) -> ipaddress.IPv4Network:
+    (network,) = networks(where, (text,))
+    if not isinstance(network, ipaddress.IPv4Network):
+        raise ConfigError(where, f"{text} is not IPv4", "use an IPv4 block; the project does not use IPv6")
+    if not shortest <= network.prefixlen <= longest:
+        raise ConfigError(where, f"{text} is /{network.prefixlen}", f"use /{shortest} to /{longest}")
+    return network
+
+
+def _check_site(site: Site) -> None:
+    where = f"site.{site.name}"
+    if not _REGION.fullmatch(site.region):
+        raise ConfigError(f"{where}.region", f"{site.region!r} is not a region", "write one such as ap-northeast-1")
+    network = _block(f"{where}.cidr", site.cidr)
+    if not network.is_private:
+        raise ConfigError(f"{where}.cidr", f"{site.cidr} is not private", "use RFC 1918 addresses")
+    if not site.subnet:
+        raise ConfigError(f"{where}.subnet", "there is none", "add a [[site.subnet]] table")
+    _unique(f"{where}.subnet", (subnet.name for subnet in site.subnet))
+    blocks: list[tuple[str, ipaddress.IPv4Network]] = []
+    for subnet in site.subnet:
+        block = _block(f"{where}.{subnet.name}.cidr", subnet.cidr)
+        if not block.subnet_of(network):
+            raise ConfigError(
+                f"{where}.{subnet.name}.cidr", f"{block} is not inside {network}", "choose a block of the site"
+            )
+        for name, other in blocks:
+            if block.overlaps(other):
+                raise ConfigError(
+                    f"{where}.{subnet.name}.cidr", f"{block} overlaps {name}'s {other}", "choose another block"
+                )
+        if subnet.zone and not re.fullmatch(rf"{site.region}[a-z]", subnet.zone):
+            raise ConfigError(f"{where}.{subnet.name}.zone", f"{subnet.zone!r} is not in {site.region}", "remove it")
+        blocks.append((subnet.name, block))
+
+
+def _check_peerings(topology: Topology) -> None:
+    names = {site.name for site in topology.site}
+    pairs: set[frozenset[str]] = set()
+    for peering in topology.peering:
+        where = f"peering.{peering.name}"
+        for end in (peering.requester, peering.accepter):
+            if end not in names:
+                raise ConfigError(where, f"{end!r} is not a site", f"use one of {', '.join(sorted(names))}")
+        pair = frozenset((peering.requester, peering.accepter))
+        if len(pair) == 1:
+            raise ConfigError(where, "a site cannot peer with itself", "remove it")
+        if pair in pairs:
+            raise ConfigError(where, "the two sites are peered already", "AWS allows one peering for each pair")
+        pairs.add(pair)
+        one, other = topology.named_site(peering.requester), topology.named_site(peering.accepter)
+        if ipaddress.ip_network(one.cidr).overlaps(ipaddress.ip_network(other.cidr)):
+            raise ConfigError(where, f"{one.cidr} overlaps {other.cidr}", "peered sites need distinct address blocks")
+    for site in topology.site:
+        _check_routes(topology, site)
+
+
+def _check_routes(topology: Topology, site: Site) -> None:
+    """Two peers of one site need distinct blocks even when they do not peer with each other."""
+    seen: dict[str, ipaddress.IPv4Network] = {}
+    for _, peer in topology.peers(site.name):
+        block = ipaddress.IPv4Network(peer.cidr)
+        for name, other_block in seen.items():
+            if block.overlaps(other_block):
+                raise ConfigError(
+                    f"site.{peer.name}.cidr",
+                    f"{block} overlaps {name}'s",
+                    f"{site.name} peers with both and needs one route",
+                )
+        seen[peer.name] = block
+
+
+def _check_host(topology: Topology, host: Host) -> None:
+    where = f"host.{host.name}"
+    if host.site not in {site.name for site in topology.site}:
+        raise ConfigError(f"{where}.site", f"{host.site!r} is not a site", "name one of the [[site]] tables")
+    site = topology.site_of(host)
+    if host.subnet not in {subnet.name for subnet in site.subnet}:
+        raise ConfigError(
+            f"{where}.subnet", f"{host.subnet!r} is not a subnet of {site.name}", "name one of its subnets"
+        )
+    _check_address(where, host, topology.subnet_of(host))
+    _check_machine(where, host)
+    _check_work(topology, host)
+
+
+def _check_address(where: str, host: Host, subnet: Subnet) -> None:
+    block = ipaddress.IPv4Network(subnet.cidr)
+    try:
+        own = ipaddress.IPv4Address(host.address)
+    except ValueError as error:
+        raise ConfigError(
+            f"{where}.address", f"{host.address!r} is not an IPv4 address", f"use one of {block}"
+        ) from error
+    if own not in block:
+        raise ConfigError(f"{where}.address", f"{own} is not in {subnet.name} ({block})", "use one of its addresses")
+    offset = int(own) - int(block.network_address)
+    if offset < _RESERVED_ADDRESSES or own == block.broadcast_address:
+        raise ConfigError(
+            f"{where}.address", f"{own} is reserved by AWS", "use the fifth address of the subnet or later"
+        )
+    if host.public != "none" and not subnet.public:
+        raise ConfigError(f"{where}.public", f"subnet {subnet.name} is private", "put the host into a public subnet")
+
+
+def _check_machine(where: str, host: Host) -> None:
+    if not _INSTANCE_TYPE.fullmatch(host.type):
+        raise ConfigError(f"{where}.type", f"{host.type!r} is not an instance type", "write one such as t3.micro")
+    if not _IMAGE.fullmatch(host.image):
+        raise ConfigError(
+            f"{where}.image",
+            f"{host.image!r} is not known",
+            "use debian-12, debian-13, al2023, ubuntu-24.04 or an ami- id",
+        )
+    if not 8 <= host.volume_gib <= 1024:
+        raise ConfigError(f"{where}.volume_gib", f"{host.volume_gib} is out of range", "use 8 to 1024")
+    if host.precision_time and host.type.startswith(("t2.", "t3.", "t3a.", "t4g.")):
+        raise ConfigError(
+            f"{where}.precision_time", f"{host.type} has no PTP hardware clock", "use a type such as c7i.large"
+        )
+
+
+def _check_work(topology: Topology, host: Host) -> None:
+    where = f"host.{host.name}"
+    if host.role == "forwarder" and not host.feed:
+        raise ConfigError(f"{where}.feed", "is missing", "a forwarder needs the stream it forwards")
+    if host.feed and not _STREAM_URL.fullmatch(host.feed):
+        raise ConfigError(f"{where}.feed", f"{host.feed!r} is not a wss:// URL", "give the exchange's stream URL")
+    if host.feed and host.role not in ("forwarder", "receiver"):
+        raise ConfigError(f"{where}.feed", f"a {host.role} has no feed", "remove it")
+    if host.role == "probe" and not host.target:
+        raise ConfigError(f"{where}.target", "is missing", "a probe needs at least one [[host.target]]")
+    for target in host.target:
+        if not re.fullmatch(r"https://[^\s\"]+", target.url):
+            raise ConfigError(f"{where}.target.url", f"{target.url!r} is not an https:// URL", "correct it")
+    if host.role == "nat" and host.public != "elastic":
+        raise ConfigError(f"{where}.public", "a NAT instance needs a fixed outside address", 'write public = "elastic"')
+    tunnelled = topology.overlay is not None and topology.overlay.client == host.name
+    if host.public == "none" and not tunnelled:
+        raise ConfigError(
+            f"{where}.public", "the host has no way out", "give it a public address or make it the overlay's client"
+        )
+
+
+def _check_links(topology: Topology) -> None:
+    hosts = {host.name: host for host in topology.host}
+    for link in topology.link:
+        where = f"link.{link.name}"
+        for end, role in ((link.forwarder, "forwarder"), (link.receiver, "receiver")):
+            if end not in hosts or hosts[end].role != role:
+                raise ConfigError(where, f"{end!r} is not a host of role {role}", f"name a {role}")
+        if not 1024 <= link.port <= 65535 or link.port in range(9100, 9500):
+            raise ConfigError(
+                f"{where}.port", f"{link.port} is reserved or out of range", "use 1024 to 65535, not 9100-9499"
+            )
+        if not topology.peered(hosts[link.forwarder].site, hosts[link.receiver].site):
+            raise ConfigError(where, "its sites are not peered", "add the [[peering]]; peering is not transitive")
+    for host in topology.host:
+        if host.role == "forwarder" and all(link.forwarder != host.name for link in topology.link):
+            raise ConfigError(f"host.{host.name}", "no link starts at this forwarder", "add a [[link]]")
+
+
+def _check_overlay(topology: Topology) -> None:
+    nats = [host.name for host in topology.host if host.role == "nat"]
+    overlay = topology.overlay
+    if overlay is None:
+        if nats:
+            raise ConfigError(f"host.{nats[0]}", "a NAT instance without an overlay serves nobody", "add [overlay]")
+        return
+    hosts = {host.name: host for host in topology.host}
+    for end in (overlay.client, overlay.gateway):
+        if end not in hosts:
+            raise ConfigError("overlay", f"{end!r} is not a host", "name two hosts")
+    _check_ends(topology, hosts[overlay.client], hosts[overlay.gateway])
+    tunnel = _block("overlay.network", overlay.network, 24, 30)
+    for site in topology.site:
+        if tunnel.overlaps(ipaddress.IPv4Network(site.cidr)):
+            raise ConfigError("overlay.network", f"{tunnel} overlaps {site.name}'s {site.cidr}", "choose another block")
+
+
+def _check_ends(topology: Topology, client: Host, gateway: Host) -> None:
+    if gateway.role != "nat":
+        raise ConfigError("overlay.gateway", f"{gateway.name} is a {gateway.role}", "name a host of role nat")
+    if client.public != "none":
+        raise ConfigError("overlay.client", f"{client.name} has a public address", "the client must be private")
+    if topology.subnet_of(client).public:
+        raise ConfigError("overlay.client", f"{client.name} stands in a public subnet", "put it into a private subnet")
+    if client.site == gateway.site or not topology.peered(client.site, gateway.site):
+        raise ConfigError("overlay", "the two ends are not in peered sites", "add the [[peering]]")
+
+
+def _check_access(access: Access) -> None:
+    for block in networks("access.ssh_from", access.ssh_from):
+        if block.prefixlen < (16 if block.version == 4 else 128):
+            raise ConfigError(
+                "access.ssh_from", f"{block} is too wide", "name your own address, such as 203.0.113.7/32"
+            )
+        if block.version != 4:
+            raise ConfigError("access.ssh_from", f"{block} is not IPv4", "the hosts have IPv4 addresses only")
+    if bool(access.ssh_from) != bool(access.ssh_key):
+        raise ConfigError("access", "ssh_from and ssh_key go together", "give both or neither")
+    if access.ssh_key and not re.fullmatch(r"(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/=]+( .*)?", access.ssh_key.strip()):
+        raise ConfigError(
+            "access.ssh_key", "is not a public key that EC2 takes", "use ssh-ed25519 or ssh-rsa, one line"
+        )

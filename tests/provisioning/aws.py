@@ -1,0 +1,312 @@
+"""AWS for tests: a real moto server over HTTP, hooks that record, fail and kill, a clock that does not wait."""
+
+import copy
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import boto3
+import botocore.session
+from botocore.exceptions import ConnectionClosedError
+
+from provisioning.cloud import Cloud, is_change
+from provisioning.desired import desired
+from provisioning.engine import Engine, Event
+from provisioning.model import Deployment, Found, View
+from provisioning.topology import Topology
+
+DEBIAN = "136693071363"
+
+
+def _images() -> list[dict[str, Any]]:
+    base = {
+        "architecture": "x86_64",
+        "description": "Debian",
+        "hypervisor": "xen",
+        "image_location": "amazon/debian",
+        "image_type": "machine",
+        "owner_id": DEBIAN,
+        "public": True,
+        "root_device_name": "/dev/xvda",
+        "root_device_type": "ebs",
+        "sriov": "simple",
+        "state": "available",
+        "virtualization_type": "hvm",
+    }
+    return [
+        {
+            **base,
+            "ami_id": f"ami-0debaadcafe{n:05x}",
+            "name": f"debian-12-amd64-2026{n:02d}01-1",
+            "creation_date": f"2026-{n:02d}-01T00:00:00.000Z",
+        }
+        for n in (9, 10)
+    ]
+
+
+def serve() -> tuple[Any, str]:
+    """Start moto with Debian's images; returns the server and its endpoint."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
+        json.dump(_images(), file)
+    os.environ["MOTO_AMIS_PATH"] = file.name
+    # moto reads the list of images when it is first imported.
+    import moto.ec2.models.amis  # noqa: F401, PLC0415
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
+    Path(file.name).unlink()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    return server, f"http://{host}:{port}"
+
+
+class ProcessDeathError(BaseException):
+    """The process died: escapes every handler, as SIGKILL does."""
+
+
+@dataclass
+class Call:
+    """One recorded API call."""
+
+    operation: str
+    region: str
+    service: str
+    params: dict[str, Any]
+    error: str | None = None
+    answer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> bool:
+        return is_change(_snake(self.operation))
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._lock = threading.Lock()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.now += seconds
+
+
+Fault = Callable[[Call], tuple[str, str] | dict[str, Any] | BaseException | None]
+"""Decides before a call is sent: an error (code, message), a faked answer, an exception to raise, or None."""
+
+
+LOADER = botocore.session.Session().get_component("data_loader")
+RECORDED: list[Call] = []
+"""Every call of the running test, in order; the rules are checked over it when the test ends."""
+
+
+class Aws:
+    """A session with hooks.
+
+    ``before`` are asked before a call is sent, ``after`` when its answer is there: raising there loses the answer.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint
+        self.calls: list[Call] = []
+        self.before: list[Fault] = []
+        self.after: list[Callable[[Call], BaseException | None]] = []
+        self.dead = False
+        self._lock = threading.Lock()
+        self._pending = threading.local()
+        core = botocore.session.Session()
+        # Parsing EC2's model takes a quarter of a second: once for all operators is enough.
+        core.register_component("data_loader", LOADER)
+        self.session = boto3.Session(
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+            region_name="us-east-1",
+            botocore_session=core,
+        )
+        events = self.session.events
+        events.register_first("before-call.*", self._before)
+        events.register_last("after-call.*", self._after)
+        events.register("after-call-error.*", self._after_error)
+        events.register("provide-client-params.*", self._params)
+
+    def _params(self, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
+        # botocore rewrites parameters in place later (user data becomes base64).
+        context["latency_params"] = copy.deepcopy(params)
+
+    def _before(self, model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
+        call = Call(model.name, context["client_region"], model.service_model.service_name, context["latency_params"])
+        context["latency_call"] = call
+        with self._lock:
+            if self.dead:
+                raise ProcessDeathError
+            self.calls.append(call)
+            RECORDED.append(call)
+            for fault in self.before:
+                if (outcome := fault(call)) is None:
+                    continue
+                if isinstance(outcome, BaseException):
+                    self.dead = isinstance(outcome, ProcessDeathError)
+                    call.error = type(outcome).__name__
+                    raise outcome
+                if isinstance(outcome, dict):
+                    call.error = "faked"
+                    return SimpleNamespace(status_code=200), {**outcome, "ResponseMetadata": {"HTTPStatusCode": 200}}
+                call.error = outcome[0]
+                return SimpleNamespace(status_code=400), {
+                    "Error": {"Code": outcome[0], "Message": outcome[1]},
+                    "ResponseMetadata": {"HTTPStatusCode": 400},
+                }
+        return None
+
+    def _after(self, http_response: Any, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        call: Call = context["latency_call"]
+        if call.error is not None:
+            return
+        if http_response.status_code >= 300:
+            call.error = parsed.get("Error", {}).get("Code", "?")
+        else:
+            call.answer = {k: v for k, v in parsed.items() if k not in ("ResponseMetadata", "Body")}
+        with self._lock:
+            if self.dead:
+                raise ProcessDeathError
+            if call.error is None:
+                for fault in self.after:
+                    if outcome := fault(call):
+                        self.dead = isinstance(outcome, ProcessDeathError)
+                        raise outcome
+
+    def _after_error(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
+        context["latency_call"].error = type(exception).__name__
+
+    def changing(self) -> list[Call]:
+        return [call for call in self.calls if call.changes]
+
+
+def lost() -> ConnectionClosedError:
+    return ConnectionClosedError(endpoint_url="http://aws.test")
+
+
+class Once:
+    """A fault that strikes the n-th matching call only."""
+
+    def __init__(self, match: Callable[[Call], bool], outcome: Callable[[], Any], nth: int = 1) -> None:
+        self.match, self.outcome, self.left, self.struck = match, outcome, nth, False
+
+    def __call__(self, call: Call) -> Any:
+        if self.struck or not self.match(call):
+            return None
+        self.left -= 1
+        if self.left:
+            return None
+        self.struck = True
+        return self.outcome()
+
+
+def operation(name: str, region: str | None = None) -> Callable[[Call], bool]:
+    return lambda call: call.operation == name and region in (None, call.region)
+
+
+@dataclass
+class Operator:
+    """One person running `provision` once: a fresh session, view and engine each time."""
+
+    endpoint: str
+    topology: Topology
+    name: str = "test"
+    aws: Aws = field(init=False)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.aws = Aws(self.endpoint)
+
+    def engine(self, *, nodes: bool = True) -> Engine:
+        cloud = Cloud(self.aws.session, Clock())
+        deployment = Deployment(self.name, self.topology.owner, self.topology.expires)
+        account = cloud.account(self.topology.regions[0])
+        graph = desired(self.topology, deployment, account, lambda: b"a bundle") if nodes else {}
+        return Engine(View(cloud, deployment, self.topology.regions, account, graph), self.events.append)
+
+    def up(self) -> "Operator":
+        self.engine().apply()
+        return self
+
+    def down(self) -> "Operator":
+        self.engine(nodes=False).remove()
+        return self
+
+    def left(self) -> list[Found]:
+        engine = self.engine(nodes=False)
+        engine.read(everything=True)
+        return engine.view.surplus
+
+
+def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, str]]:
+    """Everything in the account that is not AWS's own default, whatever its tags: (region, kind, key)."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing")
+
+    def client(service: str, region: str) -> Any:
+        return cast("Any", session.client)(service, region_name=region, endpoint_url=endpoint)
+
+    def count(region: str, kind: str, items: Iterable[dict[str, Any]]) -> None:
+        for item in items:
+            tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}
+            found[region, kind, f"{tags.get('latency:deployment')}/{tags.get('latency:key')}"] += 1
+
+    for region in regions:
+        ec2 = client("ec2", region)
+        default = {item["VpcId"] for item in ec2.describe_vpcs()["Vpcs"] if item["IsDefault"]}
+        count(region, "vpc", (i for i in ec2.describe_vpcs()["Vpcs"] if not i["IsDefault"]))
+        count(region, "subnet", (i for i in ec2.describe_subnets()["Subnets"] if i["VpcId"] not in default))
+        count(
+            region,
+            "gateway",
+            (
+                i
+                for i in ec2.describe_internet_gateways()["InternetGateways"]
+                if not any(a["VpcId"] in default for a in i["Attachments"])
+            ),
+        )
+        tables = ec2.describe_route_tables()["RouteTables"]
+        count(region, "table", (i for i in tables if not any(a.get("Main") for a in i["Associations"])))
+        groups = ec2.describe_security_groups()["SecurityGroups"]
+        count(region, "group", (i for i in groups if i["GroupName"] != "default"))
+        peerings = ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]
+        count(region, "peering", (i for i in peerings if i["Status"]["Code"] not in ("deleted", "failed", "rejected")))
+        instances = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+        count(region, "instance", (i for i in instances if i["State"]["Name"] not in ("terminated", "shutting-down")))
+        count(region, "address", ec2.describe_addresses()["Addresses"])
+        count(region, "volume", ec2.describe_volumes()["Volumes"])
+        count(
+            region,
+            "interface",
+            ({**i, "Tags": i.get("TagSet", [])} for i in ec2.describe_network_interfaces()["NetworkInterfaces"]),
+        )
+        count(region, "key", ec2.describe_key_pairs()["KeyPairs"])
+    s3, iam = client("s3", regions[0]), client("iam", regions[0])
+    for bucket in s3.list_buckets()["Buckets"]:
+        found["", "bucket", bucket["Name"]] += 1
+        for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+            found["", "object", f"{bucket['Name']}/{item['Key']}"] += 1
+    for role in iam.list_roles()["Roles"]:
+        found["", "role", role["RoleName"]] += 1
+    for profile in iam.list_instance_profiles()["InstanceProfiles"]:
+        found["", "profile", profile["InstanceProfileName"]] += 1
+    return found

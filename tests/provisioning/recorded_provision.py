@@ -1,0 +1,40 @@
+"""`provision` as a process of its own, with every call written down, and killed for real where a test says so.
+
+RECORD names the file of calls; KILL_AT, if set, is "OPERATION REGION NUMBER" of the changing call to die at.
+"""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from provisioning.cloud import Cloud, RealClock
+from provisioning.main import Settings, main
+from tests.provisioning.aws import Aws, Call, Once, operation
+
+
+def connect(profile: str | None) -> Cloud:
+    aws = Aws(os.environ["AWS_ENDPOINT_URL"])
+    record = Path(os.environ["RECORD"])
+
+    def write(call: Call) -> None:
+        line = {"operation": call.operation, "region": call.region, "changes": call.changes}
+        with record.open("a") as out:
+            out.write(json.dumps(line) + "\n")
+
+    def die() -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    aws.before.append(write)
+    if where := os.environ.get("KILL_AT"):
+        name, region, number = where.split()
+        aws.after.append(Once(operation(name, region), die, int(number)))
+    assert isinstance(aws.session, boto3.Session)
+    return Cloud(aws.session, RealClock())
+
+
+if __name__ == "__main__":
+    main(obj=Settings(connect=connect))

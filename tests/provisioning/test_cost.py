@@ -1,0 +1,49 @@
+import pytest
+
+from provisioning.cost import Traffic, estimate, prices
+from provisioning.errors import ProvisionError
+from provisioning.loading import BUILT_IN, adjusted, load_topology
+
+
+def test_the_backbone_costs_what_its_parts_cost() -> None:
+    result = estimate(load_topology("backbone"), Traffic(link_gb=50))
+    hosts = 0.0136 + 0.0120 + 2 * 0.005
+    volumes = 8 * (0.096 + 0.0952) / 720
+    assert result.hour == pytest.approx(hosts + volumes)
+    assert result.per_30_days == pytest.approx(720 * (hosts + volumes) + 50 * 0.09)
+
+
+def test_inter_region_traffic_is_billed_to_the_sender() -> None:
+    items = {item.what: item for item in estimate(load_topology("egress"), Traffic(overlay_gb=10)).items}
+    assert items["overlay out: ap-southeast-1 to ap-northeast-1"].per_30_days == pytest.approx(0.9)
+    assert items["overlay back: ap-northeast-1 to ap-southeast-1"].per_30_days == pytest.approx(0.9)
+    assert items["nat: to the internet"].per_30_days == pytest.approx(1.14)
+
+
+def test_the_nat_gateway_stands_beside_the_instance() -> None:
+    result = estimate(load_topology("egress"), Traffic(overlay_gb=100))
+    instance = sum(item.per_30_days for item in result.nat_instance)
+    gateway = sum(item.per_30_days for item in result.nat_gateway)
+    assert instance == pytest.approx(720 * (0.0272 + 0.005) + 8 * 0.096)
+    assert gateway == pytest.approx(720 * (0.062 + 0.005) + 200 * 0.062)
+    assert estimate(load_topology("backbone"), Traffic()).nat_gateway == ()
+
+
+def test_what_has_no_price_is_told() -> None:
+    odd = adjusted(load_topology("backbone"), types={"receiver": "m5.large"})
+    with pytest.raises(
+        ProvisionError, match=r"host/receiver: no price for m5\.large in eu-central-1; known are t3\.micro"
+    ):
+        estimate(odd, Traffic())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_topology_has_prices(name: str) -> None:
+    assert estimate(load_topology(name), Traffic()).hour > 0
+
+
+def test_the_table_says_what_it_does_not_know() -> None:
+    table = prices()
+    assert table.date == "2026-09-25"
+    for region in table.region.values():
+        assert set(region.unverified) <= set(region.__struct_fields__)

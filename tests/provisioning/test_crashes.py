@@ -1,0 +1,102 @@
+"""Process death and lost answers at every changing call, one run for each call.
+
+Death comes when the call took effect and before its answer is read, which is also the state of a death right before the
+next call.
+
+A call is named by operation, region and its number among those: threads may change the order between regions, not
+that.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from provisioning.loading import load_topology
+from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, census, lost
+from tests.provisioning.conftest import reset
+
+pytestmark = pytest.mark.soak
+
+Name = tuple[str, str, int]
+
+
+def names(calls: list[Call]) -> list[Name]:
+    seen: Counter[tuple[str, str]] = Counter()
+    result = []
+    for call in calls:
+        seen[call.operation, call.region] += 1
+        result.append((call.operation, call.region, seen[call.operation, call.region]))
+    return result
+
+
+def at(name: Name, outcome: object) -> Once:
+    operation, region, number = name
+    return Once(lambda call: (call.operation, call.region) == (operation, region), lambda: outcome, number)
+
+
+def each(endpoint: str, calls: list[Name]) -> Iterator[Name]:
+    for name in calls:
+        reset(endpoint)
+        yield name
+
+
+@pytest.mark.parametrize("topology_name", ["backbone", "egress"])
+def test_up_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, topology_name: str) -> None:
+    topology = load_topology(topology_name)
+    clean = Operator(endpoint, topology).up()
+    good = census(endpoint, topology.regions)
+    calls = names(clean.aws.changing())
+    assert len(calls) > 40
+    for name in each(endpoint, calls):
+        operator = Operator(endpoint, topology)
+        operator.aws.after.append(at(name, ProcessDeathError()))
+        with pytest.raises(ProcessDeathError):
+            operator.up()
+        Operator(endpoint, topology).up()
+        assert census(endpoint, topology.regions) == good, name
+        assert Operator(endpoint, topology).up().aws.changing() == [], name
+
+
+def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str) -> None:
+    topology = load_topology("egress")
+    empty = census(endpoint, topology.regions)
+    Operator(endpoint, topology).up()
+    calls = names(Operator(endpoint, topology).down().aws.changing())
+    assert len(calls) > 35
+    for name in each(endpoint, calls):
+        Operator(endpoint, topology).up()
+        operator = Operator(endpoint, topology)
+        operator.aws.after.append(at(name, ProcessDeathError()))
+        with pytest.raises(ProcessDeathError):
+            operator.down()
+        Operator(endpoint, topology).down()
+        assert census(endpoint, topology.regions) == empty, name
+
+
+def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: str) -> None:
+    topology = load_topology("egress")
+    calls = names(Operator(endpoint, topology).up().aws.changing())
+    good = census(endpoint, topology.regions)
+    for name in each(endpoint, calls):
+        operator = Operator(endpoint, topology)
+        fault = at(name, lost())
+        operator.aws.after.append(fault)
+        operator.up()
+        assert fault.struck, name
+        assert census(endpoint, topology.regions) == good, name
+
+
+def test_an_answer_lost_to_any_call_of_down_changes_nothing_in_the_end(endpoint: str) -> None:
+    topology = load_topology("egress")
+    empty = census(endpoint, topology.regions)
+    Operator(endpoint, topology).up()
+    calls = names(Operator(endpoint, topology).down().aws.changing())
+    for name in each(endpoint, calls):
+        Operator(endpoint, topology).up()
+        operator = Operator(endpoint, topology)
+        fault = at(name, lost())
+        operator.aws.after.append(fault)
+        operator.down()
+        assert fault.struck, name
+        assert census(endpoint, topology.regions) == empty, name

@@ -1,0 +1,223 @@
+import threading
+from collections import Counter
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+
+from provisioning.loading import BUILT_IN, load_topology
+from tests.provisioning.aws import Call, Once, Operator, census, lost, operation
+
+pytestmark = pytest.mark.process
+
+
+def single(found: Counter[tuple[str, str, str]]) -> bool:
+    """Nothing exists twice; moto does not tag interfaces, so those cannot be told apart."""
+    return all(count == 1 for (_, kind, _), count in found.items() if kind != "interface")
+
+
+def ec2(endpoint: str, region: str) -> Any:
+    return boto3.client("ec2", region_name=region, endpoint_url=endpoint)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_up_builds_once_and_down_leaves_nothing(endpoint: str, name: str) -> None:
+    topology = load_topology(name)
+    empty = census(endpoint, topology.regions)
+    planner = Operator(endpoint, topology)
+    engine = planner.engine()
+    engine.read()
+    assert {step.verb for step in engine.plan()} == {"create"}
+    assert planner.aws.changing() == []
+    assert census(endpoint, topology.regions) == empty
+
+    Operator(endpoint, topology).up()
+    full = census(endpoint, topology.regions)
+    assert sum(count for (_, kind, _), count in full.items() if kind == "instance") == len(topology.host)
+    assert single(full)
+
+    again = Operator(endpoint, topology).up()
+    assert again.aws.changing() == []
+    assert census(endpoint, topology.regions) == full
+
+    Operator(endpoint, topology).down()
+    assert Operator(endpoint, topology).left() == []
+    assert census(endpoint, topology.regions) == empty
+
+
+def test_two_deployments_and_strangers_do_not_touch_each_other(endpoint: str) -> None:
+    topology = load_topology("egress")
+    stranger = ec2(endpoint, "ap-northeast-1")
+    foreign = stranger.create_vpc(
+        CidrBlock="10.1.0.0/16",
+        TagSpecifications=[{"ResourceType": "vpc", "Tags": [{"Key": "Name", "Value": "one/vpc/tokyo"}]}],
+    )["Vpc"]["VpcId"]
+    stranger.create_tags(Resources=[foreign], Tags=[{"Key": "latency:deployment", "Value": "one-more"}])
+    address = stranger.allocate_address(Domain="vpc")["AllocationId"]
+    outside = census(endpoint, topology.regions)
+    Operator(endpoint, topology, "one").up()
+    only_one = census(endpoint, topology.regions)
+    Operator(endpoint, topology, "two").up()
+    assert Operator(endpoint, topology, "one").up().aws.changing() == []
+    Operator(endpoint, topology, "two").down()
+    assert census(endpoint, topology.regions) == only_one
+    Operator(endpoint, topology, "one").down()
+    assert census(endpoint, topology.regions) == outside
+    assert [item["AllocationId"] for item in stranger.describe_addresses()["Addresses"]] == [address]
+
+
+def test_a_rule_and_a_route_changed_by_hand_are_shown_and_mended(endpoint: str) -> None:
+    topology = load_topology("backbone")
+    Operator(endpoint, topology).up()
+    hand = ec2(endpoint, "eu-central-1")
+    tagged = [{"Name": "tag:latency:key", "Values": ["firewall/receiver"]}]
+    group = hand.describe_security_groups(Filters=tagged)["SecurityGroups"][0]
+    hand.authorize_security_group_ingress(
+        GroupId=group["GroupId"],
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}],
+    )
+    link = next(item for item in group["IpPermissions"] if item.get("FromPort") == 8080)
+    hand.revoke_security_group_ingress(
+        GroupId=group["GroupId"],
+        IpPermissions=[{k: link[k] for k in ("IpProtocol", "FromPort", "ToPort", "IpRanges")}],
+    )
+    tables = hand.describe_route_tables(Filters=[{"Name": "tag:latency:key", "Values": ["routes/frankfurt/public"]}])
+    table = tables["RouteTables"][0]["RouteTableId"]
+    hand.delete_route(RouteTableId=table, DestinationCidrBlock="10.0.0.0/16")
+    gateway = next(
+        route["GatewayId"]
+        for route in tables["RouteTables"][0]["Routes"]
+        if route.get("GatewayId", "").startswith("igw")
+    )
+    hand.create_route(RouteTableId=table, DestinationCidrBlock="192.0.2.0/24", GatewayId=gateway)
+
+    engine = Operator(endpoint, topology).engine()
+    engine.read()
+    texts = {step.key: " | ".join(step.texts) for step in engine.plan()}
+    assert set(texts) == {"firewall/receiver", "routes/frankfurt/public"}
+    assert "remove ingress tcp 22 0.0.0.0/0" in texts["firewall/receiver"]
+    assert "allow ingress tcp 8080 10.0.1.10/32" in texts["firewall/receiver"]
+    assert "route 10.0.0.0/16 to peering/tokyo-frankfurt" in texts["routes/frankfurt/public"]
+    assert "remove route 192.0.2.0/24" in texts["routes/frankfurt/public"]
+
+    mender = Operator(endpoint, topology).up()
+    assert {call.operation for call in mender.aws.changing()} == {
+        "RevokeSecurityGroupIngress",
+        "AuthorizeSecurityGroupIngress",
+        "CreateRoute",
+        "DeleteRoute",
+    }
+    assert Operator(endpoint, topology).up().aws.changing() == []
+
+
+def test_a_stopped_host_and_an_address_taken_away_are_put_right(endpoint: str) -> None:
+    topology = load_topology("egress")
+    Operator(endpoint, topology).up()
+    hand = ec2(endpoint, "ap-northeast-1")
+    host = hand.describe_instances(Filters=[{"Name": "tag:latency:key", "Values": ["host/nat"]}])
+    instance = host["Reservations"][0]["Instances"][0]["InstanceId"]
+    address = hand.describe_addresses()["Addresses"][0]
+    hand.disassociate_address(AssociationId=address["AssociationId"])
+    hand.modify_instance_attribute(InstanceId=instance, SourceDestCheck={"Value": True})
+    hand.stop_instances(InstanceIds=[instance])
+    Operator(endpoint, topology).up()
+    address = hand.describe_addresses()["Addresses"][0]
+    assert address["InstanceId"] == instance
+    state = hand.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+    assert state["State"]["Name"] == "running"
+    assert state["SourceDestCheck"] is False
+
+
+def test_another_type_replaces_the_host_and_a_dropped_host_goes(endpoint: str) -> None:
+    topology = load_topology("backbone")
+    Operator(endpoint, topology).up()
+    hosts = tuple(
+        msgspec.structs.replace(host, type="t3.small") if host.name == "receiver" else host for host in topology.host
+    )
+    bigger = msgspec.structs.replace(topology, host=hosts)
+    engine = Operator(endpoint, bigger).engine()
+    engine.read()
+    assert [(step.verb, step.key) for step in engine.plan()] == [("replace", "host/receiver")]
+    Operator(endpoint, bigger).up()
+    assert Operator(endpoint, bigger).up().aws.changing() == []
+    smaller = msgspec.structs.replace(bigger, host=bigger.host[1:], link=())
+    Operator(endpoint, smaller).up()
+    left = Operator(endpoint, smaller).left()
+    assert not [found for found in left if found.key in ("host/forwarder", "firewall/forwarder", "identity/forwarder")]
+    assert Operator(endpoint, smaller).up().aws.changing() == []
+
+
+def test_another_address_block_is_refused_with_the_way_out(endpoint: str) -> None:
+    topology = load_topology("backbone")
+    Operator(endpoint, topology).up()
+    site = msgspec.structs.replace(
+        topology.site[0],
+        cidr="10.7.0.0/16",
+        subnet=(msgspec.structs.replace(topology.site[0].subnet[0], cidr="10.7.1.0/24"),),
+    )
+    host = msgspec.structs.replace(topology.host[0], address="10.7.1.10")
+    moved = msgspec.structs.replace(topology, site=(site, topology.site[1]), host=(host, topology.host[1]))
+    with pytest.raises(Exception, match=r"vpc/tokyo .*10\.0\.0\.0/16, not 10\.7\.0\.0/16: needs `down` first"):
+        Operator(endpoint, moved).up()
+
+
+def test_two_operators_at_once_settle_for_one_deployment(endpoint: str) -> None:
+    topology = load_topology("egress")
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            Operator(endpoint, topology).up()
+        except Exception as error:  # noqa: BLE001  # whoever loses a race may fail; what counts is what is left
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    Operator(endpoint, topology).up()
+    both = census(endpoint, topology.regions)
+    Operator(endpoint, topology).down()
+    empty = census(endpoint, topology.regions)
+    Operator(endpoint, topology).up()
+    assert both == census(endpoint, topology.regions), errors
+    assert not empty
+
+
+def test_duplicates_of_a_whole_site_are_removed(endpoint: str) -> None:
+    """Two operators who could not see each other's VPC built one each: the first by id stays, with its parts."""
+    topology = load_topology("backbone")
+    Operator(endpoint, topology).up()
+    good = census(endpoint, topology.regions)
+    blind = Operator(endpoint, topology)
+
+    def hide(call: Call) -> dict[str, Any] | None:
+        keys = {"DescribeVpcs": "Vpcs", "DescribeSubnets": "Subnets"}
+        if call.operation in keys and call.region == "eu-central-1" and not blind.aws.changing():
+            return {keys[call.operation]: []}
+        return None
+
+    blind.aws.before.append(hide)
+    blind.up()
+    assert census(endpoint, topology.regions) == good
+    assert Operator(endpoint, topology).up().aws.changing() == []
+
+
+def test_a_lost_answer_to_each_kind_of_creation_makes_no_duplicate(endpoint: str) -> None:
+    topology = load_topology("egress")
+    operator = Operator(endpoint, topology)
+    faults = [
+        Once(operation(name), lost)
+        for name in ("CreateVpc", "CreateSubnet", "CreateInternetGateway", "CreateRouteTable", "AllocateAddress")
+    ]
+    faults += [
+        Once(operation(name), lost) for name in ("RunInstances", "CreateVpcPeeringConnection", "CreateSecurityGroup")
+    ]
+    operator.aws.after.extend(faults)
+    operator.up()
+    assert all(fault.struck for fault in faults)
+    with_losses = census(endpoint, topology.regions)
+    assert single(with_losses)
+    assert Operator(endpoint, topology).up().aws.changing() == []

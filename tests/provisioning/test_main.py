@@ -1,0 +1,140 @@
+"""The command as a user runs it: a process of its own, boto3's own configuration, moto over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioning.loading import load_topology
+from tests.provisioning.aws import Operator, census
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
+
+
+class Shell:
+    """Runs `provision` with an emulator and a bundle at hand."""
+
+    def __init__(self, endpoint: str, tmp_path: Path) -> None:
+        self.bundle = tmp_path / "bundle.tar.gz"
+        self.bundle.write_bytes(b"a bundle")
+        self.record = tmp_path / "calls"
+        self.environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "RECORD": str(self.record),
+        }
+
+    def run(
+        self, *arguments: str, module: str = "provisioning.main", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            env=self.environment | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def ok(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def calls(self) -> list[dict[str, Any]]:
+        lines = self.record.read_text().splitlines() if self.record.exists() else []
+        self.record.unlink(missing_ok=True)
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def shell(endpoint: str, tmp_path: Path) -> Shell:
+    return Shell(endpoint, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["backbone", "egress", "full"])
+def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) -> None:
+    topology = load_topology(name)
+    empty = census(endpoint, topology.regions)
+    plan = shell.ok("plan", "--topology", name)
+    assert "to create" in plan.splitlines()[-1]
+    assert census(endpoint, topology.regions) == empty
+
+    started = time.monotonic()
+    recorded = shell.run(
+        "-t", name, "up", "--yes", "--bundle", str(shell.bundle), module="tests.provisioning.recorded_provision"
+    )
+    # The outcome demands a minute; here the emulator answers at once, so only our own waiting is in it.
+    assert time.monotonic() - started < 60
+    assert recorded.returncode == 0, recorded.stderr
+    assert "created host/" in recorded.stderr
+    assert any(call["changes"] for call in shell.calls())
+
+    rows = json.loads(shell.ok("status", "-t", name, "--json"))
+    assert {row["state"] for row in rows} <= {"present", "available", "running", "active"}
+    assert all("silent" in row["detail"] for row in rows if row["key"].startswith("host/"))
+    assert "key\tregion\tid\tstate\tdetail" in shell.ok("status", "-t", name)
+
+    again = shell.run("-t", name, "up", "--yes", module="tests.provisioning.recorded_provision")
+    assert again.returncode == 0
+    assert "nothing to do" in again.stdout
+    calls = shell.calls()
+    assert calls
+    assert not [call for call in calls if call["changes"]]
+
+    groups = json.loads(shell.ok("targets", "-t", name))
+    assert {group["labels"]["deployment"] for group in groups} == {"latency"}
+    assert {group["labels"]["host"] for group in groups} == {host.name for host in topology.host}
+    assert "total\t" in shell.ok("cost", "-t", name)
+
+    assert "nothing is left by tag in" in shell.ok("down", "-t", name, "--yes")
+    assert census(endpoint, topology.regions) == empty
+
+
+@pytest.mark.parametrize("where", ["CreateVpcPeeringConnection ap-northeast-1 1", "RunInstances eu-central-1 1"])
+def test_a_process_killed_for_real_is_completed_by_the_next(shell: Shell, endpoint: str, where: str) -> None:
+    topology = load_topology("backbone")
+    up = ("up", "--yes", "--bundle", str(shell.bundle))
+    killed = shell.run(*up, module="tests.provisioning.recorded_provision", KILL_AT=where)
+    assert killed.returncode == -signal.SIGKILL
+    assert shell.ok(*up)
+    found = census(endpoint, topology.regions)
+    assert all(count == 1 for (_, kind, _), count in found.items() if kind != "interface")
+    assert Operator(endpoint, topology, "latency").up().aws.changing() == []
+
+
+def test_what_the_operator_did_wrong_is_told(shell: Shell) -> None:
+    for arguments, code, text in [
+        (("plan", "-t", "backbon"), 2, "error: --topology: 'backbon' is not built in; use backbone, egress, full"),
+        (("plan", "-n", "Not A Name"), 2, "is not a deployment name"),
+        (("up",), 2, "error: --yes: is missing; without a terminal to ask on, changes need --yes"),
+        (("up", "--yes", "--bundle", "/no/such/file"), 2, "--bundle: /no/such/file"),
+        (("cost", "--instance-type", "receiver=m5.large"), 6, "no price for m5.large in eu-central-1"),
+        (("ssh", "receiver"), 6, "no access was asked for; run up with --ssh-from"),
+        (("ssh", "nobody"), 6, "nobody: no such host or role; name one of forwarder, receiver"),
+        (("plan", "--profile", "nobody"), 6, "The config profile (nobody) could not be found"),
+        (("up", "--yes", "--ssh-key", "/no/such.pub", "--ssh-from", "203.0.113.7/32"), 2, "--ssh-key: /no/such.pub"),
+    ]:
+        done = shell.run(*arguments)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert text in done.stderr, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_an_endpoint_that_is_not_there_is_told(shell: Shell) -> None:
+    done = shell.run("plan", module="tests.provisioning.no_network")
+    assert done.returncode == 6, done.stderr
+    assert "credentials: get_caller_identity in ap-northeast-1: UnreachableEndpoint" in done.stderr
+    assert "check the network" in done.stderr

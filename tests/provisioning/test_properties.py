@@ -1,0 +1,126 @@
+"""Any valid topology, applied to any reachable partial state, is reached; and from there `down` reaches nothing."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from provisioning.topology import Host, Link, Overlay, Peering, Site, Subnet, Target, Topology
+from provisioning.validation import check
+from tests.provisioning.aws import Call, Operator, ProcessDeathError, census
+from tests.provisioning.conftest import reset
+
+SITES = {
+    "alpha": ("ap-northeast-1", "10.0"),
+    "beta": ("eu-central-1", "10.1"),
+    "gamma": ("ap-southeast-1", "10.2"),
+}
+FEED = "wss://stream.example:9443/ws"
+TARGET = (Target(name="t", url="https://api.example/time"),)
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    def coin() -> bool:
+        flip: bool = draw(st.booleans())
+        return flip
+
+    names = draw(st.lists(st.sampled_from(sorted(SITES)), min_size=1, max_size=3, unique=True))
+    sites = tuple(
+        Site(
+            name=name,
+            region=SITES[name][0],
+            cidr=f"{SITES[name][1]}.0.0/16",
+            subnet=(
+                Subnet(name="public", cidr=f"{SITES[name][1]}.1.0/24"),
+                Subnet(name="private", cidr=f"{SITES[name][1]}.2.0/24", public=False),
+            ),
+        )
+        for name in names
+    )
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    peered: list[tuple[str, str]] = []
+    for one, other in pairs:
+        if coin():
+            peered.append((one, other) if coin() else (other, one))
+    hosts: list[Host] = []
+    links: list[Link] = []
+    overlay = None
+
+    def public(name: str, role: Any, site: str, last: int, **more: Any) -> Host:
+        address = f"{SITES[site][1]}.1.{last}"
+        size = draw(st.sampled_from(["t3.micro", "t3.small"]))
+        settings: dict[str, Any] = {"public": "assigned", "type": size, **more}
+        return Host(name=name, role=role, site=site, subnet="public", address=address, **settings)
+
+    for number, name in enumerate(names):
+        if coin():
+            hosts.append(public(f"probe-{number}", "probe", name, 30, target=TARGET))
+    if peered and coin():
+        a, b = peered[0]
+        hosts.append(public("forwarder", "forwarder", a, 10, feed=FEED))
+        hosts.append(public("receiver", "receiver", b, 11))
+        transport: Any = draw(st.sampled_from(["tcp", "udp"]))
+        links.append(Link(forwarder="forwarder", receiver="receiver", transport=transport))
+    if peered and coin():
+        a, b = peered[-1]
+        hosts.append(public("nat", "nat", b, 20, public="elastic"))
+        hosts.append(
+            Host(name="client", role="probe", site=a, subnet="private", address=f"{SITES[a][1]}.2.10", target=TARGET)
+        )
+        overlay = Overlay(client="client", gateway="nat", kind=draw(st.sampled_from(["ipip", "wireguard"])))
+    if hosts and coin():
+        hosts.append(public("monitor", "monitor", names[0], 40))
+    topology = Topology(
+        site=sites,
+        host=tuple(hosts),
+        peering=tuple(Peering(requester=a, accepter=b) for a, b in peered),
+        link=tuple(links),
+        overlay=overlay,
+        owner=draw(st.sampled_from(["", "desk"])),
+    )
+    check(topology)
+    return topology
+
+
+class DieAfter:
+    """Kills the process when a number of changing calls took effect."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __call__(self, call: Call) -> BaseException | None:
+        if call.changes:
+            self.left -= 1
+        return ProcessDeathError() if self.left < 0 else None
+
+
+def run_and_die(operator: Operator, verb: str, calls: int) -> None:
+    operator.aws.after.append(DieAfter(calls))
+    try:
+        getattr(operator, verb)()
+    except ProcessDeathError:
+        return
+
+
+@pytest.mark.soak
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(first=topologies(), second=topologies(), built=st.integers(0, 90), removed=st.integers(0, 60))
+def test_any_topology_is_reached_from_any_partial_state(
+    moto: str, first: Topology, second: Topology, built: int, removed: int
+) -> None:
+    reset(moto)
+    regions = tuple(region for region, _ in SITES.values())
+    empty = census(moto, regions)
+    run_and_die(Operator(moto, first), "up", built)
+    same_reach = set(first.regions) <= set(second.regions) and first.regions[0] == second.regions[0]
+    target = second if same_reach else first
+    Operator(moto, target).up()
+    assert Operator(moto, target).up().aws.changing() == []
+    reached = census(moto, regions)
+    run_and_die(Operator(moto, target), "down", removed)
+    Operator(moto, target).down()
+    assert census(moto, regions) == empty
+    Operator(moto, target).up()
+    assert census(moto, regions) == reached

@@ -1,0 +1,27 @@
+import json
+
+import pytest
+
+from provisioning.loading import BUILT_IN, adjusted, load_topology
+from provisioning.targets import targets
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_each_exporter_once_with_its_labels(name: str) -> None:
+    topology = load_topology(name)
+    groups = json.loads(targets(topology, "desk"))
+    assert [group["labels"]["host"] for group in groups] == [host.name for host in topology.host]
+    for group in groups:
+        host = topology.named_host(group["labels"]["host"])
+        port = {"forwarder": 9471, "receiver": 9472, "probe": 9473, "nat": 9474}[host.role]
+        assert group["targets"] == [f"{host.address}:{port}"]
+        assert group["labels"]["role"] == host.role
+        assert group["labels"]["site"] == host.site
+        assert group["labels"]["deployment"] == "desk"
+
+
+def test_a_monitor_is_told_only_what_it_can_reach() -> None:
+    topology = adjusted(load_topology("full"), types={}, monitor=True)
+    assert topology.monitors[0].site == "frankfurt"
+    reached = {group["labels"]["host"] for group in json.loads(targets(topology, "desk", local=True))}
+    assert reached == {"forwarder", "receiver", "nat"}  # Frankfurt and its peer Tokyo, not Singapore

@@ -1,0 +1,159 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from daemons.errors import ConfigError
+from provisioning.loading import BUILT_IN, adjusted, deployment_name, load_topology
+from provisioning.topology import Access, Topology, port_of
+from provisioning.validation import check
+
+
+def changed(name: str, **changes: Any) -> Topology:
+    """A built-in topology with parts replaced, as plain data; not checked."""
+    data = msgspec.to_builtins(load_topology(name))
+    for path, value in changes.items():
+        *way, last = (int(part) if part.isdigit() else part for part in path.split("__"))
+        here = data
+        for part in way:
+            here = here[part]
+        here[last] = value
+    return msgspec.convert(data, Topology)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_topologies_are_valid(name: str) -> None:
+    check(load_topology(name))
+
+
+def test_the_seeds_addresses_are_kept() -> None:
+    backbone, egress = load_topology("backbone"), load_topology("egress")
+    assert [(site.region, site.cidr) for site in backbone.site] == [
+        ("ap-northeast-1", "10.0.0.0/16"),
+        ("eu-central-1", "10.1.0.0/16"),
+    ]
+    assert backbone.named_host("receiver").address == "10.1.1.10"
+    assert egress.named_host("client").address == "10.0.1.10"
+    assert egress.named_host("nat").address == "10.1.1.10"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (
+            "backbone",
+            {
+                "site__1__cidr": "10.0.0.0/16",
+                "site__1__subnet__0__cidr": "10.0.1.0/24",
+                "host__1__address": "10.0.1.11",
+            },
+            "peering.tokyo-frankfurt: 10.0.0.0/16 overlaps 10.0.0.0/16",
+        ),
+        ("backbone", {"site__0__region": "tokyo"}, "site.tokyo.region: 'tokyo' is not a region"),
+        ("backbone", {"site__0__cidr": "8.8.0.0/16"}, "site.tokyo.cidr: 8.8.0.0/16 is not private"),
+        ("backbone", {"site__0__cidr": "10.0.0.0/8"}, "site.tokyo.cidr: 10.0.0.0/8 is /8; use /16 to /28"),
+        ("backbone", {"site__0__subnet__0__cidr": "10.9.1.0/24"}, "is not inside 10.0.0.0/16"),
+        ("backbone", {"site__0__name": "Tokyo!"}, "site.name: 'Tokyo!' is not a name"),
+        ("backbone", {"site__1__name": "tokyo"}, "site.name: 'tokyo' appears twice"),
+        ("backbone", {"peering__0__accepter": "paris"}, "'paris' is not a site"),
+        ("backbone", {"peering": []}, "link.backbone: its sites are not peered"),
+        ("backbone", {"host__0__address": "10.0.1.2"}, "10.0.1.2 is reserved by AWS"),
+        ("backbone", {"host__0__address": "10.0.1.255"}, "10.0.1.255 is reserved by AWS"),
+        ("backbone", {"host__0__address": "10.0.2.10"}, "10.0.2.10 is not in public"),
+        ("backbone", {"host__0__address": "ten"}, "'ten' is not an IPv4 address"),
+        ("backbone", {"host__0__type": "huge"}, "'huge' is not an instance type"),
+        ("backbone", {"host__0__image": "windows"}, "'windows' is not known"),
+        ("backbone", {"host__0__feed": ""}, "a forwarder needs the stream it forwards"),
+        ("backbone", {"host__0__feed": "http://x"}, "is not a wss:// URL"),
+        ("backbone", {"host__0__public": "none"}, "the host has no way out"),
+        ("backbone", {"host__0__precision_time": True}, "t3.micro has no PTP hardware clock"),
+        ("backbone", {"host__0__volume_gib": 1}, "volume_gib: 1 is out of range"),
+        ("backbone", {"link__0__port": 9472}, "9472 is reserved"),
+        ("backbone", {"link": []}, "no link starts at this forwarder"),
+        (
+            "egress",
+            {
+                "overlay": None,
+                "host__0__subnet": "public",
+                "host__0__address": "10.0.2.11",
+                "host__0__public": "assigned",
+            },
+            "a NAT instance without an overlay serves nobody",
+        ),
+        ("egress", {"overlay__gateway": "baseline"}, "baseline is a probe"),
+        ("egress", {"overlay__client": "baseline"}, "host.client.public: the host has no way out"),
+        ("egress", {"overlay__network": "10.0.8.0/30"}, "overlaps singapore's 10.0.0.0/16"),
+        ("egress", {"host__0__public": "assigned"}, "subnet private is private"),
+        ("egress", {"host__2__public": "assigned"}, "a NAT instance needs a fixed outside address"),
+        ("egress", {"host__0__target": []}, "a probe needs at least one"),
+        ("egress", {"host__0__target__0__url": "http://plain"}, "is not an https:// URL"),
+        ("egress", {"site__0__subnet__1__cidr": "10.0.1.0/25"}, "overlaps private's"),
+        (
+            "full",
+            {
+                "site__2__cidr": "10.1.0.0/16",
+                "site__2__subnet": [
+                    {"name": "private", "cidr": "10.1.2.0/24", "public": False},
+                    {"name": "public", "cidr": "10.1.3.0/24"},
+                ],
+                "host__3__address": "10.1.2.10",
+                "host__4__address": "10.1.3.10",
+            },
+            "tokyo peers with both and needs one route",
+        ),
+        ("backbone", {"access": {"ssh_from": ["0.0.0.0/0"], "ssh_key": "ssh-ed25519 AAAA"}}, "0.0.0.0/0 is too wide"),
+        ("backbone", {"access": {"ssh_from": ["203.0.113.7/32"]}}, "ssh_from and ssh_key go together"),
+        ("backbone", {"access": {"ssh_from": ["203.0.113.7/32"], "ssh_key": "secret"}}, "is not a public key"),
+    ],
+)
+def test_what_aws_would_refuse_is_refused_before_the_first_call(
+    name: str, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check(changed(name, **changes))
+
+
+def test_a_file_is_read_and_a_misspelt_key_is_found(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "provisioning/topologies/backbone.toml").read_text()
+    file = tmp_path / "mine.toml"
+    file.write_text(text.replace("cidr", "cdir", 1))
+    with pytest.raises(ConfigError, match="did you mean `cidr`"):
+        load_topology(str(file))
+    file.write_text(text)
+    assert load_topology(str(file)) == load_topology("backbone")
+    with pytest.raises(ConfigError, match="'backbon' is not built in"):
+        load_topology("backbon")
+
+
+def test_wishes_of_the_command_line() -> None:
+    topology = adjusted(
+        load_topology("backbone"),
+        types={"receiver": "c7i.large"},
+        monitor=True,
+        owner="desk",
+        access=Access(ssh_from=("203.0.113.7/32",), ssh_key="ssh-ed25519 AAAA me"),
+    )
+    assert topology.named_host("receiver").type == "c7i.large"
+    assert topology.named_host("forwarder").type == "t3.micro"
+    assert topology.named_host("monitor").site == "frankfurt"
+    assert topology.owner == "desk"
+    with pytest.raises(ConfigError, match="neither a host nor a role"):
+        adjusted(load_topology("backbone"), types={"forwader": "t3.small"})
+    with pytest.raises(ConfigError, match="has no overlay"):
+        adjusted(load_topology("backbone"), types={}, overlay="wireguard")
+    with pytest.raises(ConfigError, match="no PTP hardware clock"):
+        adjusted(load_topology("backbone"), types={}, precision_time=True)
+
+
+@pytest.mark.parametrize("name", ["", "A", "1a", "a_b", "a-", "x" * 25])
+def test_deployment_names(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not a deployment name"):
+        deployment_name(name)
+    assert deployment_name("desk-7") == "desk-7"
+
+
+def test_ports_of_urls() -> None:
+    assert port_of("https://api.example/x") == 443
+    assert port_of("wss://stream.example:9443/ws") == 9443
