@@ -13,9 +13,10 @@ from typing import Literal, TypeVar
 from provisioning.errors import AwsError, PendingError, ProvisionError, RemainsError
 from provisioning.kinds.compute import (
     AddressKind,
+    InterfaceKind,
     KeyPairKind,
-    LeftoverKind,
     PlacementGroupKind,
+    VolumeKind,
 )
 from provisioning.kinds.identity import IdentityKind
 from provisioning.kinds.instance import InstanceKind
@@ -43,14 +44,8 @@ KINDS: dict[str, Kind] = {
         BucketKind(),
         ObjectKind(),
         IdentityKind(),
-        LeftoverKind("volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume"),
-        LeftoverKind(
-            "network-interface",
-            "describe_network_interfaces",
-            "NetworkInterfaces",
-            "NetworkInterfaceId",
-            "delete_network_interface",
-        ),
+        VolumeKind(),
+        InterfaceKind(),
     )
 }
 

@@ -5,13 +5,13 @@ stands for.
 """
 
 import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from provisioning.cloud import Cloud
 
-__all__ = ["Deployment", "Difference", "Found", "Kind", "Node", "View", "tag_filters", "tags_of"]
+__all__ = ["Deployment", "Difference", "Ec2Kind", "Found", "Kind", "Node", "View", "tag_filters", "tags_of"]
 
 DEPLOYMENT_TAG = "latency:deployment"
 KEY_TAG = "latency:key"
@@ -132,6 +132,36 @@ class Kind(abc.ABC):
         """Delete; what is gone already counts as deleted."""
 
 
+class Ec2Kind(Kind):
+    """A kind that EC2 lists by tags; a subclass names the call, the answer's list and the field that holds the id."""
+
+    describe: ClassVar[str]
+    list_key: ClassVar[str]
+    id_key: ClassVar[str]
+
+    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+        found = [
+            Found(tags_of(item)[KEY_TAG], self.name, region, item[self.id_key], item)
+            for item in self.items(view, region, key)
+            if _ours(view, item, key) and self.alive(item, region)
+        ]
+        return sorted(found, key=self.rank)
+
+    def items(self, view: View, region: str, key: str | None) -> list[dict[str, Any]]:
+        """What EC2 lists for the tags."""
+        return view.cloud.pages(
+            region, "ec2", self.describe, self.list_key, key or self.name, Filters=tag_filters(view, key)
+        )
+
+    def alive(self, item: Mapping[str, Any], region: str) -> bool:
+        """Whether it still counts: EC2 lists some things long after they are gone."""
+        return True
+
+    def rank(self, found: Found) -> tuple[Any, ...]:
+        """Which of several under one key is kept: the lowest id, which every observer sees alike."""
+        return found.key, found.id
+
+
 def tag_filters(view: View, key: str | None) -> list[dict[str, Any]]:
     """EC2 filters that select the deployment's resources, or those of one key."""
     filters: list[dict[str, Any]] = [{"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [view.deployment.name]}]
@@ -145,16 +175,10 @@ def tags_of(facts: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in facts.get("Tags") or facts.get("TagSet") or []}
 
 
-def ours(view: View, facts: Mapping[str, Any], key: str | None) -> bool:
+def _ours(view: View, facts: Mapping[str, Any], key: str | None) -> bool:
     """Whether a resource carries the deployment's tags (and the key's): filters are checked again, not trusted."""
     tags = tags_of(facts)
     return tags.get(DEPLOYMENT_TAG) == view.deployment.name and KEY_TAG in tags and key in (None, tags[KEY_TAG])
-
-
-def as_found(kind: str, region: str, id_field: str, items: Sequence[Mapping[str, Any]]) -> list[Found]:
-    """Wrap answers; the lowest id first, which every observer sees alike."""
-    found = [Found(tags_of(item)[KEY_TAG], kind, region, item[id_field], item) for item in items]
-    return sorted(found, key=lambda item: (item.key, item.id))
 
 
 def tag_differences(view: View, node: Node, found: Found) -> Iterator[Difference]:

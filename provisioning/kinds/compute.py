@@ -1,33 +1,32 @@
 """What surrounds instances: Elastic IPs, key pairs, placement groups, and the volumes and interfaces they bring."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from provisioning.errors import AwsError
 from provisioning.model import (
     DEPLOYMENT_TAG,
     SPEC_TAG,
     Difference,
+    Ec2Kind,
     Found,
-    Kind,
     Node,
     View,
-    as_found,
-    ours,
     tag_differences,
-    tag_filters,
     tags_of,
 )
 
 __all__ = [
     "AddressKind",
     "AddressSpec",
+    "InterfaceKind",
     "KeyPairKind",
     "KeyPairSpec",
     "PlacementGroupKind",
     "PlacementGroupSpec",
+    "VolumeKind",
 ]
 
 
@@ -36,12 +35,11 @@ class KeyPairSpec:
     public_key: str
 
 
-class KeyPairKind(Kind):
+class KeyPairKind(Ec2Kind):
     name: ClassVar[str] = "key-pair"
-
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        answer = view.cloud.call(region, "ec2", "describe_key_pairs", key or "key", Filters=tag_filters(view, key))
-        return as_found(self.name, region, "KeyName", [item for item in answer["KeyPairs"] if ours(view, item, key)])
+    describe: ClassVar[str] = "describe_key_pairs"
+    list_key: ClassVar[str] = "KeyPairs"
+    id_key: ClassVar[str] = "KeyName"
 
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(
@@ -72,36 +70,32 @@ class PlacementGroupSpec:
     strategy: str = "precision-time"
 
 
-class PlacementGroupKind(Kind):
+class PlacementGroupKind(Ec2Kind):
     """Groups that give their instances a PTP hardware clock."""
 
     name: ClassVar[str] = "placement-group"
+    describe: ClassVar[str] = "describe_placement_groups"
+    list_key: ClassVar[str] = "PlacementGroups"
+    id_key: ClassVar[str] = "GroupName"
 
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
+    def items(self, view: View, region: str, key: str | None) -> list[dict[str, Any]]:
         # Groups are rare, and some emulators cannot list them: the tags alone tell whether there are any.
         tagged = view.cloud.pages(
             region,
             "ec2",
             "describe_tags",
             "Tags",
-            key or "group",
+            key or self.name,
             Filters=[
                 {"Name": "resource-type", "Values": ["placement-group"]},
                 {"Name": "key", "Values": [DEPLOYMENT_TAG]},
                 {"Name": "value", "Values": [view.deployment.name]},
             ],
         )
-        if not tagged:
-            return []
-        answer = view.cloud.call(
-            region, "ec2", "describe_placement_groups", key or "group", Filters=tag_filters(view, key)
-        )
-        alive = [
-            item
-            for item in answer["PlacementGroups"]
-            if ours(view, item, key) and item.get("State") not in ("deleting", "deleted")
-        ]
-        return as_found(self.name, region, "GroupName", alive)
+        return super().items(view, region, key) if tagged else []
+
+    def alive(self, item: Mapping[str, Any], region: str) -> bool:
+        return item.get("State") not in ("deleting", "deleted")
 
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(
@@ -135,17 +129,16 @@ class AddressSpec:
     host: str
 
 
-class AddressKind(Kind):
+class AddressKind(Ec2Kind):
     """Elastic IPs: never taken away from anything without saying so, never given away silently."""
 
     name: ClassVar[str] = "elastic-ip"
+    describe: ClassVar[str] = "describe_addresses"
+    list_key: ClassVar[str] = "Addresses"
+    id_key: ClassVar[str] = "AllocationId"
 
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        answer = view.cloud.call(region, "ec2", "describe_addresses", key or "address", Filters=tag_filters(view, key))
-        found = as_found(
-            self.name, region, "AllocationId", [item for item in answer["Addresses"] if ours(view, item, key)]
-        )
-        return sorted(found, key=lambda item: (item.key, not item.facts.get("AssociationId"), item.id))
+    def rank(self, found: Found) -> tuple[Any, ...]:
+        return found.key, not found.facts.get("AssociationId"), found.id
 
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(
@@ -201,18 +194,10 @@ def _disassociate(view: View, found: Found) -> None:
         )
 
 
-class LeftoverKind(Kind):
+class LeftoverKind(Ec2Kind):
     """Volumes and network interfaces: made and deleted with their instances, looked for so that none is left."""
 
-    def __init__(self, name: str, operation: str, list_key: str, id_key: str, delete: str) -> None:
-        self.name = name  # type: ignore[misc]  # one class serves two kinds
-        self._operation, self._list_key, self._id_key, self._delete = operation, list_key, id_key, delete
-
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(
-            region, "ec2", self._operation, self._list_key, key or self.name, Filters=tag_filters(view, key)
-        )
-        return as_found(self.name, region, self._id_key, [item for item in items if ours(view, item, key)])
+    removal: ClassVar[str]
 
     def create(self, view: View, node: Node) -> None:
         raise AssertionError(f"{self.name} is made by run_instances")
@@ -222,8 +207,24 @@ class LeftoverKind(Kind):
 
     def delete(self, view: View, found: Found) -> None:
         try:
-            view.cloud.call(found.region, "ec2", self._delete, found.key, **{self._id_key: found.id})
+            view.cloud.call(found.region, "ec2", self.removal, found.key, **{self.id_key: found.id})
         except AwsError as error:
             # Still attached to an instance that is going: it goes with it, and the next look tells.
             if error.code not in ("VolumeInUse", "InvalidNetworkInterface.InUse", "InvalidParameterValue"):
                 raise
+
+
+class VolumeKind(LeftoverKind):
+    name: ClassVar[str] = "volume"
+    describe: ClassVar[str] = "describe_volumes"
+    list_key: ClassVar[str] = "Volumes"
+    id_key: ClassVar[str] = "VolumeId"
+    removal: ClassVar[str] = "delete_volume"
+
+
+class InterfaceKind(LeftoverKind):
+    name: ClassVar[str] = "network-interface"
+    describe: ClassVar[str] = "describe_network_interfaces"
+    list_key: ClassVar[str] = "NetworkInterfaces"
+    id_key: ClassVar[str] = "NetworkInterfaceId"
+    removal: ClassVar[str] = "delete_network_interface"

@@ -11,20 +11,7 @@ from provisioning.console import host_report
 from provisioning.errors import CapacityError, ProvisionError
 from provisioning.images import image_id, root_device
 from provisioning.kinds.network import SubnetKind
-from provisioning.model import (
-    SPEC_TAG,
-    Difference,
-    Found,
-    Kind,
-    Node,
-    View,
-    as_found,
-    ours,
-    tag,
-    tag_differences,
-    tag_filters,
-    tags_of,
-)
+from provisioning.model import SPEC_TAG, Difference, Ec2Kind, Found, Node, View, tag, tag_differences, tags_of
 
 __all__ = ["InstanceKind", "InstanceSpec"]
 
@@ -75,20 +62,17 @@ class InstanceSpec:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-class InstanceKind(Kind):
+class InstanceKind(Ec2Kind):
     name: ClassVar[str] = "instance"
+    describe: ClassVar[str] = "describe_instances"
+    list_key: ClassVar[str] = "Reservations"
+    id_key: ClassVar[str] = "InstanceId"
 
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        reservations = view.cloud.pages(
-            region, "ec2", "describe_instances", "Reservations", key or "host", Filters=tag_filters(view, key)
-        )
-        alive = [
-            item
-            for reservation in reservations
-            for item in reservation["Instances"]
-            if ours(view, item, key) and item["State"]["Name"] not in ("shutting-down", "terminated")
-        ]
-        return as_found(self.name, region, "InstanceId", alive)
+    def items(self, view: View, region: str, key: str | None) -> list[dict[str, Any]]:
+        return [item for reservation in super().items(view, region, key) for item in reservation["Instances"]]
+
+    def alive(self, item: Mapping[str, Any], region: str) -> bool:
+        return item["State"]["Name"] not in ("shutting-down", "terminated")
 
     def create(self, view: View, node: Node) -> None:
         subnet = view.nodes[node.spec.subnet]

@@ -5,17 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from provisioning.errors import ProvisionError
-from provisioning.model import (
-    Difference,
-    Found,
-    Kind,
-    Node,
-    View,
-    as_found,
-    ours,
-    tag_differences,
-    tag_filters,
-)
+from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
 
 __all__ = [
     "GatewayKind",
@@ -34,12 +24,11 @@ class VpcSpec:
     cidr: str
 
 
-class VpcKind(Kind):
+class VpcKind(Ec2Kind):
     name: ClassVar[str] = "vpc"
-
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(region, "ec2", "describe_vpcs", "Vpcs", key or "vpc", Filters=tag_filters(view, key))
-        return as_found(self.name, region, "VpcId", [item for item in items if ours(view, item, key)])
+    describe: ClassVar[str] = "describe_vpcs"
+    list_key: ClassVar[str] = "Vpcs"
+    id_key: ClassVar[str] = "VpcId"
 
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(
@@ -70,14 +59,11 @@ class SubnetSpec:
     types: tuple[str, ...]
 
 
-class SubnetKind(Kind):
+class SubnetKind(Ec2Kind):
     name: ClassVar[str] = "subnet"
-
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(
-            region, "ec2", "describe_subnets", "Subnets", key or "subnet", Filters=tag_filters(view, key)
-        )
-        return as_found(self.name, region, "SubnetId", [item for item in items if ours(view, item, key)])
+    describe: ClassVar[str] = "describe_subnets"
+    list_key: ClassVar[str] = "Subnets"
+    id_key: ClassVar[str] = "SubnetId"
 
     def create(self, view: View, node: Node) -> None:
         self.create_in(view, node, node.spec.zone or self.zones(view, node)[0])
@@ -137,19 +123,11 @@ class GatewaySpec:
     vpc: str
 
 
-class GatewayKind(Kind):
+class GatewayKind(Ec2Kind):
     name: ClassVar[str] = "internet-gateway"
-
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(
-            region,
-            "ec2",
-            "describe_internet_gateways",
-            "InternetGateways",
-            key or "gateway",
-            Filters=tag_filters(view, key),
-        )
-        return as_found(self.name, region, "InternetGatewayId", [item for item in items if ours(view, item, key)])
+    describe: ClassVar[str] = "describe_internet_gateways"
+    list_key: ClassVar[str] = "InternetGateways"
+    id_key: ClassVar[str] = "InternetGatewayId"
 
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(
@@ -207,14 +185,11 @@ class RouteTableSpec:
     routes: tuple[tuple[str, str], ...]
 
 
-class RouteTableKind(Kind):
+class RouteTableKind(Ec2Kind):
     name: ClassVar[str] = "route-table"
-
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(
-            region, "ec2", "describe_route_tables", "RouteTables", key or "routes", Filters=tag_filters(view, key)
-        )
-        return as_found(self.name, region, "RouteTableId", [item for item in items if ours(view, item, key)])
+    describe: ClassVar[str] = "describe_route_tables"
+    list_key: ClassVar[str] = "RouteTables"
+    id_key: ClassVar[str] = "RouteTableId"
 
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(

@@ -9,17 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from provisioning.errors import ProvisionError
-from provisioning.model import (
-    Difference,
-    Found,
-    Kind,
-    Node,
-    View,
-    as_found,
-    ours,
-    tag_differences,
-    tag_filters,
-)
+from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
 
 __all__ = ["PeeringKind", "PeeringSpec"]
 
@@ -34,31 +24,19 @@ class PeeringSpec:
     accepter_region: str
 
 
-class PeeringKind(Kind):
+class PeeringKind(Ec2Kind):
     """Found in the requester's region; the accepter's side has its own tags, which are kept too."""
 
     name: ClassVar[str] = "peering"
+    describe: ClassVar[str] = "describe_vpc_peering_connections"
+    list_key: ClassVar[str] = "VpcPeeringConnections"
+    id_key: ClassVar[str] = "VpcPeeringConnectionId"
 
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(
-            region,
-            "ec2",
-            "describe_vpc_peering_connections",
-            "VpcPeeringConnections",
-            key or "peering",
-            Filters=tag_filters(view, key),
-        )
-        alive = [
-            item
-            for item in items
-            if ours(view, item, key)
-            and item["Status"]["Code"] in _ALIVE
-            and item["RequesterVpcInfo"].get("Region", region) == region
-        ]
-        return sorted(
-            as_found(self.name, region, "VpcPeeringConnectionId", alive),
-            key=lambda found: found.facts["Status"]["Code"] != "active",
-        )
+    def alive(self, item: Mapping[str, Any], region: str) -> bool:
+        return item["Status"]["Code"] in _ALIVE and item["RequesterVpcInfo"].get("Region", region) == region
+
+    def rank(self, found: Found) -> tuple[Any, ...]:
+        return found.key, found.facts["Status"]["Code"] != "active", found.id
 
     def create(self, view: View, node: Node) -> None:
         answer = view.cloud.call(

@@ -5,17 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from provisioning.firewall import Rule
-from provisioning.model import (
-    Difference,
-    Found,
-    Kind,
-    Node,
-    View,
-    as_found,
-    ours,
-    tag_differences,
-    tag_filters,
-)
+from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
 
 __all__ = ["SecurityGroupKind", "SecurityGroupSpec", "rules_of"]
 
@@ -27,19 +17,11 @@ class SecurityGroupSpec:
     egress: frozenset[Rule]
 
 
-class SecurityGroupKind(Kind):
+class SecurityGroupKind(Ec2Kind):
     name: ClassVar[str] = "security-group"
-
-    def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        items = view.cloud.pages(
-            region,
-            "ec2",
-            "describe_security_groups",
-            "SecurityGroups",
-            key or "firewall",
-            Filters=tag_filters(view, key),
-        )
-        return as_found(self.name, region, "GroupId", [item for item in items if ours(view, item, key)])
+    describe: ClassVar[str] = "describe_security_groups"
+    list_key: ClassVar[str] = "SecurityGroups"
+    id_key: ClassVar[str] = "GroupId"
 
     def create(self, view: View, node: Node) -> None:
         name = f"{view.deployment.name}-{node.key.replace('/', '-')}"
