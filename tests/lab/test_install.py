@@ -8,6 +8,8 @@ import pytest
 from tests.lab.bundle import INSTALL, PLACE
 from tests.lab.host import Host
 from tests.lab.lab import Lab, Site
+from tests.lab.main_job import RECEIVER
+from tests.lab.scrape import scrape
 
 pytestmark = pytest.mark.lab
 
@@ -74,6 +76,16 @@ def test_what_an_administrator_wrote_stays(host: Host) -> None:
     host.run(*INSTALL, "--role", "receiver")
     assert host.shell("cat /etc/latency/receiver.toml") == "# mine\n"
     assert host.property("latency-receiver.service", "Nice") == "-3"
+
+
+def test_the_receiver_starts_with_what_one_command_has_installed(lab: Lab, site: Site, bundle: Path) -> None:
+    host = lab.host("fresh", {site: "10.82.1.17"}, layers=(bundle,))
+    host.run(*INSTALL, "--role", "receiver")
+    host.systemctl("start", RECEIVER)
+    assert host.systemctl("is-active", RECEIVER).strip() == "active"
+    assert scrape(host, 9472).total("latency_receiver_link_connected", path="backbone") == 0
+    exposure = host.run("systemd-analyze", "security", "--no-pager", "--threshold=20", RECEIVER).stdout
+    assert "Overall exposure level" in exposure
 
 
 def test_a_dry_run_tells_and_does_nothing(lab: Lab, site: Site, bundle: Path) -> None:
