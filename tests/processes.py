@@ -150,7 +150,7 @@ def running(
     module: str,
     *arguments: str,
     ready: str | None = "ready",
-    exit_code: int = 0,
+    exit_code: int | tuple[int, ...] = 0,
     deadline_seconds: float = 15.0,
     env: dict[str, str] | None = None,
 ) -> Iterator[Program]:
@@ -163,7 +163,7 @@ def running(
         arguments: its command line.
         ready: wait for a JSON line with this key on standard output before the block is entered; None to enter at
             once.
-        exit_code: how it has to end, unless it is killed.
+        exit_code: how it has to end, or may end, unless it is killed.
         deadline_seconds: for getting ready and for ending.
         env: its whole environment; this process's by default.
     """
@@ -184,7 +184,8 @@ def running(
                 program.terminate(deadline_seconds)
             ended = program.wait(deadline_seconds)
             if not program.killed:
-                assert ended == exit_code, f"exit code {ended}, not {exit_code}:\n{program.log}"
+                allowed = exit_code if isinstance(exit_code, tuple) else (exit_code,)
+                assert ended in allowed, f"exit code {ended}, not {exit_code}:\n{program.log}"
         except BaseException as error:
             error.add_note(f"log of {module}, pid {program.pid}:\n{program.log}")
             raise

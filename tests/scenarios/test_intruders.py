@@ -1,0 +1,152 @@
+"""Who is not let in: while a forwarder delivers, strangers do their worst, and not a sample is added."""
+
+import json
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from daemons.link import wire
+from daemons.link.listener import MAX_STRANGERS
+from daemons.link.wire import Hello, Transport
+from daemons.records import UNKNOWN_CLOCK
+from tests.processes import Program, until
+from tests.programs import forwarder, log_lines, port_of, receiver, resident_bytes, scrape, settled, simulator
+
+pytestmark = pytest.mark.process
+
+KEY = "correct horse battery staple"
+EVENT = wire.encode_event(1, 1, 0, None, 1, None, b"btcusdt@trade", b"{}")
+
+
+def key_file(tmp_path: Path, text: str) -> str:
+    file = tmp_path / f"{len(text)}.key"
+    file.write_text(text)
+    file.chmod(0o600)
+    return str(file)
+
+
+def refusals(program: Program) -> dict[str, float]:
+    return scrape(program).by("latency_receiver_link_refusals_total", "reason")
+
+
+def talk(port: int, data: bytes) -> bytes:
+    """Say something to a receiver; return all it answered until it closed."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=15) as connection:
+        connection.sendall(data)
+        try:
+            while piece := connection.recv(65536):
+                answer += piece
+        except ConnectionResetError:
+            pass
+    return answer
+
+
+def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
+    key = key_file(tmp_path, KEY)
+    output = tmp_path / "run.json"
+    with (
+        simulator("--rate", "500", "--wait-for-clients", "1") as exchange,
+        receiver(
+            *("--mode", "aws-backbone", "--transport", "udp", "--key-file", key, "--output", str(output)),
+        ) as program,
+    ):
+        url, port = f"ws://{exchange.ready['near']}", port_of(program)
+        destination = ("--destination", f"127.0.0.1:{port}")
+        with forwarder("--feed-url", url, *destination, "--key-file", key) as sender:
+            until(lambda: bool(scrape(program).by("latency_receiver_events_total", "stream")), "events flow")
+            before = resident_bytes(program.pid)
+
+            # Another key, and none; on the other side the reason is known as well.
+            for flags in (("--key-file", key_file(tmp_path, KEY + "!")), ()):
+                with forwarder("--feed-url", url, *destination, *flags) as wrong:
+                    line = json.loads(wrong.wait_for_log('"reason": "key"'))
+                    assert "give both ends the same key file" in line["error"]
+            assert refusals(program)["key"] >= 2
+
+            # Another version.
+            old = Hello(0, Transport.TCP, 1, bytes(16), 0, "", UNKNOWN_CLOCK)
+            assert b"it speaks version 0, we 1; upgrade the older" in talk(port, wire.encode(old))
+            # Garbage, a frame out of turn, a frame that is too large: cut at once, after the challenge.
+            for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 4096, EVENT * 100):
+                assert len(talk(port, data)) <= 23
+            assert len(talk(port, struct.pack("!BBI", 0xB1, 2, 0xFFFFFFFF))) <= 23
+            # Half a frame, and nothing at all: given up after the handshake's time.
+            for data in (wire.encode(old)[:20], b""):
+                assert len(talk(port, data)) == 23
+            counted = refusals(program)
+            assert {reason: counted[reason] for reason in ("version", "garbage", "too_large", "timeout")} == {
+                "version": 1,
+                "garbage": 3,
+                "too_large": 1,
+                "timeout": 2,
+            }
+
+            # A thousand that connect and say nothing.
+            crowd = []
+            try:
+                for _ in range(1000):
+                    crowd.append(socket.create_connection(("127.0.0.1", port), timeout=15))
+                until(
+                    lambda: (
+                        refusals(program).get("limit", 0) + refusals(program)["timeout"] - 2 >= 1000 - MAX_STRANGERS
+                    ),
+                    "the crowd is turned away",
+                )
+            finally:
+                for connection in crowd:
+                    connection.close()
+
+            # Datagrams: of no link, and of no form.
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as intruder:
+                intruder.connect(("127.0.0.1", port))
+                for _ in range(50):
+                    intruder.send(wire.datagram_head(12345) + EVENT)
+                    intruder.send(b"\xff" * 1000)
+                    intruder.send(
+                        b'{"sequence_id":1,"tokyo_receive_timestamp":1,"binance_event_time":1,"event_data":""}'
+                    )
+                until(lambda: refusals(program).get("token") == 50, "datagrams of no link are refused")
+                until(lambda: refusals(program).get("garbage") == 103, "datagrams of no form are refused")
+
+            # The log does not grow with the crowd.
+            assert len(log_lines(program, "peer refused")) < 60
+            # A process that served a thousand strangers has not kept them: 4 MB are the allocator's, not theirs.
+            assert resident_bytes(program.pid) - before < 4 << 20
+            assert scrape(program).sum("latency_receiver_link_connected") == 1
+            assert scrape(program).sum("latency_receiver_link_connections_total") == 1
+            exchange.terminate()
+            total = exchange.last_json()["near"]["messages_sent"]
+            # Three forwarders listened to the exchange; ours was the only one let in.
+            received = scrape(sender).sum("latency_forwarder_events_received_total")
+            assert received <= total
+            settled(program, "latency_receiver_events_total", received)
+        program.terminate()
+    path = json.loads(output.read_text())["paths"]["backbone"]
+    assert (path["events"], path["unique"], path["events_lost"], path["sessions"]) == (received, received, 0, 1)
+
+
+def test_a_source_that_is_not_allowed(tmp_path: Path) -> None:
+    with receiver("--mode", "aws-backbone", "--transport", "udp", "--allow", "10.0.0.0/8") as program:
+        port = port_of(program)
+        assert talk(port, b"") == b""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as intruder:
+            intruder.sendto(wire.datagram_head(1) + EVENT, ("127.0.0.1", port))
+        until(lambda: refusals(program) == {"source": 2}, "both are refused")
+        (line,) = log_lines(program, "peer refused")[:1]
+        assert line["error"] == "127.0.0.1 is not in allowed_sources"
+
+
+def test_a_path_of_another_name(tmp_path: Path) -> None:
+    with (
+        receiver("--mode", "aws-backbone") as program,
+        forwarder(
+            *("--feed-url", "ws://127.0.0.1:1", "--destination", f"127.0.0.1:{port_of(program)}"),
+            *("--path-name", "elsewhere"),
+        ) as wrong,
+    ):
+        line = json.loads(wrong.wait_for_log('"reason": "path"'))
+        assert "it is path 'elsewhere', this is 'backbone'; check destinations" in line["error"]
+        assert refusals(program)["path"] >= 1
