@@ -31,7 +31,7 @@ class Contestant:
         name: in tables.
         about: what it is, in a line.
         forwarder, receiver: make the commands, given URL and destination, or listening address and sample file.
-        ours: whether it is this project's, with metrics pages and logs.
+        our_forwarder, our_receiver: whether it is this project's, with metrics page and log.
         busy: whether it uses a whole core even when nothing happens, so that its CPU time says nothing.
     """
 
@@ -39,7 +39,8 @@ class Contestant:
     about: str
     forwarder: Callable[[str, str], list[str]]
     receiver: Callable[[str, Path], list[str]]
-    ours: bool = False
+    our_forwarder: bool = False
+    our_receiver: bool = False
     busy: bool = False
 
 
@@ -61,14 +62,20 @@ def contestants(native: Path | None) -> list[Contestant]:
         _ours("udp", "binary", busy=True),
     ]
     if native is not None:
-        found.append(
-            Contestant(
-                "native",
-                "tokio, tungstenite, serde_json; JSON by UDP",
-                lambda url, to: [str(native), "forward", url, to],
-                lambda at, file: [str(native), "receive", at, str(file)],
-            )
+        peer = Contestant(
+            "native",
+            "tokio, tungstenite, serde_json; JSON by UDP",
+            lambda url, to: [str(native), "forward", url, to],
+            lambda at, file: [str(native), "receive", at, str(file)],
         )
+        mixed = Contestant(
+            "native to ours",
+            "the native forwarder before our receiver, whose kernel stamps then judge both forwarders alike",
+            peer.forwarder,
+            _ours("udp", "json").receiver,
+            our_receiver=True,
+        )
+        found += [peer, mixed]
     for name, about in (
         ("plain", "websockets' client API, json; JSON by UDP"),
         ("relay", "blocking sockets, bytes unread: the floor"),
@@ -99,7 +106,8 @@ def _ours(transport: str, wire_format: str, *, busy: bool = False) -> Contestant
         + (", the forwarder polling busily" if busy else ""),
         lambda url, to: [*python, "daemons.forwarder.main", "--feed-url", url, "--destination", to, *link, *poll],
         lambda at, _file: [*python, "benchmarks.observed", "--listen", at, *receive],
-        ours=True,
+        our_forwarder=True,
+        our_receiver=True,
         busy=busy,
     )
 
@@ -110,7 +118,7 @@ class Chain:
 
     Attributes:
         samples: where the receiver leaves its samples when it ends.
-        metrics_ports: of our forwarder and receiver; None for the others.
+        metrics_ports: of our forwarder and receiver; None where one of them is another's.
     """
 
     feeder: Process
@@ -171,7 +179,7 @@ def running(
     """
     samples = folder / "samples"
     link = f"127.0.0.1:{free_port()}"
-    ports = (free_port(), free_port()) if contestant.ours else None
+    ports = (free_port(), free_port())
     python = sys.executable
     with ExitStack() as stack:
 
@@ -182,20 +190,22 @@ def running(
         feeder = start([python, "-m", "benchmarks.feeder"], RECEIVER_CORE)
         url = f"ws://127.0.0.1:{feeder.answer()['port']}/stream?streams={STREAM}"
         receive, forward = contestant.receiver(link, samples), contestant.forwarder(url, link)
-        if ports is not None:
+        if contestant.our_forwarder:
             forward += ["--metrics", f"127.0.0.1:{ports[0]}"]
+        if contestant.our_receiver:
             receive += ["--metrics", f"127.0.0.1:{ports[1]}", *receiver_flags]
             if not witness:
                 receive = ["daemons.receiver.main" if word == "benchmarks.observed" else word for word in receive]
         receiver = start(receive, RECEIVER_CORE)
-        if contestant.ours:
+        if contestant.our_receiver:
             receiver.wait_for_log("serving")
         else:
             receiver.answer()
         forwarder = start(forward, FORWARDER_CORE)
         feeder.answer()
-        if contestant.ours:
+        if contestant.our_forwarder:
             forwarder.wait_for_log("link connected")
         else:
             forwarder.answer()
-        yield Chain(feeder, forwarder, receiver, samples, ports)
+        ours = contestant.our_forwarder and contestant.our_receiver
+        yield Chain(feeder, forwarder, receiver, samples, ports if ours else None)

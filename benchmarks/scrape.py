@@ -20,7 +20,7 @@ TURNS = 6
 def measure(bench: Bench) -> dict[str, Any]:
     """Run the first contestant with and without scrapes in turn."""
     bench.say("one scrape a second")
-    ours = next((one for one in bench.contestants if one.ours), None)
+    ours = next((one for one in bench.contestants if one.our_forwarder), None)
     if ours is None:
         return {}
     quiet: list[dict[str, Any]] = []

@@ -22,12 +22,12 @@ def measure(bench: Bench) -> dict[str, Any]:
     """Return each contestant's highest rate and its costs, and the memory of ours and the native peer."""
     figures: dict[str, Any] = {}
     for contestant in bench.contestants:
-        if contestant.busy:
+        if contestant.busy or contestant.name == "native to ours":
             continue
         bench.say(f"throughput: {contestant.name}")
         figures[contestant.name] = _climb(contestant, bench)
     for contestant in bench.contestants:
-        if contestant.name in ("ours udp", "ours tcp", "native"):
+        if contestant.name in ("ours udp", "native"):
             bench.say(f"memory: {contestant.name}")
             figures[contestant.name]["memory"] = _fill(contestant, bench)
     return figures
@@ -49,7 +49,7 @@ def _climb(contestant: Contestant, bench: Bench) -> dict[str, Any]:
             # Where losses are known only at the end, go on until the feeder is held back.
             if _behind(done) or done.get("lost", 0) > 0:
                 break
-    if not contestant.ours:
+    if not contestant.our_receiver:
         samples = Samples.load(chain.samples)
         for done in steps:
             done["lost"] = done["sent"] - samples.count(done["first_us"], done["last_us"])
