@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from grafana.panels import DATASOURCE, RED, Panel
 
-__all__ = ["DEPLOYMENT", "PATH", "PATH_STREAM", "TARGET", "Board", "json_of"]
+__all__ = ["DEPLOYMENT", "PAIR", "PATH", "PATH_STREAM", "TARGET", "Board", "json_of"]
 
 TAG = "backbone-latency"
 
@@ -31,10 +31,17 @@ DEPLOYMENT = 'deployment="$deployment"'
 PATH = DEPLOYMENT + ',path=~"$path"'
 PATH_STREAM = PATH + ',stream=~"$stream"'
 TARGET = DEPLOYMENT + ',target=~"$target"'
+PAIR = DEPLOYMENT + ',path="$racer",reference=~"$reference"'
 
 _QUERIES = {
     "deployment": ("Deployment", 'label_values(up{job="latency"},deployment)'),
     "path": ("Path", f"label_values(latency_receiver_sequence_gaps_total{{{DEPLOYMENT}}},path)"),
+    # A race has a direction: the path configured later against the earlier one.
+    "racer": ("Path", f"label_values(latency_receiver_path_lead_seconds_count{{{DEPLOYMENT}}},path)"),
+    "reference": (
+        "Against",
+        f'label_values(latency_receiver_path_lead_seconds_count{{{DEPLOYMENT},path="$racer"}},reference)',
+    ),
     "stream": ("Stream", f"label_values(latency_receiver_events_total{{{PATH}}},stream)"),
     "target": ("Target", f"label_values(latency_probe_success{{{DEPLOYMENT}}},target)"),
 }
@@ -47,12 +54,13 @@ class Board:
         uid: never changes: links and bookmarks hold on to it.
         title: in lists and in the head.
         description: shown beside the title.
-        variables: which of deployment, path, stream and target it has.
+        variables: names of those in this module that it has.
         since: where its time range begins.
     """
 
     def __init__(self, uid: str, title: str, description: str, variables: tuple[str, ...], since: str) -> None:
         self.uid = uid
+        firing = f'ALERTS{{alertstate="firing",{DEPLOYMENT}}}'
         self._dashboard = (
             Dashboard(title)
             .uid(uid)
@@ -77,7 +85,8 @@ class Board:
                 .datasource(DATASOURCE)
                 .enable(True)
                 .icon_color(RED)
-                .expr(f'ALERTS{{alertstate="firing",{DEPLOYMENT}}}')
+                # Only the moment it begins to fire: a region for as long as it does would hide what is behind.
+                .expr(f"{firing} unless {firing} offset 15s")
             )
         )
         for name in variables:
@@ -128,6 +137,6 @@ def _variable(name: str) -> QueryVariable:
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
     )
-    if name == "deployment":
+    if name in ("deployment", "racer"):
         return variable
     return variable.multi(True).include_all(True).current(VariableOption(text="All", value="$__all"))

@@ -1,10 +1,12 @@
 """Latency: the whole distribution of each path's delay, and its streams beside each other."""
 
 from grafana.board import PATH, PATH_STREAM, Board
+from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, RED, Column, Query, heat, lines, rows
 
 __all__ = ["latency"]
 
+_JITTER = ((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED))
 _FRACTIONS = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9"))
 
 
@@ -40,12 +42,15 @@ def latency() -> Board:
             (
                 heat(
                     "End to end of $path",
-                    "All delays of the chosen paths. Good: one narrow band. Each path makes a band of its own.",
+                    "All delays of the chosen streams. Good: one narrow band; two bands are two routes.",
                     "s",
                     _heat(end_to_end),
-                ),
-                12,
-                10,
+                )
+                .repeat("path")
+                .repeat_direction("h")
+                .max_per_row(3),
+                24,
+                9,
             ),
             (
                 lines(
@@ -188,7 +193,11 @@ def latency() -> Board:
                         "p99": Column("p99", "s"),
                         "p999": Column("p99.9", "s"),
                         "yesterday": Column("p99 usually", "s"),
-                        "jitter": Column("Jitter", "s", ((None, GREEN), (0.002, AMBER), (0.005, RED))),
+                        "jitter": Column(
+                            "Jitter",
+                            "s",
+                            _JITTER,
+                        ),
                         "events": Column("Events/s", "short"),
                     },
                     sort="Jitter",

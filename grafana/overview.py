@@ -1,11 +1,12 @@
 """Overview: which path wins, by how much, how steadily, at what loss, and how far to believe it. For a wall screen."""
 
 from grafana.board import DEPLOYMENT, PATH, Board
+from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, RED, Column, Query, State, lines, numbers, rows, states
 
 __all__ = ["overview"]
 
-# Bounds between links and feeds: what the detour is worth.
+# What the detour is worth: links against feeds.
 _LINK_AGAINST_FEED = (
     " and on (instance, path) latency_receiver_link_connected"
     ' and on (instance, reference) label_replace(latency_receiver_feed_connected, "reference", "$1", "path", "(.+)")'
@@ -32,7 +33,7 @@ def overview() -> Board:
                     "there is no race.",
                     "percentunit",
                     [Query(f"topk(1, min by (path) (latency:wins:ratio5m{{{DEPLOYMENT}}}))", "{{path}}")],
-                    steps=((None, RED), (0.5, AMBER), (0.9, GREEN)),
+                    steps=((None, RED), (limit("win_ratio"), AMBER), (0.9, GREEN)),
                     decimals=1,
                     none="no race",
                 ),
@@ -103,7 +104,7 @@ def overview() -> Board:
                     "threshold in prometheus/rules/thresholds.yml, where a page begins.",
                     "s",
                     [Query(f"max by (path) (latency:jitter_seconds:mean15s{{{PATH}}})", "{{path}}")],
-                    steps=((None, GREEN), (0.002, AMBER), (0.005, RED)),
+                    steps=((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED)),
                     graph=True,
                 ),
                 8,
@@ -126,7 +127,7 @@ def overview() -> Board:
                     "Paths",
                     "Whether each path is connected or bringing events. Good: green throughout.",
                     [Query(f"max by (path) (latency:path:up{{{PATH}}})", "{{path}}")],
-                    (State(1, "up", GREEN), State(0, "down", RED)),
+                    (State(0, "down", RED), State(1, "up", GREEN)),
                 ),
                 8,
                 5,
@@ -136,7 +137,7 @@ def overview() -> Board:
             "",
             (
                 lines(
-                    "Lead of the later path in the configuration over the earlier one (median)",
+                    "Median lead",
                     "Every pair of paths; above zero the first named is earlier. Good: steady; a step is a changed "
                     "route.",
                     "s",
@@ -244,9 +245,9 @@ def overview() -> Board:
                     },
                     labels={"path": "Path"},
                     values={
-                        "hour": Column("Hour", "percentunit", ((None, RED), (0.999, GREEN))),
-                        "month": Column("30 days", "percentunit", ((None, RED), (0.999, GREEN))),
-                        "burn": Column("Burn", "short", ((None, GREEN), (1, AMBER), (14.4, RED))),
+                        "hour": Column("Hour", "percentunit", ((None, RED), (limit("availability_ratio"), GREEN))),
+                        "month": Column("30 days", "percentunit", ((None, RED), (limit("availability_ratio"), GREEN))),
+                        "burn": Column("Burn", "short", ((None, GREEN), (1, AMBER), (limit("budget_burn_ratio"), RED))),
                     },
                 ),
                 8,

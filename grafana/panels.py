@@ -27,6 +27,7 @@ __all__ = [
     "AMBER",
     "DATASOURCE",
     "GREEN",
+    "GREY",
     "RED",
     "Column",
     "Panel",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-GREEN, AMBER, RED, BLUE, GREY = "green", "orange", "red", "blue", "text"
+GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
 
 Panel = (
     timeseries.Panel | stat.Panel | heatmap.Panel | table.Panel | statetimeline.Panel | barchart.Panel
@@ -87,7 +88,7 @@ def lines(
     maximum: float | None = None,
     limits: str = "",
     dashed: str = "",
-    table_legend: bool = True,
+    narrow: bool = False,
     connect: bool = False,
 ) -> timeseries.Panel:
     """A time series panel.
@@ -103,7 +104,7 @@ def lines(
         maximum: upper end of the y axis.
         limits: regular expression of legends that are limits: drawn red and dashed.
         dashed: regular expression of legends that are drawn dashed.
-        table_legend: a legend with last and maximum instead of names only.
+        narrow: a legend of names below, instead of a table with last and maximum to the right.
         connect: draw across missing values.
     """
     panel = (
@@ -124,11 +125,13 @@ def lines(
             .sort(common_model.SortOrder.DESCENDING)
         )
     )
-    legend = common.VizLegendOptions().show_legend(True).placement(common_model.LegendPlacement.BOTTOM)
-    if table_legend:
-        legend = legend.display_mode(common_model.LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])
-    else:
+    legend = common.VizLegendOptions().show_legend(True)
+    if narrow:
         legend = legend.display_mode(common_model.LegendDisplayMode.LIST).calcs([])
+        legend = legend.placement(common_model.LegendPlacement.BOTTOM)
+    else:
+        legend = legend.display_mode(common_model.LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])
+        legend = legend.placement(common_model.LegendPlacement.RIGHT)
     panel = panel.legend(legend)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
@@ -256,7 +259,8 @@ def heat(title: str, description: str, unit: str, expr: str, *, minimum: float |
 
 
 def states(title: str, description: str, queries: list[Query], meaning: tuple[State, ...]) -> statetimeline.Panel:
-    """A time line of states, one row for each series."""
+    """A time line of states, one row for each series; the worst state first in `meaning`."""
+    steps = tuple((None if index == 0 else state.value, state.colour) for index, state in enumerate(meaning))
     return (
         statetimeline.Panel()
         .title(title)
@@ -265,15 +269,17 @@ def states(title: str, description: str, queries: list[Query], meaning: tuple[St
         .targets([_target(query, index) for index, query in enumerate(queries)])
         .mappings(_mappings(meaning))
         .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
-        .thresholds(_thresholds(((None, GREY),)))
+        .thresholds(_thresholds(steps))
         .show_value(common_model.VisibilityMode.NEVER)
         .merge_values(True)
         .row_height(0.8)
+        .per_page(0)
         .fill_opacity(75)
         .line_width(0)
+        # Names and colours say it all.
         .legend(
             common.VizLegendOptions()
-            .show_legend(True)
+            .show_legend(False)
             .display_mode(common_model.LegendDisplayMode.LIST)
             .placement(common_model.LegendPlacement.BOTTOM)
         )
@@ -330,6 +336,7 @@ def rows(
         )
         .show_header(True)
         .filterable(False)
+        .min_width(60)
     )
     single = len(queries) == 1
     columns = {("Value" if single else f"Value #{refs[name]}"): column for name, column in values.items()}
@@ -385,7 +392,7 @@ def bars(
         .fill_opacity(70)
         .bar_width(0.9)
         .group_width(0.8)
-        .x_tick_label_spacing(0)
+        .x_tick_label_max_length(20)
         .legend(
             common.VizLegendOptions()
             .show_legend(bool(series))

@@ -1,9 +1,12 @@
 """HTTPS probe and egress: cold and warm requests by phase, from which address, by which route."""
 
 from grafana.board import DEPLOYMENT, TARGET, Board
+from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, RED, Column, Query, State, lines, numbers, rows, states
 
 __all__ = ["probe"]
+
+_FAILING = ((None, GREEN), (0.01, AMBER), (limit("probe_failure_ratio"), RED))
 
 
 def _quantiles(metric: str, by: str, matchers: str, fractions: tuple[tuple[float, str], ...]) -> list[Query]:
@@ -47,7 +50,7 @@ def probe() -> Board:
                     "Success",
                     "Whether the latest attempts of each target succeeded. Good: green throughout.",
                     [Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}")],
-                    (State(1, "ok", GREEN), State(0, "failing", RED)),
+                    (State(0, "failing", RED), State(1, "ok", GREEN)),
                 ),
                 10,
                 6,
@@ -73,7 +76,7 @@ def probe() -> Board:
                     "short",
                     [Query(f"min(latency_probe_egress_match{{{DEPLOYMENT}}})", "match")],
                     steps=((None, RED), (1, GREEN)),
-                    states=(State(1, "yes", GREEN), State(0, "NO", RED)),
+                    states=(State(0, "NO", RED), State(1, "yes", GREEN)),
                     names=False,
                     none="not checked",
                 ),
@@ -86,7 +89,7 @@ def probe() -> Board:
                     "Time until the first certificate expires. Good: more than two weeks.",
                     "s",
                     [Query(f"min(latency_probe_certificate_expiry_timestamp_seconds{{{TARGET}}}) - time()", "expires")],
-                    steps=((None, RED), (3 * 86400, AMBER), (14 * 86400, GREEN)),
+                    steps=((None, RED), (3 * 86400, AMBER), (limit("certificate_seconds"), GREEN)),
                     names=False,
                     decimals=1,
                     none="no HTTPS",
@@ -178,6 +181,7 @@ def probe() -> Board:
                         ),
                     ],
                     dashed="p99$",
+                    narrow=True,
                 ),
                 8,
                 9,
@@ -196,6 +200,7 @@ def probe() -> Board:
                         )
                     ],
                     minimum=0,
+                    narrow=True,
                 ),
                 6,
                 9,
@@ -273,7 +278,13 @@ def probe() -> Board:
                         "http_version": "HTTP",
                         "tls_version": "TLS",
                     },
-                    values={"failures": Column("Failing", "percentunit", ((None, GREEN), (0.01, AMBER), (0.1, RED)))},
+                    values={
+                        "failures": Column(
+                            "Failing",
+                            "percentunit",
+                            _FAILING,
+                        )
+                    },
                 ),
                 12,
                 8,
