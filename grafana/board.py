@@ -110,6 +110,9 @@ class Board:
         content: dict[str, Any] = json.loads(json.dumps(self._dashboard.build(), cls=JSONEncoder))
         for identity, panel in enumerate(content["panels"], 1):
             panel["id"] = identity
+            if panel["type"] == "state-timeline":
+                # No pages, which the SDK does not let one ask for.
+                panel["options"]["perPage"] = 0
         # The SDK's annotation has no fields for what the data source's annotation shows.
         for annotation in content["annotations"]["list"]:
             annotation |= {

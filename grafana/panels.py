@@ -273,7 +273,6 @@ def states(title: str, description: str, queries: list[Query], meaning: tuple[St
         .show_value(common_model.VisibilityMode.NEVER)
         .merge_values(True)
         .row_height(0.8)
-        .per_page(0)
         .fill_opacity(75)
         .line_width(0)
         # Names and colours say it all.
