@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import Metric
 
 from daemons.measurement.histogram import Bounds, BucketHistogram
 from daemons.service.http import Page, Route, text
+from daemons.service.loop_lag import LoopLag
 
 __all__ = ["DISTRIBUTION", "HistogramFamily", "MetricsPage", "landing", "registry", "zero_counts"]
 
@@ -116,9 +117,10 @@ class _One(CollectorRegistry):
 
 
 def registry(daemon: str) -> CollectorRegistry:
-    """Make a daemon's registry: process metrics and ``latency_build_info``."""
+    """Make a daemon's registry, inside its event loop: process metrics, the loop's lag and ``latency_build_info``."""
     own = CollectorRegistry()
     ProcessCollector(registry=own)
+    own.register(LoopLag(daemon))
     build = Gauge(
         "latency_build_info",
         "Constant 1, labelled with what is running",

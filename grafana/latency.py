@@ -1,0 +1,209 @@
+"""Latency: the whole distribution of each path's delay, and its streams beside each other."""
+
+from grafana.board import PATH, PATH_STREAM, Board
+from grafana.limits import limit
+from grafana.panels import AMBER, GREEN, RED, Column, Query, heat, lines, rows
+
+__all__ = ["latency"]
+
+_JITTER = ((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED))
+_FRACTIONS = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9"))
+
+
+def _quantiles(metric: str, by: str, fractions: tuple[tuple[float, str], ...] = _FRACTIONS) -> list[Query]:
+    legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+    return [
+        Query(
+            f"histogram_quantile({fraction}, sum by ({by}, le) "
+            f"(rate({metric}_bucket{{{PATH_STREAM}}}[$__rate_interval])))",
+            f"{legend} {name}",
+        )
+        for fraction, name in fractions
+    ]
+
+
+def _heat(metric: str) -> str:
+    return f"sum by (le) (increase({metric}_bucket{{{PATH_STREAM}}}[$__rate_interval]))"
+
+
+def latency() -> Board:
+    """Build the dashboard."""
+    end_to_end, backbone = "latency_receiver_end_to_end_seconds", "latency_receiver_backbone_seconds"
+    return (
+        Board(
+            "latency-delay",
+            "Latency",
+            "One-way delays: from the exchange's event time, and from the forwarder; right within the clock bounds.",
+            ("deployment", "path", "stream"),
+            "now-1h",
+        )
+        .row(
+            "End to end: exchange to receiver",
+            (
+                heat(
+                    "End to end of $path",
+                    "All delays of the chosen streams. Good: one narrow band; two bands are two routes.",
+                    "s",
+                    _heat(end_to_end),
+                )
+                .repeat("path")
+                .repeat_direction("h")
+                .max_per_row(3),
+                24,
+                9,
+            ),
+            (
+                lines(
+                    "End to end: percentiles by path",
+                    "All chosen streams together. Good: p99.9 not far above p50.",
+                    "s",
+                    _quantiles(end_to_end, "path"),
+                    dashed="p95$|p99$|p99.9$",
+                ),
+                12,
+                10,
+            ),
+            (
+                lines(
+                    "End to end: p99 by stream",
+                    "Streams differ by how the exchange batches them; a path's fault shows in all of its streams.",
+                    "s",
+                    _quantiles(end_to_end, "path, stream", ((0.99, "p99"),)),
+                ),
+                12,
+                8,
+            ),
+            (
+                lines(
+                    "Jitter by stream",
+                    "Interarrival jitter (RFC 3550), as the receiver has it at each scrape, and the pager's limit.",
+                    "s",
+                    [
+                        Query(
+                            f"max by (path, stream) (latency_receiver_jitter_seconds{{{PATH_STREAM}}})",
+                            "{{path}} {{stream}}",
+                        ),
+                        Query("max(latency:threshold:jitter_seconds)", "limit"),
+                    ],
+                    limits="^limit$",
+                    minimum=0,
+                ),
+                12,
+                8,
+            ),
+        )
+        .row(
+            "Backbone: forwarder to receiver (links only)",
+            (
+                heat(
+                    "Backbone of $path",
+                    "All delays from arrival at the forwarder to arrival here. Good: one narrow band.",
+                    "s",
+                    _heat(backbone),
+                ),
+                12,
+                10,
+            ),
+            (
+                lines(
+                    "Backbone: percentiles by path",
+                    "Good: p99 within a millisecond of p50 on a private backbone.",
+                    "s",
+                    _quantiles(backbone, "path"),
+                    dashed="p95$|p99$|p99.9$",
+                ),
+                12,
+                10,
+            ),
+            (
+                lines(
+                    "Round trip to the forwarder",
+                    "From the clock exchange, and so right without any clock. Good: the network's own; half of it is "
+                    "what the one-way delay should be.",
+                    "s",
+                    [
+                        Query(
+                            f"histogram_quantile({fraction}, sum by (path, le) "
+                            f"(rate(latency_receiver_link_rtt_seconds_bucket{{{PATH}}}[$__rate_interval])))",
+                            f"{{{{path}}}} {name}",
+                        )
+                        for fraction, name in ((0.5, "p50"), (0.99, "p99"))
+                    ],
+                    dashed="p99$",
+                    connect=True,
+                ),
+                12,
+                8,
+            ),
+            (
+                lines(
+                    "Waited in an outage",
+                    "Events that came after a link was down, kept out of all figures above. Good: 0.",
+                    "short",
+                    [
+                        Query(
+                            f"sum by (path) (rate(latency_receiver_delayed_events_total{{{PATH}}}[$__rate_interval]))",
+                            "{{path}} delayed",
+                        ),
+                        Query(
+                            "sum by (path) (rate(latency_receiver_duplicate_events_total"
+                            f"{{{PATH}}}[$__rate_interval]))",
+                            "{{path}} duplicates",
+                        ),
+                        Query(
+                            "sum by (path) (rate(latency_receiver_reordered_events_total"
+                            f"{{{PATH}}}[$__rate_interval]))",
+                            "{{path}} reordered",
+                        ),
+                    ],
+                    minimum=0,
+                ),
+                12,
+                8,
+            ),
+        )
+        .row(
+            "The last 5 minutes",
+            (
+                rows(
+                    "By path and stream",
+                    "Percentiles of the whole delay; of what carries no event time, there are none. Yesterday: p99 of "
+                    "the same hour of the last days, empty on the first day.",
+                    {
+                        name: Query(
+                            "max by (path, stream) (latency:delay_seconds:quantile5m"
+                            f'{{{PATH_STREAM},measure="end_to_end",quantile="{fraction}"}})'
+                        )
+                        for name, fraction in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"), ("p999", "0.999"))
+                    }
+                    | {
+                        "yesterday": Query(
+                            "max by (path, stream) (latency:delay_seconds:p99_same_hour"
+                            f'{{{PATH_STREAM},measure="end_to_end"}})'
+                        ),
+                        "jitter": Query(f"max by (path, stream) (latency:jitter_seconds:mean15s{{{PATH_STREAM}}})"),
+                        "events": Query(
+                            f"sum by (path, stream) (rate(latency_receiver_events_total{{{PATH_STREAM}}}[5m]))"
+                        ),
+                    },
+                    labels={"path": "Path", "stream": "Stream"},
+                    values={
+                        "p50": Column("p50", "s"),
+                        "p95": Column("p95", "s"),
+                        "p99": Column("p99", "s"),
+                        "p999": Column("p99.9", "s"),
+                        "yesterday": Column("p99 usually", "s"),
+                        "jitter": Column(
+                            "Jitter",
+                            "s",
+                            _JITTER,
+                        ),
+                        "events": Column("Events/s", "short"),
+                    },
+                    sort="Jitter",
+                ),
+                24,
+                9,
+            ),
+        )
+    )

@@ -1,0 +1,447 @@
+"""The kinds of panel that the dashboards are made of, with units, legends and colours in one hand.
+
+Each function returns a builder of Grafana's foundation SDK, complete but for its place. Sizes are in Grafana's grid of
+24 columns.
+"""
+
+from dataclasses import dataclass
+
+from grafana_foundation_sdk.builders import (
+    barchart,
+    common,
+    heatmap,
+    prometheus,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
+from grafana_foundation_sdk.models import common as common_model
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, DynamicConfigValue, FieldColorModeId, Threshold
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+__all__ = [
+    "AMBER",
+    "DATASOURCE",
+    "GREEN",
+    "GREY",
+    "RED",
+    "Column",
+    "Panel",
+    "Query",
+    "State",
+    "Steps",
+    "bars",
+    "heat",
+    "lines",
+    "numbers",
+    "rows",
+    "states",
+]
+
+DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
+
+Panel = (
+    timeseries.Panel | stat.Panel | heatmap.Panel | table.Panel | statetimeline.Panel | barchart.Panel
+)  # what the functions below return
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One PromQL expression.
+
+    Attributes:
+        expr: may use the dashboard's variables and Grafana's own.
+        legend: of its series; also the name by which a panel's `limits` finds them.
+    """
+
+    expr: str
+    legend: str = "__auto"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a value of a state time line means."""
+
+    value: int
+    text: str
+    colour: str
+
+
+Steps = tuple[tuple[float | None, str], ...]
+"""Threshold steps: from this value on, this colour; None begins."""
+
+
+def lines(
+    title: str,
+    description: str,
+    unit: str,
+    queries: list[Query],
+    *,
+    stacked: bool = False,
+    logarithmic: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    limits: str = "",
+    dashed: str = "",
+    narrow: bool = False,
+    connect: bool = False,
+) -> timeseries.Panel:
+    """A time series panel.
+
+    Args:
+        title: in the panel's head.
+        description: what it means and what good looks like.
+        unit: Grafana's name of the unit.
+        queries: what to draw.
+        stacked: draw areas on top of each other.
+        logarithmic: scale of the y axis.
+        minimum: lower end of the y axis.
+        maximum: upper end of the y axis.
+        limits: regular expression of legends that are limits: drawn red and dashed.
+        dashed: regular expression of legends that are drawn dashed.
+        narrow: a legend of names below, instead of a table with last and maximum to the right.
+        connect: draw across missing values.
+    """
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .targets([_target(query, index) for index, query in enumerate(queries)])
+        .line_width(2)
+        .fill_opacity(35 if stacked else 4)
+        .show_points(common_model.VisibilityMode.AUTO)
+        .span_nulls(connect)
+        .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+        .tooltip(
+            common.VizTooltipOptions()
+            .mode(common_model.TooltipDisplayMode.MULTI)
+            .sort(common_model.SortOrder.DESCENDING)
+        )
+    )
+    legend = common.VizLegendOptions().show_legend(True)
+    if narrow:
+        legend = legend.display_mode(common_model.LegendDisplayMode.LIST).calcs([])
+        legend = legend.placement(common_model.LegendPlacement.BOTTOM)
+    else:
+        legend = legend.display_mode(common_model.LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])
+        legend = legend.placement(common_model.LegendPlacement.RIGHT)
+    panel = panel.legend(legend)
+    if stacked:
+        panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
+    if logarithmic:
+        scale = common.ScaleDistributionConfig().type(common_model.ScaleDistribution.LOG).log(10)
+        panel = panel.scale_distribution(scale)
+    if minimum is not None:
+        panel = panel.min(minimum)
+    if maximum is not None:
+        panel = panel.max(maximum)
+    dashes = {"fill": "dash", "dash": [8, 6]}
+    if limits:
+        panel = panel.override_by_regexp(
+            f"/{limits}/",
+            [
+                DynamicConfigValue("color", {"mode": "fixed", "fixedColor": RED}),
+                DynamicConfigValue("custom.lineStyle", dashes),
+                DynamicConfigValue("custom.fillOpacity", 0),
+                DynamicConfigValue("custom.lineWidth", 1),
+            ],
+        )
+    if dashed:
+        panel = panel.override_by_regexp(
+            f"/{dashed}/",
+            [DynamicConfigValue("custom.lineStyle", dashes), DynamicConfigValue("custom.fillOpacity", 0)],
+        )
+    return panel
+
+
+def numbers(
+    title: str,
+    description: str,
+    unit: str,
+    queries: list[Query],
+    *,
+    steps: Steps = ((None, GREY),),
+    decimals: int | None = None,
+    names: bool = True,
+    graph: bool = False,
+    states: tuple[State, ...] = (),
+    none: str = "",
+) -> stat.Panel:
+    """A panel of big numbers, one for each series.
+
+    Args:
+        title: in the panel's head.
+        description: what it means and what good looks like.
+        unit: Grafana's name of the unit.
+        queries: asked at the end of the time range only, unless there is a graph.
+        steps: colours by value.
+        decimals: digits behind the point.
+        names: write each series' legend beside its number.
+        graph: a small curve behind each number.
+        states: texts instead of numbers.
+        none: what to write when there is no series.
+    """
+    text = common_model.BigValueTextMode.VALUE_AND_NAME if names else common_model.BigValueTextMode.VALUE
+    graph_mode = common_model.BigValueGraphMode.AREA if graph else common_model.BigValueGraphMode.NONE
+    panel = (
+        stat.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .targets([_target(query, index, instant=not graph) for index, query in enumerate(queries)])
+        .thresholds(_thresholds(steps))
+        .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
+        .color_mode(common_model.BigValueColorMode.VALUE)
+        .graph_mode(graph_mode)
+        .text_mode(text)
+        .orientation(common_model.VizOrientation.AUTO)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
+    )
+    if decimals is not None:
+        panel = panel.decimals(decimals)
+    if states:
+        panel = panel.mappings(_mappings(states))
+    if none:
+        panel = panel.no_value(none)
+    return panel
+
+
+def heat(title: str, description: str, unit: str, expr: str, *, minimum: float | None = None) -> heatmap.Panel:
+    """A heat map of a Prometheus histogram.
+
+    Args:
+        title: in the panel's head.
+        description: what it means and what good looks like.
+        unit: of the histogram's boundaries.
+        expr: increases of buckets by ``le`` only.
+        minimum: lower end of the y axis.
+    """
+    axis = heatmap.YAxisConfig().unit(unit).axis_placement(common_model.AxisPlacement.LEFT)
+    if minimum is not None:
+        axis = axis.min(minimum)
+    target = _target(Query(expr, "{{le}}"), 0).format(PromQueryFormat.HEATMAP)
+    return (
+        heatmap.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .targets([target])
+        # Without options Grafana takes the panel for one of the Angular days and draws other buckets.
+        .calculate(False)
+        .rows_frame(heatmap.RowsHeatmapOptions().layout(common_model.HeatmapCellLayout.AUTO))
+        .y_axis(axis)
+        .color(
+            heatmap.HeatmapColorOptions()
+            .mode(HeatmapColorMode.SCHEME)
+            .scheme("Oranges")
+            .fill("dark-orange")
+            .exponent(0.5)
+            .steps(64)
+            .reverse(False)
+        )
+        .filter_values(heatmap.FilterValueRange().le(1e-9))
+        .cell_gap(1)
+        .cell_values(heatmap.CellValues().unit("short").decimals(1))
+        .mode(common_model.TooltipDisplayMode.SINGLE)
+        .show_color_scale(True)
+        .show_legend()
+        # Rare buckets far out must not squeeze the rest: a bucket a pixel wide is still a bucket.
+        .max_data_points(300)
+    )
+
+
+def states(title: str, description: str, queries: list[Query], meaning: tuple[State, ...]) -> statetimeline.Panel:
+    """A time line of states, one row for each series; the worst state first in `meaning`."""
+    steps = tuple((None if index == 0 else state.value, state.colour) for index, state in enumerate(meaning))
+    return (
+        statetimeline.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .targets([_target(query, index) for index, query in enumerate(queries)])
+        .mappings(_mappings(meaning))
+        .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
+        .thresholds(_thresholds(steps))
+        .show_value(common_model.VisibilityMode.NEVER)
+        .merge_values(True)
+        .row_height(0.8)
+        .fill_opacity(75)
+        .line_width(0)
+        # Names and colours say it all.
+        .legend(
+            common.VizLegendOptions()
+            .show_legend(False)
+            .display_mode(common_model.LegendDisplayMode.LIST)
+            .placement(common_model.LegendPlacement.BOTTOM)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table of facts.
+
+    Attributes:
+        title: shown in the head.
+        unit: Grafana's name of the unit; empty for text.
+        steps: colours by value.
+    """
+
+    title: str
+    unit: str = ""
+    steps: Steps = ()
+
+
+def rows(
+    title: str,
+    description: str,
+    queries: dict[str, Query],
+    *,
+    labels: dict[str, str],
+    values: dict[str, Column],
+    sort: str = "",
+    none: str = "",
+) -> table.Panel:
+    """A table with a row for each set of labels and a column for each label and each query.
+
+    Args:
+        title: in the panel's head.
+        description: what it means and what good looks like.
+        queries: by the name that `values` refers to; all with the same labels.
+        labels: the labels shown, in this order, and their titles.
+        values: the columns of the queries; a query without one is there for its labels.
+        sort: title of the column to sort by.
+        none: what to write when there is no series.
+    """
+    refs = dict(zip(queries, "ABCDEFGHIJ", strict=False))
+    panel = (
+        table.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .targets(
+            [
+                _target(query, index, instant=True).format(PromQueryFormat.TABLE)
+                for index, query in enumerate(queries.values())
+            ]
+        )
+        .show_header(True)
+        .filterable(False)
+        .min_width(60)
+    )
+    single = len(queries) == 1
+    columns = {("Value" if single else f"Value #{refs[name]}"): column for name, column in values.items()}
+    order = {name: index for index, name in enumerate([*labels, *columns])}
+    rename = {**labels, **{field: column.title for field, column in columns.items()}}
+    if not single:
+        panel = panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
+    panel = panel.with_transformation(
+        model.DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": [*labels, *columns]}})
+    ).with_transformation(
+        model.DataTransformerConfig(id_val="organize", options={"indexByName": order, "renameByName": rename})
+    )
+    for column in columns.values():
+        properties = [DynamicConfigValue("unit", column.unit)] if column.unit else []
+        if column.steps:
+            properties += [
+                DynamicConfigValue("thresholds", _thresholds(column.steps).build().to_json()),
+                DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
+                DynamicConfigValue("color", {"mode": "thresholds"}),
+            ]
+        if properties:
+            panel = panel.override_by_name(column.title, properties)
+    if sort:
+        panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
+    if none:
+        panel = panel.no_value(none)
+    return panel
+
+
+def bars(
+    title: str, description: str, unit: str, query: Query, *, category: str, steps: Steps = (), series: str = ""
+) -> barchart.Panel:
+    """A bar for each value of a label, over the whole time range.
+
+    Args:
+        title: in the panel's head.
+        description: what it means and what good looks like.
+        unit: Grafana's name of the unit.
+        query: asked once; its series carry the label `category` and, if given, `series`.
+        category: the label along the x axis.
+        steps: colours by value.
+        series: the label that makes bars of several colours beside each other.
+    """
+    panel = (
+        barchart.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .targets([_target(query, 0, instant=True).format(PromQueryFormat.TABLE)])
+        .orientation(common_model.VizOrientation.VERTICAL)
+        .show_value(common_model.VisibilityMode.AUTO)
+        .fill_opacity(70)
+        .bar_width(0.9)
+        .group_width(0.8)
+        .x_tick_label_max_length(20)
+        .legend(
+            common.VizLegendOptions()
+            .show_legend(bool(series))
+            .display_mode(common_model.LegendDisplayMode.LIST)
+            .placement(common_model.LegendPlacement.BOTTOM)
+        )
+        .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.SINGLE))
+    )
+    if steps:
+        panel = panel.thresholds(_thresholds(steps)).color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
+    else:
+        panel = panel.color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+    if series:
+        matrix = {"columnField": series, "rowField": category, "valueField": "Value", "emptyValue": "null"}
+        panel = panel.with_transformation(model.DataTransformerConfig(id_val="groupingToMatrix", options=matrix))
+        field = f"{category}\\{series}"
+    else:
+        names = {"include": {"names": [category, "Value"]}}
+        panel = panel.with_transformation(model.DataTransformerConfig(id_val="filterFieldsByName", options=names))
+        field = category
+    return panel.with_transformation(
+        model.DataTransformerConfig(id_val="sortBy", options={"sort": [{"field": field, "desc": False}]})
+    ).x_field(field)
+
+
+def _target(query: Query, index: int, *, instant: bool = False) -> prometheus.Dataquery:
+    target = (
+        prometheus.Dataquery()
+        .expr(query.expr)
+        .legend_format(query.legend)
+        .ref_id("ABCDEFGHIJ"[index])
+        .datasource(DATASOURCE)
+    )
+    return target.instant() if instant else target.range()
+
+
+def _thresholds(steps: Steps) -> ThresholdsConfig:
+    return (
+        ThresholdsConfig()
+        .mode(model.ThresholdsMode.ABSOLUTE)
+        .steps([Threshold(value=value, color=colour) for value, colour in steps])
+    )
+
+
+def _mappings(meaning: tuple[State, ...]) -> list[model.ValueMapping]:
+    return [
+        model.ValueMap(
+            options={
+                str(state.value): model.ValueMappingResult(text=state.text, color=state.colour, index=index)
+                for index, state in enumerate(meaning)
+            },
+        )
+    ]

@@ -1,0 +1,293 @@
+"""HTTPS probe and egress: cold and warm requests by phase, from which address, by which route."""
+
+from grafana.board import DEPLOYMENT, TARGET, Board
+from grafana.limits import limit
+from grafana.panels import AMBER, GREEN, RED, Column, Query, State, lines, numbers, rows, states
+
+__all__ = ["probe"]
+
+_FAILING = ((None, GREEN), (0.01, AMBER), (limit("probe_failure_ratio"), RED))
+
+
+def _quantiles(metric: str, by: str, matchers: str, fractions: tuple[tuple[float, str], ...]) -> list[Query]:
+    legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+    return [
+        Query(
+            f"histogram_quantile({fraction}, sum by ({by}, le) "
+            f"(rate({metric}_bucket{{{matchers}}}[$__rate_interval])))",
+            f"{legend} {name}",
+        )
+        for fraction, name in fractions
+    ]
+
+
+def _phases(connection: str) -> list[Query]:
+    matchers = f'{TARGET},connection="{connection}"'
+    return [
+        Query(
+            f"sum by (phase) (rate(latency_probe_phase_seconds_sum{{{matchers}}}[$__rate_interval])) "
+            f"/ sum by (phase) (rate(latency_probe_phase_seconds_count{{{matchers}}}[$__rate_interval]) > 0)",
+            "{{phase}}",
+        )
+    ]
+
+
+def probe() -> Board:
+    """Build the dashboard."""
+    overlay = "latency_probe_overlay_rtt_seconds"
+    return (
+        Board(
+            "latency-probe",
+            "HTTPS probe and egress",
+            "What a request to the exchange's API takes, by phase; from which address it leaves, and by which route.",
+            ("deployment", "target"),
+            "now-1h",
+        )
+        .row(
+            "",
+            (
+                states(
+                    "Success",
+                    "Whether the latest attempts of each target succeeded. Good: green throughout.",
+                    [Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}")],
+                    (State(0, "failing", RED), State(1, "ok", GREEN)),
+                ),
+                10,
+                6,
+            ),
+            (
+                rows(
+                    "Egress identity",
+                    "Where the internet sees us. Good: the Elastic IP of the NAT instance, match 1, no changes.",
+                    {
+                        "info": Query(f"latency_probe_egress_info{{{DEPLOYMENT}}}"),
+                    },
+                    labels={"ip": "Address", "city": "City", "country": "Country", "host": "Host"},
+                    values={},
+                    none="no egress check is configured",
+                ),
+                8,
+                6,
+            ),
+            (
+                numbers(
+                    "Egress as expected",
+                    "Whether the address, city and country are those in the probe's configuration.",
+                    "short",
+                    [Query(f"min(latency_probe_egress_match{{{DEPLOYMENT}}})", "match")],
+                    steps=((None, RED), (1, GREEN)),
+                    states=(State(0, "NO", RED), State(1, "yes", GREEN)),
+                    names=False,
+                    none="not checked",
+                ),
+                3,
+                6,
+            ),
+            (
+                numbers(
+                    "Certificate",
+                    "Time until the first certificate expires. Good: more than two weeks.",
+                    "s",
+                    [Query(f"min(latency_probe_certificate_expiry_timestamp_seconds{{{TARGET}}}) - time()", "expires")],
+                    steps=((None, RED), (3 * 86400, AMBER), (limit("certificate_seconds"), GREEN)),
+                    names=False,
+                    decimals=1,
+                    none="no HTTPS",
+                ),
+                3,
+                6,
+            ),
+        )
+        .row(
+            "Requests",
+            (
+                lines(
+                    "Cold and warm: p50 and p99",
+                    "A whole request on a new connection and on a kept one. Good: warm near one round trip, cold near "
+                    "three; p99 close to p50.",
+                    "s",
+                    _quantiles(
+                        "latency_probe_total_seconds", "target, connection", TARGET, ((0.5, "p50"), (0.99, "p99"))
+                    ),
+                    dashed="p99$",
+                    connect=True,
+                ),
+                12,
+                10,
+            ),
+            (
+                lines(
+                    "Failures",
+                    "Attempts that failed, by reason, and slots of the schedule that were missed. Good: 0.",
+                    "short",
+                    [
+                        Query(
+                            "sum by (target, reason) (rate(latency_probe_failures_total"
+                            f"{{{TARGET}}}[$__rate_interval])) > 0 or sum by (target) "
+                            f"(rate(latency_probe_failures_total{{{TARGET}}}[$__rate_interval]))",
+                            "{{target}} {{reason}}",
+                        ),
+                        Query(
+                            "sum by (target, connection) (rate(latency_probe_missed_slots_total"
+                            f"{{{TARGET}}}[$__rate_interval]))",
+                            "{{target}} {{connection}} missed",
+                        ),
+                    ],
+                    minimum=0,
+                    connect=True,
+                ),
+                12,
+                10,
+            ),
+            (
+                lines(
+                    "Phases of a cold request (mean)",
+                    "Where the time goes, stacked: means add up, percentiles do not. Good: dns near zero, connect one "
+                    "round trip, tls one or two, processing one and the server's own time.",
+                    "s",
+                    _phases("cold"),
+                    stacked=True,
+                    minimum=0,
+                    connect=True,
+                ),
+                12,
+                9,
+            ),
+            (
+                lines(
+                    "Phases of a warm request (mean)",
+                    "No dns, connect or tls. Good: one round trip and the server's own time.",
+                    "s",
+                    _phases("warm"),
+                    stacked=True,
+                    minimum=0,
+                    connect=True,
+                ),
+                12,
+                9,
+            ),
+        )
+        .row(
+            "Way out",
+            (
+                lines(
+                    "Overlay: round trip to the tunnel peer",
+                    "ICMP echoes through the tunnel. Good: the peering's round trip, flat, nothing lost.",
+                    "s",
+                    [
+                        *_quantiles(overlay, "peer", DEPLOYMENT, ((0.5, "p50"), (0.99, "p99"))),
+                        Query(
+                            f"max by (peer) (latency_probe_overlay_jitter_seconds{{{DEPLOYMENT}}})", "{{peer}} jitter"
+                        ),
+                    ],
+                    dashed="p99$",
+                    narrow=True,
+                ),
+                8,
+                9,
+            ),
+            (
+                lines(
+                    "Overlay: lost echoes",
+                    "Part of the echoes without an answer in time. Good: 0.",
+                    "percentunit",
+                    [
+                        Query(
+                            f"sum by (peer) (rate(latency_probe_overlay_lost_total{{{DEPLOYMENT}}}[$__rate_interval])) "
+                            f"/ (sum by (peer) (rate(latency_probe_overlay_sent_total{{{DEPLOYMENT}}}"
+                            "[$__rate_interval])) > 0)",
+                            "{{peer}}",
+                        )
+                    ],
+                    minimum=0,
+                    narrow=True,
+                ),
+                6,
+                9,
+            ),
+            (
+                rows(
+                    "Route",
+                    "The hops of the last trace. A hop that answers badly and passes traffic well is no fault: look "
+                    "at the last line.",
+                    {
+                        "address": Query(f"latency_probe_route_hop_info{{{DEPLOYMENT}}}"),
+                        "rtt": Query(
+                            f"latency_probe_route_hop_rtt_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                            "group_left (address) latency_probe_route_hop_info"
+                        ),
+                        "worst": Query(
+                            f"latency_probe_route_hop_rtt_worst_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                            "group_left (address) latency_probe_route_hop_info"
+                        ),
+                        "loss": Query(
+                            f"latency_probe_route_hop_loss_ratio{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                            "group_left (address) latency_probe_route_hop_info"
+                        ),
+                    },
+                    labels={"target": "Target", "hop": "Hop", "address": "Address"},
+                    values={
+                        "rtt": Column("Mean", "s"),
+                        "worst": Column("Worst", "s"),
+                        "loss": Column("Loss", "percentunit"),
+                    },
+                    none="no route is traced",
+                ),
+                10,
+                9,
+            ),
+        )
+        .row(
+            "The probe itself",
+            (
+                lines(
+                    "Probe's own lateness: p99",
+                    "How late attempts start, and answers are read after the kernel had them. Good: a few "
+                    "milliseconds at most; else the probe's host is too busy to be believed.",
+                    "s",
+                    [
+                        Query(
+                            f"histogram_quantile(0.99, sum by (host, le) (rate({metric}_bucket{{{DEPLOYMENT}}}"
+                            "[$__rate_interval])))",
+                            f"{{{{host}}}} {name}",
+                        )
+                        for metric, name in (
+                            ("latency_probe_schedule_lag_seconds", "start"),
+                            ("latency_probe_host_delay_seconds", "reading"),
+                        )
+                    ],
+                    minimum=0,
+                ),
+                12,
+                8,
+            ),
+            (
+                rows(
+                    "Targets",
+                    "What was negotiated with each target, and the last 5 minutes.",
+                    {
+                        "info": Query(f"latency_probe_target_info{{{TARGET}}}"),
+                        "failures": Query(
+                            f"latency:probe_failures:ratio5m{{{TARGET}}} * on (instance, target) "
+                            "group_left (address, http_version, tls_version) latency_probe_target_info"
+                        ),
+                    },
+                    labels={
+                        "target": "Target",
+                        "address": "Address",
+                        "http_version": "HTTP",
+                        "tls_version": "TLS",
+                    },
+                    values={
+                        "failures": Column(
+                            "Failing",
+                            "percentunit",
+                            _FAILING,
+                        )
+                    },
+                ),
+                12,
+                8,
+            ),
+        )
+    )

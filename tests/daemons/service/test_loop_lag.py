@@ -1,0 +1,26 @@
+import asyncio
+import time
+
+from daemons.service.loop_lag import LoopLag
+
+
+def _samples(lag: LoopLag) -> dict[str, float]:
+    (family,) = lag.collect()
+    return {sample.name + sample.labels.get("le", ""): sample.value for sample in family.samples}
+
+
+def test_a_held_up_loop_shows() -> None:
+    async def scenario() -> dict[str, float]:
+        lag = LoopLag("receiver")
+        await asyncio.sleep(0)
+        # Blocking is the point: two periods pass in which the loop serves nothing.
+        time.sleep(0.2)  # noqa: ASYNC251
+        # The lag's timer is due before this one, so it has been served when this returns.
+        await asyncio.sleep(0.01)
+        return _samples(lag)
+
+    samples = asyncio.run(scenario())
+    assert samples["latency_event_loop_lag_seconds_count"] == 1
+    assert samples["latency_event_loop_lag_seconds_sum"] > 0.09
+    assert samples["latency_event_loop_lag_seconds_bucket0.0625"] == 0
+    assert samples["latency_event_loop_lag_seconds_bucket+Inf"] == 1
