@@ -88,7 +88,7 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
             crowd = []
             try:
                 for _ in range(1000):
-                    crowd.append(socket.create_connection(("127.0.0.1", port), timeout=15))
+                    crowd.append(socket.create_connection(("127.0.0.1", port), timeout=15))  # noqa: PERF401 all are closed below
                 until(
                     lambda: (
                         refusals(program).get("limit", 0) + refusals(program)["timeout"] - 2 >= 1000 - MAX_STRANGERS

@@ -197,6 +197,7 @@ def test_a_receiver_that_hangs_loses_nothing(tmp_path: Path) -> None:
 def test_kill_the_forwarder(tmp_path: Path) -> None:
     """Each of its lives is a session: the end of one is no gap in the next."""
     port = free_port()
+    before = 0.0
     with receiver(*life(tmp_path, TCP, port, 0)) as program:
         for total, kill in ((5_000, True), (1_000, False)):
             with (
