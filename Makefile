@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := $(VENV)/.packages
 
-.PHONY: help demo test unit lint lab wheelhouse bench constraints clean
+.PHONY: help demo test unit exhaustive lint lab wheelhouse bench constraints clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { \
@@ -32,11 +32,15 @@ $(PACKAGES): packages.txt $(STAMP)
 demo: $(STAMP)  ## two paths race for the same events: live table, results, summary
 	$(BIN)/experiment demo
 
-test: $(PACKAGES)  ## everything: unit, process and soak tests
-	$(BIN)/python -m pytest -m 'not lab'
+test: $(PACKAGES)  ## unit, process and soak tests: the fast ones first
+	$(BIN)/python -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
+	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab'
+
+exhaustive: $(PACKAGES)  ## every crash point of provision, the statistics' promises a hundred times, ten million rows
+	$(BIN)/python -m pytest -m exhaustive
 
 unit: $(STAMP)  ## the fast part of the tests
-	$(BIN)/python -m pytest -q -m 'not process and not soak and not lab'
+	$(BIN)/python -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
 
 lint: $(STAMP)  ## ruff, mypy strict, import contract
 	$(BIN)/ruff check .

@@ -39,7 +39,7 @@ def write_large_race(file: Path) -> None:
                 )
 
 
-@pytest.mark.soak
+@pytest.mark.exhaustive
 def test_ten_million_rows_are_compared_in_two_minutes_and_a_gigabyte(tmp_path: Path) -> None:
     file = tmp_path / "race.csv"
     write_large_race(file)

@@ -16,7 +16,7 @@ from provisioning.loading import load_topology
 from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, census, lost
 from tests.provisioning.conftest import reset
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.exhaustive
 
 Name = tuple[str, str, int]
 

@@ -104,7 +104,7 @@ def run_and_die(operator: Operator, verb: str, calls: int) -> None:
         return
 
 
-@pytest.mark.soak
+@pytest.mark.exhaustive
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(first=topologies(), second=topologies(), built=st.integers(0, 90), removed=st.integers(0, 60))
 def test_any_topology_is_reached_from_any_partial_state(

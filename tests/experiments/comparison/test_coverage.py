@@ -19,7 +19,7 @@ from experiments.statistics.bootstrap import Interval
 from tests.experiments.made import START_NS
 from tests.experiments.random_series import autoregressive
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.exhaustive
 
 REPETITIONS = 100
 # What is promised for nominal 95 %.
