@@ -17,8 +17,8 @@ CUT_SECONDS = 30.0
 BACKOFF_SECONDS = 2.0
 """The longest wait between attempts, as the hosts are configured."""
 
-START_SECONDS = 5.0
-"""What a daemon, its check of the configuration and its first connection may take on a busy machine."""
+START_SECONDS = 20.0
+"""What a daemon's first connection and our own looking at it may take on a machine with several times its load."""
 
 FLUSH_SECONDS = 0.25
 KILLS = 10
