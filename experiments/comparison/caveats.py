@@ -110,6 +110,8 @@ def _lost_unseen(side: Side, series: PathSeries) -> str | None:
 
 def _run(side: Side) -> list[str]:
     summary = side.run.summary
+    if side.run.unfinished:
+        return [f"{side.run.source.name}: the run has not ended or was killed; of its clocks nothing is known"]
     if summary is None:
         return []
     found = []

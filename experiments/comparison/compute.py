@@ -194,7 +194,8 @@ def _loss(side: Side) -> Loss | None:
     """Count loss from sequence numbers in the rows, or else from the receiver's own count."""
     summary = side.summary
     if side.series is not None:
-        return from_sequences(side.series)
+        # On a feed the receiver itself numbers the rows, which says nothing of what never came.
+        return None if side.series.is_feed else from_sequences(side.series)
     if summary is None or summary.events_lost is None:
         return None
     arrived = summary.events if isinstance(summary, PathSummary) else summary.sample_count

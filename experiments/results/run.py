@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.errors import InputError
 from experiments.results.rows import load_rows
 from experiments.results.series import PathSeries
-from experiments.results.summary import RunSummary, load_summary
+from experiments.results.summary import RunSummary, is_unfinished, load_summary
 
 __all__ = ["Run", "find_runs", "load_run"]
 
@@ -20,12 +20,14 @@ class Run:
         summary: from the JSON file, None when there is none.
         series: per path, from the CSV file; empty when there is none.
         rows_source: the CSV file, None when there is none.
+        unfinished: the JSON file says that the run has not ended, so only its rows are known.
     """
 
     source: Path
     summary: RunSummary | None
     series: dict[str, PathSeries] = field(default_factory=dict)
     rows_source: Path | None = None
+    unfinished: bool = False
 
     def path_names(self) -> list[str]:
         """Name the paths, those of the summary first."""
@@ -55,20 +57,17 @@ def load_run(source: Path, *, rows: bool = True) -> Run:
             names = ", ".join(str(path.relative_to(source)) for path in found) or "none"
             raise InputError(source, None, f"holds {len(found)} runs ({names})", "name one results file")
         source = found[0]
-    if source.suffix == ".json":
-        summary: RunSummary | None = load_summary(source)
-        table = source.with_suffix(".csv")
-        rows_source = table if rows and table.exists() else None
-    elif source.suffix == ".csv":
-        beside = source.with_suffix(".json")
-        summary = load_summary(beside) if beside.exists() else None
-        rows_source = source
-    else:
+    if source.suffix not in {".json", ".csv"}:
         raise InputError(source, None, "neither .json nor .csv", "name a results file of latency-receiver")
-    if rows_source is None:
+    described, table = source.with_suffix(".json"), source.with_suffix(".csv")
+    has_rows = source == table or (rows and table.exists())
+    unfinished = has_rows and is_unfinished(described)
+    described_here = source == described or described.exists()
+    summary = load_summary(described) if described_here and not unfinished else None
+    if not has_rows:
         return Run(source, summary)
-    series = load_rows(rows_source, _default_path(source, summary))
-    return Run(source, summary, series, rows_source)
+    series = load_rows(table, _default_path(source, summary))
+    return Run(source, summary, series, table, unfinished)
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -85,7 +84,8 @@ def find_runs(folder: Path) -> list[Path]:
 def _is_summary(path: Path) -> bool:
     """Tell a results file from other JSON files by its first bytes; a broken one is to be reported, not skipped."""
     with path.open("rb") as file:
-        return b'"setup_type"' in file.read(4096)
+        start = file.read(4096)
+    return b'"setup_type"' in start or is_unfinished(path)
 
 
 def _is_table(path: Path) -> bool:

@@ -13,9 +13,11 @@ import msgspec
 
 from experiments.errors import InputError
 
-__all__ = ["FORMAT", "ClockSummary", "LinkSummary", "PathSummary", "RunSummary", "load_summary"]
+__all__ = ["FORMAT", "ClockSummary", "LinkSummary", "PathSummary", "RunSummary", "is_unfinished", "load_summary"]
 
 FORMAT = "backbone-latency-results/1"
+UNFINISHED = {"complete": False}
+"""All that the JSON file says until the run ends."""
 
 
 class ClockSummary(msgspec.Struct, frozen=True):
@@ -133,6 +135,8 @@ def load_summary(path: Path) -> RunSummary:
         raw = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise _not_json(path, text, error) from error
+    if raw == UNFINISHED:
+        raise InputError(path, 1, "the run has not ended, or was killed", "wait for it, or use its CSV file")
     if not isinstance(raw, dict) or "setup_type" not in raw:
         raise InputError(
             path,
@@ -153,6 +157,14 @@ def load_summary(path: Path) -> RunSummary:
     except msgspec.ValidationError as error:
         raise _wrong_field(path, text, raw, error) from error
     return _without_invented_zeros(summary)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Tell whether a results JSON file is that of a run which has not ended, or never will."""
+    try:
+        return bool(msgspec.json.decode(path.read_bytes()) == UNFINISHED)
+    except (OSError, msgspec.DecodeError):
+        return False
 
 
 def _without_invented_zeros(summary: RunSummary) -> RunSummary:

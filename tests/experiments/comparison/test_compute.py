@@ -147,3 +147,14 @@ def test_paths_that_share_no_event_are_no_race(tmp_path: Path) -> None:
     lines += [line.replace(",700", ",900") for line in rows(arrivals(noise(20, 1) + 100), path="y", link=True)]
     with pytest.raises(InputError, match="share 0 events"):
         compare(*choose_sides([write_rows(tmp_path / "r.csv", lines)]), QUICK)
+
+
+def test_a_feed_numbered_by_the_receiver_is_not_called_lossless(tmp_path: Path) -> None:
+    lines = [
+        f"{number}{line}" for number, line in enumerate(rows(arrivals(100 + noise(50, 1)), path="x", link=False), 1)
+    ]
+    write_rows(tmp_path / "a.csv", lines)
+    write_rows(tmp_path / "b.csv", rows(arrivals(100 + noise(50, 1)), path="y", link=True))
+    found = compare(*choose_sides([tmp_path / "a.csv", tmp_path / "b.csv"]), QUICK)
+    assert found.figure("loss").first is None
+    assert found.figure("loss").second == 0

@@ -49,3 +49,14 @@ def test_a_folder_stands_for_the_one_run_in_it(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"neither \.json nor \.csv"):
         load_run(tmp_path / "results.txt")
+
+
+def test_of_a_run_that_was_killed_the_rows_are_used(tmp_path: Path) -> None:
+    both_files(tmp_path, "r").write_text('{\n  "complete": false\n}\n')
+    run = load_run(tmp_path)
+    assert run.unfinished
+    assert run.summary is None
+    assert len(run.series["backbone"]) == 9
+    (tmp_path / "r.csv").unlink()
+    with pytest.raises(InputError, match=r"r\.json:1: the run has not ended, or was killed"):
+        load_run(tmp_path / "r.json")
