@@ -194,12 +194,14 @@ def running(
                 program.kill()
 
 
-def until(condition: Callable[[], bool], what: str, deadline_seconds: float = 15.0) -> None:
-    """Wait for a condition, asking every 10 ms; fail with its description when the deadline has passed."""
+def until(
+    condition: Callable[[], bool], what: str, deadline_seconds: float = 15.0, every_seconds: float = 0.01
+) -> None:
+    """Wait for a condition, asking again and again; fail with its description when the deadline has passed."""
     limit = time.monotonic() + deadline_seconds
     while not condition():
         assert time.monotonic() < limit, f"not within {deadline_seconds} s: {what}"
-        time.sleep(0.01)
+        time.sleep(every_seconds)
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -87,11 +87,15 @@ class Metrics:
 
     def sum(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples with these labels; there must be one."""
-        found = [
-            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
-        ]
+        found = self.matching(name, **labels)
         assert found, f"{name} {labels} is not on the page"
         return sum(found)
+
+    def matching(self, name: str, **labels: str) -> list[float]:
+        """Return a metric's samples with these labels."""
+        return [
+            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
+        ]
 
     def by(self, name: str, label: str) -> dict[str, float]:
         """Return a metric's samples other than zero, by one label."""
@@ -121,6 +125,15 @@ def resident_bytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-def settled(program: Program, name: str, value: float, deadline_seconds: float = 30.0, **labels: str) -> None:
-    """Wait until a metric has a value."""
-    until(lambda: scrape(program).sum(name, **labels) == value, f"{name} {labels} is {value}", deadline_seconds)
+def settled(
+    program: Program,
+    name: str,
+    value: float,
+    deadline_seconds: float = 30.0,
+    every_seconds: float = 0.05,
+    **labels: str,
+) -> None:
+    """Wait until a metric has a value; streams appear on the page with their first event."""
+    until(
+        lambda: sum(scrape(program).matching(name, **labels)) == value, f"{name} {labels} is {value}", deadline_seconds
+    )

@@ -17,6 +17,8 @@ from daemons.stream.tls import TlsSession
 __all__ = ["Connection"]
 
 READ_BYTES = 262144
+_views = (memoryview(bytearray(READ_BYTES)),)
+"""Where all connections read, in turn, for what was read is copied out at once: so a crowd of them costs no memory."""
 
 
 class Connection:
@@ -53,8 +55,6 @@ class Connection:
         self.peer = peer
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[memoryview] = deque()
-        self._buffer = bytearray(READ_BYTES)
-        self._views = [memoryview(self._buffer)]
         self._open = True
 
     @property
@@ -112,7 +112,7 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            size, ancillary, _flags, _source = self._socket.recvmsg_into(self._views, ANCILLARY_BYTES)
+            size, ancillary, _flags, _source = self._socket.recvmsg_into(_views, ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -122,7 +122,7 @@ class Connection:
             self._fail(None)
             return
         stamp = self._reader.stamp(ancillary)
-        data = bytes(self._views[0][:size])
+        data = bytes(_views[0][:size])
         if self._tls is None:
             self._on_data(data, stamp)
         else:

@@ -1,5 +1,6 @@
 """Who is not let in: while a forwarder delivers, strangers do their worst, and not a sample is added."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -29,6 +30,12 @@ def key_file(tmp_path: Path, text: str) -> str:
 
 def refusals(program: Program) -> dict[str, float]:
     return scrape(program).by("latency_receiver_link_refusals_total", "reason")
+
+
+def turned_away(program: Program) -> float:
+    """How many connections were given up in their handshake: for lack of room, or of a word."""
+    found = refusals(program)
+    return found.get("limit", 0) + found["timeout"]
 
 
 def talk(port: int, data: bytes) -> bytes:
@@ -85,19 +92,10 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
             }
 
             # A thousand that connect and say nothing.
-            crowd = []
-            try:
+            with contextlib.ExitStack() as crowd:
                 for _ in range(1000):
-                    crowd.append(socket.create_connection(("127.0.0.1", port), timeout=15))  # noqa: PERF401 all are closed below
-                until(
-                    lambda: (
-                        refusals(program).get("limit", 0) + refusals(program)["timeout"] - 2 >= 1000 - MAX_STRANGERS
-                    ),
-                    "the crowd is turned away",
-                )
-            finally:
-                for connection in crowd:
-                    connection.close()
+                    crowd.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15))
+                until(lambda: turned_away(program) >= 2 + 1000 - MAX_STRANGERS, "the crowd is turned away")
 
             # Datagrams: of no link, and of no form.
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as intruder:

@@ -1,0 +1,140 @@
+"""The real Prometheus scrapes both daemons: no warning, and every metric of the design is there."""
+
+import json
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import until
+from tests.programs import address_of, forwarder, free_port, receiver, settled, simulator
+
+pytestmark = pytest.mark.process
+
+HISTOGRAMS = {
+    "latency_forwarder_feed_delay_seconds": {"stream"},
+    "latency_forwarder_hold_seconds": {"link"},
+    "latency_receiver_end_to_end_seconds": {"path", "stream"},
+    "latency_receiver_backbone_seconds": {"path", "stream"},
+    "latency_receiver_host_delay_seconds": {"path"},
+    "latency_receiver_path_lead_seconds": {"path", "reference"},
+    "latency_receiver_link_rtt_seconds": {"path"},
+}
+COUNTERS = {
+    "latency_forwarder_events_received_total": set[str](),
+    "latency_forwarder_events_forwarded_total": set[str](),
+    "latency_forwarder_events_dropped_total": {"reason"},
+    "latency_forwarder_events_invalid_total": {"reason"},
+    "latency_forwarder_reconnects_total": {"side", "reason"},
+    "latency_receiver_path_wins_total": {"path", "reference"},
+    "latency_receiver_unpaired_events_total": {"path"},
+    "latency_receiver_events_total": {"path", "stream"},
+    "latency_receiver_sequence_gaps_total": {"path"},
+    "latency_receiver_sequence_gap_events_total": {"path"},
+    "latency_receiver_reordered_events_total": {"path"},
+    "latency_receiver_duplicate_events_total": {"path"},
+    "latency_receiver_delayed_events_total": {"path"},
+    "latency_receiver_invalid_events_total": {"path", "reason"},
+}
+GAUGES = {
+    "latency_forwarder_buffer_events": set[str](),
+    "latency_forwarder_feed_connected": set[str](),
+    "latency_forwarder_link_connected": {"link"},
+    "latency_receiver_jitter_seconds": {"path", "stream"},
+    **{
+        f"latency_{daemon}_clock_{name}": set[str]()
+        for daemon in ("forwarder", "receiver")
+        for name in ("offset_seconds", "error_bound_seconds", "synchronized")
+    },
+    "latency_build_info": {"version"},
+    "latency_last_event_timestamp_seconds": {"path"},
+}
+
+
+def ask(server: str, path: str, **query: str) -> Any:
+    with urllib.request.urlopen(f"http://{server}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+        found = json.load(answer)
+    assert found["status"] == "success"
+    return found["data"]
+
+
+def ready(server: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{server}/-/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_prometheus_has_nothing_to_complain_about(tmp_path: Path) -> None:
+    program = shutil.which("prometheus")
+    assert program is not None, "prometheus is needed: apt-get install prometheus"
+    with (
+        simulator("--rate", "500", "--wait-for-clients", "2") as exchange,
+        receiver("--mode", "race", "--feed-url", f"ws://{exchange.ready['near']}") as sink,
+        forwarder(
+            *("--feed-url", f"ws://{exchange.ready['near']}", "--destination", address_of(sink)),
+        ) as source,
+    ):
+        targets = {"forwarder": address_of(source, "metrics"), "receiver": address_of(sink, "metrics")}
+        jobs = "".join(
+            f"  - job_name: {name}\n    static_configs: [{{targets: ['{target}']}}]\n"
+            for name, target in targets.items()
+        )
+        (tmp_path / "prometheus.yml").write_text(f"global:\n  scrape_interval: 1s\nscrape_configs:\n{jobs}")
+        server, log = f"127.0.0.1:{free_port()}", tmp_path / "prometheus.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={tmp_path / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={tmp_path / 'data'}",
+                    f"--web.listen-address={server}",
+                    "--log.level=debug",
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                until(lambda: ready(server), "prometheus is ready", 60)
+                enough = "min(count_over_time(up[5m]))"
+                until(
+                    lambda: [item["value"][1] for item in ask(server, "query", query=enough)["result"]] >= ["3"],
+                    "three scrapes of each",
+                    60,
+                )
+                assert {
+                    item["metric"]["job"]: item["value"][1] for item in ask(server, "query", query="up")["result"]
+                } == {
+                    "forwarder": "1",
+                    "receiver": "1",
+                }
+                described = ask(server, "metadata")
+                for kind, names in (("histogram", HISTOGRAMS), ("counter", COUNTERS), ("gauge", GAUGES)):
+                    for name, labels in names.items():
+                        # The text format's families of counters lack the suffix.
+                        entry = described.get(name) or described[name.removesuffix("_total")]
+                        assert entry[0]["type"] == kind, name
+                        assert entry[0]["help"].endswith((".", "running", "started")), name
+                        sample = f"{name}_bucket" if kind == "histogram" else name
+                        series = ask(server, "query", query=sample)["result"]
+                        assert series, name
+                        assert labels <= set(series[0]["metric"]), name
+                # Whatever scraped oddly would say so here.
+                for query in ("scrape_samples_scraped - scrape_samples_post_metric_relabeling", "1 - up"):
+                    assert {item["value"][1] for item in ask(server, "query", query=query)["result"]} == {"0"}
+                quantile = "histogram_quantile(0.5, sum by (le) (rate(latency_receiver_backbone_seconds_bucket[1m])))"
+                (found,) = ask(server, "query", query=quantile)["result"]
+                assert 0 < float(found["value"][1]) < 16
+                text = log.read_text()
+            finally:
+                process.terminate()
+                process.wait(30)
+        settled(sink, "latency_receiver_link_connected", 1)
+    signs = ("level=warn", "level=error", "duplicate", "out of order", "out-of-order", "parse", "append failed")
+    complaints = [line for line in text.splitlines() if any(sign in line.lower() for sign in signs)]
+    assert complaints == []
