@@ -10,19 +10,19 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from provisioning.errors import ProvisionError
 
 __all__ = ["archive", "build"]
 
-_PYTHON = "3.11"
 _PLATFORM = "manylinux_2_28_x86_64"
-"""Debian 12's interpreter, and a platform that its glibc 2.36 accepts and that all our dependencies publish."""
+"""What glibc 2.28 and newer accept, so all our images do, and all our dependencies publish."""
 
 
-def build(checkout: Path) -> bytes:
-    """Make the bundle from a checkout of the project.
+def build(checkout: Path, pythons: Sequence[str]) -> bytes:
+    """Make the bundle from a checkout of the project, for hosts of these Python versions.
 
     Raises:
         ProvisionError: it is not a checkout, or the wheelhouse cannot be made.
@@ -35,7 +35,8 @@ def build(checkout: Path) -> bytes:
     with tempfile.TemporaryDirectory(prefix="provision-") as scratch:
         wheels = Path(scratch) / "wheelhouse"
         command = [sys.executable, str(systemd / "wheelhouse"), "--output", str(wheels)]
-        command += ["--python", _PYTHON, "--platform", _PLATFORM]
+        command += ["--platform", _PLATFORM]
+        command += [word for version in pythons for word in ("--python", version)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own program
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]

@@ -5,30 +5,32 @@ from typing import cast
 from provisioning.cloud import Cloud
 from provisioning.errors import AwsError, ProvisionError
 
-__all__ = ["image_id", "login_user", "root_device"]
+__all__ = ["image_id", "login_user", "python_version", "root_device"]
 
 _DEBIAN_OWNER = "136693071363"
 """Debian's account (wiki.debian.org/Cloud/AmazonEC2Image)."""
 _CANONICAL_OWNER = "099720109477"
-_AMAZON_OWNER = "137112412989"
 
 _PARAMETERS = {
     "debian-12": "/aws/service/debian/release/12/latest/amd64",
     "debian-13": "/aws/service/debian/release/13/latest/amd64",
-    "al2023": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
     "ubuntu-24.04": "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id",
 }
 _SEARCHES = {
     "debian-12": (_DEBIAN_OWNER, "debian-12-amd64-*"),
     "debian-13": (_DEBIAN_OWNER, "debian-13-amd64-*"),
-    "al2023": (_AMAZON_OWNER, "al2023-ami-2023.*-x86_64"),
     "ubuntu-24.04": (_CANONICAL_OWNER, "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*"),
 }
 
 
 def login_user(image: str) -> str:
     """The account that the image's cloud-init gives the SSH key to."""
-    return {"al2023": "ec2-user", "ubuntu-24.04": "ubuntu"}.get(image, "admin")
+    return {"ubuntu-24.04": "ubuntu"}.get(image, "admin")
+
+
+def python_version(image: str) -> str:
+    """The version of the image's own interpreter, for which the bundle needs wheels; an id is taken for Debian 12's."""
+    return {"debian-13": "3.13", "ubuntu-24.04": "3.12"}.get(image, "3.11")
 
 
 def image_id(cloud: Cloud, region: str, image: str) -> str:
@@ -37,7 +39,7 @@ def image_id(cloud: Cloud, region: str, image: str) -> str:
     Args:
         cloud: AWS.
         region: where the host stands.
-        image: ``debian-12``, ``debian-13``, ``al2023``, ``ubuntu-24.04`` or an id, which is returned as it is.
+        image: ``debian-12``, ``debian-13``, ``ubuntu-24.04`` or an id, which is returned as it is.
 
     Raises:
         ProvisionError: neither the parameter nor the publisher's list has it.

@@ -16,6 +16,7 @@ from provisioning.cost import Estimate, Item, Traffic, estimate
 from provisioning.desired import BUNDLE_OBJECT, desired
 from provisioning.engine import Engine
 from provisioning.errors import PendingError
+from provisioning.images import python_version
 from provisioning.kinds.storage import bucket_name, put_object
 from provisioning.loading import adjusted, deployment_name, load_topology
 from provisioning.model import Deployment, View
@@ -104,7 +105,7 @@ _SHARED = (
     click.option("--monitor", is_flag=True, help="Add a host that scrapes the others."),
     click.option("--overlay", type=click.Choice(["ipip", "wireguard"]), help="The tunnel's kind.  [default: ipip]"),
     click.option("--instance-type", multiple=True, metavar="ROLE=TYPE", help="Instance type of a role or host."),
-    click.option("--image", metavar="NAME|AMI", help="debian-12, debian-13, al2023, ubuntu-24.04 or an ami- id."),
+    click.option("--image", metavar="NAME|AMI", help="debian-12, debian-13, ubuntu-24.04 or an ami- id."),
     click.option("--volume-gib", type=int, help="Size of every root volume."),
     click.option(
         "--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."
@@ -159,11 +160,11 @@ def _engine(settings: Settings, screen: Screen, *, bundle: str = "", nodes: bool
     topology, deployment = settings.loaded(), settings.deployment()
     cloud = settings.connect(settings.profile)
     account = cloud.account(topology.regions[0])
-    graph = desired(topology, deployment, account, lambda: _bundle(bundle, screen)) if nodes else {}
+    graph = desired(topology, deployment, account, lambda: _bundle(bundle, topology, screen)) if nodes else {}
     return Engine(View(cloud, deployment, topology.regions, account, graph), screen.event)
 
 
-def _bundle(file: str, screen: Screen) -> bytes:
+def _bundle(file: str, topology: Topology, screen: Screen) -> bytes:
     if file:
         try:
             return Path(file).read_bytes()
@@ -172,7 +173,8 @@ def _bundle(file: str, screen: Screen) -> bytes:
                 "--bundle", f"{file}: {error.strerror}", "give an archive made by an earlier run"
             ) from error
     screen.say("building the software bundle from this checkout")
-    return bundles.build(_CHECKOUT)
+    pythons = sorted({python_version(host.image) for host in topology.host})
+    return bundles.build(_CHECKOUT, pythons)
 
 
 def _agree(settings: Settings, question: str) -> None:
@@ -392,7 +394,7 @@ def deploy(settings: Settings, bundle: str, only: tuple[str, ...], identity: str
     engine = _engine(settings, screen)
     topology = settings.loaded()
     hosts = [choose(topology, name) for name in only] or list(topology.host)
-    content = _bundle(bundle, screen)
+    content = _bundle(bundle, topology, screen)
     _agree(settings, f"Deploy {len(content)} bytes to {', '.join(host.name for host in hosts)}?")
     engine.read()
     done: list[str] = []

@@ -17,7 +17,7 @@ __all__ = ["check"]
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
-_IMAGE = re.compile(r"debian-1[23]|al2023|ubuntu-24\.04|ami-[0-9a-f]{8,17}")
+_IMAGE = re.compile(r"debian-1[23]|ubuntu-24\.04|ami-[0-9a-f]{8,17}")
 _STREAM_URL = re.compile(r"wss://[^\s\"]+")
 _RESERVED_ADDRESSES = 4
 """AWS keeps the first four addresses of a subnet and the last (VPC user guide, "Subnet sizing")."""
@@ -168,7 +168,7 @@ def _check_machine(where: str, host: Host) -> None:
         raise ConfigError(
             f"{where}.image",
             f"{host.image!r} is not known",
-            "use debian-12, debian-13, al2023, ubuntu-24.04 or an ami- id",
+            "use debian-12, debian-13, ubuntu-24.04 or an ami- id; Amazon Linux's Python is too old",
         )
     if not 8 <= host.volume_gib <= 1024:
         raise ConfigError(f"{where}.volume_gib", f"{host.volume_gib} is out of range", "use 8 to 1024")

@@ -1,6 +1,7 @@
 """`provision` as a process of its own, with every call written down, and killed for real where a test says so.
 
-RECORD names the file of calls; KILL_AT, if set, is "OPERATION REGION NUMBER" of the changing call to die at.
+RECORD names the file of calls; KILL_AT, if set, is "OPERATION REGION NUMBER" of the changing call to die at, and
+KILL_WITH the signal.
 """
 
 import json
@@ -26,7 +27,7 @@ def connect(profile: str | None) -> Cloud:
             out.write(json.dumps(line) + "\n")
 
     def die() -> Any:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), getattr(signal, os.environ.get("KILL_WITH", "SIGKILL")))
 
     aws.before.append(write)
     if where := os.environ.get("KILL_AT"):

@@ -36,12 +36,12 @@ def test_a_bundle_holds_the_wheelhouse_and_systemd(tmp_path: Path) -> None:
         "import pathlib, sys; place = pathlib.Path(sys.argv[sys.argv.index('--output') + 1]); place.mkdir();"
         "(place / 'SHA256SUMS').write_text(' '.join(sys.argv[3:]))"
     )
-    packed = build(checkout(tmp_path, program))
+    packed = build(checkout(tmp_path, program), ["3.11", "3.12"])
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         names = tar.getnames()
         told = tar.extractfile("wheelhouse/SHA256SUMS")
         assert told is not None
-        assert told.read() == b"--python 3.11 --platform manylinux_2_28_x86_64"
+        assert told.read() == b"--platform manylinux_2_28_x86_64 --python 3.11 --python 3.12"
     assert names == ["systemd/install", "systemd/overlay/x.nft", "systemd/wheelhouse", "wheelhouse/SHA256SUMS"]
 
 
@@ -49,9 +49,9 @@ def test_a_bundle_holds_the_wheelhouse_and_systemd(tmp_path: Path) -> None:
 def test_a_wheelhouse_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     place = checkout(tmp_path, "import sys; sys.exit('error: evil.whl: its digest is not in constraints.txt')")
     with pytest.raises(ProvisionError, match=r"bundle: evil\.whl: its digest is not in constraints\.txt; correct it"):
-        build(place)
+        build(place, ["3.11"])
 
 
 def test_elsewhere_than_in_a_checkout_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(ProvisionError, match="not a checkout of the project; run provision from one, or give --bundle"):
-        build(tmp_path)
+        build(tmp_path, ["3.11"])

@@ -115,6 +115,17 @@ def test_a_process_killed_for_real_is_completed_by_the_next(shell: Shell, endpoi
     assert Operator(endpoint, topology, "latency").up().aws.changing() == []
 
 
+def test_an_interrupted_run_stops_and_says_what_to_do(shell: Shell, endpoint: str) -> None:
+    up = ("up", "--yes", "--bundle", str(shell.bundle))
+    where = "CreateSubnet eu-central-1 1"
+    stopped = shell.run(*up, module="tests.provisioning.recorded_provision", KILL_AT=where, KILL_WITH="SIGINT")
+    assert stopped.returncode == 130, stopped.stderr
+    assert "interrupted: what was made stays; run the command again to go on" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not [call for call in shell.calls() if call["operation"] == "RunInstances"]
+    assert shell.ok(*up)
+
+
 def test_what_the_operator_did_wrong_is_told(shell: Shell) -> None:
     for arguments, code, text in [
         (("plan", "-t", "backbon"), 2, "error: --topology: 'backbon' is not built in; use backbone, egress, full"),
