@@ -33,14 +33,14 @@ demo: $(STAMP)  ## two paths race for the same events: live table, results, summ
 	$(BIN)/experiment demo
 
 test: $(PACKAGES)  ## unit, process and soak tests: the fast ones first
-	$(BIN)/python -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
+	$(BIN)/python -m pytest -q -n 2 -m 'not process and not soak and not exhaustive and not lab'
 	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab'
 
 exhaustive: $(PACKAGES)  ## every crash point of provision, the statistics' promises a hundred times, ten million rows
 	$(BIN)/python -m pytest -m exhaustive
 
 unit: $(STAMP)  ## the fast part of the tests
-	$(BIN)/python -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
+	$(BIN)/python -m pytest -q -n 2 -m 'not process and not soak and not exhaustive and not lab'
 
 lint: $(STAMP)  ## ruff, mypy strict, import contract
 	$(BIN)/ruff check .

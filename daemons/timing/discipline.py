@@ -7,7 +7,6 @@ of the reading by the drift that chrony admits to.
 import asyncio
 import contextlib
 import ctypes
-import math
 import os
 import shutil
 from collections.abc import Callable
@@ -28,6 +27,8 @@ FREE_DRIFT_PPM = 15.0
 
 _STA_UNSYNC = 0x0040
 _STA_NANO = 0x2000
+_ABSURD = 1e9
+"""Neither seconds nor parts per million of a clock come to so much."""
 _NOT_SYNCHRONISED_REFID = "7F7F0101"
 
 
@@ -84,8 +85,10 @@ def parse_tracking(text: str, phc_bound_ns: int | None = None) -> Reading:
     correction, residual_ppm, skew_ppm, root_delay, root_dispersion = (
         float(fields[column]) for column in (4, 8, 9, 10, 11)
     )
-    if not math.isfinite(correction + residual_ppm + skew_ppm + root_delay + root_dispersion):
-        raise ValueError("a float is not finite")
+    for value in (correction, residual_ppm, skew_ppm, root_delay, root_dispersion):
+        # Written so that it refuses what is not a number, too.
+        if not abs(value) < _ABSURD:
+            raise ValueError(f"{value} is not a possible figure")
     # chrony's correction is positive when the system clock is slow.
     offset_ns = -round(correction * 1e9)
     synchronized = fields[0].upper() != _NOT_SYNCHRONISED_REFID and fields[13] != "Not synchronised"

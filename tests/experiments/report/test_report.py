@@ -15,6 +15,8 @@ from tests.experiments.report.browser import render
 HOUR_NS = 3_600_000_000_000
 EVENTS = 500
 
+pytestmark = pytest.mark.process
+
 
 def noise(seed: int, scale: float) -> Floats:
     return np.random.default_rng(seed).normal(size=EVENTS) * scale
@@ -162,7 +164,6 @@ def test_the_page_fetches_nothing_and_runs_nothing(tmp_path: Path) -> None:
         assert reference in ids
 
 
-@pytest.mark.process
 def test_a_browser_without_network_renders_it_without_a_complaint(tmp_path: Path) -> None:
     folder = race_folder(tmp_path / "runs", hours=2)
     report(folder)
@@ -172,7 +173,6 @@ def test_a_browser_without_network_renders_it_without_a_complaint(tmp_path: Path
     assert "Backbone has events 11" in rendering.document
 
 
-@pytest.mark.process
 def test_the_browser_would_complain(tmp_path: Path) -> None:
     folder = race_folder(tmp_path / "runs")
     page = report(folder).replace(
