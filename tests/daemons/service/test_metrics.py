@@ -1,0 +1,96 @@
+"""The page as Prometheus' own parser reads it."""
+
+import asyncio
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import Counter
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemons.measurement.histogram import octaves, signed
+from daemons.service.metrics import HistogramFamily, MetricsPage, landing, registry, zero_counts
+
+BOUNDS = signed(octaves(-4, 2, 2))
+LABELS = st.text(max_size=20)
+
+
+def page_of(*families: HistogramFamily) -> str:
+    async def read() -> bytes:
+        made = await MetricsPage(registry("test"), families)({})
+        return b"".join([chunk async for chunk in made.body])
+
+    return asyncio.run(read()).decode()
+
+
+@given(st.dictionaries(st.tuples(LABELS, LABELS), st.lists(st.integers(-(10**11), 10**11), max_size=20), max_size=4))
+def test_histograms_are_read_back_as_they_were_counted(children: dict[tuple[str, str], list[int]]) -> None:
+    family = HistogramFamily("latency_test_lead_seconds", 'Odd \\ help\nof two "lines".', ["path", "reference"], BOUNDS)
+    for labels, values in children.items():
+        child = family.labels(*labels)
+        for value in values:
+            child.observe(value)
+    text = b"".join(family.render()).decode()
+    (parsed,) = text_string_to_metric_families(text)
+    assert (parsed.name, parsed.type) == ("latency_test_lead_seconds", "histogram")
+    assert parsed.documentation == 'Odd \\ help\nof two "lines".'
+    for labels, values in children.items():
+        mine = [sample for sample in parsed.samples if (sample.labels["path"], sample.labels["reference"]) == labels]
+        buckets = [(sample.labels["le"], sample.value) for sample in mine if sample.name.endswith("_bucket")]
+        assert [le for le, _count in buckets] == [*BOUNDS.le, "+Inf"]
+        for le, count in buckets:
+            assert count == sum(value <= math.floor(float(le) * 1e9) if le != "+Inf" else True for value in values)
+        (total,) = [sample.value for sample in mine if sample.name.endswith("_sum")]
+        (number,) = [sample.value for sample in mine if sample.name.endswith("_count")]
+        assert number == len(values) == buckets[-1][1]
+        assert math.isclose(total, sum(values) / 1e9, abs_tol=1e-9)
+    assert len(parsed.samples) == len(children) * (len(BOUNDS.le) + 3)
+
+
+def test_a_page_names_every_family_once_and_has_zeros_from_the_start() -> None:
+    family = HistogramFamily("latency_test_delay_seconds", "Delay.", ["path"], BOUNDS)
+    family.labels("direct")
+    text = page_of(family)
+    families = list(text_string_to_metric_families(text))
+    names = [parsed.name for parsed in families]
+    assert len(names) == len(set(names))
+    assert {"latency_test_delay_seconds", "latency_build_info", "process_resident_memory_bytes"} <= set(names)
+    assert text.count("# TYPE latency_test_delay_seconds histogram") == 1
+    assert 'latency_test_delay_seconds_count{path="direct"} 0' in text
+    assert all(parsed.documentation for parsed in families)
+    assert text.endswith("\n")
+
+
+def test_a_family_without_labels() -> None:
+    family = HistogramFamily("latency_test_x_seconds", "X.", [], BOUNDS)
+    family.labels().observe(1)
+    assert "latency_test_x_seconds_count 1" in page_of(family)
+
+
+def test_children_are_the_same_object_each_time() -> None:
+    family = HistogramFamily("latency_test_x_seconds", "X.", ["path"], BOUNDS)
+    assert family.labels("a") is family.labels("a")
+    assert family.labels("a") is not family.labels("b")
+
+
+def test_a_registry_is_the_daemons_own() -> None:
+    async def work() -> None:
+        one, other = registry("one"), registry("other")
+        Counter("x", "X.", registry=one)
+        assert one.get_sample_value("x_total") == 0
+        assert other.get_sample_value("x_total") is None
+
+    asyncio.run(work())
+
+
+def test_counts_by_reason_begin_at_zero() -> None:
+    assert zero_counts(("a", "b")) == {"a": 0, "b": 0}
+
+
+def test_the_landing_page_links_to_the_rest() -> None:
+    async def read() -> str:
+        page = await landing("latency-test", {"/metrics": "for Prometheus"})({})
+        assert page.content_type.startswith("text/html")
+        return b"".join([chunk async for chunk in page.body]).decode()
+
+    assert '<a href="/metrics">/metrics</a> for Prometheus' in asyncio.run(read())

@@ -1,0 +1,276 @@
+"""Over real loopback sockets: the kernel's stamps are there, TLS or not, and nothing is lost when there is no room."""
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import uvloop
+
+from daemons.errors import ConfigError, StreamError
+from daemons.records import Stamp, StampKind
+from daemons.stream.connection import Connection
+from daemons.stream.datagram import listening_socket
+from daemons.stream.dial import dial, prepare
+from daemons.stream.stamping import Stamper
+from daemons.stream.tls import TlsSession, client_context
+from daemons.timing.clock import SystemClock
+
+DEADLINE = 20.0
+
+
+@dataclass
+class End:
+    """One end of a connection, and what came of it."""
+
+    received: bytearray = field(default_factory=bytearray)
+    stamps: list[Stamp] = field(default_factory=list)
+    closed: list[StreamError | None] = field(default_factory=list)
+    writable: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def attach(self, sock: socket.socket, stamper: Stamper, tls: TlsSession | None = None) -> None:
+        self.connection = Connection(
+            sock,
+            stamper,
+            on_data=self.on_data,
+            on_close=self.on_close,
+            on_writable=self.on_writable,
+            tls=tls,
+            peer="the peer",
+        )
+        self.connection.start()
+
+    def on_data(self, data: bytes, stamp: Stamp) -> None:
+        self.received += data
+        self.stamps.append(stamp)
+        self.changed.set()
+
+    def on_close(self, error: StreamError | None) -> None:
+        self.closed.append(error)
+        self.changed.set()
+
+    def on_writable(self) -> None:
+        self.writable += 1
+        self.changed.set()
+
+    async def has(self, count: int) -> None:
+        await self.until(lambda: len(self.received) >= count)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def connected(
+    server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[End, End]]:
+    """Dial a listening socket of ours; yield both ends."""
+    stamper = Stamper(SystemClock())
+    one, other = End(), End()
+    loop = asyncio.get_running_loop()
+    with listening_socket("127.0.0.1", 0, socket.SOCK_STREAM) as listening:
+        dialling = loop.create_task(
+            dial("127.0.0.1", listening.getsockname()[1], context=client, timeout_seconds=DEADLINE)
+        )
+        sock, _source = await loop.sock_accept(listening)
+        prepare(sock)
+        if server is not None:
+            session = Served(server)
+            await session.shake(loop, sock)
+            other.attach(sock, stamper, session)
+        else:
+            other.attach(sock, stamper)
+        dialled = await dialling
+        one.attach(dialled.socket, stamper, dialled.tls)
+    try:
+        yield one, other
+    finally:
+        one.connection.close()
+        other.connection.close()
+        stamper.close()
+
+
+class Served(TlsSession):
+    """The server's side of a session; the product only needs the client's."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._name = "server"
+
+    async def shake(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        data = b""
+        while not self.handshake(data):
+            await loop.sock_sendall(sock, self.data_to_send())
+            data = await loop.sock_recv(sock, 65536)
+        await loop.sock_sendall(sock, self.data_to_send())
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(work)
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_every_read_has_a_kernel_stamp(contexts: tuple[ssl.SSLContext, ssl.SSLContext], secure: bool) -> None:
+    async def work() -> None:
+        async with connected(*(contexts if secure else ())) as (one, other):
+            for number in range(1, 21):
+                before_ns = time.time_ns()
+                other.connection.write(b"x" * 100)
+                await one.has(100 * number)
+                stamp = one.stamps[-1]
+                assert stamp.kind in (StampKind.KERNEL, StampKind.WARMUP)
+                assert before_ns <= stamp.ns <= stamp.handled_ns <= time.time_ns()
+                assert stamp.step_ns == 0
+
+    run(work())
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_back_pressure_loses_nothing_and_is_told_of(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], secure: bool
+) -> None:
+    async def work() -> None:
+        rng = random.Random(1)
+        async with connected(*(contexts if secure else ())) as (one, other):
+            # Nobody reads: the kernel's buffers fill up, ours takes the rest.
+            asyncio.get_running_loop().remove_reader(other.connection._fd)
+            sent = hashlib.sha256()
+            total = 0
+            while not (one.connection.blocked and total > 24 << 20):
+                piece = rng.randbytes(rng.randint(1, 300_000))
+                sent.update(piece)
+                total += len(piece)
+                one.connection.write(piece)
+            assert one.writable == 0
+            asyncio.get_running_loop().add_reader(other.connection._fd, other.connection._on_readable)
+            await other.has(total)
+            assert (len(other.received), hashlib.sha256(other.received).digest()) == (total, sent.digest())
+            await one.until(lambda: one.writable)
+            assert not one.connection.blocked
+
+    run(work())
+
+
+def test_an_orderly_end_is_no_error() -> None:
+    async def work() -> None:
+        async with connected() as (one, other):
+            one.connection.write(b"last words")
+            one.connection.close()
+            await other.until(lambda: other.closed)
+            assert (bytes(other.received), other.closed, one.closed) == (b"last words", [None], [])
+            assert not other.connection.is_open
+            other.connection.write(b"into the void")
+
+    run(work())
+
+
+def test_a_reset_is_told_with_its_reason() -> None:
+    async def work() -> None:
+        async with connected() as (one, other):
+            one.connection.abort()
+            await other.until(lambda: other.closed)
+            (error,) = other.closed
+            assert error is not None
+            assert error.reason == "reset"
+            assert str(error) == "the peer: Connection reset by peer; the peer or a middle box cut the connection"
+
+    run(work())
+
+
+def test_a_reset_while_writing_is_told_once_and_later() -> None:
+    async def work() -> None:
+        async with connected() as (one, other):
+            asyncio.get_running_loop().remove_reader(other.connection._fd)
+            one.connection.abort()
+            async with asyncio.timeout(DEADLINE):
+                while not other.closed:
+                    other.connection.write(b"x")
+                    # Not from inside write: the caller is not to be surprised in the middle of its own work.
+                    other.connection.write(b"x")
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            (error,) = other.closed
+            assert error is not None
+            assert error.reason == "reset"
+
+    run(work())
+
+
+def test_an_end_of_the_tls_session_is_an_end(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    async def work() -> None:
+        async with connected(*contexts) as (one, other):
+            tls = other.connection._tls
+            assert tls is not None
+            other.connection.write(b"last words")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls._object.unwrap()
+            other.connection._send_raw(tls.data_to_send())
+            await one.until(lambda: one.closed)
+            assert (bytes(one.received), one.closed) == (b"last words", [None])
+
+    run(work())
+
+
+def test_nonsense_under_tls_is_an_error(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    async def work() -> None:
+        async with connected(*contexts) as (one, other):
+            other.connection._send_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await one.until(lambda: one.closed)
+            (error,) = one.closed
+            assert error is not None
+            assert error.reason == "tls"
+
+    run(work())
+
+
+def test_dialling_fails_with_a_reason_and_in_time() -> None:
+    async def work() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        with pytest.raises(StreamError) as refused:
+            await dial("127.0.0.1", port)
+        assert refused.value.reason == "refused"
+        with pytest.raises(StreamError) as unknown:
+            await dial("nowhere.invalid", 1)
+        assert unknown.value.reason == "dns"
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StreamError) as late:
+            # It listens, but never answers the TLS handshake.
+            await dial("127.0.0.1", silent.getsockname()[1], context=client_context(None), timeout_seconds=0.1)
+        assert (late.value.reason, "no connection within 0.1 s" in str(late.value)) == ("timeout", True)
+
+    run(work())
+
+
+def test_an_authority_file_must_hold_certificates(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        client_context(str(file))
+    trustme.CA().cert_pem.write_to_path(str(file))
+    assert client_context(str(file)).minimum_version is ssl.TLSVersion.TLSv1_2

@@ -1,0 +1,147 @@
+import asyncio
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from daemons.errors import ListenError, StreamError
+from daemons.records import Stamp, StampKind
+from daemons.stream.datagram import DatagramReceiver, DatagramSender, listening_socket, prepare_listening
+from daemons.stream.stamping import Stamper
+from daemons.timing.clock import SystemClock
+from tests.fakes import absent
+
+DEADLINE = 20.0
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(work)
+
+
+def test_every_datagram_has_its_own_stamp_however_late_it_is_read() -> None:
+    async def work() -> None:
+        stamper = Stamper(SystemClock())
+        sock = listening_socket("127.0.0.1", 0, socket.SOCK_DGRAM)
+        got: list[tuple[bytes, Stamp, tuple[str, int]]] = []
+        complete = asyncio.Event()
+
+        def on_datagram(data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
+            got.append((data, stamp, source))
+            if len(got) == 100:
+                complete.set()
+
+        receiver = DatagramReceiver(sock, stamper, on_datagram)
+        sender = DatagramSender(sock.getsockname(), socket.AF_INET, absent)
+        bounds = [time.time_ns()]
+        for number in range(100):
+            assert sender.send(str(number).encode())
+            bounds.append(time.time_ns())
+        await asyncio.sleep(0.05)
+        reading_ns = time.time_ns()
+        receiver.start()
+        async with asyncio.timeout(DEADLINE):
+            await complete.wait()
+        assert [int(data) for data, _stamp, _source in got] == list(range(100))
+        for number, (_data, stamp, source) in enumerate(got):
+            assert source == sender._socket.getsockname()
+            assert stamp.kind in (StampKind.KERNEL, StampKind.WARMUP)
+            if stamp.kind is StampKind.KERNEL:
+                # True to the moment of sending, though the process slept: that is what host delay shows.
+                assert bounds[number] <= stamp.ns <= bounds[number + 1] + 5_000_000
+                assert stamp.handled_ns - stamp.ns >= reading_ns - bounds[number + 1] - 5_000_000
+        receiver.close()
+        sender.close()
+        stamper.close()
+
+    run(work())
+
+
+def test_no_room_is_said_and_told_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        """A socket whose kernel has no room, then has."""
+
+        def __init__(self, real: socket.socket) -> None:
+            self.real = real
+            self.full = True
+
+        def send(self, data: bytes) -> int:
+            if self.full:
+                raise BlockingIOError
+            return self.real.send(data)
+
+        def fileno(self) -> int:
+            return self.real.fileno()
+
+        def close(self) -> None:
+            self.real.close()
+
+    async def work() -> None:
+        with listening_socket("127.0.0.1", 0, socket.SOCK_DGRAM) as sock:
+            told = asyncio.Event()
+            sender = DatagramSender(sock.getsockname(), socket.AF_INET, told.set)
+            full = Full(sender._socket)
+            monkeypatch.setattr(sender, "_socket", full)
+            assert [sender.send(b"a"), sender.send(b"b")] == [False, False]
+            blocked = [sender.blocked]
+            full.full = False
+            async with asyncio.timeout(DEADLINE):
+                await told.wait()
+            assert [*blocked, sender.blocked] == [True, False]
+            assert sender.send(b"c")
+            assert sock.recv(10) == b"c"
+            sender.close()
+
+    run(work())
+
+
+def test_a_port_that_nobody_listens_on_is_counted_and_sending_goes_on() -> None:
+    async def work() -> None:
+        with listening_socket("127.0.0.1", 0, socket.SOCK_DGRAM) as sock:
+            target = sock.getsockname()
+        sender = DatagramSender(target, socket.AF_INET, absent)
+        for _ in range(5):
+            assert sender.send(b"x")
+        assert sender.refusals >= 1
+        sender.close()
+
+    run(work())
+
+
+def test_what_cannot_be_sent_at_all_is_an_error() -> None:
+    async def work() -> None:
+        with listening_socket("127.0.0.1", 0, socket.SOCK_DGRAM) as sock:
+            sender = DatagramSender(sock.getsockname(), socket.AF_INET, absent)
+            with pytest.raises(StreamError, match="Message too long"):
+                sender.send(bytes(70_000))
+            sender.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_an_address_taken_or_not_ours_is_a_listen_error(kind: socket.SocketKind) -> None:
+    with listening_socket("127.0.0.1", 0, kind) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(
+            ListenError, match=f"127.0.0.1:{port}: cannot be listened on: Address already in use"
+        ) as caught:
+            listening_socket("127.0.0.1", port, kind)
+        assert caught.value.exit_code == 4
+    with pytest.raises(ListenError, match="Cannot assign requested address"):
+        listening_socket("192.0.2.1", 0, kind)
+    with pytest.raises(ListenError, match="not an address"):
+        listening_socket("nowhere.invalid", 0, kind)
+
+
+def test_a_socket_made_by_somebody_else_is_made_fit() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        prepare_listening(sock)
+        assert sock.getblocking() is False
+        sock.settimeout(5)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", sock.getsockname())
+        assert sock.recvmsg(1, 100)[1]
