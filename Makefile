@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := $(VENV)/.packages
 
-.PHONY: help demo test unit lint lab wheelhouse bench constraints clean
+.PHONY: help demo monitoring dashboards test unit lint lab wheelhouse bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,12 @@ $(PACKAGES): packages.txt $(STAMP)
 
 demo: $(STAMP)  ## two paths race for the same events: live table, results, summary
 	$(BIN)/experiment demo
+
+monitoring: $(PACKAGES)  ## Prometheus, Alertmanager and (where installed) Grafana on the running demo
+	$(BIN)/experiment monitoring
+
+dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
+	$(BIN)/python -m grafana.generate
 
 test: $(PACKAGES)  ## everything: unit, process and soak tests
 	$(BIN)/python -m pytest -m 'not lab'
