@@ -30,13 +30,16 @@ POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
 MESSAGE_BYTES = 1 << 20
 PROMETHEUS, ALERTMANAGER, GRAFANA = "127.0.0.1:9090", "127.0.0.1:9093", "127.0.0.1:3000"
+"""Where they listen by default; the first two are those of ``prometheus.yml``."""
 
 
 class MonitoringError(LatencyError):
     """A server is not installed, or does not serve."""
 
 
-async def _monitor(console: Console, targets: Mapping[str, str], duration: float | None) -> None:
+async def _monitor(
+    console: Console, targets: Mapping[str, str], prometheus: str, alertmanager: str, duration: float | None
+) -> None:
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
@@ -53,41 +56,51 @@ async def _monitor(console: Console, targets: Mapping[str, str], duration: float
             }
         messages = await asyncio.start_server(lambda *streams: _message(console, *streams), "127.0.0.1", 0)
         stack.push_async_callback(_close, messages)
-        _configure(folder, targets, messages.sockets[0].getsockname()[1])
+        _configure(folder, targets, {PROMETHEUS: prometheus, ALERTMANAGER: alertmanager}, messages)
         await stack.enter_async_context(
             _server(
                 folder / "prometheus",
-                ALERTMANAGER,
+                alertmanager,
                 "prometheus-alertmanager",
                 *("--config.file=alertmanager.yml", f"--storage.path={folder / 'alertmanager-data'}"),
-                *(f"--web.listen-address={ALERTMANAGER}", "--cluster.listen-address="),
+                *(f"--web.listen-address={alertmanager}", "--cluster.listen-address="),
             )
         )
         await stack.enter_async_context(
             _server(
                 folder / "prometheus",
-                PROMETHEUS,
+                prometheus,
                 "prometheus",
                 *("--config.file=prometheus.yml", f"--storage.tsdb.path={folder / 'prometheus-data'}"),
-                f"--web.listen-address={PROMETHEUS}",
+                f"--web.listen-address={prometheus}",
             )
         )
         for role, address in targets.items():
             console.print(f"{role:<13} http://{address}/metrics")
-        console.print(f"Prometheus    http://{PROMETHEUS}/alerts\nAlertmanager  http://{ALERTMANAGER}")
+        console.print(f"Prometheus    http://{prometheus}/alerts\nAlertmanager  http://{alertmanager}")
         if home := _grafana_home():
-            await stack.enter_async_context(_grafana(folder, home))
+            await stack.enter_async_context(_grafana(folder, home, prometheus))
             console.print(f"Grafana       http://{GRAFANA}/d/latency-overview")
         else:
-            console.print("Grafana       not installed; docs/monitoring.md says how to point one at this Prometheus")
+            console.print(
+                "Grafana       not installed; docs/monitoring.md says how to point one at this Prometheus",
+                soft_wrap=True,
+            )
         console.print("Messages of Alertmanager follow; Ctrl-C ends it all.")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(told.wait(), duration)
 
 
-def _configure(folder: Path, targets: Mapping[str, str], port: int) -> None:
+def _configure(
+    folder: Path, targets: Mapping[str, str], addresses: Mapping[str, str], messages: asyncio.Server
+) -> None:
     copy = folder / "prometheus"
     shutil.copytree(REPOSITORY / "prometheus", copy)
+    config = (copy / "prometheus.yml").read_text(encoding="utf-8")
+    for usual, address in addresses.items():
+        config = config.replace(f'"{usual}"', f'"{address}"')
+    (copy / "prometheus.yml").write_text(config, encoding="utf-8")
+    port = messages.sockets[0].getsockname()[1]
     labels = {"deployment": "demo", "site": "local", "region": "local", "host": socket.gethostname()}
     groups = [{"targets": [address], "labels": {**labels, "role": role}} for role, address in targets.items()]
     (copy / "targets" / "localhost.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
@@ -175,7 +188,7 @@ def _grafana_home() -> Path | None:
     return home if shutil.which("grafana") and home.is_dir() else None
 
 
-def _grafana(folder: Path, home: Path) -> contextlib.AbstractAsyncContextManager[None]:
+def _grafana(folder: Path, home: Path, prometheus: str) -> contextlib.AbstractAsyncContextManager[None]:
     host, _colon, port = GRAFANA.rpartition(":")
     environment = {
         "GF_SERVER_HTTP_ADDR": host,
@@ -184,7 +197,7 @@ def _grafana(folder: Path, home: Path) -> contextlib.AbstractAsyncContextManager
         "GF_PATHS_LOGS": str(folder / "grafana-logs"),
         "GF_PATHS_PROVISIONING": str(REPOSITORY / "grafana" / "provisioning"),
         "GF_AUTH_ANONYMOUS_ENABLED": "true",
-        "PROMETHEUS_URL": f"http://{PROMETHEUS}",
+        "PROMETHEUS_URL": f"http://{prometheus}",
         "LATENCY_DASHBOARDS": str(REPOSITORY / "grafana" / "dashboards"),
     }
     return _server(home, GRAFANA, "grafana", "server", "--homepath", str(home), environment=environment)
@@ -198,8 +211,10 @@ def _grafana(folder: Path, home: Path) -> contextlib.AbstractAsyncContextManager
     metavar="ROLE=HOST:PORT",
     help="Metrics of a daemon that runs, such as receiver=127.0.0.1:9472; repeat it. Without any, the demo is run.",
 )
+@click.option("--prometheus", default=PROMETHEUS, show_default=True, metavar="HOST:PORT", help="Where it listens.")
+@click.option("--alertmanager", default=ALERTMANAGER, show_default=True, metavar="HOST:PORT", help="Where it listens.")
 @click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself.  [default: never]")
-def monitoring_command(targets: tuple[str, ...], duration: float | None) -> None:
+def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
     """Run Prometheus and Alertmanager with this repository's configuration on the demo, or on daemons of yours."""
     wanted = {}
     for text in targets:
@@ -207,4 +222,5 @@ def monitoring_command(targets: tuple[str, ...], duration: float | None) -> None
         if not equals or ":" not in address:
             raise click.BadParameter(f"{text!r} is not ROLE=HOST:PORT", param_hint="--target")
         wanted[role] = address
-    asyncio.run(_monitor(Console(highlight=False, file=sys.stdout), wanted, duration))
+    console = Console(highlight=False, file=sys.stdout)
+    asyncio.run(_monitor(console, wanted, prometheus, alertmanager, duration))
