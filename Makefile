@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := $(VENV)/.packages
 
-.PHONY: help demo test unit exhaustive lint lab wheelhouse bench constraints clean
+.PHONY: help demo monitoring dashboards test unit exhaustive lint lab wheelhouse bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,12 @@ $(PACKAGES): packages.txt $(STAMP)
 
 demo: $(STAMP)  ## two paths race for the same events: live table, results, summary
 	$(BIN)/experiment demo
+
+monitoring: $(PACKAGES)  ## Prometheus, Alertmanager and (where installed) Grafana on the running demo
+	$(BIN)/experiment monitoring
+
+dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
+	$(BIN)/python -m grafana.generate
 
 test: $(PACKAGES)  ## unit, process and soak tests: the fast ones first
 	$(BIN)/python -m pytest -q -n 2 -m 'not process and not soak and not exhaustive and not lab'

@@ -26,11 +26,12 @@ from experiments.demo_view import Snapshot, line, probe_line, summary_table, tab
 from experiments.programs import ProgramError, RunningProgram
 from experiments.scrape import fetch
 
-__all__ = ["demo_command"]
+__all__ = ["Demo", "Injected", "demo_command"]
 
 FAR_DELAY_MS = 125.0
 FAR_JITTER_MS = 4.0
 LINK_DELAY_MS = 105.0
+RATE = 200.0
 PROBE_DELAY_MS = 36.0
 STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 REFRESH_SECONDS = 0.5
@@ -42,10 +43,10 @@ SETTLE_SECONDS = 1.0
 class Injected:
     """What the demo puts in, in milliseconds; ``lead`` is what the race should find."""
 
-    far_delay_ms: float
-    far_jitter_ms: float
-    link_delay_ms: float
-    rate: float
+    far_delay_ms: float = FAR_DELAY_MS
+    far_jitter_ms: float = FAR_JITTER_MS
+    link_delay_ms: float = LINK_DELAY_MS
+    rate: float = RATE
 
     @property
     def lead_ms(self) -> float:
@@ -226,7 +227,7 @@ def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[s
 @click.command("demo")
 @click.option("--duration", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Seconds to measure.")
 @click.option("--keep-running", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="Events per second.")
+@click.option("--rate", type=click.FloatRange(min=1), default=RATE, show_default=True, help="Events per second.")
 @click.option(
     "--output",
     "folder",
@@ -242,5 +243,5 @@ def demo_command(duration: float, keep_running: bool, rate: float, folder: Path)
     except OSError as error:
         raise ConfigError("--output", f"{folder}: {error.strerror}", "choose a folder that is writable") from error
     console = Console(highlight=False)
-    injected = Injected(FAR_DELAY_MS, FAR_JITTER_MS, LINK_DELAY_MS, rate)
+    injected = Injected(rate=rate)
     sys.exit(asyncio.run(_demo(console, injected, folder, None if keep_running else duration)))

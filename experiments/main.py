@@ -9,6 +9,7 @@ from daemons.errors import LatencyError
 from experiments.compare import compare_command
 from experiments.demo import demo_command
 from experiments.importing import import_command
+from experiments.monitoring import monitoring_command
 from experiments.reporting import report_command
 
 __all__ = ["main"]
@@ -34,6 +35,7 @@ def main() -> None:
 main.add_command(demo_command)
 main.add_command(compare_command)
 main.add_command(import_command)
+main.add_command(monitoring_command)
 main.add_command(report_command)
 
 

@@ -60,13 +60,13 @@ def latency() -> Board:
                     _quantiles(end_to_end, "path"),
                     dashed="p95$|p99$|p99.9$",
                 ),
-                12,
-                10,
+                24,
+                9,
             ),
             (
                 lines(
                     "End to end: p99 by stream",
-                    "Streams differ by how the exchange batches them; a path's fault shows in all of its streams.",
+                    "Good: a path's streams close together; what moves one stream on all paths is the exchange.",
                     "s",
                     _quantiles(end_to_end, "path, stream", ((0.99, "p99"),)),
                 ),
@@ -76,7 +76,7 @@ def latency() -> Board:
             (
                 lines(
                     "Jitter by stream",
-                    "Interarrival jitter (RFC 3550), as the receiver has it at each scrape, and the pager's limit.",
+                    "Interarrival jitter (RFC 3550), at each scrape, and the pager's limit. Good: far below.",
                     "s",
                     [
                         Query(
@@ -96,7 +96,7 @@ def latency() -> Board:
             "Backbone: forwarder to receiver (links only)",
             (
                 heat(
-                    "Backbone of $path",
+                    "Backbone of all chosen links",
                     "All delays from arrival at the forwarder to arrival here. Good: one narrow band.",
                     "s",
                     _heat(backbone),

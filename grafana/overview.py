@@ -89,8 +89,8 @@ def _clocks() -> Panel:
 def _jitter_now() -> Panel:
     return numbers(
         "Jitter",
-        "Interarrival jitter (RFC 3550) of each path's worst stream, mean of 15 seconds. Red is where a page "
-        "begins (prometheus/rules/thresholds.yml).",
+        "Interarrival jitter (RFC 3550) of each path's worst stream, mean of 15 seconds. Good: green; red is "
+        "where a page begins (prometheus/rules/thresholds.yml).",
         "s",
         [Query(f"max by (path) (latency:jitter_seconds:mean15s{{{PATH}}})", "{{path}}")],
         steps=((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED)),
@@ -132,8 +132,8 @@ def _paths() -> Panel:
 def _lead() -> Panel:
     return lines(
         "Median lead",
-        "Every pair of paths, the one configured later first; above zero it is the earlier one. A step is a "
-        "changed route.",
+        "Every pair of paths, the one configured later first; above zero it is the earlier one. Good: steady; a "
+        "step is a changed route.",
         "s",
         [Query(f'latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}', "{{path}} before {{reference}}")],
     )

@@ -72,7 +72,7 @@ def probe() -> Board:
             (
                 numbers(
                     "Egress as expected",
-                    "Whether the address, city and country are those in the probe's configuration.",
+                    "Whether the address, city and country are those in the probe's configuration. Good: yes.",
                     "short",
                     [Query(f"min(latency_probe_egress_match{{{DEPLOYMENT}}})", "match")],
                     steps=((None, RED), (1, GREEN)),

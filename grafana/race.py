@@ -133,14 +133,14 @@ def race() -> Board:
                     "Leads and wins of each path against each that is before it in the configuration.",
                     {
                         name: Query(
-                            "sum by (path, reference) (latency:lead_seconds:quantile5m"
+                            "max by (path, reference) (latency:lead_seconds:quantile5m"
                             f'{{{DEPLOYMENT},quantile="{fraction}"}})'
                         )
                         for name, fraction in (("p1", "0.01"), ("p50", "0.5"), ("p99", "0.99"))
                     }
                     | {
                         "wins": Query(
-                            f"sum by (path, reference) (latency:wins:ratio5m{{{DEPLOYMENT}}}) "
+                            f"max by (path, reference) (latency:wins:ratio5m{{{DEPLOYMENT}}}) "
                             "and on (path, reference) latency:lead_seconds:quantile5m"
                         ),
                         "pairs": Query(f"sum by (path, reference) (increase({_LEAD}_count{{{DEPLOYMENT}}}[5m]))"),

@@ -1,0 +1,226 @@
+"""``experiment monitoring``: real Prometheus and Alertmanager (and Grafana, if it is here) on the running demo.
+
+The configuration is that of the repository, copied so that the targets of this run and the address for messages can be
+put beside it. Messages of Alertmanager come to this program, which prints them.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from daemons.errors import LatencyError
+from experiments.demo import Demo, Injected
+
+__all__ = ["monitoring_command"]
+
+REPOSITORY = Path(__file__).parent.parent
+START_SECONDS = 60.0
+POLL_SECONDS = 0.1
+STOP_SECONDS = 15.0
+MESSAGE_BYTES = 1 << 20
+PROMETHEUS, ALERTMANAGER, GRAFANA = "127.0.0.1:9090", "127.0.0.1:9093", "127.0.0.1:3000"
+"""Where they listen by default; the first two are those of ``prometheus.yml``."""
+
+
+class MonitoringError(LatencyError):
+    """A server is not installed, or does not serve."""
+
+
+async def _monitor(
+    console: Console, targets: Mapping[str, str], prometheus: str, alertmanager: str, duration: float | None
+) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backbone-latency-monitoring-")))
+        if not targets:
+            demo = Demo(Injected(), folder)
+            stack.push_async_callback(demo.abort)
+            await demo.start()
+            targets = {
+                "receiver": demo.receiver_metrics,
+                "forwarder": demo.forwarder_metrics,
+                "probe": demo.probe_metrics,
+            }
+        messages = await asyncio.start_server(lambda *streams: _message(console, *streams), "127.0.0.1", 0)
+        stack.push_async_callback(_close, messages)
+        _configure(folder, targets, {PROMETHEUS: prometheus, ALERTMANAGER: alertmanager}, messages)
+        await stack.enter_async_context(
+            _server(
+                folder / "prometheus",
+                alertmanager,
+                "prometheus-alertmanager",
+                *("--config.file=alertmanager.yml", f"--storage.path={folder / 'alertmanager-data'}"),
+                *(f"--web.listen-address={alertmanager}", "--cluster.listen-address="),
+            )
+        )
+        await stack.enter_async_context(
+            _server(
+                folder / "prometheus",
+                prometheus,
+                "prometheus",
+                *("--config.file=prometheus.yml", f"--storage.tsdb.path={folder / 'prometheus-data'}"),
+                f"--web.listen-address={prometheus}",
+            )
+        )
+        for role, address in targets.items():
+            console.print(f"{role:<13} http://{address}/metrics")
+        console.print(f"Prometheus    http://{prometheus}/alerts\nAlertmanager  http://{alertmanager}")
+        if home := _grafana_home():
+            await stack.enter_async_context(_grafana(folder, home, prometheus))
+            console.print(f"Grafana       http://{GRAFANA}/d/latency-overview")
+        else:
+            console.print(
+                "Grafana       not installed; docs/monitoring.md says how to point one at this Prometheus",
+                soft_wrap=True,
+            )
+        console.print("Messages of Alertmanager follow; Ctrl-C ends it all.")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), duration)
+
+
+def _configure(
+    folder: Path, targets: Mapping[str, str], addresses: Mapping[str, str], messages: asyncio.Server
+) -> None:
+    copy = folder / "prometheus"
+    shutil.copytree(REPOSITORY / "prometheus", copy)
+    config = (copy / "prometheus.yml").read_text(encoding="utf-8")
+    for usual, address in addresses.items():
+        config = config.replace(f'"{usual}"', f'"{address}"')
+    (copy / "prometheus.yml").write_text(config, encoding="utf-8")
+    port = messages.sockets[0].getsockname()[1]
+    labels = {"deployment": "demo", "site": "local", "region": "local", "host": socket.gethostname()}
+    groups = [{"targets": [address], "labels": {**labels, "role": role}} for role, address in targets.items()]
+    (copy / "targets" / "localhost.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
+    (copy / "secrets").mkdir()
+    for name in ("page", "ticket"):
+        (copy / "secrets" / f"{name}-url").write_text(f"http://127.0.0.1:{port}/{name}\n", encoding="utf-8")
+
+
+async def _message(console: Console, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Take one message in the form of Slack's incoming webhooks, and print it."""
+    with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(head.partition("content-length:")[2].partition("\r\n")[0])
+        body = json.loads(await reader.readexactly(min(length, MESSAGE_BYTES)))
+        for attachment in body.get("attachments", []):
+            console.print(f"[bold]{attachment['title']}[/]\n{attachment['text'].strip()}", soft_wrap=True)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+    writer.close()
+
+
+async def _close(server: asyncio.Server) -> None:
+    server.close()
+    await server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def _server(
+    folder: Path, address: str, *command: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[None]:
+    """Run a server in a folder; go on when its port answers.
+
+    Raises:
+        MonitoringError: it is not installed, its port is taken, or it ends or does not listen.
+    """
+    name = command[0]
+    if not shutil.which(name):
+        raise MonitoringError(f"{name} is not installed; apt-get install prometheus prometheus-alertmanager")
+    if await _listening(address):
+        raise MonitoringError(f"{address} is in use; stop what listens there, {name} needs it")
+    log = folder.parent / f"{name}.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C on the terminal is for us alone: we end the servers in order.
+            start_new_session=True,
+        )
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while process.returncode is None and not await _listening(address):  # noqa: ASYNC110 another program's port
+                await asyncio.sleep(POLL_SECONDS)
+        if process.returncode is not None:
+            raise MonitoringError(f"{name} ended with code {process.returncode}: {log.read_text()[-2000:]}")
+        yield
+    except TimeoutError as error:
+        raise MonitoringError(f"{name} does not listen on {address}: {log.read_text()[-2000:]}") from error
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _listening(address: str) -> bool:
+    host, _colon, port = address.rpartition(":")
+    try:
+        _reader, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _grafana_home() -> Path | None:
+    """Return Grafana's own folder, if Grafana is installed as its packages install it."""
+    home = Path(os.environ.get("GF_PATHS_HOME", "/usr/share/grafana"))
+    return home if shutil.which("grafana") and home.is_dir() else None
+
+
+def _grafana(folder: Path, home: Path, prometheus: str) -> contextlib.AbstractAsyncContextManager[None]:
+    host, _colon, port = GRAFANA.rpartition(":")
+    environment = {
+        "GF_SERVER_HTTP_ADDR": host,
+        "GF_SERVER_HTTP_PORT": port,
+        "GF_PATHS_DATA": str(folder / "grafana-data"),
+        "GF_PATHS_LOGS": str(folder / "grafana-logs"),
+        "GF_PATHS_PROVISIONING": str(REPOSITORY / "grafana" / "provisioning"),
+        "GF_AUTH_ANONYMOUS_ENABLED": "true",
+        "PROMETHEUS_URL": f"http://{prometheus}",
+        "LATENCY_DASHBOARDS": str(REPOSITORY / "grafana" / "dashboards"),
+    }
+    return _server(home, GRAFANA, "grafana", "server", "--homepath", str(home), environment=environment)
+
+
+@click.command("monitoring")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="ROLE=HOST:PORT",
+    help="Metrics of a daemon that runs, such as receiver=127.0.0.1:9472; repeat it. Without any, the demo is run.",
+)
+@click.option("--prometheus", default=PROMETHEUS, show_default=True, metavar="HOST:PORT", help="Where it listens.")
+@click.option("--alertmanager", default=ALERTMANAGER, show_default=True, metavar="HOST:PORT", help="Where it listens.")
+@click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself.  [default: never]")
+def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
+    """Run Prometheus and Alertmanager with this repository's configuration on the demo, or on daemons of yours."""
+    wanted = {}
+    for text in targets:
+        role, equals, address = text.partition("=")
+        if not equals or ":" not in address:
+            raise click.BadParameter(f"{text!r} is not ROLE=HOST:PORT", param_hint="--target")
+        wanted[role] = address
+    console = Console(highlight=False, file=sys.stdout)
+    asyncio.run(_monitor(console, wanted, prometheus, alertmanager, duration))

@@ -1,0 +1,108 @@
+"""The dashboards: up to date, honest in their arithmetic, and readable."""
+
+import re
+
+import pytest
+
+from grafana.generate import files
+from tests.monitoring.expressions import ROOT, dashboards, loaded, metrics_in, panels, queries, rules
+
+COUNTER = re.compile(r"\b\w+_(?:total|sum|count|bucket)\b")
+SELECTOR = re.compile(r"\s*(?:\{[^}]*\})?\s*\[")
+OF_QUANTILES = re.compile(
+    r"\b(?:avg|sum)(?:_over_time|\s+(?:by|without)\s*\([^)]*\))?\s*\(\s*"
+    r"(?:histogram_quantile|latency:\w+:(?:quantile\w*|p\d\w*))"
+)
+EXPRESSIONS = [query.text for query in queries()] + [rule["expr"] for rule in rules()]
+
+
+def test_the_json_is_what_the_python_makes() -> None:
+    committed = {file.name: file.read_text() for file in (ROOT / "grafana" / "dashboards").glob("*.json")}
+    assert committed == files(), "run `make dashboards`"
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_counters_are_read_as_rates(expression: str) -> None:
+    for counter in COUNTER.finditer(expression):
+        if ":" not in counter[0]:
+            assert SELECTOR.match(expression, counter.end()), f"lifetime total {counter[0]} in {expression}"
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_quantiles_are_not_averaged(expression: str) -> None:
+    assert not OF_QUANTILES.search(expression), expression
+
+
+def test_the_checks_of_arithmetic_can_fail() -> None:
+    bad = "a_total / b_total"
+    assert not SELECTOR.match(bad, next(COUNTER.finditer(bad)).end())
+    assert OF_QUANTILES.search("avg by (path) (histogram_quantile(0.99, rate(a_bucket[5m])))")
+    assert OF_QUANTILES.search('avg(latency:delay_seconds:quantile5m{quantile="0.99"})')
+
+
+def test_recorded_series_exist() -> None:
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    for expression in EXPRESSIONS:
+        assert {name for name in metrics_in(expression) if ":" in name} <= recorded
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_every_panel_says_what_it_means_and_in_which_unit(name: str) -> None:
+    dashboard = dashboards()[name]
+    assert name == f"{dashboard['uid']}.json"
+    assert dashboard["schemaVersion"] == 41
+    assert dashboard["timezone"] == "utc"
+    for panel in panels(dashboard):
+        assert panel["title"], panel
+        assert len(panel["description"]) > 20, panel["title"]
+        assert "ood" in panel["description"] or panel["type"] == "table", f"{panel['title']}: what does good look like?"
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+        if panel["type"] in ("timeseries", "stat", "barchart"):
+            assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        if panel["type"] == "heatmap":
+            assert panel["options"]["calculate"] is False
+            assert panel["options"]["yAxis"]["unit"] == "s"
+            assert panel["targets"][0]["format"] == "heatmap"
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_panels_fill_the_grid_and_do_not_overlap(name: str) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboards()[name]["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not taken & cells, panel["title"]
+        taken |= cells
+    assert len(taken) == 24 * (max(y for _x, y in taken) + 1), "a hole in the grid"
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_variables_are_defined(name: str) -> None:
+    dashboard = dashboards()[name]
+    defined = {variable["name"] for variable in dashboard["templating"]["list"]}
+    used = set()
+    for panel in panels(dashboard):
+        for text in (panel["title"], panel.get("repeat") or "", *(target["expr"] for target in panel["targets"])):
+            used |= set(re.findall(r"\$([a-z]+)", text))
+    assert used <= defined
+    assert defined <= used | {"datasource"}
+
+
+def test_the_overview_fits_a_wall_screen() -> None:
+    lowest = max(
+        panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboards()["latency-overview.json"]["panels"]
+    )
+    # 30 pixels and a gap of 8 for each row, in 1080 lines less the two of variables and links.
+    assert lowest * 38 + 100 <= 1080
+
+
+def test_grafana_and_prometheus_agree_on_the_scrape_interval() -> None:
+    provisioned = loaded(ROOT / "grafana" / "provisioning" / "datasources" / "prometheus.yml")["datasources"][0]
+    scraped = loaded(ROOT / "prometheus" / "prometheus.yml")["global"]["scrape_interval"]
+    assert provisioned["jsonData"]["timeInterval"] == scraped

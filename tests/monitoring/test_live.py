@@ -1,0 +1,188 @@
+"""Real Prometheus and Alertmanager with the shipped files, against all daemons at work."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+import trustme
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.monitoring.expressions import Expression, alerts, metrics_in, queries, rules
+from tests.monitoring.servers import Webhook, alertmanager, ask, configured, prometheus, webhook
+from tests.processes import Program, running, until
+from tests.programs import address_of, forwarder, free_port, log_lines, receiver, simulator
+
+pytestmark = pytest.mark.process
+
+JITTER_LIMIT_SECONDS = 0.02
+"""Above what a busy build machine does by itself, far below what is injected."""
+
+SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+
+NORMALLY_EMPTY = {
+    "ALERTS": "no alert fires on a good day",
+    "latency:jitter_seconds:same_hour": "needs yesterday",
+    "latency:delay_seconds:p99_same_hour": "needs yesterday",
+    "latency:clock_bound_seconds:path{": "unknown (NaN, which the query leaves out) while no clock is synchronised",
+    "latency_probe_overlay_sent_total": "nothing is sent without the permission to ping",
+    "latency_probe_overlay_jitter_seconds": "needs answers, and these the permission to ping",
+}
+
+
+@dataclass
+class Desk:
+    """What a trader's desk has, on one machine."""
+
+    prometheus: str
+    alertmanager: str
+    webhook: Webhook
+    pages: tuple[str, ...]
+    relay: Program
+    jittery: ExitStack
+    jittery_address: str
+
+    def values(self, expression: str) -> list[tuple[dict[str, str], str]]:
+        """Ask Prometheus; return labels and value of each series."""
+        answer = ask(self.prometheus, "/api/v1/query", query=expression)
+        return [(series["metric"], series["value"][1]) for series in answer["data"]["result"]]
+
+    def firing(self, name: str, **labels: str) -> bool:
+        """Whether Prometheus has an alert with these labels firing."""
+        matchers = "".join(f',{key}="{value}"' for key, value in labels.items())
+        return bool(self.values(f'ALERTS{{alertname="{name}",alertstate="firing"{matchers}}}'))
+
+
+def _jittery(address: str, jitter_ms: int) -> tuple[str, ...]:
+    return ("--far-listen", address, "--far-delay-ms", "400", "--far-jitter-ms", str(jitter_ms), "--rate", "5")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
+    certificate = folder / "server.pem"
+    authority = trustme.CA()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    jittery_address = f"127.0.0.1:{free_port()}"
+    alertmanager_address = f"127.0.0.1:{free_port()}"
+    with ExitStack() as stack, ExitStack() as jittery:
+        exchange = stack.enter_context(
+            simulator("--far-listen", "127.0.0.1:0", "--far-delay-ms", "40", "--rate", "100")
+        )
+        jittery.enter_context(simulator(*_jittery(jittery_address, 200), "--stream", "ethusdt@trade"))
+        (folder / "receiver.toml").write_text(
+            f'[[path]]\nname = "direct"\nkind = "feed"\nurl = "ws://{exchange.ready["far"]}"\n'
+            'streams = ["btcusdt@trade", "btcusdt@bookTicker"]\n'
+            f'[[path]]\nname = "jittery"\nkind = "feed"\nurl = "ws://{jittery_address}"\nstreams = ["ethusdt@trade"]\n'
+            '[[path]]\nname = "backbone"\nkind = "link"\nlisten = "127.0.0.1:0"\n'
+        )
+        receiving = stack.enter_context(receiver("--config", str(folder / "receiver.toml")))
+        link = next(line["address"] for line in log_lines(receiving, "listening"))
+        relay = stack.enter_context(running("experiments.relay", link, "20", ready="address"))
+        forwarding = stack.enter_context(
+            forwarder(
+                *("--feed-url", f"ws://{exchange.ready['near']}", "--path-name", "backbone"),
+                *("--stream", "btcusdt@trade", "--stream", "btcusdt@bookTicker"),
+                *("--destination", relay.ready["address"]),
+            )
+        )
+        hook, got = stack.enter_context(webhook())
+        server = stack.enter_context(
+            running("tests.daemons.probe.fast_server", str(certificate), ready="port", exit_code=-15)
+        )
+        url = f"https://localhost:{server.ready['port']}/"
+        (folder / "probe.toml").write_text(
+            f'[metrics]\nlisten = "127.0.0.1:0"\n[[target]]\nname = "api"\nurl = "{url}"\ninterval_seconds = 0.5\n'
+            f'ca_file = "{folder}/ca.pem"\n'
+            f'[egress]\nurl = "http://{hook}/"\ninterval_seconds = 1\nexpected_address = "203.0.113.10"\n'
+            '[route]\ntarget = "127.0.0.1"\ninterval_seconds = 5\ncycles = 2\n'
+            '[overlay]\npeer = "127.0.0.1"\ninterval_seconds = 0.2\n'
+        )
+        probe = stack.enter_context(running("daemons.probe.main", "--config", str(folder / "probe.toml")))
+        stack.enter_context(alertmanager(folder, alertmanager_address, hook))
+        targets = {
+            "receiver": address_of(receiving, "metrics"),
+            "forwarder": address_of(forwarding, "metrics"),
+            "probe": probe.ready["metrics"],
+        }
+        config = configured(folder, targets, alertmanager_address, jitter_seconds=JITTER_LIMIT_SECONDS)
+        address = stack.enter_context(prometheus(config))
+        yield Desk(address, alertmanager_address, got, tuple(targets.values()), relay, jittery, jittery_address)
+
+
+def test_dashboards_and_rules_use_only_what_the_daemons_export(desk: Desk) -> None:
+    exported = {"up", "ALERTS"} | {rule["record"] for rule in rules() if "record" in rule}
+    for page in desk.pages:
+        with urllib.request.urlopen(f"http://{page}/metrics", timeout=10) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        exported |= {sample.name for family in families for sample in family.samples}
+        # What has no sample before its first event is on the page by its name.
+        exported |= {f"{family.name}{suffix}" for family in families for suffix in SUFFIXES[family.type]}
+    for expression in [query.text for query in queries()] + [rule["expr"] for rule in rules()]:
+        assert metrics_in(expression) <= exported, expression
+
+
+def test_every_query_returns_something(desk: Desk) -> None:
+    recording = [Expression(rule["record"], rule["expr"]) for rule in rules() if "record" in rule]
+    waiting = [
+        query
+        for query in (*queries(), *recording)
+        if not any(name in query.text + query.where + "{" for name in NORMALLY_EMPTY)
+    ]
+    # An alert's condition is empty on a good day, what it is made of is not.
+    waiting += [
+        Expression(name, metric)
+        for name, alert in alerts().items()
+        for metric in metrics_in(alert["expr"])
+        if metric not in NORMALLY_EMPTY
+    ]
+
+    def answered() -> bool:
+        waiting[:] = [query for query in waiting if not desk.values(query.filled)]
+        return not waiting
+
+    try:
+        # Rates over minutes, and the route's second trace, need theirs.
+        until(answered, "every query returns a series", 150)
+    except AssertionError as error:
+        error.add_note("\n".join(f"{query.where}: {query.filled}" for query in waiting))
+        raise
+
+
+def test_queries_that_are_normally_empty_are_right_all_the_same(desk: Desk) -> None:
+    for query in (*queries(), *(Expression(name, alert["expr"]) for name, alert in alerts().items())):
+        try:
+            ask(desk.prometheus, "/api/v1/query", query=query.filled)
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{query.where}: {error.read().decode()}")
+
+
+def test_the_jitter_alert_reaches_the_webhook_and_resolves(desk: Desk) -> None:
+    until(
+        lambda: desk.webhook.told("page", "firing: Path jittery, ethusdt@trade: jitter is"), "a page about jitter", 120
+    )
+    assert not any("backbone" in line for _receiver, line in desk.webhook.lines if "jitter is" in line)
+    desk.jittery.close()
+    desk.jittery.enter_context(simulator(*_jittery(desk.jittery_address, 0), "--stream", "ethusdt@trade"))
+    # Alertmanager tells of changes to a group every half minute.
+    until(lambda: desk.webhook.told("page", "resolved: Path jittery, ethusdt@trade"), "the page is resolved", 180)
+
+
+def test_a_cut_link_pages_once_and_keeps_its_effects_quiet(desk: Desk) -> None:
+    assert not desk.webhook.told("page", "firing: Path backbone: no forwarder")
+    desk.relay.terminate()
+    until(lambda: desk.webhook.told("page", "firing: Path backbone: no forwarder is connected"), "a page", 120)
+    # The silence and the forwarder's side follow, and are known, but nobody is told.
+    until(lambda: desk.firing("PathSilent", path="backbone"), "the path is silent", 120)
+    until(lambda: desk.firing("ForwarderLinkDown"), "the forwarder's side", 120)
+
+    def suppressed() -> set[str]:
+        found = ask(desk.alertmanager, "/api/v2/alerts")
+        return {alert["labels"]["alertname"] for alert in found if alert["status"]["inhibitedBy"]}
+
+    until(lambda: {"PathSilent", "ForwarderLinkDown"} <= suppressed(), "Alertmanager suppresses them", 60)
+    told = [line for _receiver, line in desk.webhook.lines if line.startswith("firing: ")]
+    assert not [line for line in told if "path backbone: no event" in line or "has no connection to" in line]

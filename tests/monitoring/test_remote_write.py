@@ -1,0 +1,58 @@
+"""A Prometheus in agent mode writes to VictoriaMetrics, which then answers with the same quantiles."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.monitoring.expressions import ROOT, loaded, write
+from tests.monitoring.servers import ask, configured, prometheus, served
+from tests.processes import until
+from tests.programs import address_of, free_port, receiver, simulator
+
+pytestmark = pytest.mark.process
+
+EVENTS = 2000
+QUANTILE = "histogram_quantile({}, latency_receiver_end_to_end_seconds_bucket)"
+
+
+def test_the_store_has_the_same_quantiles(tmp_path: Path) -> None:
+    store = f"127.0.0.1:{free_port()}"
+    command = (
+        "victoria-metrics",
+        f"-storageDataPath={tmp_path / 'store'}",
+        f"-httpListenAddr={store}",
+        # Else it hides what is younger than half a minute.
+        "-search.latencyOffset=1s",
+    )
+    rest = ("--far-delay-ms", "30", "--rate", "500", "--wait-for-clients", "1", "--stop-after-events", str(EVENTS))
+    with (
+        served(store, "/health", tmp_path / "store.log", *command, folder=tmp_path),
+        simulator("--far-listen", "127.0.0.1:0", "--stream", "btcusdt@trade", *rest) as exchange,
+        receiver(
+            "--mode", "baseline", "--feed-url", f"ws://{exchange.ready['far']}", "--stream", "btcusdt@trade"
+        ) as daemon,
+    ):
+        targets = {"receiver": address_of(daemon, "metrics")}
+        local = configured(tmp_path / "server", targets, "127.0.0.1:9")
+        agent = configured(tmp_path / "agent", targets, "127.0.0.1:9")
+        # What is shipped, but for the intervals and the store's address.
+        shipped = loaded(ROOT / "prometheus" / "remote-write" / "agent.yml")
+        shipped["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        shipped["scrape_configs"][0]["file_sd_configs"][0]["files"] = ["targets/*.json"]
+        shipped["remote_write"][0]["url"] = f"http://{store}/api/v1/write"
+        write(agent / "prometheus.yml", shipped)
+        flags = ("--enable-feature=agent", f"--storage.agent.path={tmp_path / 'agent' / 'data'}")
+        with prometheus(local) as direct, prometheus(agent, *flags):
+            # Once nothing more comes, both see the same counters at whatever moment they are asked.
+            count = "latency_receiver_end_to_end_seconds_count"
+            until(lambda: _values(direct, count) == _values(store, count) == [EVENTS], "both have all", 60)
+            for fraction in (0.5, 0.95, 0.99, 0.999):
+                expected = _values(direct, QUANTILE.format(fraction))
+                assert expected[0] > 0.03
+                assert _values(store, QUANTILE.format(fraction)) == pytest.approx(expected)
+            (series,) = ask(store, "/api/v1/query", query=count)["data"]["result"]
+            assert series["metric"].items() >= {"monitor": "tokyo-1", "deployment": "local", "role": "receiver"}.items()
+
+
+def _values(address: str, query: str) -> list[float]:
+    return [float(series["value"][1]) for series in ask(address, "/api/v1/query", query=query)["data"]["result"]]

@@ -1,0 +1,77 @@
+"""The rules and configuration files: valid, tested and documented, all of them."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.monitoring.expressions import ROOT, alerts, loaded, rules
+
+FOLDER = ROOT / "prometheus"
+TESTS = sorted((FOLDER / "tests").glob("*.yml"))
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_fires_and_stays_silent_in_a_test() -> None:
+    fired: set[str] = set()
+    silent: set[str] = set()
+    for file in TESTS:
+        for test in loaded(file)["tests"]:
+            for case in test.get("alert_rule_test", []):
+                (fired if case["exp_alerts"] else silent).add(case["alertname"])
+    assert fired == silent == set(alerts())
+
+
+def test_every_alert_says_how_urgent_it_is_what_is_wrong_and_what_to_do() -> None:
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    assert headings == list(dict.fromkeys(headings))
+    assert set(headings) == set(alerts())
+    for name, alert in alerts().items():
+        assert alert["labels"]["severity"] in ("page", "ticket"), name
+        assert alert["labels"]["layer"] in ("host", "link", "path"), name
+        assert alert["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+        if name not in ("NoTargets", "ThresholdsMissing"):
+            assert "{{" in alert["annotations"]["summary"], name
+
+
+def test_thresholds_stand_in_one_file_and_each_is_used() -> None:
+    names = {rule["record"] for rule in loaded(FOLDER / "rules" / "thresholds.yml")["groups"][0]["rules"]}
+    text = "\n".join((FOLDER / "rules" / file).read_text() for file in ("alerts.yml", "recording.yml"))
+    assert set(re.findall(r"latency:threshold:\w+", text)) == names
+
+
+def test_no_two_rules_record_the_same_series() -> None:
+    recorded = [(rule["record"], *sorted(rule.get("labels", {}).items())) for rule in rules() if "record" in rule]
+    assert len(recorded) == len(set(recorded))
+
+
+@pytest.mark.process
+def test_promtool_accepts_configuration_and_rules() -> None:
+    for file in (FOLDER / "prometheus.yml", *sorted((FOLDER / "remote-write").glob("*.yml"))):
+        _run("promtool", "check", "config", *(["--agent"] if file.name.startswith("agent") else []), file)
+    _run("promtool", "check", "rules", *sorted((FOLDER / "rules").glob("*.yml")))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
+def test_promtool_tests_pass(file: Path) -> None:
+    _run("promtool", "test", "rules", file)
+
+
+@pytest.mark.process
+def test_amtool_accepts_the_alertmanager_configuration() -> None:
+    _run("amtool", "check-config", FOLDER / "alertmanager.yml")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("labels", "receiver"), [(["severity=page"], "page"), (["severity=ticket"], "ticket"), ([], "ticket")]
+)
+def test_pages_and_tickets_go_their_ways(labels: list[str], receiver: str) -> None:
+    command = ["amtool", "config", "routes", "test", f"--config.file={FOLDER / 'alertmanager.yml'}"]
+    _run(*command, f"--verify.receivers={receiver}", *labels)
