@@ -129,6 +129,7 @@ class LinkSender:
         self._carrier: Carrier | None = None
         self._control: Connection | None = None
         self._resume: asyncio.TimerHandle | None = None
+        self._catching_up = False
         self._settled = asyncio.Event()
         self._log = structlog.get_logger("link").bind(link=settings.label)
         self.connected = False
@@ -310,6 +311,7 @@ class LinkSender:
     async def _live(self, carrier: Carrier, ended: "asyncio.Future[TransportError]") -> TransportError:
         """Be live over a carrier until its connection ended."""
         self._carrier = carrier
+        self._catching_up = True
         self.connected = True
         self._log.info("link connected", waiting=self.buffer.waiting)
         try:
@@ -328,9 +330,11 @@ class LinkSender:
                 pending, again = taken
                 frame = pending.frame
                 if self._binary:
-                    frame = wire.redeparted(frame, departure_ns, delayed=again)
+                    # What waited for this connection, or behind such a backlog, says nothing of the path's delay.
+                    frame = wire.redeparted(frame, departure_ns, delayed=again or self._catching_up)
                 burst.append(Pending(pending.sequence, frame, pending.receive_ns, pending.offered_ns))
             if not burst:
+                self._catching_up = False
                 break
             for pending in reversed(burst[carrier.send(burst) :]):
                 buffer.untake(pending)
