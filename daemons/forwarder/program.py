@@ -87,6 +87,7 @@ class Forwarder:
 
     async def start(self) -> None:
         self._log.info("starting", config=effective(self.reloader.config), session=f"{self.session:016x}")
+        await self._stamper.warm()
         await self.monitor.refresh()
         if self._http is not None:
             await self._http.start()

@@ -85,6 +85,7 @@ class Receiver:
     async def start(self) -> None:
         config = self._config
         self._log.info("starting", config=effective(config), setup_type=config.setup_type)
+        await self._stamper.warm()
         await self.monitor.refresh()
         self._clock_at_start = self.monitor.state
         if config.run.duration_seconds is not None:

@@ -46,6 +46,32 @@ class Stamper:
         enable(self._keeper)
         self._warm_ns = clock.monotonic_ns() + WARMUP_NS
 
+    async def warm(self) -> bool:
+        """Wait until the kernel stamps packets as they come, by sending some to ourselves; at most the warm-up time.
+
+        On loopback a datagram has come when ``send`` returns. A stamp later than that was made when it was read.
+
+        Returns:
+            Whether it does; if not, stamps are marked as warm-up until that time is over.
+        """
+        keeper, clock = self._keeper, self.clock
+        keeper.setblocking(False)
+        try:
+            keeper.bind(("127.0.0.1", 0))
+            keeper.connect(keeper.getsockname())
+            while clock.monotonic_ns() < self._warm_ns:
+                keeper.send(b"?")
+                sent_ns = clock.wall_ns()
+                await clock.sleep(0.002)
+                stamp = self.reader().stamp(keeper.recvmsg(1, ANCILLARY_BYTES)[1])
+                if stamp.kind is not StampKind.USER and stamp.ns <= sent_ns:
+                    self._warm_ns = clock.monotonic_ns()
+                    return True
+        except OSError:
+            # Without a loopback to try it on, the time has to pass.
+            return False
+        return False
+
     def close(self) -> None:
         """Let the kernel's switch go."""
         self._keeper.close()

@@ -1,5 +1,6 @@
 """Scripted ancillary data and a clock that is moved by hand."""
 
+import asyncio
 import socket
 import struct
 from collections.abc import Iterator
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.records import StampKind
+from daemons.records import Stamp, StampKind
 from daemons.stream.stamping import ANCILLARY_BYTES, SO_TIMESTAMPING, WARMUP_NS, Ancillary, Reader, Stamper, enable
+from daemons.timing.clock import SystemClock
 from tests.fakes import ManualClock
 
 SECOND_NS = 1_000_000_000
@@ -123,3 +125,21 @@ def test_the_kernel_gives_what_is_parsed_here() -> None:
     assert not flags & socket.MSG_CTRUNC
     ((level, kind, data),) = ancillary
     assert (level, kind, len(data)) == (socket.SOL_SOCKET, SO_TIMESTAMPING, 48)
+
+
+def test_the_kernel_is_seen_to_stamp_before_anything_is_measured() -> None:
+    async def warmed() -> tuple[bool, Stamp]:
+        stamper = Stamper(SystemClock())
+        try:
+            warm = await stamper.warm()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                enable(sock)
+                sock.bind(("127.0.0.1", 0))
+                sock.sendto(b"!", sock.getsockname())
+                return warm, stamper.reader().stamp(sock.recvmsg(1, ANCILLARY_BYTES)[1])
+        finally:
+            stamper.close()
+
+    warm, stamp = asyncio.run(warmed())
+    assert warm
+    assert stamp.kind is StampKind.KERNEL
