@@ -15,7 +15,8 @@ def _quantiles(metric: str, by: str, fractions: tuple[tuple[float, str], ...] = 
     return [
         Query(
             f"histogram_quantile({fraction}, sum by ({by}, le) "
-            f"(rate({metric}_bucket{{{PATH_STREAM}}}[$__rate_interval])))",
+            # No events, no quantile: leave the line out.
+            f"(rate({metric}_bucket{{{PATH_STREAM}}}[$__rate_interval]))) >= 0",
             f"{legend} {name}",
         )
         for fraction, name in fractions
@@ -48,7 +49,7 @@ def latency() -> Board:
                 )
                 .repeat("path")
                 .repeat_direction("h")
-                .max_per_row(3),
+                .max_per_row(2),
                 24,
                 9,
             ),
@@ -61,7 +62,7 @@ def latency() -> Board:
                     dashed="p95$|p99$|p99.9$",
                 ),
                 24,
-                9,
+                12,
             ),
             (
                 lines(
@@ -172,7 +173,7 @@ def latency() -> Board:
                     {
                         name: Query(
                             "max by (path, stream) (latency:delay_seconds:quantile5m"
-                            f'{{{PATH_STREAM},measure="end_to_end",quantile="{fraction}"}})'
+                            f'{{{PATH_STREAM},measure="end_to_end",quantile="{fraction}"}}) >= 0'
                         )
                         for name, fraction in (("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"), ("p999", "0.999"))
                     }

@@ -27,7 +27,7 @@ def overview() -> Board:
         .row("", (_fastest(), 6, 4), (_lead_now(), 9, 4), (_alert_count(), 4, 4), (_clocks(), 5, 4))
         .row("", (_jitter_now(), 7, 4), (_lost(), 6, 4), (_events(), 6, 4), (_paths(), 5, 4))
         .row("", (_lead(), 12, 8), (_jitter(), 12, 8))
-        .row("", (_end_to_end(), 10, 8), (_alerts(), 8, 8), (_availability(), 6, 8))
+        .row("", (_end_to_end(), 10, 8), (_alerts(), 7, 8), (_availability(), 7, 8))
     )
 
 
@@ -116,7 +116,6 @@ def _events() -> Panel:
         "short",
         [Query(f"sum by (path) (rate(latency_receiver_events_total{{{PATH}}}[$__rate_interval]))", "{{path}}")],
         decimals=0,
-        graph=True,
     )
 
 

@@ -71,8 +71,8 @@ def probe() -> Board:
             ),
             (
                 numbers(
-                    "Egress as expected",
-                    "Whether the address, city and country are those in the probe's configuration. Good: yes.",
+                    "As expected",
+                    "Whether the egress address, city and country are those in the probe's configuration. Good: yes.",
                     "short",
                     [Query(f"min(latency_probe_egress_match{{{DEPLOYMENT}}})", "match")],
                     steps=((None, RED), (1, GREEN)),
@@ -200,6 +200,7 @@ def probe() -> Board:
                         )
                     ],
                     minimum=0,
+                    maximum=1,
                     narrow=True,
                 ),
                 6,
