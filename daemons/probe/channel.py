@@ -24,7 +24,7 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 
 _CONNECTING = {
     "refused": Reason.CONNECT_REFUSED,
-    "reset": Reason.CONNECT_REFUSED,
+    "reset": Reason.RESET,
     "timeout": Reason.CONNECT_TIMEOUT,
     "unreachable": Reason.CONNECT_UNREACHABLE,
     "local": Reason.LOCAL,

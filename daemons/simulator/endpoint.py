@@ -96,8 +96,9 @@ class Endpoint:
                 close_timeout=CLOSE_SECONDS,
                 # Frames are shared between clients, which compression would undo.
                 compression=None,
-                # Write through at once: events carry the time at which they are written.
-                write_limit=0,
+                # Write through at once: events carry the time at which they are written. Under TLS, uvloop may pause
+                # the handshake's first write at this limit and never resume it, so there the library's own holds.
+                write_limit=0 if tls is None else 32768,
             )
         except OSError as error:
             why = error.strerror or str(error)
