@@ -274,6 +274,9 @@ class Server:
                 sock.recv(65536)
             raise _Enough
         if behaviour.reset == point:
+            if point == "accept":
+                # A reset at once could come while the client still connects.
+                sock.recv(1, socket.MSG_PEEK)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise _Enough
 
