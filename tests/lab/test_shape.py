@@ -21,6 +21,7 @@ def test_a_plain_delay_is_exact() -> None:
     assert {due[0] - now for now, due in send(Shape(delay_ms=50))} == {50 * MILLISECOND_NS}
 
 
+@pytest.mark.soak
 def test_jitter_stays_in_its_bounds_keeps_the_order_and_has_no_bias() -> None:
     sent = send(Shape(delay_ms=50, jitter_ms=5), packets=1_000_000)
     delays = [due[0] - now for now, due in sent]

@@ -9,6 +9,7 @@ import pytest
 from tests.monitoring.expressions import ROOT, alerts, loaded, rules
 
 FOLDER = ROOT / "prometheus"
+pytestmark = pytest.mark.process
 TESTS = sorted((FOLDER / "tests").glob("*.yml"))
 
 

@@ -27,12 +27,14 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert (resample(values, 7).mean() != resample(values, 8).mean()).any()
 
 
+@pytest.mark.soak
 def test_the_spread_of_means_is_that_of_dependent_samples() -> None:
     found = [resample(autoregressive(2000, 0.7, seed), seed).mean().std() for seed in range(10)]
     truth = np.sqrt((1 + 0.7) / (1 - 0.7) / 2000)
     assert np.mean(found) == pytest.approx(truth, rel=0.15)
 
 
+@pytest.mark.soak
 def test_dependent_samples_are_worth_less() -> None:
     worth = [resample(autoregressive(2000, 0.8, seed), 1).effective_count for seed in range(10)]
     assert np.median(worth) == pytest.approx(2000 * 0.2 / 1.8, rel=0.3)
