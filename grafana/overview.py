@@ -46,15 +46,15 @@ def _fastest() -> Panel:
 
 def _lead_now() -> Panel:
     return numbers(
-        "Median lead of links over feeds",
+        "Median lead of links over the fastest feed",
         "How much earlier the forwarder's path brings the same event than a direct feed (5 minutes). One clock "
         "measures both, so it holds whatever the clocks do. Good: positive. Without a link and a feed that race there "
         "is none.",
         "s",
         [
             Query(
-                f'latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}' + _LINK_AGAINST_FEED,
-                "{{path}} before {{reference}}",
+                f'min by (path) (latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}{_LINK_AGAINST_FEED})',
+                "{{path}}",
             )
         ],
         # Far below anything that can be, so that the first colour is only that of "no race".
@@ -135,6 +135,7 @@ def _lead() -> Panel:
         "step is a changed route.",
         "s",
         [Query(f'latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}', "{{path}} before {{reference}}")],
+        none="no race",
     )
 
 

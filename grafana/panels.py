@@ -90,6 +90,7 @@ def lines(
     dashed: str = "",
     narrow: bool = False,
     connect: bool = False,
+    none: str = "",
 ) -> timeseries.Panel:
     """A time series panel.
 
@@ -106,6 +107,7 @@ def lines(
         dashed: regular expression of legends that are drawn dashed.
         narrow: a legend of names below, instead of a table with last and maximum to the right.
         connect: draw across missing values.
+        none: what to write when there is no series.
     """
     panel = (
         timeseries.Panel()
@@ -142,6 +144,8 @@ def lines(
         panel = panel.min(minimum)
     if maximum is not None:
         panel = panel.max(maximum)
+    if none:
+        panel = panel.no_value(none)
     dashes = {"fill": "dash", "dash": [8, 6]}
     if limits:
         panel = panel.override_by_regexp(

@@ -48,7 +48,7 @@ def test_the_store_has_the_same_quantiles(tmp_path: Path) -> None:
             until(lambda: _values(direct, count) == _values(store, count) == [EVENTS], "both have all", 60)
             for fraction in (0.5, 0.95, 0.99, 0.999):
                 expected = _values(direct, QUANTILE.format(fraction))
-                assert expected[0] > 0.03
+                assert expected[0] > 0.028, "the far endpoint is 30 ms away, and buckets are 9 % wide"
                 assert _values(store, QUANTILE.format(fraction)) == pytest.approx(expected)
             (series,) = ask(store, "/api/v1/query", query=count)["data"]["result"]
             assert series["metric"].items() >= {"monitor": "tokyo-1", "deployment": "local", "role": "receiver"}.items()
