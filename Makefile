@@ -42,7 +42,7 @@ test: $(PACKAGES)  ## unit, process and soak tests: the fast ones first
 	$(BIN)/python -m pytest -q -n 2 -m 'not process and not soak and not exhaustive and not lab'
 	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab'
 
-exhaustive: $(PACKAGES)  ## every crash point of provision, the statistics' promises a hundred times, ten million rows
+exhaustive: $(PACKAGES)  ## provision on an emulator and killed everywhere, statistics a hundred times, ten million rows
 	$(BIN)/python -m pytest -m exhaustive
 
 unit: $(STAMP)  ## the fast part of the tests

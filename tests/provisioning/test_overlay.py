@@ -65,7 +65,7 @@ def test_the_wireguard_key_is_never_written_here() -> None:
     assert "AllowedIPs=10.99.0.0/30" in files("nat", "wireguard")["/etc/latency/wireguard.netdev.in"]
 
 
-@pytest.mark.process
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("host", "words"), [("client", "admin-prohibited"), ("nat", "masquerade")])
 def test_nft_accepts_the_rules_twice(host: str, words: str) -> None:
     """In a network namespace of its own; the second load replaces the first, so a reload changes nothing."""
@@ -80,7 +80,7 @@ def test_nft_accepts_the_rules_twice(host: str, words: str) -> None:
     assert words in done.stdout
 
 
-@pytest.mark.process
+@pytest.mark.exhaustive
 def test_the_nic_exporter_serves_a_page() -> None:
     program = runpy.run_path(str(ROOT / "systemd/overlay/nic-exporter"))
     server = HTTPServer(("127.0.0.1", 0), program["Handler"])
@@ -121,7 +121,7 @@ def test_the_drivers_counters_are_told_by_name(monkeypatch: pytest.MonkeyPatch) 
     assert "rx_packets" not in page
 
 
-@pytest.mark.process
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("unit", ["latency-filter", "latency-overlay", "latency-bootstrap", "latency-nic-exporter"])
 def test_systemd_accepts_the_units(unit: str, tmp_path: Path) -> None:
     for name in ("latency-filter", "latency-overlay", "latency-bootstrap", "latency-nic-exporter"):
@@ -138,7 +138,7 @@ def test_systemd_accepts_the_units(unit: str, tmp_path: Path) -> None:
     assert [line for line in ours if "nft is not executable" not in line] == []
 
 
-@pytest.mark.process
+@pytest.mark.exhaustive
 def test_the_exporter_is_locked_in() -> None:
     unit = ROOT / "systemd/overlay/latency-nic-exporter.service"
     done = subprocess.run(
