@@ -51,6 +51,13 @@ def test_no_two_rules_record_the_same_series() -> None:
     assert len(recorded) == len(set(recorded))
 
 
+def test_rule_tests_take_the_groups_in_the_order_of_the_files() -> None:
+    for file in TESTS:
+        content = loaded(file)
+        groups = {group["name"] for each in content["rule_files"] for group in loaded(file.parent / each)["groups"]}
+        assert set(content["group_eval_order"]) == groups, "promtool takes groups that it is not told of in any order"
+
+
 @pytest.mark.process
 def test_promtool_accepts_configuration_and_rules() -> None:
     for file in (FOLDER / "prometheus.yml", *sorted((FOLDER / "remote-write").glob("*.yml"))):
