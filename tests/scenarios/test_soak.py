@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 from tests.processes import Program, until
 from tests.programs import address_of, forwarder, receiver, resident_bytes, scrape, settled
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.exhaustive
 
 MILLION = 1_000_000
 BATCH = 200
