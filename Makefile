@@ -5,7 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := $(VENV)/.packages
 
-.PHONY: help demo monitoring dashboards test unit exhaustive lint lab wheelhouse bench constraints clean
+# Of the tests, what needs no process, no root and no minute.
+UNIT := $(BIN)/python -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
+
+# Test modules are rewritten when they are imported: once, where Python may keep the outcome.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest exhaustive lint lab wheelhouse bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,15 +44,21 @@ monitoring: $(PACKAGES)  ## Prometheus, Alertmanager and (where installed) Grafa
 dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
 	$(BIN)/python -m grafana.generate
 
-test: $(PACKAGES)  ## unit, process and soak tests: the fast ones first
-	$(BIN)/python -m pytest -q -n 2 -m 'not process and not soak and not exhaustive and not lab'
+test: $(PACKAGES) unit  ## unit, process and soak tests: the fast ones first
 	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab'
+
+unit: $(STAMP)  ## the fast part of the tests, a half on each of two cores
+	@$(MAKE) --no-print-directory --output-sync=target -j2 unit-daemons unit-rest
+
+unit-daemons:
+	$(UNIT) tests/daemons
+
+unit-rest:
+	$(UNIT) tests --ignore tests/daemons
 
 exhaustive: $(PACKAGES)  ## provision on an emulator and killed everywhere, statistics a hundred times, ten million rows
 	$(BIN)/python -m pytest -m exhaustive
-
-unit: $(STAMP)  ## the fast part of the tests
-	$(BIN)/python -m pytest -q -n 2 -m 'not process and not soak and not exhaustive and not lab'
+	$(UNIT) --hypothesis-profile thorough
 
 lint: $(STAMP)  ## ruff, mypy strict, import contract
 	$(BIN)/ruff check .

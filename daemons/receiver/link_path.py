@@ -13,7 +13,8 @@ from daemons.link.wire import Ack, Heartbeat, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import UNKNOWN_CLOCK, ClockState, FeedEvent, LinkEvent, Stamp
-from daemons.timing.exchange import ClockFilter, ClockSample
+from daemons.timing.exchange import ClockSample
+from daemons.timing.plausibility import ClockJudge
 
 __all__ = ["LinkPathState"]
 
@@ -49,7 +50,7 @@ class LinkPathState:
         self.listener: LinkListener | None = None
         self._rtt = rtt
         self._clock_state = clock_state
-        self._filter = ClockFilter()
+        self._judge = ClockJudge()
         self._tails: dict[SessionKey, list[tuple[int, int]]] = {}
         self._peer_steps = 0
         self._decode = Decoder().decode
@@ -66,9 +67,10 @@ class LinkPathState:
     def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
         self.account.open_session(key, acknowledged)
         self.account.interrupt()
-        self._filter.clear()
+        self._judge.clear()
         if hello is not None:
             self.peer_clock = hello.clock
+            self._peer_steps = hello.clock.steps
 
     def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
         if not events[0].stream:
@@ -80,7 +82,7 @@ class LinkPathState:
         self.peer_clock = beat.clock
         if beat.clock.steps != self._peer_steps:
             self._peer_steps = beat.clock.steps
-            self._filter.clear()
+            self.on_step()
             self._log.error("the forwarder's wall clock was stepped", steps=beat.clock.steps)
         self.peer_drops = {reason.name.lower(): count for reason, count in beat.drops.items()}
         self._announce(key, beat.highest, stamp.steady_ns)
@@ -94,11 +96,10 @@ class LinkPathState:
         if report.sample is None:
             self.bad_exchanges += 1
             return
-        self._filter.observe(report.sample)
         self._rtt.observe(report.sample.rtt_ns)
         if self.account.figures is not None:
             self.account.figures.rtt.record(report.sample.rtt_ns)
-        self._judge(report.sample)
+        self._weigh(report.sample)
 
     def progress(self, key: SessionKey) -> Ack:
         tracker = self.account.sessions.get(key)
@@ -109,7 +110,12 @@ class LinkPathState:
     @property
     def exchange(self) -> ClockSample | None:
         """The best clock exchange of the window: the forwarder's clock minus ours, true to half its RTT."""
-        return self._filter.best
+        return self._judge.best
+
+    def on_step(self) -> None:
+        """Forget what was learnt of the clocks: one of them was stepped."""
+        self._judge.clear()
+        self.account.least_backbone_ns = None
 
     def expire(self, now_ns: int) -> None:
         """Take in announcements whose events have had time to come."""
@@ -177,21 +183,13 @@ class LinkPathState:
         self._log.info("forwarder restarted", source=source, sequence=sequence)
         return fresh
 
-    def _judge(self, sample: ClockSample) -> None:
+    def _weigh(self, sample: ClockSample) -> None:
         """See whether the clocks fit together; see docs/measurement.md for the three rules."""
-        best = self._filter.best or sample
         least_ns, self.account.least_backbone_ns = self.account.least_backbone_ns, None
-        ours, theirs = self._clock_state(), self.peer_clock
-        verdict = ""
-        if least_ns is not None and least_ns < 0:
-            verdict = "one-way delay is negative"
-        elif least_ns is not None and least_ns > best.rtt_ns:
-            verdict = "one-way delay exceeds the round-trip time"
-        elif ours.error_bound_ns is not None and theirs.error_bound_ns is not None:
-            allowed_ns = best.rtt_ns // 2 + ours.error_bound_ns + theirs.error_bound_ns
-            if abs(best.offset_ns) > allowed_ns:
-                verdict = "clock exchange and clock bounds disagree"
+        verdict = self._judge.judge(sample, least_ns, self._clock_state(), self.peer_clock)
+        best = self._judge.best
         if verdict and not self.suspect:
+            assert best is not None
             self.suspected += 1
             self._log.warning(
                 "clocks do not fit together",

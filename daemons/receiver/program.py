@@ -55,9 +55,7 @@ class Receiver:
         self._clock = SystemClock()
         self._rng = random.Random(secrets.randbits(64))
         self._stamper = Stamper(self._clock)
-        self.monitor = ClockMonitor(
-            self._clock, lambda step_ns: self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
-        )
+        self.monitor = ClockMonitor(self._clock, self._on_step)
         self._clock_at_start = UNKNOWN_CLOCK
         self._histograms = ReceiverHistograms()
         self.rows: RowWriter | None = None
@@ -168,6 +166,11 @@ class Receiver:
                 listener = self.links[path.name].listener
                 assert listener is not None
                 listener.settings = listener_of(index, path)[1]
+
+    def _on_step(self, step_ns: int) -> None:
+        self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
+        for state in self.links.values():
+            state.on_step()
 
     @property
     def _config(self) -> ReceiverConfig:
