@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, latency, machine, scrape, startup, throughput
+from benchmarks import accuracy, latency, machine, probe_phases, scrape, startup, throughput
 from benchmarks.bench import Bench
 from benchmarks.contestants import build_native, contestants
 
@@ -37,6 +37,7 @@ PARTS = {
     "throughput": Part(throughput.measure, throughput.tables),
     "scrape": Part(scrape.measure, scrape.tables),
     "accuracy": Part(accuracy.measure, accuracy.tables),
+    "probe": Part(probe_phases.measure, probe_phases.tables),
 }
 
 

@@ -1,16 +1,21 @@
 """latency-probe's phases beside curl's ``-w`` timings: the same server, the same delays, in turn, in one run."""
 
 import json
+import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rich.table import Table
+
+from benchmarks.bench import Bench
 from daemons.probe.attempt import Attempt, Phase
 from tests.daemons.probe.probing import prober, target_of
 from tests.daemons.probe.probing import run as run_loop
 from tests.daemons.probe.server import Authority, serving
+
+__all__ = ["measure", "tables"]
 
 ROUNDS = 60
 FIRST_BYTE_SECONDS = 0.005
@@ -23,24 +28,28 @@ Round = dict[str, float]
 """Milliseconds by phase, and ``total``."""
 
 
-def run(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Compare; return medians in ms by connection and phase: the probe's, curl's, and what was injected."""
-    with tempfile.TemporaryDirectory() as directory:
-        authority = Authority(Path(directory))
-        with serving(authority.context(), first_byte_delay=FIRST_BYTE_SECONDS, body_delay=BODY_SECONDS) as server:
-            url = f"https://127.0.0.1:{server.port}/"
-            ours: dict[str, list[Round]] = {"cold": [], "warm": []}
-            curls: dict[str, list[Round]] = {"cold": [], "warm": []}
-            for _round in range(rounds):
-                # In turn, so that whatever else this machine does meets both alike.
-                for kind, durations in zip(ours, _probe(url, authority.file), strict=True):
-                    ours[kind].append(durations)
-                for kind, durations in zip(curls, _curl(url, authority.file), strict=True):
-                    curls[kind].append(durations)
-            injected = {
-                what: round(median(end - begin for begin, end in slept) / 1e6, 3)
-                for what, slept in server.seen.slept.items()
-            }
+def measure(bench: Bench) -> dict[str, Any]:
+    """Compare; return medians in ms by connection and phase: the probe's, curl's where it is installed, the truth."""
+    rounds = max(5, round(ROUNDS * bench.scale))
+    authority = Authority(bench.folder)
+    ours: dict[str, list[Round]] = {"cold": [], "warm": []}
+    curls: dict[str, list[Round]] = {"cold": [], "warm": []}
+    has_curl = shutil.which("curl") is not None
+    bench.say("probe phases" if has_curl else "probe phases; no curl to compare with")
+    with serving(authority.context(), first_byte_delay=FIRST_BYTE_SECONDS, body_delay=BODY_SECONDS) as server:
+        url = f"https://127.0.0.1:{server.port}/"
+        for _round in range(rounds):
+            # In turn, so that whatever else this machine does meets both alike.
+            for kind, durations in zip(ours, _probe(url, authority.file), strict=True):
+                ours[kind].append(durations)
+            if not has_curl:
+                continue
+            for kind, durations in zip(curls, _curl(url, authority.file), strict=True):
+                curls[kind].append(durations)
+        injected = {
+            what: round(median(end - begin for begin, end in slept) / 1e6, 3)
+            for what, slept in server.seen.slept.items()
+        }
     return {
         "rounds": rounds,
         "injected_ms": {"processing": injected["first_byte"], "transfer": injected["body"]},
@@ -54,16 +63,21 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
     }
 
 
-def report(found: dict[str, Any]) -> str:
-    """Tell the comparison in lines."""
-    lines = [f"probe phases beside curl's, ms, medians of {found['rounds']} (injected: {found['injected_ms']})"]
-    for kind, phases in found["median_ms"].items():
+def tables(figures: dict[str, Any]) -> list[Table]:
+    """Show the figures."""
+    table = Table(title=f"HTTPS phases, ms, medians of {figures['rounds']}", title_justify="left")
+    for column in ("connection", "phase", "probe", "curl", "injected"):
+        table.add_column(column, justify="left" if column in {"connection", "phase"} else "right")
+    for kind, phases in figures["median_ms"].items():
         for phase, pair in phases.items():
-            difference = pair["probe"] - pair["curl"]
-            lines.append(
-                f"  {kind} {phase:<11} probe {pair['probe']:8.3f}  curl {pair['curl']:8.3f}  {difference:+.3f}"
+            table.add_row(
+                kind, phase, *(_shown(each) for each in pair.values()), _shown(figures["injected_ms"].get(phase))
             )
-    return "\n".join(lines)
+    return [table]
+
+
+def _shown(ms: float | None) -> str:
+    return "-" if ms is None else f"{ms:.3f}"
 
 
 def _probe(url: str, ca_file: Path) -> tuple[Round, Round]:
@@ -115,9 +129,5 @@ def _answered(times: dict[str, float]) -> Round:
     }
 
 
-def _median(rounds: list[Round], phase: str) -> float:
-    return round(median(durations[phase] for durations in rounds), 3)
-
-
-if __name__ == "__main__":
-    print(report(run()))
+def _median(rounds: list[Round], phase: str) -> float | None:
+    return round(median(durations[phase] for durations in rounds), 3) if rounds else None
