@@ -9,7 +9,7 @@ from tests.monitoring.servers import ask, configured, prometheus, served
 from tests.processes import until
 from tests.programs import address_of, free_port, receiver, simulator
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.process
 
 EVENTS = 2000
 QUANTILE = "histogram_quantile({}, latency_receiver_end_to_end_seconds_bucket)"
