@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -33,12 +33,16 @@ PROMETHEUS, ALERTMANAGER, GRAFANA = "127.0.0.1:9090", "127.0.0.1:9093", "127.0.0
 """Where they listen by default; the first two are those of ``prometheus.yml``."""
 
 
+Target = tuple[str, str]
+"""A role, and where its metrics are."""
+
+
 class MonitoringError(LatencyError):
     """A server is not installed, or does not serve."""
 
 
 async def _monitor(
-    console: Console, targets: Mapping[str, str], prometheus: str, alertmanager: str, duration: float | None
+    console: Console, targets: Sequence[Target], prometheus: str, alertmanager: str, duration: float | None
 ) -> None:
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -49,11 +53,11 @@ async def _monitor(
             demo = Demo(Injected(), folder)
             stack.push_async_callback(demo.abort)
             await demo.start()
-            targets = {
-                "receiver": demo.receiver_metrics,
-                "forwarder": demo.forwarder_metrics,
-                "probe": demo.probe_metrics,
-            }
+            targets = (
+                ("receiver", demo.receiver_metrics),
+                ("forwarder", demo.forwarder_metrics),
+                ("probe", demo.probe_metrics),
+            )
         messages = await asyncio.start_server(lambda *streams: _message(console, *streams), "127.0.0.1", 0)
         stack.push_async_callback(_close, messages)
         _configure(folder, targets, {PROMETHEUS: prometheus, ALERTMANAGER: alertmanager}, messages)
@@ -75,7 +79,7 @@ async def _monitor(
                 f"--web.listen-address={prometheus}",
             )
         )
-        for role, address in targets.items():
+        for role, address in targets:
             console.print(f"{role:<13} http://{address}/metrics")
         console.print(f"Prometheus    http://{prometheus}/alerts\nAlertmanager  http://{alertmanager}")
         if home := _grafana_home():
@@ -91,9 +95,7 @@ async def _monitor(
             await asyncio.wait_for(told.wait(), duration)
 
 
-def _configure(
-    folder: Path, targets: Mapping[str, str], addresses: Mapping[str, str], messages: asyncio.Server
-) -> None:
+def _configure(folder: Path, targets: Sequence[Target], addresses: Mapping[str, str], messages: asyncio.Server) -> None:
     copy = folder / "prometheus"
     shutil.copytree(REPOSITORY / "prometheus", copy)
     config = (copy / "prometheus.yml").read_text(encoding="utf-8")
@@ -102,7 +104,7 @@ def _configure(
     (copy / "prometheus.yml").write_text(config, encoding="utf-8")
     port = messages.sockets[0].getsockname()[1]
     labels = {"deployment": "demo", "site": "local", "region": "local", "host": socket.gethostname()}
-    groups = [{"targets": [address], "labels": {**labels, "role": role}} for role, address in targets.items()]
+    groups = [{"targets": [address], "labels": {**labels, "role": role}} for role, address in targets]
     (copy / "targets" / "localhost.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
     (copy / "secrets").mkdir()
     for name in ("page", "ticket"):
@@ -216,11 +218,11 @@ def _grafana(folder: Path, home: Path, prometheus: str) -> contextlib.AbstractAs
 @click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself.  [default: never]")
 def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
     """Run Prometheus and Alertmanager with this repository's configuration on the demo, or on daemons of yours."""
-    wanted = {}
+    wanted: list[Target] = []
     for text in targets:
         role, equals, address = text.partition("=")
         if not equals or ":" not in address:
             raise click.BadParameter(f"{text!r} is not ROLE=HOST:PORT", param_hint="--target")
-        wanted[role] = address
+        wanted.append((role, address))
     console = Console(highlight=False, file=sys.stdout)
     asyncio.run(_monitor(console, wanted, prometheus, alertmanager, duration))

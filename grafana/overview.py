@@ -11,6 +11,7 @@ _LINK_AGAINST_FEED = (
     " and on (instance, path) latency_receiver_link_connected"
     ' and on (instance, reference) label_replace(latency_receiver_feed_connected, "reference", "$1", "path", "(.+)")'
 )
+_NAME_SIZE = 13
 _AVAILABLE = ((None, RED), (limit("availability_ratio"), GREEN))
 
 
@@ -95,6 +96,7 @@ def _jitter_now() -> Panel:
         [Query(f"max by (path) (latency:jitter_seconds:mean15s{{{PATH}}})", "{{path}}")],
         steps=((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED)),
         graph=True,
+        name_size=_NAME_SIZE,
     )
 
 
@@ -106,6 +108,7 @@ def _lost() -> Panel:
         [Query(f"sum by (path) (latency:lost_events:increase5m{{{PATH}}})", "{{path}}")],
         steps=((None, GREEN), (1, RED)),
         decimals=0,
+        name_size=_NAME_SIZE,
     )
 
 
@@ -116,6 +119,7 @@ def _events() -> Panel:
         "short",
         [Query(f"sum by (path) (rate(latency_receiver_events_total{{{PATH}}}[$__rate_interval]))", "{{path}}")],
         decimals=0,
+        name_size=_NAME_SIZE,
     )
 
 
@@ -129,12 +133,14 @@ def _paths() -> Panel:
 
 
 def _lead() -> Panel:
+    lead = f'latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}'
+    legend = "{{path}} before {{reference}}"
     return lines(
         "Median lead",
-        "Every pair of paths, the one configured later first; above zero it is the earlier one. Good: steady; a "
-        "step is a changed route.",
+        "Each link against each feed, or every pair where there are not both; above zero the first one is earlier. "
+        "Good: steady; a step is a changed route. The race dashboard has every pair.",
         "s",
-        [Query(f'latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}', "{{path}} before {{reference}}")],
+        [Query(f"{lead}{_LINK_AGAINST_FEED} or ({lead} unless on () {lead}{_LINK_AGAINST_FEED})", legend)],
         none="no race",
     )
 
@@ -185,6 +191,7 @@ def _alerts() -> Panel:
         },
         values={},
         none="none",
+        widths={"Severity": 75, "Host": 90},
     )
 
 
@@ -204,4 +211,5 @@ def _availability() -> Panel:
             "month": Column("30 days", "percentunit", _AVAILABLE),
             "burn": Column("Burn", "short", ((None, GREEN), (1, AMBER), (limit("budget_burn_ratio"), RED))),
         },
+        widths={"Hour": 75, "30 days": 80, "Burn": 70},
     )

@@ -177,6 +177,7 @@ def numbers(
     graph: bool = False,
     states: tuple[State, ...] = (),
     none: str = "",
+    name_size: int | None = None,
 ) -> stat.Panel:
     """A panel of big numbers, one for each series.
 
@@ -191,6 +192,7 @@ def numbers(
         graph: a small curve behind each number.
         states: texts instead of numbers.
         none: what to write when there is no series.
+        name_size: of the legends in pixels; by default as large as fits one line, which is illegible for six paths.
     """
     text = common_model.BigValueTextMode.VALUE_AND_NAME if names else common_model.BigValueTextMode.VALUE
     graph_mode = common_model.BigValueGraphMode.AREA if graph else common_model.BigValueGraphMode.NONE
@@ -215,6 +217,8 @@ def numbers(
         panel = panel.mappings(_mappings(states))
     if none:
         panel = panel.no_value(none)
+    if name_size is not None:
+        panel = panel.text(common.VizTextDisplayOptions().title_size(name_size))
     return panel
 
 
@@ -313,6 +317,7 @@ def rows(
     values: dict[str, Column],
     sort: str = "",
     none: str = "",
+    widths: dict[str, int] | None = None,
 ) -> table.Panel:
     """A table with a row for each set of labels and a column for each label and each query.
 
@@ -324,6 +329,7 @@ def rows(
         values: the columns of the queries; a query without one is there for its labels.
         sort: title of the column to sort by.
         none: what to write when there is no series.
+        widths: in pixels, by title; the other columns share what is left.
     """
     refs = dict(zip(queries, "ABCDEFGHIJ", strict=False))
     panel = (
@@ -352,6 +358,8 @@ def rows(
     ).with_transformation(
         model.DataTransformerConfig(id_val="organize", options={"indexByName": order, "renameByName": rename})
     )
+    for name, width in (widths or {}).items():
+        panel = panel.override_by_name(name, [DynamicConfigValue("custom.width", width)])
     for column in columns.values():
         properties = [DynamicConfigValue("unit", column.unit)] if column.unit else []
         if column.steps:

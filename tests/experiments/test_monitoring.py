@@ -1,37 +1,49 @@
-import json
-import signal
-import urllib.request
+"""``experiment monitoring`` with real servers, on daemons that run already."""
 
 import pytest
+from click.testing import CliRunner
 
+from experiments.main import main
+from tests.monitoring.servers import ask
 from tests.processes import running, until
-from tests.programs import free_port
+from tests.programs import address_of, forwarder, free_port, receiver, simulator
 
-pytestmark = pytest.mark.process
-
-
-def test_it_watches_the_demo_with_real_servers_and_leaves_nothing_behind() -> None:
-    addresses = [f"127.0.0.1:{free_port()}" for _server in range(2)]
-    command = ("monitoring", "--prometheus", addresses[0], "--alertmanager", addresses[1])
-    with running("experiments.main", *command, ready=None, deadline_seconds=60) as program:
-        until(lambda: any("Ctrl-C" in line for line in program.lines), "all servers serve", 120)
-
-        def up() -> dict[str, str]:
-            with urllib.request.urlopen(f"http://{addresses[0]}/api/v1/query?query=up", timeout=10) as answer:
-                series = json.load(answer)["data"]["result"]
-            return {each["metric"].get("role", each["metric"]["job"]): each["value"][1] for each in series}
-
-        expected = dict.fromkeys(("receiver", "forwarder", "probe", "prometheus", "alertmanager"), "1")
-        until(lambda: up() == expected, "Prometheus scrapes all daemons and itself", 60)
-        program.send_signal(signal.SIGINT)
-        assert program.wait(60) == 0
-    for address in addresses:
-        with pytest.raises(OSError, match="refused"):
-            urllib.request.urlopen(f"http://{address}/", timeout=10)
+DURATION_SECONDS = 60
 
 
-@pytest.mark.parametrize("target", ["receiver", "receiver=9472"])
-def test_a_target_that_is_none_is_refused(target: str) -> None:
-    with running("experiments.main", "monitoring", "--target", target, ready=None, exit_code=2) as program:
-        assert program.wait() == 2
-        assert "is not ROLE=HOST:PORT" in program.log
+@pytest.mark.process
+def test_every_daemon_that_is_named_is_scraped() -> None:
+    prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    servers = ("--prometheus", prometheus, "--alertmanager", alertmanager, "--duration", str(DURATION_SECONDS))
+    with (
+        simulator("--stream", "btcusdt@trade") as exchange,
+        receiver("--mode", "aws-backbone") as receiving,
+        forwarder("--feed-url", f"ws://{exchange.ready['near']}", "--destination", address_of(receiving)) as first,
+        forwarder("--feed-url", f"ws://{exchange.ready['near']}", "--destination", address_of(receiving)) as second,
+    ):
+        daemons = {
+            address_of(receiving, "metrics"): "receiver",
+            address_of(first, "metrics"): "forwarder",
+            address_of(second, "metrics"): "forwarder",
+        }
+        targets = [word for address, role in daemons.items() for word in ("--target", f"{role}={address}")]
+        with running("experiments.main", "monitoring", *servers, *targets, ready=None) as monitoring:
+            until(lambda: any("Ctrl-C ends it all" in line for line in monitoring.lines), "both serve", 45)
+
+            def up() -> dict[str, str]:
+                found = ask(prometheus, "/api/v1/query", query='up{job="latency"} == 1')["data"]["result"]
+                return {series["metric"]["instance"]: series["metric"]["role"] for series in found}
+
+            until(lambda: up() == daemons, "all three are up", 30)
+            (told,) = ask(prometheus, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+            assert alertmanager in told["url"]
+            printed = "\n".join(monitoring.lines)
+    for address in (*daemons, prometheus, alertmanager):
+        assert f"http://{address}" in printed
+
+
+@pytest.mark.parametrize("text", ["receiver", "receiver=", "receiver=9472"])
+def test_what_is_no_target_is_refused(text: str) -> None:
+    result = CliRunner().invoke(main, ["monitoring", "--target", text])
+    assert result.exit_code == 2
+    assert f"'{text}' is not ROLE=HOST:PORT" in result.output
