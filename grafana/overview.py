@@ -191,7 +191,7 @@ def _alerts() -> Panel:
         },
         values={},
         none="none",
-        widths={"Severity": 75, "Host": 90},
+        widths={"Alert": 165, "Severity": 70, "Host": 70},
     )
 
 

@@ -103,6 +103,11 @@ class ForwarderCollector(Collector):
             "Connections that ended or could not be made; side is feed or the link.",
             labels=["side", "reason"],
         )
+        unheard = CounterMetricFamily(
+            f"{PREFIX}_datagrams_refused",
+            "Times that the receiver's host said that nothing listens (ICMP port unreachable).",
+            labels=["link"],
+        )
         for reason, count in self._forwarder.feed.counts.reconnects.items():
             reconnects.add_metric(["feed", reason], count)
         for sender in self._forwarder.senders:
@@ -114,6 +119,7 @@ class ForwarderCollector(Collector):
             size.add_metric([label], buffer.size)
             capacity.add_metric([label], sender.settings.limits.events)
             connected.add_metric([label], int(sender.connected))
+            unheard.add_metric([label], sender.refused_datagrams)
             for reason, count in sender.reconnects.items():
                 reconnects.add_metric([label, reason], count)
-        yield from (forwarded, dropped, buffered, size, capacity, connected, reconnects)
+        yield from (forwarded, dropped, buffered, size, capacity, connected, unheard, reconnects)

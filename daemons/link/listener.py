@@ -129,7 +129,6 @@ class LinkListener:
         self._receiver = None if datagram is None else DatagramReceiver(datagram, stamper, self._on_datagram)
         self._strangers: set[_Peer] = set()
         self._peers: dict[int, _Peer] = {}
-        self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("link").bind(path=settings.path)
 
     @property
@@ -138,18 +137,37 @@ class LinkListener:
         return 0 if self._receiver is None else self._receiver.dropped
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Begin to accept; :meth:`tend` has to run beside it."""
         loop = asyncio.get_running_loop()
         if self._stream is not None:
             loop.add_reader(self._stream.fileno(), self._on_acceptable, self._stream)
         if self._receiver is not None:
             self._receiver.start()
-        self._task = loop.create_task(self._tend())
+
+    async def tend(self) -> None:
+        """Acknowledge, ask the time, and close what has fallen silent; runs for ever."""
+        turn = 0
+        every = round(ASK_SECONDS / ACK_SECONDS)
+        while True:
+            await self._clock.sleep(ACK_SECONDS)
+            turn += 1
+            now_ns = self._clock.monotonic_ns()
+            for stranger in tuple(self._strangers):
+                if now_ns - stranger.born_ns > HANDSHAKE_SECONDS * 1e9:
+                    self.refuse("timeout", "no handshake in time", stranger.source)
+                    self._strangers.discard(stranger)
+                    stranger.close()
+            for peer in tuple(self._peers.values()):
+                peer.acknowledge()
+                if turn % every == 0:
+                    peer.ask_time()
+                # Only who promised heartbeats is dead without them; the seeds' format falls silent with the market.
+                if peer.beats and now_ns - peer.heard_ns > SILENCE_SECONDS * 1e9:
+                    self.leave(peer, "silent")
+                    peer.close()
 
     def close(self) -> None:
         """Acknowledge what was processed, close all connections and the sockets."""
-        if self._task is not None:
-            self._task.cancel()
         for peer in (*self._peers.values(), *self._strangers):
             peer.acknowledge()
             peer.close()
@@ -245,28 +263,6 @@ class LinkListener:
                 self.refuse(error.reason, str(error), host)
                 return
             self.sink.on_link_events(self._peers[token].key, events, stamp, together=True)
-
-    async def _tend(self) -> None:
-        """Acknowledge, ask the time, and close what has fallen silent."""
-        turn = 0
-        every = round(ASK_SECONDS / ACK_SECONDS)
-        while True:
-            await self._clock.sleep(ACK_SECONDS)
-            turn += 1
-            now_ns = self._clock.monotonic_ns()
-            for stranger in tuple(self._strangers):
-                if now_ns - stranger.born_ns > HANDSHAKE_SECONDS * 1e9:
-                    self.refuse("timeout", "no handshake in time", stranger.source)
-                    self._strangers.discard(stranger)
-                    stranger.close()
-            for peer in tuple(self._peers.values()):
-                peer.acknowledge()
-                if turn % every == 0:
-                    peer.ask_time()
-                # Only who promised heartbeats is dead without them; the seeds' format falls silent with the market.
-                if peer.beats and now_ns - peer.heard_ns > SILENCE_SECONDS * 1e9:
-                    self.leave(peer, "silent")
-                    peer.close()
 
 
 class _Peer:

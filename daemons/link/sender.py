@@ -134,6 +134,7 @@ class LinkSender:
         self._log = structlog.get_logger("link").bind(link=settings.label)
         self.connected = False
         self.reconnects = dict.fromkeys(LINK_REASONS, 0)
+        self.refused_datagrams = 0
 
     def offer(self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Send the events of one read, or let them wait.
@@ -261,7 +262,7 @@ class LinkSender:
             self._control = uplink.connection
             self.buffer.acknowledge(welcome.highest)
             if settings.transport is Transport.UDP:
-                datagrams = DatagramSender(uplink.peer, uplink.family, self._on_writable)
+                datagrams = DatagramSender(uplink.peer, uplink.family, self._on_writable, self._on_refused)
                 head = wire.datagram_head(welcome.token)
                 carrier: Carrier = DatagramCarrier(datagrams, head, DATAGRAM_BYTES, self.buffer.lost)
             else:
@@ -280,7 +281,7 @@ class LinkSender:
         found = await resolve(settings.host, settings.port, socket.SOCK_DGRAM)
         family, _kind, _protocol, _canonical, target = found[0]
         host, port = str(target[0]), int(target[1])
-        sender = DatagramSender((host, port), family, self._on_writable)
+        sender = DatagramSender((host, port), family, self._on_writable, self._on_refused)
         try:
             carrier = DatagramCarrier(sender, b"", 0, self.buffer.lost)
             return await self._live(carrier, asyncio.get_running_loop().create_future())
@@ -350,6 +351,9 @@ class LinkSender:
     def _on_writable(self) -> None:
         if self._carrier is not None:
             self._drain(self._carrier)
+
+    def _on_refused(self) -> None:
+        self.refused_datagrams += 1
 
     def _on_acknowledged(self, highest: int) -> None:
         self.buffer.acknowledge(highest)

@@ -349,6 +349,11 @@ class PathAccount:
         elif event.event_id - tracker.highest > MAX_JUMP:
             self.invalid["absurd_sequence"] += 1
             return True
+        elif tracker.highest - event.event_id > MAX_JUMP:
+            # The nonsense came first: what follows must not be stale for ever.
+            self.invalid["absurd_sequence"] += 1
+            self._fold(tracker)
+            tracker = stream.ids = SequenceTracker(event.first_id - 1)
         outcome = tracker.observe(event.event_id, now_ns, event.first_id)
         return outcome is Outcome.DUPLICATE or outcome is Outcome.STALE
 

@@ -99,11 +99,12 @@ class Receiver:
         works = [self.monitor.run(), self._tend()]
         if self.rows is not None:
             works.append(self.rows.run())
-        self._tasks = [start(work) for work in works]
-        self._feeding = {name: start(feed.run()) for name, feed in self.feeds.items()}
         for state in self.links.values():
             assert state.listener is not None
             state.listener.start()
+            works.append(state.listener.tend())
+        self._tasks = [start(work) for work in works]
+        self._feeding = {name: start(feed.run()) for name, feed in self.feeds.items()}
         self._served = True
 
     async def wait(self) -> None:

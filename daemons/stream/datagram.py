@@ -149,12 +149,16 @@ class DatagramSender:
         target: the peer's address and port.
         family: its address family.
         on_writable: called when the kernel has room again after :meth:`send` returned False.
+        on_refused: called when the peer's host said that nobody listens for an earlier datagram (ICMP port
+            unreachable); the kernel reports one for any number of them.
 
     Raises:
         StreamError: there is no route.
     """
 
-    def __init__(self, target: tuple[str, int], family: int, on_writable: Callable[[], None]) -> None:
+    def __init__(
+        self, target: tuple[str, int], family: int, on_writable: Callable[[], None], on_refused: Callable[[], None]
+    ) -> None:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -165,9 +169,8 @@ class DatagramSender:
             raise reason_of(error, f"{target[0]}:{target[1]}") from error
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
+        self._on_refused = on_refused
         self.blocked = False
-        self.refusals = 0
-        """Datagrams that the peer's host said nobody listens for (ICMP port unreachable)."""
 
     def send(self, datagram: bytes) -> bool:
         """Send a datagram; False when the kernel has no room for it now.
@@ -175,21 +178,20 @@ class DatagramSender:
         Raises:
             StreamError: the datagram cannot be sent at all.
         """
-        for _attempt in range(2):
+        try:
             try:
                 self._socket.send(datagram)
-            except BlockingIOError:
-                if not self.blocked:
-                    self.blocked = True
-                    self._loop.add_writer(self._socket.fileno(), self._on_room)
-                return False
             except ConnectionRefusedError:
                 # Reported for an earlier datagram; this one was not sent yet.
-                self.refusals += 1
-                continue
-            except OSError as error:
-                raise reason_of(error, "udp") from error
-            return True
+                self._on_refused()
+                self._socket.send(datagram)
+        except BlockingIOError:
+            if not self.blocked:
+                self.blocked = True
+                self._loop.add_writer(self._socket.fileno(), self._on_room)
+            return False
+        except OSError as error:
+            raise reason_of(error, "udp") from error
         return True
 
     def close(self) -> None:

@@ -290,6 +290,15 @@ def test_an_absurd_number_is_nonsense_and_not_a_gap() -> None:
         assert account.total("missing") == 0
 
 
+def test_an_absurd_first_id_does_not_make_all_that_follow_stale(feed: tuple[Paths, PathAccount]) -> None:
+    paths, account = feed
+    for at, number in enumerate((1 << 62, 5, 6, 8)):
+        account.observe_feed([trade(number)], stamp(at))
+    assert [row.validity for row in paths.rows] == ["ok"] * 4
+    assert account.invalid["absurd_sequence"] == 1
+    assert (account.total("unique"), account.total("missing"), account.duplicates) == (4, 1, 0)
+
+
 def test_each_life_of_a_forwarder_counts_for_itself(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
     for session in range(MAX_SESSIONS + 5):
