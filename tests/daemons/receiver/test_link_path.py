@@ -1,0 +1,149 @@
+"""What the receiver makes of a link's announcements, clock exchanges and nameless sessions."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from daemons.link.listener import ListenerSettings
+from daemons.link.session import TimeReport
+from daemons.link.wire import DropReason, Heartbeat, Hello, Transport
+from daemons.measurement.account import Figures, Instruments, PathAccount, Row
+from daemons.measurement.histogram import BucketHistogram, octaves
+from daemons.receiver.link_path import JOINED, RESTART_WINDOW, TAIL_NS, LinkPathState
+from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
+from daemons.timing.exchange import ClockSample
+
+EPOCH_NS = 1_700_000_000_000_000_000
+SESSION = 7
+TRADE = b'{"e":"trade","E":1700000000000,"s":"BTCUSDT","t":%d,"p":"1","q":"1","T":1700000000000,"m":true,"M":true}'
+
+
+def histogram(_stream: str = "") -> BucketHistogram:
+    return BucketHistogram(octaves(-20, 12))
+
+
+class Path:
+    """A link path with a clock that tests set."""
+
+    def __init__(self, transport: Transport = Transport.TCP) -> None:
+        self.rows: list[Row] = []
+        self.clock = UNKNOWN_CLOCK
+        self.account = PathAccount(
+            "backbone",
+            0,
+            link=True,
+            instruments=Instruments(histogram, histogram, histogram(), histogram()),
+            figures=Figures(),
+            row=self.rows.append,
+        )
+        settings = ListenerSettings("backbone", frozenset((transport,)))
+        self.state = LinkPathState(self.account, settings, histogram(), lambda: self.clock)
+
+    def event(self, sequence: int, key: int | str = SESSION, *, delay_ns: int = 1000, stream: str = "x@trade") -> None:
+        event = LinkEvent(
+            sequence, EPOCH_NS, StampKind.KERNEL, None, EPOCH_NS, sequence, stream, False, TRADE % sequence
+        )
+        stamp = Stamp(EPOCH_NS + delay_ns, StampKind.KERNEL, EPOCH_NS + delay_ns, sequence, 0)
+        self.state.on_link_events(key, [event], stamp, together=True)
+
+    def beat(self, highest: int, at_ns: int = 0, clock: ClockState = UNKNOWN_CLOCK) -> None:
+        stamp = Stamp(EPOCH_NS, StampKind.KERNEL, EPOCH_NS, at_ns, 0)
+        self.state.on_heartbeat(SESSION, Heartbeat(highest, EPOCH_NS, clock, {DropReason.AGE: 3}), stamp)
+
+    def exchange(self, offset_ns: int = 0, rtt_ns: int = 1_000_000) -> None:
+        self.state.on_time(SESSION, TimeReport(ClockSample(offset_ns, rtt_ns)))
+
+
+def test_over_tcp_what_was_announced_and_is_not_there_will_not_come() -> None:
+    path = Path()
+    path.state.on_hello(SESSION, 0, None)
+    path.event(1)
+    path.beat(3)
+    assert path.account.total("missing") == 2
+    assert path.state.peer_drops == {"age": 3}
+
+
+def test_over_udp_a_heartbeat_may_overtake_events() -> None:
+    path = Path(Transport.UDP)
+    path.state.on_hello(SESSION, 0, None)
+    path.beat(2, at_ns=5)
+    path.event(1)
+    path.state.expire(4 + TAIL_NS)
+    assert path.account.total("missing") == 0
+    path.event(2)
+    path.state.expire(5 + TAIL_NS)
+    assert (path.account.total("unique"), path.account.total("missing")) == (2, 0)
+    path.beat(4, at_ns=9)
+    path.state.finish()
+    assert path.account.total("missing") == 2
+
+
+def test_an_impossible_exchange_is_counted_and_changes_nothing() -> None:
+    path = Path()
+    path.exchange(offset_ns=5)
+    path.state.on_time(SESSION, TimeReport(None))
+    assert path.state.bad_exchanges == 1
+    assert path.state.exchange == ClockSample(5, 1_000_000)
+
+
+def test_suspicion_is_told_once_for_as_long_as_it_lasts() -> None:
+    path = Path()
+    path.state.on_hello(SESSION, 0, None)
+    with capture_logs() as logs:
+        for sequence, delay_ns in enumerate((-5, -5, 1000, -5), 1):
+            path.event(sequence, delay_ns=delay_ns)
+            path.exchange()
+    assert path.state.suspect == "one-way delay is negative"
+    assert path.state.suspected == 2
+    assert [line["why"] for line in logs if "why" in line] == ["one-way delay is negative"] * 2
+    assert path.account.invalid["negative_backbone"] == 3
+    assert path.state.summary()["clock_suspect"] == "one-way delay is negative"
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_after_a_step_of_either_clock_the_exchanges_before_it_are_forgotten(whose: str) -> None:
+    path = Path()
+    hello = Hello(1, Transport.TCP, SESSION, bytes(16), 0, "", ClockState(True, 0, 10, "chrony", steps=4))
+    path.state.on_hello(SESSION, 0, hello)
+    path.exchange(offset_ns=1, rtt_ns=1)
+    with capture_logs() as logs:
+        # The steps of the forwarder's life before this connection are no news.
+        path.beat(0, clock=ClockState(True, 0, 10, "chrony", steps=4))
+        assert path.state.summary()["clock_offset_ms"] == pytest.approx(1e-6)
+        if whose == "ours":
+            path.state.on_step()
+        else:
+            path.beat(0, clock=ClockState(True, 0, 10, "chrony", steps=5))
+    assert path.state.exchange is None
+    assert [line["event"] for line in logs] == ([] if whose == "ours" else ["the forwarder's wall clock was stepped"])
+
+
+def test_what_the_seeds_format_leaves_out_is_read_from_the_message() -> None:
+    path = Path()
+    path.event(1, "10.0.0.5:4000", stream="")
+    assert (path.rows[0].stream, path.rows[0].event_id) == ("btcusdt@trade", 1)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "sessions", "missing"),
+    [
+        # The same forwarder on a new connection goes on counting.
+        ([("a", 1), ("a", 2), ("b", 3)], 1, 0),
+        # A number from a new source that was there already: another life.
+        ([("a", 1), ("a", 2), ("b", 1)], 2, 0),
+        # Far back from the same source: a restart; a little: out of order.
+        ([("a", RESTART_WINDOW + 20), ("a", 1)], 2, 0),
+        ([("a", 3), ("a", 1)], 1, 1),
+        # Joined on its way, or started with the first ones lost.
+        ([("a", JOINED + 1)], 1, 0),
+        ([("a", JOINED)], 1, JOINED - 1),
+    ],
+)
+def test_lives_are_told_apart_where_the_format_does_not_say(
+    arrivals: list[tuple[str, int]], sessions: int, missing: int
+) -> None:
+    path = Path()
+    for source, sequence in arrivals:
+        path.event(sequence, source, stream="")
+    assert path.account.sessions_seen == sessions
+    assert path.account.total("missing") == missing
+    assert path.account.total("unique") == len(arrivals)
