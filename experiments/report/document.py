@@ -17,10 +17,10 @@ from experiments.report.pooling import pool_runs
 from experiments.report.timeline import hour_cells, timeline
 from experiments.results.run import Run, find_runs, load_run
 from experiments.results.series import PathSeries
-from experiments.results.summary import ClockSummary, PathSummary
+from experiments.results.summary import BackboneLatencies, ClockSummary, Distribution, PathSummary
 from experiments.statistics.pairing import Pairs, pair
 
-__all__ = ["ClockRow", "Document", "Drawing", "RunRow", "build_document"]
+__all__ = ["ClockRow", "Document", "Drawing", "OwnDelayRow", "RunRow", "build_document"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,17 @@ class ClockRow:
 
 
 @dataclass(frozen=True)
+class OwnDelayRow:
+    """The measurer's own share on one path of one run, beside what is left for the network."""
+
+    run: str
+    path: str
+    host_delay: Distribution
+    hold: Distribution
+    one_way_delay: Distribution
+
+
+@dataclass(frozen=True)
 class RunRow:
     """One run of several."""
 
@@ -64,6 +75,7 @@ class Document:
     drawings: list[Drawing]
     missing_drawings: list[str]
     clocks: list[ClockRow]
+    own_delays: list[OwnDelayRow]
     runs: list[RunRow]
 
 
@@ -88,6 +100,7 @@ def build_document(folder: Path, paths: tuple[str, ...], options: Options) -> Do
         drawings=drawings,
         missing_drawings=missing,
         clocks=[row for run in runs for row in _clock_rows(run)],
+        own_delays=[row for run in runs for row in _own_delay_rows(run)],
         runs=[_run_row(run, options) for run in runs] if len(runs) > 1 else [],
     )
 
@@ -194,8 +207,21 @@ def _peer_row(run: Run, name: str, path: PathSummary) -> ClockRow:
     check = ""
     if link.clock_offset_ms is not None and link.clock_offset_error_ms is not None:
         check = f"{link.clock_offset_ms:+.3f} ± {link.clock_offset_error_ms:.3f} ms against the receiver, by the link"
-    rtt = (link.rtt_ms or {}).get("median")
-    return ClockRow(run.source.stem, f"forwarder of {name}", link.peer_clock or ClockSummary(), rtt, check)
+    return ClockRow(
+        run.source.stem, f"forwarder of {name}", link.peer_clock or ClockSummary(), link.rtt_ms.median_ms, check
+    )
+
+
+def _own_delay_rows(run: Run) -> list[OwnDelayRow]:
+    paths = {} if run.summary is None else run.summary.paths
+    rows = []
+    for name, path in paths.items():
+        backbone = path.backbone or BackboneLatencies()
+        if path.host_delay_ms.sample_count or backbone.one_way_delay.sample_count:
+            rows.append(
+                OwnDelayRow(run.source.stem, name, path.host_delay_ms, backbone.forwarder_hold, backbone.one_way_delay)
+            )
+    return rows
 
 
 def _run_row(run: Run, options: Options) -> RunRow:

@@ -31,10 +31,24 @@ class ClockSummary(msgspec.Struct, frozen=True):
     allowed_unsynchronized: bool = False
 
 
+class Distribution(msgspec.Struct, frozen=True):
+    """Figures of any duration in milliseconds; None where there was no sample."""
+
+    sample_count: int = 0
+    avg_ms: float | None = None
+    median_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    p999_ms: float | None = None
+    min_ms: float | None = None
+    max_ms: float | None = None
+    stddev_ms: float | None = None
+
+
 class LinkSummary(msgspec.Struct, frozen=True):
     """What the clock exchange on a link said about the far end."""
 
-    rtt_ms: dict[str, float | None] | None = None
+    rtt_ms: Distribution = Distribution()
     clock_offset_ms: float | None = None
     clock_offset_error_ms: float | None = None
     peer_clock: ClockSummary | None = None
@@ -56,19 +70,12 @@ class Latencies(msgspec.Struct, frozen=True):
     jitter_rfc3550_ms: float | None = None
 
 
-class BackboneLatencies(msgspec.Struct, frozen=True):
-    """Forwarder-to-receiver figures of a link path in milliseconds."""
+class BackboneLatencies(Distribution, frozen=True, kw_only=True):
+    """Forwarder-to-receiver figures of a link path: the forwarder's hold and the one-way delay, apart and together."""
 
-    sample_count: int = 0
-    avg_ms: float | None = None
-    median_ms: float | None = None
-    p95_ms: float | None = None
-    p99_ms: float | None = None
-    p999_ms: float | None = None
-    min_ms: float | None = None
-    max_ms: float | None = None
-    stddev_ms: float | None = None
     jitter_rfc3550_ms: float | None = None
+    forwarder_hold: Distribution = Distribution()
+    one_way_delay: Distribution = Distribution()
 
 
 class PathSummary(Latencies, frozen=True, kw_only=True):
@@ -84,6 +91,7 @@ class PathSummary(Latencies, frozen=True, kw_only=True):
     without_event_time: int | None = None
     sessions: int | None = None
     invalid: dict[str, int] = {}
+    host_delay_ms: Distribution = Distribution()
     link: LinkSummary | None = None
 
 

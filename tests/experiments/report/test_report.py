@@ -64,6 +64,7 @@ def test_the_verdict_comes_first_and_everything_else_after_it(tmp_path: Path) ->
         "What arrived",
         "Lead of backbone",
         "Clock trust",
+        "Own delay",
         "Method",
     ]
     assert "the runs fall into one hour" in page
@@ -117,6 +118,18 @@ def test_markdown_says_the_same(tmp_path: Path) -> None:
     assert text.startswith("# backbone against direct\n\n**Backbone has events 11")
     for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1, table
+
+
+def test_the_measurers_own_share_stands_beside_what_the_network_takes(tmp_path: Path) -> None:
+    page = report(race_folder(tmp_path))
+    cells = "".join(f"<td>{figure}</td>" for figure in ("0.063", "0.317", "0.081", "0.420", "212.92", "214.50"))
+    assert f'<th scope="row">backbone</th><td>results</td>{cells}' in page
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| backbone | results | 0.063 | 0.317 | 0.081 | 0.420 | 212.92 | 214.50 |" in markdown
+    # A path without a forwarder has neither a hold nor a one-way delay of its own.
+    assert "| direct | results | 0.063 | 0.317 | - | - | - | - |" in markdown
+    # The round trip of the link is the clocks' business.
+    assert "<td>220.00</td>" in page
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
