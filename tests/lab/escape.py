@@ -90,9 +90,14 @@ def main() -> None:
         "/var/log",
         "/root",
         "/home",
+        "/run",
+        "/run/lock",
+        "/dev/shm",
     ]
     if state is None:
         places.append("/var/lib/latency")
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    places += [str(path) for path in pathlib.Path("/run").glob("latency-*") if str(path) != runtime]
     inet = socket.AF_INET
     result: dict[str, object] = {f"write {place}": attempt(write(place)) for place in places}
     result |= {
@@ -101,7 +106,7 @@ def main() -> None:
         "read the key's file": attempt(lambda: pathlib.Path("/etc/latency/link.key").read_text()),
         **{
             f"run own program in {place}": attempt(functools.partial(execute_written, place))
-            for place in (own, "/tmp", "/var/tmp", os.environ.get("RUNTIME_DIRECTORY", "/run/free"))
+            for place in (own, "/tmp", "/var/tmp", "/dev/shm", runtime or "/run/free")
         },
         "leave a set-user-id program": attempt(lambda: set_uid_bit(own)),
         "netlink socket": attempt(make_socket(socket.AF_NETLINK, socket.SOCK_RAW)),

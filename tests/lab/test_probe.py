@@ -8,7 +8,6 @@ import pytest
 from tests.lab.deadline import wait_until
 from tests.lab.host import Host
 from tests.lab.lab import Lab
-from tests.lab.main_job import SIMULATOR
 from tests.lab.scrape import Scrape, scrape
 from tests.lab.shape import Shape
 
@@ -21,7 +20,7 @@ ONE_WAY_MS = 20.0
 CONFIG = """
 [[target]]
 name = "exchange"
-url = "https://tokyo:9443/api/v3/time"
+url = "https://tokyo/api/v3/time"
 ca_file = "/etc/latency/ca.pem"
 interval_seconds = 0.5
 expect = { json_field = "serverTime" }
@@ -37,10 +36,28 @@ interval_seconds = 0.2
 """
 CERTIFICATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=tokyo "
-    "-addext subjectAltName=DNS:tokyo -keyout /etc/latency/tls.key -out /etc/latency/tls.pem 2>&1; "
-    "chgrp latency /etc/latency/tls.key; chmod 0640 /etc/latency/tls.key"
+    "-addext subjectAltName=DNS:tokyo -keyout /srv/tls.key -out /srv/tls.pem 2>&1"
 )
-WITHOUT_CAPABILITY = "[Service]\nCapabilityBoundingSet=\nAmbientCapabilities=\n"
+SERVER = """
+import http.server, json, ssl, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize, disable_nagle_algorithm = -1, True
+    def do_GET(self):
+        body = json.dumps({"serverTime": time.time_ns() // 1_000_000}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/srv/tls.pem", "/srv/tls.key")
+server = http.server.ThreadingHTTPServer(("", 443), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
+"""
+"""An exchange's answer to "what time is it", on connections that are kept."""
+
+WITHOUT_CAPABILITY = "[Service]\nAmbientCapabilities=\n"
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +65,12 @@ def host(installed: tuple[Path, ...]) -> Iterator[Host]:
     with Lab() as lab:
         singapore, tokyo = lab.site("singapore", "10.86.1.0/24"), lab.site("tokyo", "10.86.2.0/24")
         lab.link(singapore, tokyo, Shape(delay_ms=ONE_WAY_MS))
-        exchange = lab.host("tokyo", {tokyo: "10.86.2.11"}, layers=installed)
-        exchange.shell(f"mkdir -p /etc/latency; {CERTIFICATE}")
-        flags = "--listen 0.0.0.0:9443 --tls-certificate /etc/latency/tls.pem --tls-key /etc/latency/tls.key"
-        exchange.write("/etc/latency/simulator.env", f"SIMULATOR_FLAGS={flags}\n")
-        exchange.systemctl("start", SIMULATOR)
+        exchange = lab.host("tokyo", {tokyo: "10.86.2.11"})
+        exchange.shell(CERTIFICATE)
+        exchange.run("systemd-run", "--quiet", "--unit=exchange", "/usr/bin/python3", "-c", SERVER)
+        exchange.shell("until ss -Hltn sport = :443 | grep -q .; do sleep 0.05; done", seconds=30.0)
         host = lab.host("singapore", {singapore: "10.86.1.11"}, layers=installed)
-        host.write("/etc/latency/ca.pem", exchange.path("/etc/latency/tls.pem").read_text())
+        host.write("/etc/latency/ca.pem", exchange.path("/srv/tls.pem").read_text())
         host.write("/etc/latency/probe.toml", CONFIG)
         host.systemctl("enable", "--now", PROBE)
         yield host
