@@ -146,7 +146,10 @@ def test_a_cut_passes_nothing_and_restoring_mends(ends: tuple[Namespace, Namespa
     with link.severed():
         before = link.counts()
         assert stream(ends, packets=50) == []
-        assert link.counts()["cut"] - before["cut"] == 50
+        after = link.counts()
+        # All that entered was cut, what a host sent of its own accord included.
+        assert after["cut"] - before["cut"] == after["entered"] - before["entered"] >= 50
+        assert after["passed"] == before["passed"]
     assert len(stream(ends, packets=50)) == 50
 
 
