@@ -64,12 +64,14 @@ class Guest:
         init.write_text(INIT_SCRIPT.format(address=address, gateway=gateway, script=SCRIPT, output=OUTPUT))
         init.chmod(0o755)
         command = [
+            # Its kernel runs each of its programs in a process of ours: in a namespace of their own, all end with it.
+            *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
             *("ip", "netns", "exec", switch.name, "linux.uml", f"mem={MEMORY}", "quiet", "panic=-1", f"init={INIT}"),
             *("rootfstype=hostfs", f"rootflags={self.root}", "rw", "con=null", "con0=fd:0,fd:1"),
             *(f"vec0:transport=tap,ifname={port},depth=128", f"umid={inventory.directory.name}-{machine.name}"),
             f"uml_dir={inventory.directory}",
         ]
-        # A session of its own: it signals its whole process group when it ends.
+        # A session of its own, for a kernel that panics signals its whole process group.
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )

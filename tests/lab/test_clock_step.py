@@ -22,11 +22,15 @@ PAIRS = 200
 LEAD_BOUND_MS = STEP_SECONDS * 1e3 / 3
 """Leads are some milliseconds, on a busy machine some hundred; the step would be in them whole."""
 
+CLOCK_TOLERANCE_MS = 10.0
+"""How far the guest's clock may be off: it is taken from the machine's at boot, and twice set by a program."""
+
 STREAMS = '["btcusdt@trade"]'
 NAMES = "127.0.0.1 localhost\n10.70.1.11 tokyo exchange\n10.70.2.11 frankfurt\n"
 START = """
 export CREDENTIALS_DIRECTORY=/etc/latency
 mkdir -p /var/lib/latency
+: > /var/log/receiver.log
 /opt/backbone-latency/current/bin/latency-receiver --config /etc/latency/receiver.toml > /var/log/receiver.log 2>&1 &
 echo $! > /run/receiver.pid
 """
@@ -73,7 +77,7 @@ def wait_for_pairs(guest: Guest) -> None:
 
 
 def test_a_step_is_detected_reported_and_does_not_spoil_the_race(guest: Guest) -> None:
-    wait_until("the receiver serves", lambda: "ready" in (guest.root / "var/log/receiver.log").read_text())
+    wait_until("the receiver serves", lambda: '"serving"' in (guest.root / "var/log/receiver.log").read_text())
     wait_until("the race is on", lambda: pairs(guest) > 0)
     wait_for_pairs(guest)
     assert page(guest).total(f"{GOT}_clock_steps_total") == 0
@@ -105,7 +109,7 @@ def test_a_step_is_detected_reported_and_does_not_spoil_the_race(guest: Guest) -
     results = json.loads((guest.root / "var/lib/latency/results.json").read_text())
     assert results["clock"]["steps"] == 2
     link = results["paths"]["backbone"]
-    assert BACKBONE.delay_ms - 1 <= link["backbone"]["min_ms"]
+    assert BACKBONE.delay_ms - CLOCK_TOLERANCE_MS <= link["backbone"]["min_ms"]
     assert link["backbone"]["max_ms"] < STEP_SECONDS * 1e3
     assert link["host_delay_ms"]["max_ms"] < STEP_SECONDS * 1e3
     (race,) = results["race"]
