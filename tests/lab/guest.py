@@ -78,7 +78,7 @@ class Guest:
         inventory.add_process(self._process.pid)
         self._wait_for(b"## ready", BOOT_SECONDS)
 
-    def shell(self, script: str, *, seconds: float = 60.0, check: bool = True) -> str:
+    def shell(self, script: str, *, seconds: float = 60.0) -> str:
         """Run a shell script as root of the guest, and return what it wrote.
 
         Raises:
@@ -91,7 +91,7 @@ class Guest:
         self._process.stdin.flush()
         code = int(self._wait_for(b"## %d " % number, seconds))
         output = (self.root / OUTPUT.lstrip("/")).read_text()
-        assert not check or code == 0, f"{script}: exit code {code}\n{output}"
+        assert code == 0, f"{script}: exit code {code}\n{output}"
         return output
 
     def set_clock(self, seconds: float) -> None:
