@@ -79,8 +79,9 @@ def set_clock() -> None:
 
 def main() -> None:
     """Try everything."""
-    state = os.environ["STATE_DIRECTORY"]
-    places = (
+    state = os.environ.get("STATE_DIRECTORY")
+    own = state or os.environ["RUNTIME_DIRECTORY"]
+    places = [
         "/etc",
         "/etc/latency",
         "/usr/local/lib",
@@ -89,18 +90,25 @@ def main() -> None:
         "/var/log",
         "/root",
         "/home",
-    )
+        "/run",
+        "/run/lock",
+        "/dev/shm",
+    ]
+    if state is None:
+        places.append("/var/lib/latency")
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    places += [str(path) for path in pathlib.Path("/run").glob("latency-*") if str(path) != runtime]
     inet = socket.AF_INET
     result: dict[str, object] = {f"write {place}": attempt(write(place)) for place in places}
     result |= {
-        "write own state": attempt(write(state)),
+        "write own directory": attempt(write(own)),
         "read own configuration": attempt(lambda: pathlib.Path("/etc/latency/receiver.toml").read_text()),
         "read the key's file": attempt(lambda: pathlib.Path("/etc/latency/link.key").read_text()),
         **{
             f"run own program in {place}": attempt(functools.partial(execute_written, place))
-            for place in (state, "/tmp", "/var/tmp", os.environ.get("RUNTIME_DIRECTORY", "/run/free"))
+            for place in (own, "/tmp", "/var/tmp", "/dev/shm", runtime or "/run/free")
         },
-        "leave a set-user-id program": attempt(lambda: set_uid_bit(state)),
+        "leave a set-user-id program": attempt(lambda: set_uid_bit(own)),
         "netlink socket": attempt(make_socket(socket.AF_NETLINK, socket.SOCK_RAW)),
         "packet socket": attempt(make_socket(socket.AF_PACKET, socket.SOCK_RAW)),
         "vsock socket": attempt(make_socket(socket.AF_VSOCK, socket.SOCK_STREAM)),

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.lab.base import base_tree
+from tests.lab.guest import Guest
 from tests.lab.host import Host
 from tests.lab.inventory import Inventory, abandoned
 from tests.lab.machine import Machine
@@ -67,6 +68,7 @@ class Lab:
         self._link_networks = LINK_ADDRESSES.subnets(new_prefix=30)
         self._links: list[WideAreaLink] = []
         self._servers: list[subprocess.Popen[str]] = []
+        self._guests: list[Guest] = []
         self._numbers = itertools.count(1)
         self.sites: dict[str, Site] = {}
         self.hosts: dict[str, Host] = {}
@@ -84,6 +86,8 @@ class Lab:
         for host in self.hosts.values():
             if host.machine.running:
                 host.machine.cut_power()
+        for guest in self._guests:
+            guest.close()
         for link in self._links:
             link.close()
         for server in self._servers:
@@ -164,6 +168,19 @@ class Lab:
         if boot:
             machine.boot()
         return host
+
+    def guest(self, host: Host, site: Site, address: str) -> Guest:
+        """Boot a kernel with a clock of its own, which can be set; it has a shell instead of systemd.
+
+        Args:
+            host: made and not booted: its tree becomes the guest's.
+            site: where the guest stands.
+            address: its address there, which no host has.
+        """
+        place = f"{address}/{site.network.prefixlen}"
+        guest = Guest(self._inventory, host.machine, site.router, BRIDGE, place, site.gateway)
+        self._guests.append(guest)
+        return guest
 
 
 def refuse_the_clock() -> None:

@@ -11,7 +11,7 @@ from tests.lab.lab import Lab
 from tests.lab.scrape import Scrape, scrape
 from tests.lab.shape import Shape
 
-__all__ = ["FORWARDER", "GOT", "PROMETHEUS", "RECEIVER", "SENT", "SIMULATOR", "MainJob"]
+__all__ = ["BACKBONE", "FORWARDER", "GOT", "PROMETHEUS", "RECEIVER", "SENT", "SIMULATOR", "MainJob"]
 
 SIMULATOR, FORWARDER, RECEIVER = "latency-simulator.service", "latency-forwarder.service", "latency-receiver.service"
 PROMETHEUS = "prometheus.service"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,6 +16,17 @@ class Scrape:
     """The samples of one page."""
 
     samples: tuple[tuple[str, dict[str, str], float], ...]
+
+    @classmethod
+    def of(cls, page: str) -> Self:
+        """Read a page in the text format."""
+        return cls(
+            tuple(
+                (sample.name, sample.labels, sample.value)
+                for family in text_string_to_metric_families(page)
+                for sample in family.samples
+            )
+        )
 
     def values(self, name: str, **labels: str) -> Iterable[float]:
         """Return all values of a metric whose labels include these."""
@@ -38,11 +50,4 @@ class Scrape:
 
 def scrape(host: Host, port: int) -> Scrape:
     """Read the page that a daemon of the host serves on loopback."""
-    page = host.fetch(f"http://127.0.0.1:{port}/metrics")
-    return Scrape(
-        tuple(
-            (sample.name, sample.labels, sample.value)
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
-        )
-    )
+    return Scrape.of(host.fetch(f"http://127.0.0.1:{port}/metrics"))

@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bundle import INSTALL, PLACE
+from tests.lab.deadline import wait_until
 from tests.lab.host import Host
 from tests.lab.lab import Lab, Site
 from tests.lab.main_job import RECEIVER
+from tests.lab.paths import CHECKOUT
 from tests.lab.scrape import scrape
 
 pytestmark = pytest.mark.lab
 
 CURRENT = "/opt/backbone-latency/current"
+DAEMONS = ("forwarder", "receiver", "probe", "simulator")
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +48,9 @@ def fingerprint(host: Host, *places: str) -> str:
 
 def test_programs_units_user_and_first_configuration_are_in_place(host: Host) -> None:
     assert host.shell(f"{CURRENT}/bin/latency-simulator --version").startswith("latency-simulator")
-    for unit in ("latency-forwarder", "latency-receiver", "latency-probe", "latency-simulator"):
-        assert host.property(f"{unit}.service", "LoadState") == "loaded"
-        assert "hardening.conf" in host.property(f"{unit}.service", "DropInPaths")
+    for daemon in DAEMONS:
+        assert host.property(f"latency-{daemon}.service", "LoadState") == "loaded"
+        assert "hardening.conf" in host.property(f"latency-{daemon}.service", "DropInPaths")
     assert host.property("latency-receiver.socket", "LoadState") == "loaded"
     assert host.shell("getent passwd latency").split(":")[5:] == ["/var/lib/latency", "/usr/sbin/nologin\n"]
     assert host.shell("stat -c '%a %U' /etc/latency/link.key") == "600 root\n"
@@ -84,8 +87,36 @@ def test_the_receiver_starts_with_what_one_command_has_installed(lab: Lab, site:
     host.systemctl("start", RECEIVER)
     assert host.systemctl("is-active", RECEIVER).strip() == "active"
     assert scrape(host, 9472).total("latency_receiver_link_connected", path="backbone") == 0
-    exposure = host.run("systemd-analyze", "security", "--no-pager", "--threshold=20", RECEIVER).stdout
-    assert "Overall exposure level" in exposure
+
+
+def test_the_examples_are_accepted_and_every_daemon_starts_with_its_own(lab: Lab, site: Site, bundle: Path) -> None:
+    host = lab.host("everything", {site: "10.82.1.18"}, layers=(bundle,))
+    host.run(*INSTALL, *(word for daemon in DAEMONS for word in ("--role", daemon)))
+    for daemon in DAEMONS:
+        unit = f"latency-{daemon}.service"
+        # Each start runs --check-config first, and ends when the daemon has said that it is ready.
+        host.systemctl("start", unit)
+        assert host.systemctl("is-active", unit).strip() == "active"
+        host.run("systemd-analyze", "verify", "--man=no", unit)
+        exposure = host.run("systemd-analyze", "security", "--no-pager", "--threshold=20", unit).stdout
+        assert "Overall exposure level" in exposure
+    # `latency.target` stands for all of them.
+    host.systemctl("stop", "latency.target")
+    for unit in (*(f"latency-{daemon}.service" for daemon in DAEMONS), "latency-receiver.socket"):
+        wait_until(f"{unit} stopped", lambda unit=unit: host.property(unit, "ActiveState") == "inactive")  # type: ignore[misc]
+
+
+def test_chrony_takes_the_time_source_and_what_provision_wrote_first_stays(
+    lab: Lab, site: Site, installed: tuple[Path, ...]
+) -> None:
+    host = lab.host("timed", {site: "10.82.1.19"}, layers=installed)
+    host.run(*INSTALL, "--time-source", "amazon")
+    sources = [line for line in host.shell("chronyd -p").splitlines() if line.startswith("server")]
+    assert sources == ["server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4"]
+    hardware_clock = (CHECKOUT / "systemd/overlay/chrony-ptp.conf").read_text()
+    host.write("/etc/chrony/conf.d/latency.conf", hardware_clock)
+    host.run(*INSTALL, "--time-source", "amazon")
+    assert host.shell("cat /etc/chrony/conf.d/latency.conf") == hardware_clock
 
 
 def test_a_dry_run_tells_and_does_nothing(lab: Lab, site: Site, bundle: Path) -> None:
@@ -141,7 +172,7 @@ def test_uninstalling_leaves_configuration_and_results_and_purging_nothing(
     lab: Lab, site: Site, installed: tuple[Path, ...]
 ) -> None:
     host = lab.host("leaving", {site: "10.82.1.16"}, layers=installed)
-    host.run(*INSTALL, "--role", "simulator")
+    host.run(*INSTALL, "--role", "simulator", "--time-source", "amazon")
     host.systemctl("enable", "--now", "latency-simulator.service")
     host.shell("mkdir -p /var/lib/latency && echo 1 > /var/lib/latency/results.json")
     host.run(INSTALL[0], "--uninstall")
@@ -151,5 +182,6 @@ def test_uninstalling_leaves_configuration_and_results_and_purging_nothing(
         *("/etc/latency:", "simulator.env", "/var/lib/latency:", "results.json")
     ]
     host.run(INSTALL[0], "--uninstall", "--purge")
-    assert host.shell("ls -d /etc/latency /var/lib/latency 2>/dev/null || true") == ""
+    ours = "/etc/latency /var/lib/latency /etc/chrony/conf.d/latency.conf"
+    assert host.shell(f"ls -d {ours} 2>/dev/null || true") == ""
     assert host.run("getent", "passwd", "latency", check=False).returncode == 2

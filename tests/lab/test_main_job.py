@@ -83,6 +83,22 @@ def test_the_delays_measured_are_those_of_the_links(job: MainJob) -> None:
         assert min(le for le, value in buckets.items() if value >= count / 2) < typical * 2
 
 
+def test_systemd_is_told_of_a_reload(job: MainJob) -> None:
+    for host, unit in ((job.tokyo, FORWARDER), (job.frankfurt, RECEIVER)):
+        before = host.property(unit, "StateChangeTimestampMonotonic")
+        # By signal, not by `systemctl reload`: only the daemon's own RELOADING=1 and READY=1 change the unit's state.
+        host.kill(unit, "HUP")
+        wait_until(
+            f"{unit} has been reloading",
+            lambda host=host, unit=unit, before=before: (  # type: ignore[misc]
+                host.property(unit, "StateChangeTimestampMonotonic") != before
+                and host.property(unit, "ActiveState") == "active"
+            ),
+        )
+        assert host.restarts(unit) == 0
+    job.wait_live()
+
+
 def test_a_bad_configuration_is_refused_and_the_old_one_stays(job: MainJob) -> None:
     host, name = job.frankfurt, f"{GOT}_config_last_reload_successful"
     good = host.path("/etc/latency/receiver.toml").read_text()

@@ -126,6 +126,11 @@ def test_a_forwarder_killed_ten_times_comes_back_each_time_and_every_life_is_acc
         wait_until("systemd notices", lambda kill=kill: host.restarts(FORWARDER) == kill, 60.0)  # type: ignore[misc]
         host.wait_for(FORWARDER, seconds=30.0)
         job.wait_live("backbone", seconds=BACKOFF_SECONDS + START_SECONDS)
+    # A daemon that keeps failing is started ever later, by what restart-delay says of itself.
+    told = [str(entry["MESSAGE"]) for entry in host.journal(FORWARDER)]
+    waits = [int(line.split()[1]) for line in told if line.startswith("waiting ")]
+    assert waits[:4] == [1, 2, 4, 8]
+    assert set(waits[4:]) == {15}
     job.quiet()
     page = job.receiver()
     assert page.total(f"{GOT}_sessions_total", path="backbone") == KILLS + 1

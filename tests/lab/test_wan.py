@@ -146,7 +146,10 @@ def test_a_cut_passes_nothing_and_restoring_mends(ends: tuple[Namespace, Namespa
     with link.severed():
         before = link.counts()
         assert stream(ends, packets=50) == []
-        assert link.counts()["cut"] - before["cut"] == 50
+        after = link.counts()
+        # All that entered was cut, what a host sent of its own accord included.
+        assert after["cut"] - before["cut"] == after["entered"] - before["entered"] >= 50
+        assert after["passed"] == before["passed"]
     assert len(stream(ends, packets=50)) == 50
 
 
@@ -157,10 +160,10 @@ def test_packets_under_way_are_lost_by_a_cut(ends: tuple[Namespace, Namespace, W
     with socket_in(ends[0]) as sender:
         for _ in range(10):
             sender.sendto(b"x" * SIZE, ("10.81.2.1", 9))
-    wait_until("the packets are under way", lambda: link.counts()["entered"] - before["entered"] == 10)
+    wait_until("the packets are under way", lambda: link.counts()["entered"] - before["entered"] >= 10)
     link.cut()
+    after = link.counts()
     link.restore()
     link.shape(delay_ms=0.0)
-    after = link.counts()
-    assert after["cut"] - before["cut"] == 10
+    assert after["cut"] - before["cut"] == after["entered"] - before["entered"] >= 10
     assert after["passed"] == before["passed"]

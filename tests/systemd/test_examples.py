@@ -1,6 +1,7 @@
 """The example configurations are accepted by the programs they are for."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,6 +14,9 @@ pytestmark = pytest.mark.process
 EXAMPLES = Path(__file__).parents[2] / "systemd" / "examples"
 DAEMONS = sorted(path.stem for path in EXAMPLES.glob("*.toml"))
 
+OFFERED = re.compile(r"(?m)^# (\[.*\]|[a-z_]+ = .*)$")
+"""A setting or a section that has only to be uncommented."""
+
 
 def run(daemon: str, *arguments: str, credentials: Path | None = None) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name(f"latency-{daemon}")
@@ -24,12 +28,25 @@ def test_every_configured_daemon_has_an_example() -> None:
     assert DAEMONS == ["forwarder", "probe", "receiver"]
 
 
+def check(daemon: str, file: Path, place: Path) -> None:
+    (place / "link.key").write_text("0123456789abcdef" * 4)
+    (place / "link.key").chmod(0o400)
+    done = run(daemon, "--config", str(file), "--check-config", credentials=place)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("daemon", DAEMONS)
 def test_an_example_is_accepted(tmp_path: Path, daemon: str) -> None:
-    (tmp_path / "link.key").write_text("0123456789abcdef" * 4)
-    (tmp_path / "link.key").chmod(0o400)
-    done = run(daemon, "--config", str(EXAMPLES / f"{daemon}.toml"), "--check-config", credentials=tmp_path)
-    assert done.returncode == 0, done.stderr
+    check(daemon, EXAMPLES / f"{daemon}.toml", tmp_path)
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_an_example_with_all_that_it_offers_is_accepted(tmp_path: Path, daemon: str) -> None:
+    text, offered = OFFERED.subn(r"\1", (EXAMPLES / f"{daemon}.toml").read_text())
+    assert offered
+    everything = tmp_path / "everything.toml"
+    everything.write_text(text)
+    check(daemon, everything, tmp_path)
 
 
 def test_the_simulators_flags_are_accepted() -> None:

@@ -71,3 +71,8 @@ def test_a_service_is_exposed_by_no_more_than_two(units: Path, service: str) -> 
 def test_a_service_has_the_shared_hardening(service: str) -> None:
     drop_in = SYSTEMD / f"{service}.d" / "hardening.conf"
     assert drop_in.resolve() == SYSTEMD / "hardening.conf"
+
+
+def test_provision_and_the_installer_set_up_the_same_time_source() -> None:
+    # Whichever comes first stays, so they must not differ.
+    assert (SYSTEMD / "overlay/chrony.conf").resolve() == SYSTEMD / "host/chrony-amazon.conf"
