@@ -80,6 +80,18 @@ class RunningProgram:
             pass
         raise ProgramError(f"{self.module} did not say {what!r}; its last words: {self.last_words()}")
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with; None while it runs, negative for the signal that ended it."""
+        return None if self._process is None else self._process.returncode
+
+    async def ended(self) -> int:
+        """Wait until the process ends by itself and all it printed is read; return its exit code."""
+        assert self._process is not None
+        code = await self._process.wait()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        return code
+
     async def stop(self) -> dict[str, Any] | None:
         """End the process with SIGTERM, by force if that does not help; return its last JSON line, if any.
 
