@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -102,14 +103,15 @@ class RunningProgram:
         if process is None:
             return None
         forced = False
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            # Not by Popen, which would look whether it has ended, and so take the exit code from asyncio.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
             forced = True
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            self.kill()
             await process.wait()
         await asyncio.gather(*self._readers, return_exceptions=True)
         self._process = None
@@ -122,7 +124,8 @@ class RunningProgram:
     def kill(self) -> None:
         """End the process at once; for clean-up after trouble."""
         if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """Return the end of what it printed."""

@@ -21,21 +21,14 @@ from experiments.simulated import Injected
 __all__ = ["run_command"]
 
 
-class _Span(click.ParamType):
-    """A span of time such as ``15m``; seconds as a float."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_span(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-SPAN = _Span()
+def span(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Read an option such as ``15m``; seconds."""
+    if value is None:
+        return None
+    try:
+        return parse_span(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command("run")
@@ -46,10 +39,10 @@ SPAN = _Span()
     show_default=True,
     help="race: all paths at once, event by event; blocks: baseline and backbone in turn.",
 )
-@click.option("--duration", type=SPAN, default="300s", show_default=True, help="Of one block.")
+@click.option("--duration", callback=span, default="300s", show_default=True, help="Of one block.")
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Measure so often in a row.")
-@click.option("--every", type=SPAN, metavar="SPAN", help="Begin a round every so often: 1h.")
-@click.option("--for", "for_", type=SPAN, metavar="SPAN", help="With --every: for so long: 24h.")
+@click.option("--every", callback=span, metavar="SPAN", help="Begin a round every so often: 1h.")
+@click.option("--for", "for_", callback=span, metavar="SPAN", help="With --every: for so long: 24h.")
 @click.option("--simulator", is_flag=True, help="A made-up exchange at known distances instead of real endpoints.")
 @click.option(
     "--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="With --simulator: events/s."
@@ -62,8 +55,10 @@ SPAN = _Span()
 @click.option("--transport", type=click.Choice(["tcp", "udp"]), help="What carries the events.")
 @click.option("--key-file", metavar="FILE", help="Shared secret; the forwarder has the same.")
 @click.option("--allow", "allowed", multiple=True, metavar="CIDR", help="Where forwarders may come from; repeat it.")
-@click.option("--rehearsal", type=SPAN, default="5s", show_default=True, help="How long rates are counted beforehand.")
-@click.option("--wait", type=SPAN, default="60s", show_default=True, help="For every path's first event.")
+@click.option(
+    "--rehearsal", callback=span, default="5s", show_default=True, help="How long rates are counted beforehand."
+)
+@click.option("--wait", callback=span, default="60s", show_default=True, help="For every path's first event.")
 @click.option("--max-clock-error-ms", type=click.FloatRange(0), default=10.0, show_default=True, help="Of this host.")
 @click.option("--allow-unsynchronized-clock", is_flag=True, help="Measure all the same; the results say so.")
 @click.option("--compare/--no-compare", default=True, show_default=True, help="Compare at the end.")

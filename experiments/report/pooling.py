@@ -86,6 +86,7 @@ def _concatenate(parts: list[PathSeries]) -> PathSeries:
         first_line=first_line,
         invalid=invalid,
         delayed=sum(part.delayed for part in parts),
+        parts=tuple(np.cumsum([0, *(len(part) for part in parts[:-1])]).tolist()),
     )
 
 

@@ -1,4 +1,4 @@
-"""The record of a run: what was asked for, on what, how it went. Written anew at every step, so a crash leaves it true."""
+"""The record of a run: what was asked for, on what, how it went. Written at every step, so a crash leaves it true."""
 
 import os
 import platform

@@ -198,16 +198,14 @@ class Session:
         told = asyncio.get_running_loop().create_task(self._told.wait())
         terminal = self._console.is_terminal
         live = Live(console=self._console, auto_refresh=False) if terminal else contextlib.nullcontext()
-        begun = time.monotonic()
-        shown_at = begun
+        period = min(_LINE_SECONDS, self._plan.duration_seconds / 3)
+        begun = shown_at = time.monotonic()
         try:
             with live:
                 while not (ended.done() or told.done()):
                     await asyncio.wait({ended, told}, timeout=_REFRESH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                     elapsed = time.monotonic() - begun
-                    if not terminal and time.monotonic() - shown_at < min(
-                        _LINE_SECONDS, self._plan.duration_seconds / 3
-                    ):
+                    if not terminal and time.monotonic() - shown_at < period:
                         continue
                     progress = None if ended.done() else await receiver.progress()
                     if progress is None:
