@@ -39,6 +39,8 @@ class RunningProgram:
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
+        self._end: asyncio.Task[int] | None = None
+        self._over = False
         self.events: list[dict[str, Any]] = []
         self._other: list[str] = []
 
@@ -59,6 +61,7 @@ class RunningProgram:
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             self._readers.append(asyncio.get_running_loop().create_task(self._read(stream)))
+        self._end = asyncio.get_running_loop().create_task(self._await_end(self._process))
 
     async def event(self, found: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         """Wait for a log line.
@@ -74,7 +77,7 @@ class RunningProgram:
                     for event in self.events:
                         if found(event):
                             return event
-                    if self._process.returncode is not None and all(reader.done() for reader in self._readers):
+                    if self._over:
                         break
                     await self._changed.wait()
         except TimeoutError:
@@ -88,10 +91,8 @@ class RunningProgram:
 
     async def ended(self) -> int:
         """Wait until the process ends by itself and all it printed is read; return its exit code."""
-        assert self._process is not None
-        code = await self._process.wait()
-        await asyncio.gather(*self._readers, return_exceptions=True)
-        return code
+        assert self._end is not None
+        return await asyncio.shield(self._end)
 
     async def stop(self) -> dict[str, Any] | None:
         """End the process with SIGTERM, by force if that does not help; return its last JSON line, if any.
@@ -113,7 +114,7 @@ class RunningProgram:
             forced = True
             self.kill()
             await process.wait()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self.ended()
         self._process = None
         if forced:
             raise ProgramError(f"{self.module} did not end within {STOP_SECONDS:g} s and was killed")
@@ -132,6 +133,13 @@ class RunningProgram:
         errors = [str(event.get("error") or event.get("exception") or "") for event in self.events[-5:]]
         return " | ".join([*self._other[-5:], *filter(None, errors)]) or "none"
 
+    async def _await_end(self, process: asyncio.subprocess.Process) -> int:
+        code = await process.wait()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        self._over = True
+        self._changed.set()
+        return code
+
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while line := await stream.readline():
             text = line.decode("utf-8", "replace").strip()
@@ -146,4 +154,3 @@ class RunningProgram:
                 self._other.append(text)
                 del self._other[:-KEPT_LINES]
             self._changed.set()
-        self._changed.set()

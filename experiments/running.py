@@ -11,9 +11,12 @@ from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError, ResultsError
 from experiments.extra import require_report_extra
+from experiments.hosts.inventory import Inventory
+from experiments.hosts.options import host_options, inventory_from
 from experiments.runs.endpoints import Endpoints, RealEndpoints, SimulatedEndpoints
 from experiments.runs.manifest import FILE, Manifest, begin, write_manifest
 from experiments.runs.preflight import Limits
+from experiments.runs.remote import RemoteRun
 from experiments.runs.schedule import MODES, Plan, parse_span
 from experiments.runs.session import Session, plan_record
 from experiments.simulated import Injected
@@ -61,6 +64,8 @@ def span(_context: click.Context, _parameter: click.Parameter, value: str | None
 @click.option("--wait", callback=span, default="60s", show_default=True, help="For every path's first event.")
 @click.option("--max-clock-error-ms", type=click.FloatRange(0), default=10.0, show_default=True, help="Of this host.")
 @click.option("--allow-unsynchronized-clock", is_flag=True, help="Measure all the same; the results say so.")
+@click.option("--receiver", metavar="HOST", help="Which host measures, where several are receivers.")
+@host_options
 @click.option("--compare/--no-compare", default=True, show_default=True, help="Compare at the end.")
 @click.option(
     "--output",
@@ -75,12 +80,29 @@ def run_command(**flags: Any) -> None:
     expect. Everything goes into one folder, with a manifest; `experiment report FOLDER` makes a page of it. Ctrl-C
     ends the run; what was measured is kept and compared.
 
+    With --deployment or --hosts the receiver's host measures, with the configuration that it has, and the results are
+    fetched.
+
     Exits with 0 when all was measured, 1 when something failed, 3 for an unfit clock, 4 for a port that is taken, 5
     when results cannot be written, and 130 when it was interrupted.
     """
     plan = Plan(flags["mode"], flags["duration"], flags["repeat"], flags["every"], flags["for_"])
     if flags["compare"]:
         require_report_extra()
+    console = Console(highlight=False)
+    with inventory_from(flags) as inventory:
+        if inventory is None:
+            folder, manifest, code = _run_here(plan, flags, console)
+        else:
+            folder, manifest, code = _run_there(inventory, flags, console)
+    if flags["compare"] and any(block.events for block in manifest.blocks):
+        code = conclude_folder(console, folder, manifest, code)
+    console.print(f"Results: {folder} ({FILE} says how it went)", soft_wrap=True)
+    sys.exit(code)
+
+
+def _run_here(plan: Plan, flags: dict[str, Any], console: Console) -> tuple[Path, Manifest, int]:
+    """Measure on this machine."""
     endpoints = _endpoints(flags)
     limits = Limits(
         max_clock_error_ms=flags["max_clock_error_ms"],
@@ -89,14 +111,33 @@ def run_command(**flags: Any) -> None:
         wait_seconds=flags["wait"],
     )
     folder = new_folder(flags["output"])
-    console = Console(highlight=False)
     manifest = begin(sys.argv, plan_record(plan), endpoints.record())
     session = Session(plan, endpoints, limits, folder, manifest, console, demand_clock=not flags["simulator"])
-    code = asyncio.run(session.run())
-    if flags["compare"] and any(block.events for block in manifest.blocks):
-        code = conclude_folder(console, folder, manifest, code)
-    console.print(f"Results: {folder} ({FILE} says how it went)", soft_wrap=True)
-    sys.exit(code)
+    return folder, manifest, asyncio.run(session.run())
+
+
+def _run_there(inventory: Inventory, flags: dict[str, Any], console: Console) -> tuple[Path, Manifest, int]:
+    """Measure on other hosts, and fetch what they found."""
+    for name in ("simulator", "config", "feed_url", "streams", "ca_file", "listen", "transport", "key_file", "allowed"):
+        if flags[name]:
+            flag = {"streams": "--stream", "allowed": "--allow"}.get(name, "--" + name.replace("_", "-"))
+            raise ConfigError(flag, "the hosts have their own configuration", "leave it out, or change it there")
+    receiver = inventory.of_role("receiver", flags["receiver"])
+    spans = {
+        "--duration": "duration",
+        "--every": "every",
+        "--for": "for_",
+        "--rehearsal": "rehearsal",
+        "--wait": "wait",
+    }
+    arguments = ["--mode", flags["mode"], "--repeat", str(flags["repeat"])]
+    arguments += _flags({flag: None if flags[name] is None else f"{flags[name]:g}" for flag, name in spans.items()})
+    arguments += ["--max-clock-error-ms", f"{flags['max_clock_error_ms']:g}"]
+    if flags["allow_unsynchronized_clock"]:
+        arguments.append("--allow-unsynchronized-clock")
+    folder = new_folder(flags["output"])
+    manifest, code = asyncio.run(RemoteRun(inventory, receiver, arguments, folder, console).run())
+    return folder, manifest, code
 
 
 def _endpoints(flags: dict[str, Any]) -> Endpoints:

@@ -49,7 +49,7 @@ class ColumnBuffer:
             self._columns[name][self.size : needed] = rows[name]
         self.size = needed
 
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
+    def columns(self) -> dict[str, Any]:
         """Give the written part of each column, as views."""
         return {name: column[: self.size] for name, column in self._columns.items()}
 
