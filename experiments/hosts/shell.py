@@ -164,7 +164,7 @@ async def fetch_folder(shell: Shell, remote: str, local: Path, *, prefix: Sequen
         complaint.seek(0)
         archive.seek(0)
         if code:
-            said = complaint.read().decode("utf-8", "replace").strip()
+            said = " | ".join(complaint.read().decode("utf-8", "replace").strip().splitlines()[-3:])
             raise HostError(shell.name, f"{remote} cannot be fetched: {said}", "it is still there: copy it by hand")
         try:
             with tarfile.open(fileobj=archive) as tar:

@@ -103,13 +103,7 @@ class Preflight:
     async def _rehearse(self, mode: Mode) -> None:
         with tempfile.TemporaryDirectory(prefix="backbone-latency-rehearsal-") as folder:
             limits = self._limits
-            receiver = Receiver(
-                self._endpoints.around(mode),
-                limits.arguments(),
-                Path(folder),
-                limits.wait_seconds + limits.rehearsal_seconds + 1,
-                rows=False,
-            )
+            receiver = Receiver(self._endpoints.around(mode), limits.arguments(), Path(folder), rows=False)
             try:
                 await receiver.start()
                 self.config = receiver.config
@@ -144,7 +138,8 @@ class Preflight:
         if await pause(self._told, self._limits.rehearsal_seconds):
             return
         after = await receiver.progress()
-        assert after is not None  # it lasts longer than the rehearsal
+        if after is None:
+            raise ProgramError(f"latency-receiver ended during the rehearsal: {receiver.last_words()}")
         end = time.monotonic()
         self._add_rates(progress, after, end - begun, end - served)
 

@@ -24,13 +24,12 @@ class ReceiverError(LatencyError):
 
 
 class Receiver:
-    """One life of ``latency-receiver``.
+    """One life of ``latency-receiver``, which has no timer: a block begins when every path is up, which only we see.
 
     Args:
         around: what stands around it.
         arguments: beside those for the paths.
         folder: gets ``results.json``, and ``results.csv`` where rows are wanted.
-        duration_seconds: after which it ends by itself.
         rows: whether every event is written.
 
     Attributes:
@@ -38,12 +37,10 @@ class Receiver:
         listening: addresses by path.
     """
 
-    def __init__(
-        self, around: Surroundings, arguments: Sequence[str], folder: Path, duration_seconds: float, *, rows: bool
-    ) -> None:
+    def __init__(self, around: Surroundings, arguments: Sequence[str], folder: Path, *, rows: bool) -> None:
         self._around = around
         self._arguments = [
-            *("--duration", f"{duration_seconds:g}", "--output", str(folder / "results.json")),
+            *("--output", str(folder / "results.json")),
             *(("--csv-output", str(folder / "results.csv")) if rows else ()),
             *("--metrics", "127.0.0.1:0", *arguments),
         ]
@@ -92,10 +89,10 @@ class Receiver:
             return None
         return progress_of(page, [path["name"] for path in self.paths])
 
-    async def wait(self) -> int:
-        """Wait until it ends by itself; returns its exit code."""
-        assert self._program is not None
-        return await self._program.ended()
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, which it should not do by itself."""
+        return self._program is None or self._program.exit_code is not None
 
     async def stop(self) -> int:
         """Tell it to end, and put away what stands around it; returns its exit code."""

@@ -15,14 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from daemons.errors import LatencyError, ResultsError
+from daemons.errors import ClockError, LatencyError, ResultsError
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
 from experiments.programs import ProgramError
 from experiments.runs.endpoints import Endpoints
 from experiments.runs.manifest import BlockRecord, Manifest, clock_record, now, write_manifest
-from experiments.runs.preflight import Limits, Preflight, shown
-from experiments.runs.progress import line, table
+from experiments.runs.preflight import Limits, Preflight, clock_check, shown
+from experiments.runs.progress import Progress, line, table
 from experiments.runs.receiver import Receiver, ReceiverError, pause
 from experiments.runs.schedule import Block, Plan
 
@@ -32,6 +32,7 @@ INTERRUPTED = 130
 """Exit code of a run that a signal ended; what was measured is kept."""
 
 _REFRESH_SECONDS = 0.5
+_POLL_SECONDS = 0.1
 _LINE_SECONDS = 10.0
 
 
@@ -162,15 +163,18 @@ class Session:
         await self._clock.refresh()
         record.start, record.clocks = now(), [clock_record(self._clock.state)]
         around = self._endpoints.around(block.mode)
-        receiver = Receiver(around, self._limits.arguments(), folder, self._plan.duration_seconds, rows=True)
+        receiver = Receiver(around, self._limits.arguments(), folder, rows=True)
         try:
+            self._demand_fit_clock()
             await receiver.start()
             await self._watch(receiver, f"block {block.number} of {count}, {block.mode}")
+            by_itself = receiver.ended
             record.exit_code = await receiver.stop()
-            record.state = "cut short" if self._told.is_set() else "done" if record.exit_code == 0 else "failed"
-            if record.exit_code:
-                record.error = receiver.last_words()
-        except (ReceiverError, ProgramError) as error:
+            record.state = "failed" if by_itself else "cut short" if self._told.is_set() else "done"
+            if by_itself:
+                record.error = f"latency-receiver ended by itself: {receiver.last_words()}"
+                self._say(f"block {block.number}: {record.error}")
+        except (ClockError, ReceiverError, ProgramError) as error:
             record.state, record.error, record.exit_code = "failed", str(error), error.exit_code
             self._say(f"block {block.number}: {error}")
             await receiver.abort()
@@ -180,6 +184,12 @@ class Session:
             raise
         finally:
             await self._conclude(record, folder)
+
+    def _demand_fit_clock(self) -> None:
+        """Refuse a clock that has become unfit since the preflight: the receiver asks this of timed runs alone."""
+        fit = clock_check(self._clock.state, self._limits, demanded=self._demand_clock)
+        if not fit.passed:
+            raise ClockError(f"{fit.detail}; {fit.remedy}")
 
     async def _conclude(self, record: BlockRecord, folder: Path) -> None:
         """Note when it ended and what came; put a folder without a single row away, for there is nothing to compare."""
@@ -193,36 +203,52 @@ class Session:
                 record.state = "empty"
 
     async def _watch(self, receiver: Receiver, title: str) -> None:
-        """Show the figures until the receiver ends, or we are told to."""
-        ended = asyncio.get_running_loop().create_task(receiver.wait())
-        told = asyncio.get_running_loop().create_task(self._told.wait())
+        """Let it measure for the block's duration from the moment that every path is up, showing the figures.
+
+        Ends early when the receiver does, or when we are told to. A path that does not come up in time is not waited
+        for any longer: the others are measured.
+        """
         terminal = self._console.is_terminal
         live = Live(console=self._console, auto_refresh=False) if terminal else contextlib.nullcontext()
-        period = min(_LINE_SECONDS, self._plan.duration_seconds / 3)
-        begun = shown_at = time.monotonic()
-        try:
-            with live:
-                while not (ended.done() or told.done()):
-                    await asyncio.wait({ended, told}, timeout=_REFRESH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                    elapsed = time.monotonic() - begun
-                    if not terminal and time.monotonic() - shown_at < period:
-                        continue
-                    progress = None if ended.done() else await receiver.progress()
-                    if progress is None:
-                        continue
-                    shown_at = time.monotonic()
-                    head = f"{title}, {elapsed:.0f} of {self._plan.duration_seconds:g} s"
-                    if isinstance(live, Live):
-                        live.update(table(head, progress), refresh=True)
-                    else:
-                        self._say(line(head, progress))
-        finally:
-            for task in (ended, told):
-                task.cancel()
-            await asyncio.gather(ended, told, return_exceptions=True)
+        duration = self._plan.duration_seconds
+        period = _REFRESH_SECONDS if terminal else min(_LINE_SECONDS, duration / 3)
+        begun = await self._all_up(receiver, title)
+        shown_at = begun
+        with live:
+            while (left := begun + duration - time.monotonic()) > 0:
+                if await pause(self._told, min(left, _REFRESH_SECONDS)) or receiver.ended:
+                    return
+                if time.monotonic() - shown_at < period or (progress := await receiver.progress()) is None:
+                    continue
+                shown_at = time.monotonic()
+                head = f"{title}, {shown_at - begun:.0f} of {duration:g} s"
+                if isinstance(live, Live):
+                    live.update(table(head, progress), refresh=True)
+                else:
+                    self._say(line(head, progress))
+
+    async def _all_up(self, receiver: Receiver, title: str) -> float:
+        """Wait until every path has brought an event; returns when that was, by the monotonic clock."""
+        limit = time.monotonic() + self._limits.wait_seconds
+        waited = 0.0
+        while missing := _silent(await receiver.progress()):
+            now_seconds = time.monotonic()
+            if now_seconds > limit or receiver.ended or await pause(self._told, _POLL_SECONDS):
+                break
+            if now_seconds - waited > _LINE_SECONDS:
+                waited = now_seconds
+                self._say(f"{title}: waiting for {missing}")
+        return time.monotonic()
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _silent(progress: Progress | None) -> str:
+    """Name the paths that have brought nothing yet."""
+    if progress is None:
+        return "the receiver"
+    return ", ".join(path.name for path in progress.paths if not path.events)
 
 
 def _events(folder: Path) -> dict[str, int]:
