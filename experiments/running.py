@@ -2,15 +2,15 @@
 
 import asyncio
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from daemons.errors import ConfigError, LatencyError, ResultsError
+from daemons.errors import ConfigError, LatencyError
 from experiments.extra import require_report_extra
+from experiments.folder import new_folder
 from experiments.hosts.inventory import Inventory
 from experiments.hosts.options import host_options, inventory_from
 from experiments.runs.endpoints import Endpoints, RealEndpoints, SimulatedEndpoints
@@ -110,7 +110,7 @@ def _run_here(plan: Plan, flags: dict[str, Any], console: Console) -> tuple[Path
         rehearsal_seconds=flags["rehearsal"],
         wait_seconds=flags["wait"],
     )
-    folder = new_folder(flags["output"])
+    folder = new_folder(flags["output"], "experiment")
     manifest = begin(sys.argv, plan_record(plan), endpoints.record())
     session = Session(plan, endpoints, limits, folder, manifest, console, demand_clock=not flags["simulator"])
     return folder, manifest, asyncio.run(session.run())
@@ -135,7 +135,7 @@ def _run_there(inventory: Inventory, flags: dict[str, Any], console: Console) ->
     arguments += ["--max-clock-error-ms", f"{flags['max_clock_error_ms']:g}"]
     if flags["allow_unsynchronized_clock"]:
         arguments.append("--allow-unsynchronized-clock")
-    folder = new_folder(flags["output"])
+    folder = new_folder(flags["output"], "experiment")
     manifest, code = asyncio.run(RemoteRun(inventory, receiver, arguments, folder, console).run())
     return folder, manifest, code
 
@@ -166,23 +166,6 @@ def _flags(given: dict[str, Any]) -> list[str]:
         for one in value if isinstance(value, tuple) else (value,):
             words += [] if one is None else [flag, str(one)]
     return words
-
-
-def new_folder(wanted: Path | None) -> Path:
-    """Make the folder of a run; one that holds something already is refused, so that runs do not mix.
-
-    Raises:
-        ConfigError: it holds something.
-        ResultsError: it cannot be made.
-    """
-    folder = wanted or Path(time.strftime("experiment-%Y%m%d-%H%M%S", time.gmtime()))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise ConfigError("--output", f"{folder} is not empty", "name a new folder: runs do not mix")
-    except OSError as error:
-        raise ResultsError(f"{folder}: {error.strerror}; choose a folder that is writable") from error
-    return folder
 
 
 def conclude_folder(console: Console, folder: Path, manifest: Manifest, code: int) -> int:

@@ -29,14 +29,19 @@ class Leashed:
         self._changed = asyncio.Event()
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
-    async def ended(self) -> int:
+    async def ended(self, timeout_seconds: float | None = None) -> int:
         """Wait until it ends; returns its exit code.
 
         Raises:
-            HostError: the connection was lost.
+            HostError: the connection was lost, or the time is over.
         """
-        code = await self._process.wait()
-        await self._reading
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                code = await self._process.wait()
+                await asyncio.shield(self._reading)
+        except TimeoutError as error:
+            why = f"a program did not end within {timeout_seconds:g} s: {' | '.join(self.lines[-3:])}"
+            raise HostError(self._shell.name, why, "see what it does there") from error
         if code == SSH_FAILED:
             why = f"the connection was lost: {' | '.join(self.lines[-3:]) or 'no word'}"
             raise HostError(self._shell.name, why, "see what is left there", unreachable=True)

@@ -15,7 +15,18 @@ from daemons.errors import ResultsError
 from daemons.records import ClockState
 from experiments.runs.checks import Check
 
-__all__ = ["FILE", "FORMAT", "BlockRecord", "ClockRecord", "Manifest", "begin", "clock_record", "now", "write_manifest"]
+__all__ = [
+    "FILE",
+    "FORMAT",
+    "BlockRecord",
+    "ClockRecord",
+    "Manifest",
+    "begin",
+    "clock_record",
+    "now",
+    "versions",
+    "write_manifest",
+]
 
 FORMAT = "backbone-latency-run/1"
 FILE = "manifest.json"
