@@ -25,12 +25,12 @@ def differences(suite: Suite, folder: Path) -> list[str]:
         if scenario.name == suite.baseline:
             continue
         for kind in ("cold", "warm"):
-            sides = [_side(folder, name, kind) for name in (suite.baseline, scenario.name)]
-            if None in sides:
+            first, second = (_side(folder, name, kind) for name in (suite.baseline, scenario.name))
+            if first is None or second is None:
                 sentences.append(f"{kind}: {scenario.name} not compared with {suite.baseline}: no requests on both")
                 continue
             try:
-                found = compare(*(side for side in sides if side is not None), Options(round_trip=True))
+                found = compare(first, second, Options(round_trip=True))
             except LatencyError as error:
                 sentences.append(f"{kind}: {scenario.name} not compared with {suite.baseline}: {error}")
             else:

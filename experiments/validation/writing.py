@@ -15,8 +15,9 @@ __all__ = ["render_html", "render_markdown", "write_results"]
 
 _STYLE = """
 body { font: 15px/1.5 sans-serif; color: #2b2f36; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem } th, td { text-align: left; padding: .25rem .6rem;
-border-bottom: 1px solid #dfe3e8; vertical-align: top } .pass { color: #1a7f37 } .fail { color: #b42318; font-weight: bold }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dfe3e8; vertical-align: top }
+.pass { color: #1a7f37 } .fail { color: #b42318; font-weight: bold }
 .inconclusive { color: #8a6100 } @media print { body { margin: 0 } }
 """
 _PHASE_COLUMNS = ("phase", "outcome", "samples", "figure", "seen", "expected", "why")
