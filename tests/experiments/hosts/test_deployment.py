@@ -15,7 +15,7 @@ from provisioning.topology import Access, Topology
 from tests.provisioning.aws import RECORDED, Aws, Clock, serve
 from tests.provisioning.test_remote import ACCESS, KEY, standing
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_too_many_failures_fail_and_give_the_reasons() -> None:
 
 
 def test_no_request_is_no_evidence() -> None:
-    nothing = {"connections": {}, "failure_details": {}}
+    nothing: dict[str, Any] = {"connections": {}, "failure_details": {}}
     assert judge_requests("warm", nothing, RequestExpectation()).outcome == "inconclusive"
     refused = {"connections": {}, "failure_details": {"connect_refused": "nobody listens"}}
     assert judge_requests("warm", refused, RequestExpectation()).outcome == "fail"
