@@ -103,12 +103,13 @@ class Preflight:
     async def _rehearse(self, mode: Mode) -> None:
         with tempfile.TemporaryDirectory(prefix="backbone-latency-rehearsal-") as folder:
             limits = self._limits
-            receiver = Receiver(self._endpoints.around(mode), limits.arguments(), Path(folder), rows=False)
+            receiver = Receiver(self._endpoints.around(mode), limits.arguments(), Path(folder))
             try:
                 await receiver.start()
                 self.config = receiver.config
                 self._add_ports(receiver)
-                await self._watch(receiver)
+                if not self.failed:
+                    await self._watch(receiver)
                 await receiver.stop()
             except (ReceiverError, ProgramError) as error:
                 name = {2: "configuration", 3: "clock", 4: "ports", 5: "results"}.get(error.exit_code, "programs")
@@ -119,6 +120,11 @@ class Preflight:
                 raise
 
     def _add_ports(self, receiver: Receiver) -> None:
+        assert receiver.config is not None  # it serves, so it has said what it serves
+        if (own := receiver.config["run"]["duration_seconds"]) is not None:
+            detail = f"the receiver's file ends every run after {own:g} s"
+            remedy = "take run.duration_seconds out of it, and give --duration here"
+            self.checks.append(Check(name="configuration", passed=False, detail=detail, remedy=remedy, exit_code=2))
         for path, address in receiver.listening.items():
             self.checks.append(Check(name="ports", passed=True, detail=f"{path}: {address} can be listened on"))
 

@@ -29,7 +29,7 @@ class Receiver:
     Args:
         around: what stands around it.
         arguments: beside those for the paths.
-        folder: gets ``results.json``, and ``results.csv`` where rows are wanted.
+        folder: gets ``results.json`` and ``results.csv``, wherever the receiver's own file would put them.
         rows: whether every event is written.
 
     Attributes:
@@ -37,11 +37,10 @@ class Receiver:
         listening: addresses by path.
     """
 
-    def __init__(self, around: Surroundings, arguments: Sequence[str], folder: Path, *, rows: bool) -> None:
+    def __init__(self, around: Surroundings, arguments: Sequence[str], folder: Path) -> None:
         self._around = around
         self._arguments = [
-            *("--output", str(folder / "results.json")),
-            *(("--csv-output", str(folder / "results.csv")) if rows else ()),
+            *("--output", str(folder / "results.json"), "--csv-output", str(folder / "results.csv")),
             *("--metrics", "127.0.0.1:0", *arguments),
         ]
         self._program: RunningProgram | None = None

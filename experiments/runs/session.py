@@ -163,7 +163,7 @@ class Session:
         await self._clock.refresh()
         record.start, record.clocks = now(), [clock_record(self._clock.state)]
         around = self._endpoints.around(block.mode)
-        receiver = Receiver(around, self._limits.arguments(), folder, rows=True)
+        receiver = Receiver(around, self._limits.arguments(), folder)
         try:
             self._demand_fit_clock()
             await receiver.start()
