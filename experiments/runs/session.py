@@ -197,6 +197,8 @@ class Session:
         record.end = now()
         record.clocks.append(clock_record(self._clock.state))
         record.events = _events(folder)
+        if record.state == "cut short":
+            _mark_incomplete(folder / "results.json")
         if not record.events:
             shutil.rmtree(folder, ignore_errors=True)
             if record.state != "failed":
@@ -266,6 +268,21 @@ def _events(folder: Path) -> dict[str, int]:
         header = next(rows, [])
         counts.update(row[header.index("path")] for row in rows if len(row) == len(header))
     return dict(counts)
+
+
+def _mark_incomplete(file: Path) -> None:
+    """Say in a block's results that it was cut short: the receiver does not know how long it was meant to last.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    part = file.with_name(f".{file.name}.part")
+    try:
+        results = json.loads(file.read_bytes())
+        part.write_text(json.dumps({**results, "complete": False}, indent=2) + "\n", encoding="utf-8")
+        part.replace(file)
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{file}: cannot be marked as incomplete: {error}") from error
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
