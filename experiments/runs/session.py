@@ -183,7 +183,7 @@ class Session:
             await receiver.abort()
             raise
         finally:
-            await self._conclude(record, folder)
+            await self._conclude(record, folder, [path["name"] for path in receiver.paths])
 
     def _demand_fit_clock(self) -> None:
         """Refuse a clock that has become unfit since the preflight: the receiver asks this of timed runs alone."""
@@ -191,7 +191,7 @@ class Session:
         if not fit.passed:
             raise ClockError(f"{fit.detail}; {fit.remedy}")
 
-    async def _conclude(self, record: BlockRecord, folder: Path) -> None:
+    async def _conclude(self, record: BlockRecord, folder: Path, paths: list[str]) -> None:
         """Note when it ended and what came; put a folder without a single row away, for there is nothing to compare."""
         await self._clock.refresh()
         record.end = now()
@@ -203,6 +203,9 @@ class Session:
             shutil.rmtree(folder, ignore_errors=True)
             if record.state != "failed":
                 record.state = "empty"
+        elif record.state == "done" and (silent := [name for name in paths if name not in record.events]):
+            record.state, record.error = "failed", f"no event came by {', '.join(silent)}"
+            self._say(f"block {record.number}: {record.error}")
 
     async def _watch(self, receiver: Receiver, title: str) -> None:
         """Let it measure for the block's duration from the moment that every path is up, showing the figures.
