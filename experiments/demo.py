@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +24,14 @@ from experiments.demo_certificates import certificates
 from experiments.demo_view import Snapshot, line, probe_line, summary_table, table
 from experiments.programs import ProgramError, RunningProgram
 from experiments.scrape import fetch
+from experiments.simulated import RATE, Injected, Simulated
 
-__all__ = ["Demo", "Injected", "demo_command"]
+__all__ = ["Demo", "demo_command"]
 
-FAR_DELAY_MS = 125.0
-FAR_JITTER_MS = 4.0
-LINK_DELAY_MS = 105.0
-RATE = 200.0
 PROBE_DELAY_MS = 36.0
-STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
 SETTLE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Injected:
-    """What the demo puts in, in milliseconds; ``lead`` is what the race should find."""
-
-    far_delay_ms: float = FAR_DELAY_MS
-    far_jitter_ms: float = FAR_JITTER_MS
-    link_delay_ms: float = LINK_DELAY_MS
-    rate: float = RATE
-
-    @property
-    def lead_ms(self) -> float:
-        return self.far_delay_ms - self.link_delay_ms
 
 
 class Demo:
@@ -62,48 +43,38 @@ class Demo:
     """
 
     def __init__(self, injected: Injected, folder: Path) -> None:
-        self._injected = injected
         self._folder = folder
-        self._programs: list[RunningProgram] = []
+        self._world = Simulated(injected)
+        self._receiver: RunningProgram | None = None
+        self._https: list[RunningProgram] = []
         self._certificates = tempfile.TemporaryDirectory(prefix="backbone-latency-demo-")
-        self.forwarder_metrics = ""
         self.probe_metrics = ""
         self.receiver_metrics = ""
-        self.forwarder_totals: dict[str, Any] = {}
+
+    @property
+    def forwarder_metrics(self) -> str:
+        """Address of the forwarder's page."""
+        return self._world.forwarder_metrics
+
+    @property
+    def forwarder_totals(self) -> dict[str, Any]:
+        """What the forwarder counted, once it has ended."""
+        return self._world.forwarder_totals
 
     async def start(self) -> None:
         """Bring everything up, receiver first, so that no event passes it by."""
-        injected = self._injected
-        streams = [word for name in STREAMS for word in ("--stream", name)]
-        exchange = await self._run(
-            "daemons.simulator.main",
-            *("--listen", "127.0.0.1:0", "--far-listen", "127.0.0.1:0"),
-            *("--far-delay-ms", str(injected.far_delay_ms), "--far-jitter-ms", str(injected.far_jitter_ms)),
-            *("--rate", str(injected.rate), "--seed", "1", "--wait-for-clients", "2"),
-            *streams,
-        )
-        ready = await exchange.event(lambda event: "ready" in event, "ready")
-        receiver = await self._run(
+        paths = await self._world.start()
+        self._receiver = RunningProgram(
             "daemons.receiver.main",
-            *("--mode", "race", "--feed-url", f"ws://{ready['far']}", "--listen", "127.0.0.1:0"),
+            *("--mode", "race", *paths),
             *("--output", str(self._folder / "results.json"), "--csv-output", str(self._folder / "results.csv")),
             *("--metrics", "127.0.0.1:0", "--allow-unsynchronized-clock"),
-            *streams,
         )
-        listening = await receiver.event(lambda event: event.get("event") == "listening", "listening")
-        metrics = await receiver.event(lambda event: event.get("event") == "metrics", "metrics")
+        await self._receiver.start()
+        listening = await self._receiver.event(lambda event: event.get("event") == "listening", "listening")
+        metrics = await self._receiver.event(lambda event: event.get("event") == "metrics", "metrics")
         self.receiver_metrics = metrics["address"]
-        relay = await self._run("experiments.relay", listening["address"], str(injected.link_delay_ms))
-        near_end = await relay.event(lambda event: event.get("event") == "listening", "listening")
-        forwarder = await self._run(
-            "daemons.forwarder.main",
-            *("--feed-url", f"ws://{ready['near']}", "--destination", near_end["address"], "--path-name", "backbone"),
-            *("--metrics", "127.0.0.1:0"),
-            *streams,
-        )
-        metrics = await forwarder.event(lambda event: event.get("event") == "metrics", "metrics")
-        self.forwarder_metrics = metrics["address"]
-        await forwarder.event(lambda event: event.get("event") == "link connected", "link connected")
+        await self._world.connect(listening["address"])
         await self._start_probe()
 
     async def _start_probe(self) -> None:
@@ -126,31 +97,32 @@ class Demo:
 
     async def stop(self) -> None:
         """End everything, in the order in which events flow, so that what is under way arrives."""
-        exchange, receiver, relay, forwarder, api, probe_relay, probe = self._programs
-        for program in (probe, probe_relay, api):
+        for program in reversed(self._https):
             await program.stop()
-        await forwarder.stop()
-        self.forwarder_totals = next(event for event in reversed(forwarder.events) if event.get("event") == "totals")
+        self._https.clear()
+        await self._world.end_forwarder()
         # What the far endpoint still holds back has the same right to arrive.
         await asyncio.sleep(SETTLE_SECONDS)
-        await receiver.stop()
-        await relay.stop()
-        await exchange.stop()
-        self._programs.clear()
+        if self._receiver is not None:
+            await self._receiver.stop()
+            self._receiver = None
+        await self._world.end()
         self._certificates.cleanup()
 
     async def abort(self) -> None:
         """End everything at once, after trouble."""
-        for program in self._programs:
+        programs = [*self._https, *([] if self._receiver is None else [self._receiver])]
+        for program in programs:
             program.kill()
-        for program in self._programs:
+        for program in programs:
             with contextlib.suppress(ProgramError):
                 await program.stop()
+        await self._world.abort()
         self._certificates.cleanup()
 
     async def _run(self, module: str, *arguments: str) -> RunningProgram:
         program = RunningProgram(module, *arguments)
-        self._programs.append(program)
+        self._https.append(program)
         await program.start()
         return program
 

@@ -11,6 +11,8 @@ from experiments.demo import demo_command
 from experiments.importing import import_command
 from experiments.monitoring import monitoring_command
 from experiments.reporting import report_command
+from experiments.running import run_command
+from experiments.validating import validate_command
 
 __all__ = ["main"]
 
@@ -37,6 +39,8 @@ main.add_command(compare_command)
 main.add_command(import_command)
 main.add_command(monitoring_command)
 main.add_command(report_command)
+main.add_command(run_command)
+main.add_command(validate_command)
 
 
 if __name__ == "__main__":

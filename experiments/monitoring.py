@@ -20,7 +20,8 @@ import click
 from rich.console import Console
 
 from daemons.errors import LatencyError
-from experiments.demo import Demo, Injected
+from experiments.demo import Demo
+from experiments.simulated import Injected
 
 __all__ = ["monitoring_command"]
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -38,6 +39,8 @@ class RunningProgram:
         self._process: asyncio.subprocess.Process | None = None
         self._readers: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
+        self._end: asyncio.Task[int] | None = None
+        self._over = False
         self.events: list[dict[str, Any]] = []
         self._other: list[str] = []
 
@@ -58,6 +61,7 @@ class RunningProgram:
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             self._readers.append(asyncio.get_running_loop().create_task(self._read(stream)))
+        self._end = asyncio.get_running_loop().create_task(self._await_end(self._process))
 
     async def event(self, found: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         """Wait for a log line.
@@ -73,12 +77,22 @@ class RunningProgram:
                     for event in self.events:
                         if found(event):
                             return event
-                    if self._process.returncode is not None and all(reader.done() for reader in self._readers):
+                    if self._over:
                         break
                     await self._changed.wait()
         except TimeoutError:
             pass
         raise ProgramError(f"{self.module} did not say {what!r}; its last words: {self.last_words()}")
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with; None while it runs, negative for the signal that ended it."""
+        return None if self._process is None else self._process.returncode
+
+    async def ended(self) -> int:
+        """Wait until the process ends by itself and all it printed is read; return its exit code."""
+        assert self._end is not None
+        return await asyncio.shield(self._end)
 
     async def stop(self) -> dict[str, Any] | None:
         """End the process with SIGTERM, by force if that does not help; return its last JSON line, if any.
@@ -90,16 +104,17 @@ class RunningProgram:
         if process is None:
             return None
         forced = False
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            # Not by Popen, which would look whether it has ended, and so take the exit code from asyncio.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
             forced = True
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            self.kill()
             await process.wait()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self.ended()
         self._process = None
         if forced:
             raise ProgramError(f"{self.module} did not end within {STOP_SECONDS:g} s and was killed")
@@ -110,12 +125,20 @@ class RunningProgram:
     def kill(self) -> None:
         """End the process at once; for clean-up after trouble."""
         if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """Return the end of what it printed."""
         errors = [str(event.get("error") or event.get("exception") or "") for event in self.events[-5:]]
         return " | ".join([*self._other[-5:], *filter(None, errors)]) or "none"
+
+    async def _await_end(self, process: asyncio.subprocess.Process) -> int:
+        code = await process.wait()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        self._over = True
+        self._changed.set()
+        return code
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while line := await stream.readline():
@@ -131,4 +154,3 @@ class RunningProgram:
                 self._other.append(text)
                 del self._other[:-KEPT_LINES]
             self._changed.set()
-        self._changed.set()

@@ -44,7 +44,8 @@ def ssh_config(view: View, topology: Topology, known_hosts: Path, identity: str 
     Raises:
         ProvisionError: no access was asked for, a host does not stand, or told no key yet.
     """
-    if not topology.access.ssh_from:
+    let_in = topology.access.ssh_from or any(found.kind == "key-pair" for found in view.surplus)
+    if not let_in:
         raise ProvisionError("ssh: no access was asked for; run up with --ssh-from ADDRESS/32 --ssh-key FILE.pub first")
     blocks, keys = [], []
     for host in topology.host:

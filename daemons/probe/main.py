@@ -111,7 +111,7 @@ def _check_once(flags: dict[str, Any], config: ProbeConfig) -> None:
         for flag in ("json", "csv"):
             if flags[f"{flag}_output"] is not None:
                 raise ConfigError(f"--{flag}", "a daemon has no end at which to write it", "add --once")
-    elif not config.target:
+    elif not (config.target or config.egress or config.route or config.overlay):
         raise ConfigError("--once", "there is no target to measure", "add --target URL")
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from daemons.errors import ResultsError
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase
-from daemons.probe.config import ProbeConfig, TargetSection
+from daemons.probe.config import EgressSection, ProbeConfig, TargetSection
 from daemons.probe.lane import ColdLane, Lane, WarmLane
 from daemons.probe.prober import Prober
 from daemons.probe.resolve import Resolver
@@ -22,6 +22,7 @@ from daemons.probe.roster import lane_kinds
 from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.statistics import TargetStatistics, table
 from daemons.probe.target import Target, prepared
+from daemons.probe.vantage import identity_of, round_trips_to, route_to
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 
@@ -48,9 +49,11 @@ class OnceProgram:
     With both kinds of connection asked for, the warm requests come after the cold ones, and the last cold one leaves
     its connection open for them; so ``count`` requests are made of each kind.
 
+    Then it looks, once, at what else the configuration has: egress identity, route, and round trips through the tunnel.
+
     Args:
-        config: checked; egress, route and overlay are left out.
-        count: requests on each kind of connection.
+        config: checked.
+        count: requests on each kind of connection, and echo requests through the tunnel.
         json_output: where the statistics go.
         csv_output: where a row for every attempt goes, as it ends.
 
@@ -59,10 +62,14 @@ class OnceProgram:
     """
 
     def __init__(self, config: ProbeConfig, count: int, json_output: Path | None, csv_output: Path | None) -> None:
+        self._config = config
         self._count = count
         self._json_output = json_output
         self._csv_output = csv_output
-        self._targets = [(s, target) for s, target in prepared(config) if isinstance(s, TargetSection)]
+        sections = prepared(config)
+        self._targets = [(s, target) for s, target in sections if isinstance(s, TargetSection)]
+        self._egress = [(s, target) for s, target in sections if isinstance(s, EgressSection)]
+        self._vantage: dict[str, dict[str, Any]] = {}
         self._statistics = [TargetStatistics(section.url, target) for section, target in self._targets]
         clock = SystemClock()
         self._clock = clock
@@ -97,14 +104,27 @@ class OnceProgram:
         async with asyncio.TaskGroup() as group:
             for (section, target), statistics in zip(self._targets, self._statistics, strict=True):
                 group.create_task(self._measure(section, target, statistics))
+        for egress, target in self._egress:
+            self._vantage["egress"] = await identity_of(egress, target, self._prober)
+        if self._config.route is not None:
+            self._vantage["route"] = await route_to(self._config.route)
+        if self._config.overlay is not None:
+            self._vantage["overlay"] = await round_trips_to(
+                self._config.overlay, self._stamper, self._timetable, self._count
+            )
 
     async def stop(self) -> None:
         """Print the table and write the statistics of what was measured, be it all or not."""
         self._timetable.close()
         self._stamper.close()
         self._files.close()
-        self.failed = not all(statistics.answered for statistics in self._statistics)
-        table(self._statistics, sys.stdout)
+        answered = all(statistics.answered for statistics in self._statistics)
+        known = not self._egress or self._vantage.get("egress", {}).get("address") is not None
+        self.failed = not (answered and known)
+        if self._statistics:
+            table(self._statistics, sys.stdout)
+        for name, found in self._vantage.items():
+            sys.stdout.write(f"{name}: {msgspec.json.encode(found).decode()}\n")
         if self._json_output is not None:
             _written(self._json_output, msgspec.json.format(msgspec.json.encode(self._document())) + b"\n")
 
@@ -153,6 +173,7 @@ class OnceProgram:
             "host": socket.gethostname(),
             "versions": {"backbone-latency": version("backbone-latency"), "python": sys.version.split()[0]},
             "targets": {statistics.name: statistics.document() for statistics in self._statistics},
+            **self._vantage,
         }
 
 

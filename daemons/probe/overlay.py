@@ -3,10 +3,10 @@
 import asyncio
 import ipaddress
 import socket
+from typing import Protocol
 
 import structlog
 
-from daemons.measurement.histogram import BucketHistogram
 from daemons.probe.config import OverlaySection
 from daemons.probe.echo import EchoAccount, reply_number, request
 from daemons.records import StampKind
@@ -16,6 +16,14 @@ __all__ = ["OverlayPinger"]
 
 MAX_REPLY = 65536
 READS_A_TURN = 64
+_REMEDY = "put this process's group into net.ipv4.ping_group_range; use an address of this host"
+
+
+class RoundTrips(Protocol):
+    """Takes round trips."""
+
+    def observe(self, value: int, /) -> None:
+        """Take one, in nanoseconds."""
 
 
 class OverlayPinger:
@@ -31,9 +39,10 @@ class OverlayPinger:
         account: what became of the requests.
         missed: slots without a request: they went by unseen, or no socket could be had.
         send_errors: requests that the kernel refused to send; they are lost.
+        complaint: why there is no socket, and what to do about it; empty while there is one.
     """
 
-    def __init__(self, section: OverlaySection, stamper: Stamper, rtt: BucketHistogram) -> None:
+    def __init__(self, section: OverlaySection, stamper: Stamper, rtt: RoundTrips) -> None:
         self._section = section
         self._stamper = stamper
         self._clock = stamper.clock
@@ -41,12 +50,12 @@ class OverlayPinger:
         self._version = ipaddress.ip_address(section.peer).version
         self._socket: socket.socket | None = None
         self._reader: Reader | None = None
-        self._complained = False
         self._log = structlog.get_logger("overlay")
         self.peer = section.peer
         self.account = EchoAccount(round(section.timeout_seconds * 1e9))
         self.missed = 0
         self.send_errors = 0
+        self.complaint = ""
 
     @property
     def open(self) -> bool:
@@ -93,16 +102,11 @@ class OverlayPinger:
         except OSError as error:
             if sock is not None:
                 sock.close()
-            if not self._complained:
-                self._complained = True
-                self._log.error(
-                    "overlay peer cannot be pinged",
-                    peer=section.peer,
-                    why=error.strerror,
-                    remedy="put this process's group into net.ipv4.ping_group_range; use an address of this host",
-                )
+            if not self.complaint:
+                self._log.error("overlay peer cannot be pinged", peer=section.peer, why=error.strerror, remedy=_REMEDY)
+            self.complaint = f"{section.peer}: cannot be pinged: {error.strerror}; {_REMEDY}"
             return False
-        self._complained = False
+        self.complaint = ""
         self._socket = sock
         self._reader = self._stamper.reader()
         asyncio.get_running_loop().add_reader(sock.fileno(), self._on_readable)

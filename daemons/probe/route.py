@@ -118,19 +118,22 @@ class RouteTracer:
         changes: how often the route differed from the one before.
         failures: how many traces failed, by reason.
         missed: slots that came while a trace was still running.
+        failure: the reason why the latest trace failed; empty when it did not.
+        complaint: the sentence for it.
     """
 
     def __init__(self, section: RouteSection) -> None:
         self._section = section
         self._log = structlog.get_logger("route")
         self._task: asyncio.Task[None] | None = None
-        self._complained = ""
         self.target = section.target
         self.hops: tuple[Hop, ...] = ()
         self.traces = 0
         self.changes = 0
         self.failures = dict.fromkeys(FAILURES, 0)
         self.missed = 0
+        self.failure = ""
+        self.complaint = ""
 
     def slot(self, _intended_ns: int, missed: int) -> None:
         """Trace, unless the trace before is still running."""
@@ -158,11 +161,11 @@ class RouteTracer:
         except RouteError as error:
             self.failures[error.reason] += 1
             # Once for each reason on end, not every few minutes for months.
-            if self._complained != error.reason:
+            if self.failure != error.reason:
                 self._log.warning("route not traced", target=section.target, why=str(error))
-            self._complained = error.reason
+            self.failure, self.complaint = error.reason, str(error)
             return
-        self._complained = ""
+        self.failure = self.complaint = ""
         if self.traces and changed(self.hops, found):
             self.changes += 1
             self._log.info("route changed", target=section.target, hops=[hop.address for hop in found])

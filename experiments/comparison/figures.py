@@ -9,8 +9,9 @@ from experiments.comparison.model import Figure, Metric
 from experiments.comparison.verdict import CLAIMS
 from experiments.results.series import Floats
 from experiments.statistics.bootstrap import REPETITIONS, Interval, Resamples, interval
-from experiments.statistics.describe import PERCENTILES, Description, minimum_samples
+from experiments.statistics.describe import Description
 from experiments.statistics.loss import Loss, difference_interval
+from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 
 __all__ = ["Evidence", "Options", "delay_figures", "loss_figure"]
 

@@ -8,7 +8,8 @@ import numpy as np
 from experiments.egress.published import PUBLISHED, SCENARIOS
 from experiments.egress.raw import RawRun, Requests
 from experiments.results.series import Floats
-from experiments.statistics.describe import Description, describe, minimum_samples
+from experiments.statistics.describe import Description, describe
+from experiments.statistics.sample_size import minimum_samples
 
 __all__ = ["Audit", "AuditedFigure", "Remark", "audit"]
 

@@ -1,5 +1,7 @@
 """Egress runs as sides of a comparison."""
 
+from pathlib import Path
+
 import numpy as np
 
 from experiments.comparison.sides import Side
@@ -7,7 +9,7 @@ from experiments.egress.audit import Audit, warm_samples
 from experiments.results.run import Run
 from experiments.results.series import Floats, PathSeries
 
-__all__ = ["cold_side", "warm_side"]
+__all__ = ["cold_side", "round_trip_side", "warm_side"]
 
 
 def warm_side(audited: Audit) -> Side:
@@ -21,6 +23,18 @@ def cold_side(audited: Audit) -> Side:
 
 
 def _side(audited: Audit, total_ms: Floats, connection: str) -> Side:
+    return round_trip_side(audited.scenario, connection, audited.run.folder, total_ms)
+
+
+def round_trip_side(label: str, connection: str, source: Path, total_ms: Floats) -> Side:
+    """Give requests as a side of a comparison.
+
+    Args:
+        label: of the side.
+        connection: cold or warm.
+        source: where they came from.
+        total_ms: of the answered requests, in order of time.
+    """
     count = len(total_ms)
     nothing = np.zeros(count, np.int64)
     series = PathSeries(
@@ -33,4 +47,4 @@ def _side(audited: Audit, total_ms: Floats, connection: str) -> Side:
         stream=np.zeros(count, np.uint16),
         live=np.ones(count, np.bool_),
     )
-    return Side(audited.scenario, connection, Run(audited.run.folder, None, {connection: series}))
+    return Side(label, connection, Run(source, None, {connection: series}))

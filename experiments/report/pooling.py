@@ -39,8 +39,9 @@ def pool_runs(folder: Path, runs: Sequence[Run], paths: tuple[str, ...] = ()) ->
     names = paths or tuple(dict.fromkeys(name for run in ordered for name in run.series))
     if len(names) != 2:
         raise ConfigError("--path", f"{folder} has paths {', '.join(names)}", "a report is about two: name them")
-    if all(len([name for name in names if name in run.series]) == len(names) for run in ordered):
-        return _sides_of_races(ordered, paths)
+    # Among races, one in which a path stayed silent shows nothing about the two.
+    if races := [run for run in ordered if all(name in run.series for name in names)]:
+        return _sides_of_races(races, paths)
     sides = [_merge([run for run in ordered if name in run.series], (name,)) for name in names]
     first, second = (Side(name, name, run) for name, run in zip(names, sides, strict=True))
     return (second, first) if second.series is not None and second.series.is_feed and not paths else (first, second)
@@ -86,6 +87,7 @@ def _concatenate(parts: list[PathSeries]) -> PathSeries:
         first_line=first_line,
         invalid=invalid,
         delayed=sum(part.delayed for part in parts),
+        parts=tuple(np.cumsum([0, *(len(part) for part in parts[:-1])]).tolist()),
     )
 
 

@@ -6,7 +6,7 @@ from markupsafe import Markup
 from experiments.comparison.model import Comparison, Figure
 from experiments.comparison.wording import figure_title, format_interval, format_value
 from experiments.report.document import Document
-from experiments.statistics.describe import PERCENTILES, minimum_samples
+from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 
 __all__ = ["render_html", "render_markdown"]
 

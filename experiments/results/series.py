@@ -49,7 +49,7 @@ class ColumnBuffer:
             self._columns[name][self.size : needed] = rows[name]
         self.size = needed
 
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
+    def columns(self) -> dict[str, Any]:
         """Give the written part of each column, as views."""
         return {name: column[: self.size] for name, column in self._columns.items()}
 
@@ -72,6 +72,7 @@ class PathSeries:
         first_line: the line of the first row of each stream, for messages.
         invalid: rows by reason of invalidity.
         delayed: rows that waited during an outage.
+        parts: the row at which each run begins; more than one where runs were put together.
     """
 
     name: str
@@ -86,6 +87,7 @@ class PathSeries:
     first_line: Mapping[str, int] = field(default_factory=dict)
     invalid: Mapping[str, int] = field(default_factory=dict)
     delayed: int = 0
+    parts: tuple[int, ...] = (0,)
 
     def __len__(self) -> int:
         return len(self.arrival_ns)
@@ -115,4 +117,5 @@ class PathSeries:
             first_line=self.first_line,
             invalid=self.invalid,
             delayed=self.delayed,
+            parts=tuple(int(np.count_nonzero(wanted[:start])) for start in self.parts),
         )

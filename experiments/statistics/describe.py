@@ -5,17 +5,13 @@ quantiles in statistical packages", The American Statistician 50, 1996): percent
 position (n - 1) p. A percentile that the sample is too small for is None.
 """
 
-import math
-
 import msgspec
 import numpy as np
 
 from experiments.results.series import Floats
+from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 
-__all__ = ["PERCENTILES", "Description", "describe", "interarrival_jitter", "minimum_samples", "percentile"]
-
-PERCENTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-_TAIL_RISK = 0.025
+__all__ = ["Description", "describe", "interarrival_jitter", "percentile"]
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -31,20 +27,6 @@ class Description(msgspec.Struct, frozen=True):
     max: float | None = None
     stddev: float | None = None
     jitter: float | None = None
-
-
-def minimum_samples(p: float) -> int:
-    """Give the smallest sample for which percentile ``p`` is reported.
-
-    It is the smallest n whose largest value exceeds the percentile with 97.5 % probability (p^n <= 0.025), that
-    is, for which a two-sided 95 % confidence interval between order statistics exists (David and Nagaraja, Order
-    Statistics, section 7.1): 72 for p95, 368 for p99, 3,688 for p99.9. Below it the figure would be the
-    largest sample under another name.
-
-    >>> [minimum_samples(p) for p in (0.5, 0.95, 0.99, 0.999)]
-    [6, 72, 368, 3688]
-    """
-    return math.ceil(math.log(_TAIL_RISK) / math.log(max(p, 1 - p)))
 
 
 def percentile(values: Floats, p: float) -> float | None:

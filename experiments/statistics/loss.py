@@ -61,13 +61,18 @@ def from_sequences(series: PathSeries) -> Loss | None:
     """Count from a forwarder's sequence numbers, or None when the path has none.
 
     A number beyond the highest seen adds the skipped ones as lost; one that arrives late takes one loss back; a
-    repeated one counts as nothing; one that falls far back, or back to 1, begins a new session.
+    repeated one counts as nothing; one that falls far back, or back to 1, begins a new session. What a forwarder
+    numbered between two runs belongs to neither.
     """
-    numbers = series.sequence[series.sequence > 0]
-    if not len(numbers):
+    numbered = np.flatnonzero(series.sequence > 0)
+    if not len(numbered):
         return None
+    numbers = series.sequence[numbered]
+    runs = np.searchsorted(numbered, series.parts[1:])
     lost, expected = [], []
-    for session in np.split(numbers, _restarts(numbers)):
+    for session in np.split(numbers, np.union1d(_restarts(numbers), runs)):
+        if not len(session):
+            continue
         highest = np.maximum.accumulate(session)
         before = np.concatenate([session[:1] - 1, highest[:-1]])
         skipped = np.maximum(session - before - 1, 0)

@@ -58,8 +58,8 @@ def pair(first: PathSeries, second: PathSeries) -> Pairs:
         in_first, in_second = _match(first.event_id[rows_first], second.event_id[rows_second])
         firsts.append(rows_first[in_first])
         seconds.append(rows_second[in_second])
-        lone_first.append(rows_first[~in_first])
-        lone_second.append(rows_second[~in_second])
+        lone_first.append(_lacked(rows_first[~in_first], first, second, name))
+        lone_second.append(_lacked(rows_second[~in_second], second, first, name))
     if not any(len(rows) for rows in firsts):
         nothing = np.zeros(0, np.int64)
         return Pairs(nothing, nothing, np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
@@ -76,7 +76,7 @@ def pair(first: PathSeries, second: PathSeries) -> Pairs:
         earliest,
         first.arrival_ns[np.concatenate(lone_first)],
         second.arrival_ns[np.concatenate(lone_second)],
-        _common_time(first, second, lead_ns),
+        _common_times(first, second, lead_ns),
     )
     return Pairs(both_first, both_second, lead_ns / 1e6, *missing)
 
@@ -101,17 +101,33 @@ def _match(first: Integers, second: Integers) -> tuple[Flags, Flags]:
     return in_first, in_second
 
 
-def _common_time(first: PathSeries, second: PathSeries, lead_ns: Integers) -> tuple[int, int]:
-    """Give the time in which an event on either path should have been seen on the other."""
+def _lacked(rows: Integers, own: PathSeries, other: PathSeries, stream: str) -> Integers:
+    """Leave out the events that the other path did bring, only not live: they came late, or with an unusable stamp."""
+    late = ~other.live & (other.stream == other.streams.index(stream))
+    return rows[~np.isin(own.event_id[rows], other.event_id[late])]
+
+
+def _common_times(first: PathSeries, second: PathSeries, lead_ns: Integers) -> tuple[Integers, Integers]:
+    """Give the times, of each run, in which an event on either path should have been seen on the other.
+
+    Returns:
+        Their starts and their ends, in order.
+    """
     guard = min(_LARGEST_GUARD_NS, max(abs(int(lead_ns.min())), abs(int(lead_ns.max()))))
     latest = np.iinfo(np.int64).max
-    start = max(int(one.arrival_ns.min(where=one.arrival_ns != 0, initial=latest)) for one in (first, second))
-    end = min(int(one.arrival_ns.max()) for one in (first, second))
-    return start + guard, end - guard
+    starts, ends = [], []
+    for parts in zip(_arrivals_of_runs(first), _arrivals_of_runs(second), strict=True):
+        starts.append(max(int(times.min(where=times != 0, initial=latest)) for times in parts) + guard)
+        ends.append(min(int(times.max(initial=0)) for times in parts) - guard)
+    return np.array(starts, np.int64), np.array(ends, np.int64)
+
+
+def _arrivals_of_runs(series: PathSeries) -> list[Integers]:
+    return np.split(series.arrival_ns, series.parts[1:])
 
 
 def _missing(
-    both: Integers, only_first: Integers, only_second: Integers, common: tuple[int, int]
+    both: Integers, only_first: Integers, only_second: Integers, common: tuple[Integers, Integers]
 ) -> tuple[Flags, Flags]:
     """Lay all events of the common time out in order, and mark which path lacks which."""
     times = np.concatenate([both, only_first, only_second])
@@ -120,5 +136,7 @@ def _missing(
     lacking_second = np.zeros(len(times), bool)
     lacking_second[len(both) : len(both) + len(only_first)] = True
     order = np.argsort(times, kind="stable")
-    order = order[(times[order] >= common[0]) & (times[order] <= common[1])]
+    starts, ends = common
+    run = np.searchsorted(starts, times[order], side="right") - 1
+    order = order[(run >= 0) & (times[order] <= ends[run])]
     return lacking_first[order], lacking_second[order]

@@ -137,10 +137,11 @@ def test_a_reload_keeps_what_did_not_change_and_refuses_what_is_wrong(authority:
             until(lambda: (value(program, "latency_probe_successes_total", target="three") or 0) > before, "it goes on")
 
 
-def test_the_egress_identity_is_watched(authority: Authority, tmp_path: Path) -> None:
-    def body(address: str, city: str) -> Behaviour:
-        return Behaviour(body=json.dumps({"ip": address, "city": city, "country": "JP"}).encode())
+def body(address: str, city: str) -> Behaviour:
+    return Behaviour(body=json.dumps({"ip": address, "city": city, "country": "JP"}).encode())
 
+
+def test_the_egress_identity_is_watched(authority: Authority, tmp_path: Path) -> None:
     with serving(authority.context()) as server:
         text = (
             f'[egress]\nurl = "https://localhost:{server.port}/json"\nca_file = "{authority.file}"\n'
@@ -246,6 +247,37 @@ def test_an_interrupted_measurement_keeps_what_was_measured(authority: Authority
             until(lambda: len(server.seen.requests) >= 5, "five requests")
             assert program.terminate() == 0
     assert json.loads(file.read_text())["targets"]["localhost"]["connections"]["cold"]["total"]["sample_count"] >= 4
+
+
+def test_once_also_looks_at_the_egress_identity_and_the_route(authority: Authority, tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    with serving(authority.context()) as server:
+        server.behaviour = body("35.76.36.216", "Tokyo")
+        text = (
+            f'[egress]\nurl = "https://localhost:{server.port}/"\nca_file = "{authority.file}"\n'
+            'expected_address = "35.76.36.217"\n[route]\ntarget = "127.0.0.1"\ncycles = 1\n'
+        )
+        done = once("--config", str(config(tmp_path, text)), "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text())
+    assert found["targets"] == {}
+    assert (found["egress"]["address"], found["egress"]["city"]) == ("35.76.36.216", "Tokyo")
+    assert found["egress"]["mismatches"] == ["address is 35.76.36.216 instead of 35.76.36.217"]
+    assert [hop["address"] for hop in found["route"]["hops"]] == ["127.0.0.1"]
+    assert found["route"]["failure_details"] == {}
+    assert "egress: {" in done.stdout
+
+
+def test_once_without_an_identity_fails_and_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    text = '[egress]\nurl = "https://127.0.0.1:1/"\n[route]\ntarget = "127.0.0.1"\ncommand = "no-such-mtr"\n'
+    done = once("--config", str(config(tmp_path, text)), "--json", str(file))
+    assert done.returncode == 1
+    found = json.loads(file.read_text())
+    assert found["egress"]["address"] is None
+    assert set(found["egress"]["failure_details"]) == {"connect_refused"}
+    assert found["route"]["hops"] == []
+    assert found["route"]["failure_details"]["missing"].startswith("no-such-mtr: cannot be run")
 
 
 @pytest.mark.parametrize(

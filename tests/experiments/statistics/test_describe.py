@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from experiments.statistics.describe import describe, interarrival_jitter, minimum_samples, percentile
+from experiments.statistics.describe import describe, interarrival_jitter, percentile
+from experiments.statistics.sample_size import minimum_samples
 
 
 def test_percentiles_interpolate_between_neighbours() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,3 +78,10 @@ def test_agrees_with_newcombes_published_example() -> None:
     found = difference_interval(Loss(80, 48), Loss(70, 56), 0.95)
     assert found.low == pytest.approx(0.0524, abs=1e-4)
     assert found.high == pytest.approx(0.3339, abs=1e-4)
+
+
+def test_what_was_numbered_between_two_runs_is_not_lost() -> None:
+    together = replace(series([1, 2, 4, 900, 901, 903]), parts=(0, 3))
+    found = from_sequences(together)
+    assert found is not None
+    assert (found.expected, found.lost) == (8, 2)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,25 @@ def test_events_that_waited_in_an_outage_do_not_race(tmp_path: Path) -> None:
     backbone = [line[:-1] + "1" for line in rows(arrivals(np.full(8, 4000.0)), path="backbone", link=True)]
     loaded = load_rows(write_rows(tmp_path / "r.csv", direct + backbone), "x")
     assert len(pair(loaded["direct"], loaded["backbone"]).lead_ms) == 0
+
+
+def test_events_that_waited_in_an_outage_are_not_lost(tmp_path: Path) -> None:
+    direct = rows(arrivals(np.full(100, 60.0)), path="direct", link=False)
+    backbone = rows(arrivals(np.full(100, 40.0)), path="backbone", link=True)
+    backbone[50:60] = [line[:-1] + "1" for line in backbone[50:60]]
+    loaded = load_rows(write_rows(tmp_path / "r.csv", direct + backbone), "x")
+    found = pair(loaded["direct"], loaded["backbone"])
+    assert len(found.lead_ms) == 90
+    assert (found.only_first, found.only_second) == (0, 0)
+
+
+def test_of_runs_put_together_each_has_its_own_common_time(tmp_path: Path) -> None:
+    direct, backbone = race(
+        tmp_path, [60.0] * 300, [40.0] * 300, direct=list(range(90, 110)), backbone=[*range(95, 150), 200]
+    )
+    # The second run begins at event 110; the backbone's forwarder joined it only at event 150.
+    parts = tuple(
+        replace(series, parts=(0, int(np.searchsorted(series.event_id, 70_001 + 110)))) for series in (direct, backbone)
+    )
+    found = pair(*parts)
+    assert (found.only_first, found.only_second) == (1, 0)

@@ -1,0 +1,41 @@
+"""What a run folder shows: all its blocks as one comparison. Needs the extra ``report``."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from daemons.errors import ClockError
+from experiments.comparison.compute import compare
+from experiments.comparison.figures import Options
+from experiments.comparison.table import print_comparison
+from experiments.errors import InputError
+from experiments.report.pooling import pool_runs
+from experiments.results.run import find_runs, load_run
+
+__all__ = ["conclude"]
+
+
+def conclude(folder: Path, console: Console, paths: tuple[str, ...] = ()) -> tuple[str, int]:
+    """Compare what the folder's blocks measured, and print it.
+
+    Args:
+        folder: of the run.
+        console: where to print.
+        paths: the two paths, where there are more.
+
+    Returns:
+        The verdict, and the exit code: that of an unfit clock when clocks do not allow one.
+
+    Raises:
+        InputError: the folder holds nothing that can be compared.
+        ConfigError: there are more than two paths, and none chosen.
+    """
+    sources = find_runs(folder)
+    if not sources:
+        raise InputError(folder, None, "no block measured anything", "see manifest.json for why")
+    first, second = pool_runs(folder, [load_run(source) for source in sources], paths)
+    comparison = compare(first, second, Options())
+    print_comparison(console, comparison)
+    if comparison.clock.refused:
+        return comparison.verdict.sentence, ClockError.exit_code
+    return comparison.verdict.sentence, 0

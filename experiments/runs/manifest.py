@@ -1,0 +1,145 @@
+"""The record of a run: what was asked for, on what, how it went. Written at every step, so a crash leaves it true."""
+
+import os
+import platform
+import socket
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from daemons.errors import ResultsError
+from daemons.records import ClockState
+from experiments.runs.checks import Check
+
+__all__ = [
+    "FILE",
+    "FORMAT",
+    "BlockRecord",
+    "ClockRecord",
+    "Manifest",
+    "begin",
+    "clock_record",
+    "now",
+    "versions",
+    "write_manifest",
+]
+
+FORMAT = "backbone-latency-run/1"
+FILE = "manifest.json"
+
+
+class ClockRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A clock at one moment; the bound is None when it is not known."""
+
+    time: str
+    synchronized: bool
+    offset_ms: float
+    error_bound_ms: float | None
+    source: str
+
+
+class BlockRecord(msgspec.Struct, kw_only=True):
+    """One block.
+
+    Attributes:
+        state: ``done``, ``cut short`` (rows are kept), ``empty`` (nothing arrived), ``failed`` or ``missed`` (the one
+            before it took too long).
+        exit_code: of the receiver.
+        clocks: this host's clock before and after.
+        error: why it failed.
+    """
+
+    number: int
+    name: str
+    mode: str
+    due: str
+    state: str
+    start: str | None = None
+    end: str | None = None
+    exit_code: int | None = None
+    events: dict[str, int] = {}
+    clocks: list[ClockRecord] = []
+    error: str = ""
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """The whole record.
+
+    Attributes:
+        complete: everything that was planned was measured.
+        ended_by: ``running`` until the end, then ``done``, a signal's name, or an error.
+        endpoints: ``real`` or ``simulated``, with the distances that a simulation put in.
+        config: the receiver's effective configuration; key files by name only.
+        exit_code: of ``experiment run``; None while it runs.
+    """
+
+    format: str = FORMAT
+    complete: bool = False
+    ended_by: str = "running"
+    command: list[str] = []
+    host: str = ""
+    versions: dict[str, str] = {}
+    start: str = ""
+    end: str | None = None
+    plan: dict[str, Any] = {}
+    endpoints: dict[str, Any] = {}
+    config: dict[str, Any] | None = None
+    preflight: list[Check] = []
+    blocks: list[BlockRecord] = []
+    verdict: str = ""
+    exit_code: int | None = None
+
+
+def begin(command: list[str], plan: dict[str, Any], endpoints: dict[str, Any]) -> Manifest:
+    """Begin the record of a run on this host."""
+    return Manifest(
+        command=command, host=socket.gethostname(), versions=versions(), start=now(), plan=plan, endpoints=endpoints
+    )
+
+
+def now() -> str:
+    """Give the time of day as result files write it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def versions() -> dict[str, str]:
+    """Name the software that measures."""
+    return {
+        "backbone-latency": version("backbone-latency"),
+        "python": sys.version.split()[0],
+        "kernel": f"{platform.system()} {platform.release()}",
+    }
+
+
+def clock_record(state: ClockState) -> ClockRecord:
+    """Turn a clock's state into milliseconds, with the time of the look."""
+    bound = None if state.error_bound_ns is None else state.error_bound_ns / 1e6
+    return ClockRecord(
+        time=now(),
+        synchronized=state.synchronized,
+        offset_ms=state.offset_ns / 1e6,
+        error_bound_ms=bound,
+        source=state.source,
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``, whole or not at all.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    target = folder / FILE
+    part = folder / f".{FILE}.part"
+    try:
+        with part.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        raise ResultsError(f"{target}: cannot be written: {error.strerror}; free space or check permissions") from error

@@ -1,0 +1,300 @@
+"""A whole run: preflight, then block after block, each in a folder of its own, and a manifest that says how it went."""
+
+import asyncio
+import contextlib
+import csv
+import json
+import shutil
+import signal
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from daemons.errors import ClockError, LatencyError, ResultsError
+from daemons.timing.clock import SystemClock
+from daemons.timing.discipline import ClockMonitor
+from experiments.programs import ProgramError
+from experiments.runs.endpoints import Endpoints
+from experiments.runs.manifest import BlockRecord, Manifest, clock_record, now, write_manifest
+from experiments.runs.preflight import Limits, Preflight, clock_check, shown
+from experiments.runs.progress import Progress, line, table
+from experiments.runs.receiver import Receiver, ReceiverError, pause
+from experiments.runs.schedule import Block, Plan
+
+__all__ = ["INTERRUPTED", "Session", "plan_record"]
+
+INTERRUPTED = 130
+"""Exit code of a run that a signal ended; what was measured is kept."""
+
+_REFRESH_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+_LINE_SECONDS = 10.0
+
+
+class Session:
+    """One run.
+
+    Args:
+        plan: what to measure, and when.
+        endpoints: on what.
+        limits: what the preflight demands.
+        folder: where everything goes; exists and is empty.
+        manifest: the record, begun.
+        console: for progress.
+        demand_clock: False where all clocks are one.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoints: Endpoints,
+        limits: Limits,
+        folder: Path,
+        manifest: Manifest,
+        console: Console,
+        *,
+        demand_clock: bool,
+    ) -> None:
+        self._plan = plan
+        self._endpoints = endpoints
+        self._limits = limits
+        self._folder = folder
+        self._manifest = manifest
+        self._console = console
+        self._demand_clock = demand_clock
+        self._told = asyncio.Event()
+        self._clock = ClockMonitor(SystemClock())
+
+    async def run(self) -> int:
+        """Measure everything; returns the exit code, which the manifest has too."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        manifest = self._manifest
+        write_manifest(self._folder, manifest)
+        try:
+            code = await self._measure()
+        except LatencyError as error:
+            manifest.ended_by = str(error)
+            code = error.exit_code
+            self._say(f"error: {error}")
+        except BaseException as error:
+            manifest.ended_by = f"{type(error).__name__}: {error}"
+            code = 1
+            raise
+        finally:
+            manifest.end = now()
+            manifest.exit_code = code
+            write_manifest(self._folder, manifest)
+        return code
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._manifest.ended_by = signal.Signals(number).name
+        self._told.set()
+
+    async def _measure(self) -> int:
+        manifest = self._manifest
+        await self._clock.refresh()
+        preflight = Preflight(self._plan, self._endpoints, self._limits, self._folder, self._told)
+        await preflight.look(self._clock.state, demand_clock=self._demand_clock)
+        manifest.preflight, manifest.config = preflight.checks, preflight.config
+        write_manifest(self._folder, manifest)
+        for text in shown(preflight.checks):
+            self._say(text)
+        if (failed := preflight.failed) is not None:
+            manifest.ended_by = f"preflight: {failed.name}"
+            return failed.exit_code
+        await self._blocks(self._plan.blocks())
+        if self._told.is_set():
+            return INTERRUPTED
+        manifest.complete = all(block.state == "done" for block in manifest.blocks)
+        if manifest.complete:
+            manifest.ended_by = "done"
+            return 0
+        failures = [block for block in manifest.blocks if block.state != "done"]
+        manifest.ended_by = f"{len(failures)} of {len(manifest.blocks)} blocks not measured in full"
+        return next((block.exit_code for block in failures if block.exit_code in {2, 3, 4, 5}), None) or 1
+
+    async def _blocks(self, blocks: list[Block]) -> None:
+        begun, begun_at = time.monotonic(), datetime.now(UTC)
+        for block in blocks:
+            due = begun_at + timedelta(seconds=block.due_seconds)
+            wait = begun + block.due_seconds - time.monotonic()
+            if wait > 1:
+                self._say(f"block {block.number} of {len(blocks)} is due at {due:%Y-%m-%d %H:%M:%S} UTC")
+            if await pause(self._told, wait):
+                return
+            record = BlockRecord(
+                number=block.number,
+                name=block.name,
+                mode=block.mode,
+                due=due.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                state="running",
+            )
+            self._manifest.blocks.append(record)
+            if self._overdue(block, begun):
+                # Measured now, it would take the place of the next one: the grid of hours would be lost.
+                record.state = "missed"
+                self._say(f"block {block.number}: missed; those before it took too long")
+            else:
+                await self._block(block, record, len(blocks))
+            write_manifest(self._folder, self._manifest)
+            if self._told.is_set():
+                return
+
+    def _overdue(self, block: Block, begun: float) -> bool:
+        """Whether so much of the block's round is over that the round can no longer end before the next begins."""
+        if self._plan.every_seconds is None:
+            return False
+        late = time.monotonic() - begun - block.due_seconds
+        return late + self._plan.duration_seconds > self._plan.every_seconds + 1
+
+    async def _block(self, block: Block, record: BlockRecord, count: int) -> None:
+        folder = self._folder / block.name
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise ResultsError(f"{folder}: {error.strerror}; free space or check permissions") from error
+        await self._clock.refresh()
+        record.start, record.clocks = now(), [clock_record(self._clock.state)]
+        around = self._endpoints.around(block.mode)
+        receiver = Receiver(around, self._limits.arguments(), folder)
+        try:
+            self._demand_fit_clock()
+            await receiver.start()
+            await self._watch(receiver, f"block {block.number} of {count}, {block.mode}")
+            by_itself = receiver.ended
+            record.exit_code = await receiver.stop()
+            record.state = "failed" if by_itself else "cut short" if self._told.is_set() else "done"
+            if by_itself:
+                record.error = f"latency-receiver ended by itself: {receiver.last_words()}"
+                self._say(f"block {block.number}: {record.error}")
+        except (ClockError, ReceiverError, ProgramError) as error:
+            record.state, record.error, record.exit_code = "failed", str(error), error.exit_code
+            self._say(f"block {block.number}: {error}")
+            await receiver.abort()
+        except BaseException:
+            record.state = "failed"
+            await receiver.abort()
+            raise
+        finally:
+            await self._conclude(record, folder, [path["name"] for path in receiver.paths])
+
+    def _demand_fit_clock(self) -> None:
+        """Refuse a clock that has become unfit since the preflight: the receiver asks this of timed runs alone."""
+        fit = clock_check(self._clock.state, self._limits, demanded=self._demand_clock)
+        if not fit.passed:
+            raise ClockError(f"{fit.detail}; {fit.remedy}")
+
+    async def _conclude(self, record: BlockRecord, folder: Path, paths: list[str]) -> None:
+        """Note when it ended and what came; put a folder without a single row away, for there is nothing to compare."""
+        await self._clock.refresh()
+        record.end = now()
+        record.clocks.append(clock_record(self._clock.state))
+        record.events = _events(folder)
+        if record.state == "cut short":
+            _mark_incomplete(folder / "results.json")
+        if not record.events:
+            shutil.rmtree(folder, ignore_errors=True)
+            if record.state != "failed":
+                record.state = "empty"
+        elif record.state == "done" and (silent := [name for name in paths if name not in record.events]):
+            record.state, record.error = "failed", f"no event came by {', '.join(silent)}"
+            self._say(f"block {record.number}: {record.error}")
+
+    async def _watch(self, receiver: Receiver, title: str) -> None:
+        """Let it measure for the block's duration from the moment that every path is up, showing the figures.
+
+        Ends early when the receiver does, or when we are told to. A path that does not come up in time is not waited
+        for any longer: the others are measured.
+        """
+        terminal = self._console.is_terminal
+        live = Live(console=self._console, auto_refresh=False) if terminal else contextlib.nullcontext()
+        duration = self._plan.duration_seconds
+        period = _REFRESH_SECONDS if terminal else min(_LINE_SECONDS, duration / 3)
+        begun = await self._all_up(receiver, title)
+        shown_at = begun
+        with live:
+            while (left := begun + duration - time.monotonic()) > 0:
+                if await pause(self._told, min(left, _REFRESH_SECONDS)) or receiver.ended:
+                    return
+                if time.monotonic() - shown_at < period or (progress := await receiver.progress()) is None:
+                    continue
+                shown_at = time.monotonic()
+                head = f"{title}, {shown_at - begun:.0f} of {duration:g} s"
+                if isinstance(live, Live):
+                    live.update(table(head, progress), refresh=True)
+                else:
+                    self._say(line(head, progress))
+
+    async def _all_up(self, receiver: Receiver, title: str) -> float:
+        """Wait until every path has brought an event; returns when that was, by the monotonic clock."""
+        limit = time.monotonic() + self._limits.wait_seconds
+        waited = 0.0
+        while missing := _silent(await receiver.progress()):
+            now_seconds = time.monotonic()
+            if now_seconds > limit or receiver.ended or await pause(self._told, _POLL_SECONDS):
+                break
+            if now_seconds - waited > _LINE_SECONDS:
+                waited = now_seconds
+                self._say(f"{title}: waiting for {missing}")
+        return time.monotonic()
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _silent(progress: Progress | None) -> str:
+    """Name the paths that have brought nothing yet."""
+    if progress is None:
+        return "the receiver"
+    return ", ".join(path.name for path in progress.paths if not path.events)
+
+
+def _events(folder: Path) -> dict[str, int]:
+    """Tell how many rows each path has; those paths alone that have any."""
+    try:
+        paths = json.loads((folder / "results.json").read_bytes()).get("paths")
+    except (OSError, ValueError):
+        paths = None
+    if paths is not None:
+        return {name: path["events"] for name, path in paths.items() if path["events"]}
+    # The receiver was killed: the rows are all there is.
+    counts: Counter[str] = Counter()
+    with contextlib.suppress(FileNotFoundError), (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        counts.update(row[header.index("path")] for row in rows if len(row) == len(header))
+    return dict(counts)
+
+
+def _mark_incomplete(file: Path) -> None:
+    """Say in a block's results that it was cut short: the receiver does not know how long it was meant to last.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    part = file.with_name(f".{file.name}.part")
+    try:
+        results = json.loads(file.read_bytes())
+        part.write_text(json.dumps({**results, "complete": False}, indent=2) + "\n", encoding="utf-8")
+        part.replace(file)
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{file}: cannot be marked as incomplete: {error}") from error
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """Describe a plan for the manifest."""
+    return {
+        "kind": plan.kind,
+        "duration_seconds": plan.duration_seconds,
+        "repeat": plan.repeat,
+        "every_seconds": plan.every_seconds,
+        "for_seconds": plan.for_seconds,
+        "blocks": len(plan.blocks()),
+    }

@@ -1,0 +1,58 @@
+import io
+from collections import defaultdict
+
+import pytest
+from rich.console import Console
+
+from experiments.runs.progress import Progress, line, progress_of, table
+from experiments.scrape import Page
+
+
+@pytest.fixture
+def page() -> Page:
+    """A page on which 100 events took 8 to 16 ms directly, and came 5 to 10 ms earlier by the backbone."""
+    samples: dict[str, dict[frozenset[tuple[str, str]], float]] = defaultdict(dict)
+
+    def add(name: str, value: float, **labels: str) -> None:
+        samples[name][frozenset(labels.items())] = value
+
+    add("latency_receiver_events_total", 100, path="direct", stream="t")
+    add("latency_receiver_events_total", 98, path="backbone", stream="t")
+    add("latency_receiver_sequence_gap_events_total", 2, path="backbone")
+    add("latency_receiver_path_wins_total", 97, path="backbone", reference="direct")
+    add("latency_receiver_end_to_end_seconds_count", 100, path="direct", stream="t")
+    for le, count in (("0.008", 0), ("0.016", 100), ("+Inf", 100)):
+        add("latency_receiver_end_to_end_seconds_bucket", count, path="direct", stream="t", le=le)
+    add("latency_receiver_path_lead_seconds_count", 98, path="backbone", reference="direct")
+    for le, count in (("0.005", 0), ("0.01", 98), ("+Inf", 98)):
+        add("latency_receiver_path_lead_seconds_bucket", count, path="backbone", reference="direct", le=le)
+    return Page(samples)
+
+
+def test_percentiles_come_from_the_buckets_and_missing_figures_stay_missing(page: Page) -> None:
+    progress = progress_of(page, ["direct", "backbone"])
+    direct, backbone = progress.paths
+    assert direct.median_ms == pytest.approx(12.0)
+    assert direct.p99_ms == pytest.approx(15.92)
+    assert (direct.samples, backbone.samples, backbone.lost, backbone.wins) == (100, 0, 2, 97)
+    assert backbone.median_ms is None
+    ((path, reference, lead_ms),) = progress.leads_ms
+    assert (path, reference) == ("backbone", "direct")
+    assert lead_ms == pytest.approx(7.5)
+
+
+def test_a_pipe_gets_a_line_and_a_terminal_a_table(page: Page) -> None:
+    progress = progress_of(page, ["direct", "backbone"])
+    assert line("block 1", progress) == (
+        "block 1  |  direct: 100 events, p50 12.00 p95 15.60 p99 15.92 ms, jitter – ms, lost 0  |  "
+        "backbone: 98 events, p50 – p95 – p99 – ms, jitter – ms, lost 2  |  backbone leads direct by 7.50 ms"
+    )
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table("block 1", progress))
+    shown = console.export_text()
+    assert "12.00" in shown
+    assert "backbone leads direct by 7.50 ms" in shown
+
+
+def test_a_single_path_has_no_lead() -> None:
+    assert line("block 1", Progress(())) == "block 1"

@@ -1,0 +1,139 @@
+"""`experiment run` as a user starts it, with real programs on loopback."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from experiments.main import main
+from tests.processes import running, until
+
+pytestmark = pytest.mark.process
+
+SIMULATED = ("run", "--simulator", "--rehearsal", "0.5s")
+
+
+def experiment(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "experiments.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def manifest_in(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return content
+
+
+def test_a_race_on_the_simulator_finds_what_was_injected(tmp_path: Path) -> None:
+    folder = tmp_path / "race"
+    done = experiment(*SIMULATED, "--duration", "4s", "--output", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok   samples: direct: about" in done.stdout
+    assert "block 1 of 1, race, " in done.stdout
+    manifest = manifest_in(folder)
+    assert (manifest["complete"], manifest["ended_by"], manifest["exit_code"]) == (True, "done", 0)
+    assert manifest["endpoints"]["injected"]["link_delay_ms"] == 105
+    assert {path["name"] for path in manifest["config"]["path"]} == {"direct", "backbone"}
+    (block,) = manifest["blocks"]
+    assert block["state"] == "done"
+    assert min(block["events"].values()) > 300
+    assert len(block["clocks"]) == 2
+    assert manifest["verdict"].startswith("backbone has events ")
+    assert manifest["verdict"] in done.stdout
+    (race,) = json.loads((folder / "001-race/results.json").read_text())["race"]
+    assert abs(race["lead_ms"]["median"] - 20) < 3
+
+    again = experiment(*SIMULATED, "--output", str(folder))
+    assert again.returncode == 2
+    assert "is not empty; name a new folder" in again.stderr
+
+
+def test_rounds_and_blocks_end_in_one_report(tmp_path: Path) -> None:
+    folder = tmp_path / "blocks"
+    rounds = ("--every", "6s", "--for", "12s")
+    done = experiment(*SIMULATED, "--mode", "blocks", "--duration", "1s", *rounds, "--output", str(folder))
+    # The clock of a machine that nobody synchronizes forbids to compare one-way figures, and the command says so.
+    assert done.returncode in {0, 3}, done.stdout + done.stderr
+    manifest = manifest_in(folder)
+    assert [block["name"] for block in manifest["blocks"]] == [
+        "001-baseline",
+        "002-aws-backbone",
+        "003-baseline",
+        "004-aws-backbone",
+    ]
+    assert manifest["complete"]
+    assert "block 3 of 4 is due at " in done.stdout
+    starts = [block["start"] for block in manifest["blocks"]]
+    assert starts == sorted(starts)
+    report = experiment("report", str(folder))
+    assert report.returncode == 0, report.stderr
+    assert "Over time" in (folder / "report.html").read_text()
+
+
+def test_an_interrupted_run_keeps_and_compares_what_it_has(tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    arguments = (*SIMULATED, "--duration", "60s", "--output", str(folder))
+    with running("experiments.main", *arguments, ready=None, exit_code=130) as program:
+        found = program._output.find(lambda line: line.startswith("ok   samples"), 30)
+        assert found, program.log
+        # The first rows are there when the receiver has written them.
+        rows = folder / "001-race/results.csv"
+        until(lambda: rows.exists() and rows.read_bytes().count(b"\n") > 200, f"rows in {rows}", 30)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(30) == 130
+        output = "\n".join(program.lines)
+    manifest = manifest_in(folder)
+    assert (manifest["complete"], manifest["ended_by"], manifest["exit_code"]) == (False, "SIGINT", 130)
+    assert manifest["blocks"][0]["state"] == "cut short"
+    assert json.loads((folder / "001-race/results.json").read_text())["complete"] is False
+    assert "the run was ended before its time" in output
+
+
+def test_a_feed_that_is_not_there_stops_the_run_before_it_begins(tmp_path: Path) -> None:
+    paths = ("--feed-url", "ws://127.0.0.1:9", "--stream", "btcusdt@trade", "--listen", "127.0.0.1:0")
+    fixed = ("--wait", "1s", "--allow-unsynchronized-clock", "--no-compare", "--output", str(tmp_path / "out"))
+    done = experiment("run", *paths, *fixed)
+    assert done.returncode == 1, done.stderr
+    assert "FAIL reachability: direct: no event within 1 s from ws://127.0.0.1:9: 127.0.0.1:9 cannot be" in done.stdout
+    assert "FAIL reachability: backbone: no event within 1 s on 127.0.0.1:" in done.stdout
+    assert "start latency-forwarder with this host as --destination" in done.stdout
+    manifest = manifest_in(tmp_path / "out")
+    assert (manifest["complete"], manifest["ended_by"]) == (False, "preflight: reachability")
+    assert manifest["blocks"] == []
+
+
+def test_a_port_that_is_taken_ends_with_the_receivers_own_code(tmp_path: Path) -> None:
+    with running("daemons.simulator.main", "--listen", "127.0.0.1:0") as taken:
+        paths = ("--feed-url", "ws://127.0.0.1:9", "--stream", "btcusdt@trade", "--listen", taken.ready["near"])
+        fixed = ("--allow-unsynchronized-clock", "--no-compare", "--output", str(tmp_path / "out"))
+        done = experiment("run", *paths, *fixed)
+    assert done.returncode == 4, done.stdout
+    assert "FAIL ports: " in done.stdout
+
+
+def test_an_impossible_clock_ends_with_code_3(tmp_path: Path) -> None:
+    paths = ("--feed-url", "ws://127.0.0.1:9", "--stream", "btcusdt@trade")
+    done = experiment("run", *paths, "--max-clock-error-ms", "0", "--no-compare", "--output", str(tmp_path / "out"))
+    assert done.returncode == 3, done.stdout
+    assert "FAIL clock: this host's clock is " in done.stdout
+    assert "--allow-unsynchronized-clock" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "--feed-url: there is nothing to measure; name the exchange"),
+        (("--simulator", "--feed-url", "ws://x"), "--feed-url: the simulator has its own endpoints"),
+        (("--simulator", "--every", "1h"), "--every: says only half"),
+        (("--identity", "k", "--simulator"), "--identity: there is no deployment that it could be for"),
+        (("--deployment", "a", "--hosts", "b"), "--hosts: excludes --deployment"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(arguments: tuple[str, ...], text: str) -> None:
+    done = CliRunner().invoke(main, ["run", *arguments])
+    assert done.exit_code == 2
+    assert f"error: {text}" in done.output
