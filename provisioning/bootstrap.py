@@ -4,6 +4,7 @@ This file travels in user data and runs under the image's own interpreter, so it
 Credentials come from the host's own role through IMDSv2; nothing secret is in user data.
 """
 
+import base64
 import datetime as dt
 import hashlib
 import hmac
@@ -120,14 +121,28 @@ def active(unit: str) -> bool:
     return subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
 
 
+def x25519(private: bytes | None = None) -> bytes:
+    """A new private key, or the public half of one: the last 32 bytes of its DER (RFC 8410 section 7).
+
+    By openssl(1), which the image has; wg(8) it has not, and the client could not fetch it before its tunnel is up.
+    """
+    if private is None:
+        command, given = ["genpkey", "-algorithm", "X25519"], b""
+    else:
+        command, given = ["pkey", "-inform", "DER", "-pubout"], bytes.fromhex("302e020100300506032b656e04220420") + private
+    done = subprocess.run(["openssl", *command, "-outform", "DER"], input=given, capture_output=True, check=False)
+    if done.returncode:
+        raise Failed(f"openssl {command[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout[-32:]
+
+
 def wireguard(overlay: dict[str, Any]) -> None:
     """Make this host's key, tell the public half, and build the interface when the peer's is known."""
     key = ROOT / "etc/latency/wireguard.key"
     if not key.exists():
-        write(key, run("wg", "genkey").encode(), 0o640)
+        write(key, base64.b64encode(x25519()) + b"\n", 0o640)
         shutil.chown(key, "root", "systemd-network")
-    public = subprocess.run(["wg", "pubkey"], input=key.read_text(), capture_output=True, text=True, check=True)
-    tell(f"wireguard-key {public.stdout.strip()}")
+    tell(f"wireguard-key {base64.b64encode(x25519(base64.b64decode(key.read_text()))).decode()}")
     try:
         peer = imds("tags/instance/latency:peer-key").strip()
     except urllib.error.HTTPError as error:
@@ -164,10 +179,10 @@ def check_tunnel(overlay: dict[str, Any]) -> None:
     link = json.loads(run("ip", "-json", "link", "show", "dev", name))[0]
     if link["mtu"] != overlay["mtu"]:
         raise Failed(f"{name}: mtu {link['mtu']}, not {overlay['mtu']}")
-    table = run("nft", "list", "table", "inet", "latency_guard" if overlay["client"] else "latency_nat")
     if overlay["client"]:
-        if "admin-prohibited" not in table:
-            raise Failed("the kill switch's rule is missing")
+        for command in ("iptables", "ip6tables"):
+            if "-A OUTPUT -j REJECT" not in run(command, "-S", "OUTPUT"):
+                raise Failed(f"the kill switch's rule is missing ({command})")
         routes = json.loads(run("ip", "-4", "-json", "route", "show", "table", "4242", "default"))
         if not any(route.get("dev") == name for route in routes):
             raise Failed(f"no default route through {name}")
@@ -177,8 +192,10 @@ def check_tunnel(overlay: dict[str, Any]) -> None:
         if not any(rule.get("table") == "4242" and rule.get("src") == "all" and "dst" not in rule for rule in rules):
             raise Failed("no rule that leads to the tunnel's table")
     else:
-        if "masquerade" not in table:
+        if "-j MASQUERADE" not in run("iptables", "-t", "nat", "-S", "POSTROUTING"):
             raise Failed("the masquerade rule is missing")
+        if "-P FORWARD DROP" not in run("iptables", "-S", "FORWARD"):
+            raise Failed("forwarding is not denied by default")
         if pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "1":
             raise Failed("forwarding is off")
     run("ping", "-n", "-q", "-c", "1", "-W", "2", "-I", name, overlay["peer"])
@@ -231,12 +248,31 @@ def start(config: dict[str, Any], *, again: bool) -> None:
         time.sleep(0.5)
 
 
+def package(program: str, name: str, *, needed: bool) -> None:
+    """Have a package of the distribution that the image lacks; one that is not needed is only asked for.
+
+    Without chrony the image's own systemd-timesyncd keeps the clock, by the same server but less well.
+    """
+    if shutil.which(program, path="/usr/sbin:/usr/bin"):
+        return
+    options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2", "-o", "Acquire::https::Timeout=20")
+    try:
+        run("apt-get", *options, "update")
+        run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, "install", "--yes", "--no-install-recommends", name)
+    except Failed as failure:
+        if needed:
+            raise
+        print(f"{name} is missing: {failure}", flush=True)
+
+
 def boot(config: dict[str, Any]) -> None:
     """Everything, in order; each step is skipped when it is done."""
     if config["overlay"] and not active("latency-overlay.service"):
         raise Failed("the tunnel is not verified yet")
     if config["ptp"] and not pathlib.Path("/dev/ptp_ena").exists():
         raise Failed("/dev/ptp_ena is missing: the host is not in a precision-time placement group")
+    for program, wanted in config["packages"].items():
+        package(program, **wanted)
     current = STATE / "current"
     for name in config["objects"]:
         if name.endswith(".key") and not (ROOT / "etc/latency" / name).exists():
@@ -253,7 +289,8 @@ def ready(config: dict[str, Any]) -> None:
     for file in sorted((ROOT / "etc/ssh").glob("ssh_host_*_key.pub")):
         kind, key = file.read_text().split()[:2]
         tell(f"host-key {kind} {key}")
-    tell(f"ready host={config['host']} bundle={(STATE / 'current').resolve().name}")
+    clock = next((name for name in ("chrony", "systemd-timesyncd") if active(f"{name}.service")), "none")
+    tell(f"ready host={config['host']} bundle={(STATE / 'current').resolve().name} clock={clock}")
 
 
 def deploy(config: dict[str, Any], archive: pathlib.Path) -> None:

@@ -120,6 +120,7 @@ class Machine:
             "objects": ["bundle.tar.gz", "link.key"],
             "units": ["latency-receiver.service"],
             "extra": {},
+            "packages": {},
             "overlay": None,
             "ptp": False,
             "settle_seconds": 0.6,
