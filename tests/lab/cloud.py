@@ -230,15 +230,14 @@ class Cloud:
             ]
         arguments += [f"--dhcp-host={item.mac},{item.address},infinite" for item in vpc.instances]
         arguments += [f"--dhcp-option=option:dns-server,{vpc.resolver}", "--dhcp-option=option:mtu,9001"]
-        process = subprocess.Popen(
-            [
-                *("ip", "netns", "exec", vpc.site.router.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null"),
-                *("--no-resolv", "--no-hosts", "--user=root", "--dhcp-authoritative", "--interface=lan"),
-                *("--bind-interfaces", "--except-interface=lo", "--pid-file=", "--log-facility=-", "--no-ping"),
-                *(f"--dhcp-leasefile={self.place}/{vpc.key}.leases", *arguments),
-            ],
-            stderr=(self.place / f"{vpc.key}.names.log").open("wb"),
-        )
+        command = [
+            *("ip", "netns", "exec", vpc.site.router.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null"),
+            *("--no-resolv", "--no-hosts", "--user=root", "--dhcp-authoritative", "--interface=lan"),
+            *("--bind-interfaces", "--except-interface=lo", "--pid-file=", "--log-facility=-", "--no-ping"),
+            *(f"--dhcp-leasefile={self.place}/{vpc.key}.leases", *arguments),
+        ]
+        with (self.place / f"{vpc.key}.names.log").open("wb") as log:
+            process = subprocess.Popen(command, stderr=log)
         self._inventory.add_process(process.pid)
         self._names.append(process)
         wait_until(f"names in {vpc.key}", lambda: self._resolves(vpc))

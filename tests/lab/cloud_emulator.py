@@ -8,6 +8,7 @@ wrote on its console, and who a host is when it asks 169.254.169.254.
 import base64
 import io
 import json
+import logging
 import socket
 import ssl
 import threading
@@ -59,6 +60,7 @@ class Emulator:
 
     def __init__(self, console: Callable[[str], bytes]) -> None:
         load_images()
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
 
         self._app = DomainDispatcherApplication(create_backend_app)
