@@ -63,7 +63,9 @@ def user_data(
     if overlay is not None and host.name == overlay.client:
         # Debian's image lists every interface's servers there; the stub asks the tunnel's alone.
         lines.append('ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"\n')
-    lines.append("systemctl try-restart chrony.service systemd-timesyncd.service\n")
+    # An image has one of them, and systemctl fails on a unit that it does not know.
+    clock = 'if systemctl cat "$unit" >/dev/null 2>&1; then systemctl try-restart "$unit"; fi'
+    lines.append(f"for unit in chrony.service systemd-timesyncd.service; do {clock}; done\n")
     lines.append("systemctl enable latency-bootstrap.service\nsystemctl start --no-block latency-bootstrap.service\n")
     script = "".join(lines)
     if len(script.encode()) > MAX_BYTES:

@@ -43,10 +43,10 @@ imds=http://169.254.169.254/latest
 token=$(curl -sS --fail -m 10 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $imds/api/token)
 curl -sS --fail -m 10 -H "X-aws-ec2-metadata-token: $token" -o /run/user-data $imds/user-data
 chmod 700 /run/user-data
-ssh-keygen -A
 /run/user-data
 touch /var/lib/lab-user-data
 """,
+    "etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n",
     # The kernel has no WireGuard: the user-space one makes the interface that networkd's .netdev asks for.
     "etc/systemd/system/lab-wireguard.path": """[Path]
 PathChanged=/etc/systemd/network/50-latency-tunnel.netdev
