@@ -248,21 +248,14 @@ def start(config: dict[str, Any], *, again: bool) -> None:
         time.sleep(0.5)
 
 
-def package(program: str, name: str, *, needed: bool) -> None:
-    """Have a package of the distribution that the image lacks; one that is not needed is only asked for.
-
-    Without chrony the image's own systemd-timesyncd keeps the clock, by the same server but less well.
-    """
+def package(program: str, name: str) -> None:
+    """Have a package of the distribution that the image lacks."""
     if shutil.which(program, path="/usr/sbin:/usr/bin"):
         return
     options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2", "-o", "Acquire::https::Timeout=20")
-    try:
-        run("apt-get", *options, "update")
-        run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, "install", "--yes", "--no-install-recommends", name)
-    except Failed as failure:
-        if needed:
-            raise
-        print(f"{name} is missing: {failure}", flush=True)
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    run("apt-get", *options, "update")
+    run("apt-get", *options, "install", "--yes", "--no-install-recommends", name)
 
 
 def boot(config: dict[str, Any]) -> None:
@@ -271,8 +264,8 @@ def boot(config: dict[str, Any]) -> None:
         raise Failed("the tunnel is not verified yet")
     if config["ptp"] and not pathlib.Path("/dev/ptp_ena").exists():
         raise Failed("/dev/ptp_ena is missing: the host is not in a precision-time placement group")
-    for program, wanted in config["packages"].items():
-        package(program, **wanted)
+    for program, name in config["packages"].items():
+        package(program, name)
     current = STATE / "current"
     for name in config["objects"]:
         if name.endswith(".key") and not (ROOT / "etc/latency" / name).exists():
@@ -282,6 +275,13 @@ def boot(config: dict[str, Any]) -> None:
         install(config, unpack(fetch(config, "bundle.tar.gz")))
     start(config, again=fresh)
     ready(config)
+    for program, name in config["packages_wished"].items():
+        try:
+            package(program, name)
+        except Failed as failure:
+            print(f"{name} stays missing: {failure}", flush=True)
+        else:
+            ready(config)
 
 
 def ready(config: dict[str, Any]) -> None:

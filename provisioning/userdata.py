@@ -110,6 +110,7 @@ def host_files(
         "units": list(units_of(host)),
         "extra": _extra(host),
         "packages": _packages(host),
+        "packages_wished": _packages_wished(host),
         "overlay": tunnel,
         "ptp": host.precision_time,
     }
@@ -141,14 +142,15 @@ def _extra(host: Host) -> dict[str, tuple[str, int]]:
     return {}
 
 
-def _packages(host: Host) -> dict[str, dict[str, Any]]:
-    """Programs that an image may lack, by the package that has them; ``needed`` ones must be there before the daemons."""
-    packages = {}
-    if host.precision_time or host.role in ("forwarder", "receiver"):
-        packages["chronyd"] = {"name": "chrony", "needed": host.precision_time}
-    if host.role == "monitor":
-        packages["prometheus"] = {"name": "prometheus", "needed": True}
-    return packages
+def _packages(host: Host) -> dict[str, str]:
+    """What an image may lack and the role cannot do without: program and package."""
+    packages = {"chronyd": "chrony"} if host.precision_time else {}
+    return packages | ({"prometheus": "prometheus"} if host.role == "monitor" else {})
+
+
+def _packages_wished(host: Host) -> dict[str, str]:
+    """What is only asked for: without chrony the image's systemd-timesyncd keeps the clock, by the same server."""
+    return {"chronyd": "chrony"} if host.role in ("forwarder", "receiver") and not host.precision_time else {}
 
 
 def digest(files: list[File]) -> str:

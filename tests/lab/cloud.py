@@ -46,6 +46,8 @@ chmod 700 /run/user-data
 /run/user-data
 touch /var/lib/lab-user-data
 """,
+    # The lab's internet has no Debian mirror.
+    "etc/apt/sources.list": "",
     "etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n",
     # The kernel has no WireGuard: the user-space one makes the interface that networkd's .netdev asks for.
     "etc/systemd/system/lab-wireguard.path": """[Path]

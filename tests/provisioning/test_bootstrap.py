@@ -121,6 +121,7 @@ class Machine:
             "units": ["latency-receiver.service"],
             "extra": {},
             "packages": {},
+            "packages_wished": {},
             "overlay": None,
             "ptp": False,
             "settle_seconds": 0.6,
