@@ -95,9 +95,12 @@ def fetch(config: dict[str, Any], name: str) -> bytes:
     base = config["endpoint"] and f"{config['endpoint']}/{bucket}"
     url = f"{base or f'https://{bucket}.s3.{region}.amazonaws.com'}/{name}"
     request = signed(url, region, keys, dt.datetime.now(dt.UTC))
-    with DIRECT.open(request, timeout=60) as answer:
-        content = bytes(answer.read())
-        digest = answer.headers.get("x-amz-meta-sha256")
+    try:
+        with DIRECT.open(request, timeout=60) as answer:
+            content = bytes(answer.read())
+            digest = answer.headers.get("x-amz-meta-sha256")
+    except OSError as error:
+        raise Failed(f"{url}: {error}") from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise Failed(f"{url}: {len(content)} bytes do not match their digest {digest}")
     return content

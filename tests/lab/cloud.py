@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -192,8 +193,10 @@ class Cloud:
                 host = self.hosts[name] = CloudHost(self, vpc, instance, machine)
                 host.write("/etc/machine-id", "")
                 self.network.plug(vpc, instance, namespace.name, f"p{next(self._ports)}")
-        for host in self.hosts.values():
-            host.machine.boot()
+        # Together: a host counts as booted when its first boot's installation is done.
+        with ThreadPoolExecutor() as pool:
+            for booting in [pool.submit(host.machine.boot) for host in self.hosts.values()]:
+                booting.result()
 
     def wire(self, host: CloudHost) -> None:
         """Give a host that is off a new network namespace, with its interface."""

@@ -7,6 +7,7 @@ subnet pass by the router, and so do not meet its security groups; no topology o
 
 import base64
 import ipaddress
+import re
 import subprocess
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,8 @@ class Instance:
 
     @property
     def public(self) -> str:
-        return str(self.facts.get("PublicIpAddress") or "")
+        """The public address; the emulator's Elastic IPs are from 127.0.0.0/8, which no machine takes from outside."""
+        return re.sub(r"^127\.", "203.", str(self.facts.get("PublicIpAddress") or ""))
 
     @property
     def mac(self) -> str:
@@ -186,8 +188,8 @@ def filter_rules(vpc: Vpc, groups: dict[str, dict[str, Any]]) -> str:
         address = instance.address
         chains.append(_chain(f"in_{number}", [m for g in own for m in _matches(g["IpPermissions"], "saddr")]))
         chains.append(_chain(f"out_{number}", [m for g in own for m in _matches(g["IpPermissionsEgress"], "daddr")]))
-        ingress.append(f"ip daddr {address} jump in_{number}")
-        egress.append(f"ip saddr {address} jump out_{number}")
+        ingress.append(f"ip daddr {address} goto in_{number}")
+        egress.append(f"ip saddr {address} goto out_{number}")
         if instance.public:
             down.append(f'iifname "internet" ip daddr {instance.public} dnat to {address}')
             up.append(f'oifname "internet" ip saddr {address} snat to {instance.public}')
