@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import logging
+import random
 import socket
 import ssl
 import threading
@@ -61,8 +62,11 @@ class Emulator:
     def __init__(self, console: Callable[[str], bytes]) -> None:
         load_images()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        from moto.ec2.models import elastic_ip_addresses  # noqa: PLC0415
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
 
+        # moto's own are from 127.0.0.0/8, which no machine takes from outside.
+        elastic_ip_addresses.random_ip = lambda: f"203.0.{random.randint(0, 255)}.{random.randint(1, 254)}"
         self._app = DomainDispatcherApplication(create_backend_app)
         self._console = console
         self._servers: list[Any] = []

@@ -7,7 +7,6 @@ subnet pass by the router, and so do not meet its security groups; no topology o
 
 import base64
 import ipaddress
-import re
 import subprocess
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,8 +44,7 @@ class Instance:
 
     @property
     def public(self) -> str:
-        """The public address; the emulator's Elastic IPs are from 127.0.0.0/8, which no machine takes from outside."""
-        return re.sub(r"^127\.", "203.", str(self.facts.get("PublicIpAddress") or ""))
+        return str(self.facts.get("PublicIpAddress") or "")
 
     @property
     def mac(self) -> str:
