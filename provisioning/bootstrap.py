@@ -220,14 +220,39 @@ def unpack(content: bytes) -> pathlib.Path:
     return place
 
 
+def installer(place: pathlib.Path, *arguments: str) -> None:
+    """Run a bundle's own installer."""
+    run(str(place / "systemd/install"), *arguments, *(["--root", str(ROOT)] if str(ROOT) != "/" else []))
+
+
 def install(config: dict[str, Any], place: pathlib.Path) -> None:
-    """Run the bundle's own installer, then put in place what the role needs beside it."""
-    command = [str(place / "systemd/install"), "--wheelhouse", str(place / "wheelhouse"), "--role", config["role"]]
-    run(*command, *(["--root", str(ROOT)] if str(ROOT) != "/" else []))
+    """Install a bundle, with what the role needs beside the daemons."""
+    installer(place, "--wheelhouse", str(place / "wheelhouse"), "--role", config["role"])
+    complete(config, place)
+
+
+def complete(config: dict[str, Any], place: pathlib.Path) -> None:
+    """Put in place what the role needs beside the daemons, and remember whose it is."""
     for name, (target, mode) in config["extra"].items():
         write(ROOT / target.lstrip("/"), (place / name).read_bytes(), mode)
     run("systemctl", "daemon-reload")
     point("current", place)
+
+
+def release() -> str:
+    """The release that the installer says is current; empty before the first."""
+    link = ROOT / "opt/backbone-latency/current"
+    return str(link.readlink()) if link.is_symlink() else ""
+
+
+def put_back(config: dict[str, Any], place: pathlib.Path, wanted: str) -> None:
+    """Go back to a bundle and its release: by the installer's rollback, and by installing anew if that led elsewhere."""
+    if release() != wanted:
+        installer(place, "--rollback")
+    if release() == wanted:
+        complete(config, place)
+    else:
+        install(config, place)
 
 
 def point(name: str, place: pathlib.Path) -> None:
@@ -299,6 +324,7 @@ def ready(config: dict[str, Any]) -> None:
 def deploy(config: dict[str, Any], archive: pathlib.Path) -> None:
     """Install another bundle and start it; put the old one back when it does not become healthy."""
     before = (STATE / "current").resolve() if (STATE / "current").exists() else None
+    release_before = release()
     after = unpack(archive.read_bytes())
     try:
         install(config, after)
@@ -306,7 +332,7 @@ def deploy(config: dict[str, Any], archive: pathlib.Path) -> None:
     except Failed as failure:
         if before is None or before == after:
             raise
-        install(config, before)
+        put_back(config, before, release_before)
         start(config, again=True)
         raise Failed(f"{failure}; {before.name} was put back and is healthy") from failure
     if before and before != after:
