@@ -132,7 +132,10 @@ def x25519(private: bytes | None = None) -> bytes:
     if private is None:
         command, given = ["genpkey", "-algorithm", "X25519"], b""
     else:
-        command, given = ["pkey", "-inform", "DER", "-pubout"], bytes.fromhex("302e020100300506032b656e04220420") + private
+        command, given = (
+            ["pkey", "-inform", "DER", "-pubout"],
+            bytes.fromhex("302e020100300506032b656e04220420") + private,
+        )
     done = subprocess.run(["openssl", *command, "-outform", "DER"], input=given, capture_output=True, check=False)
     if done.returncode:
         raise Failed(f"openssl {command[0]}: {done.stderr.decode(errors='replace').strip()}")

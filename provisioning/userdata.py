@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import json
 from importlib import resources
-from typing import Any
 
 from provisioning.errors import ProvisionError
 from provisioning.overlay import File, overlay_files, prometheus_files, source

@@ -170,7 +170,9 @@ class Cloud:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        assert not check or done.returncode == 0, f"provision {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"provision {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
         return done
 
     def build(self, regions: tuple[str, ...]) -> None:
@@ -178,7 +180,9 @@ class Cloud:
         self.network = Network(self.lab, self.emulator, regions, self._internet_site)
         for vpc in self.network.vpcs.values():
             self._serve_names(vpc)
-            self._metadata.append(serve_metadata(vpc.site.router.name, lambda address, vpc=vpc: self._tree(vpc, address)))
+            self._metadata.append(
+                serve_metadata(vpc.site.router.name, lambda address, vpc=vpc: self._tree(vpc, address))
+            )
 
     def boot(self) -> None:
         """Boot a host for each running instance."""

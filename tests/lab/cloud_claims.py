@@ -9,7 +9,15 @@ from typing import Any, Protocol
 from tests.lab.cloud_internet import API, EDGES, Internet
 from tests.lab.cloud_network import Vpc
 
-__all__ = ["MEGABYTES", "TRY_TO_LEAVE", "Shell", "ask", "leaks_counted", "moves_megabytes", "without_fragmentation_needed"]
+__all__ = [
+    "MEGABYTES",
+    "TRY_TO_LEAVE",
+    "Shell",
+    "ask",
+    "leaks_counted",
+    "moves_megabytes",
+    "without_fragmentation_needed",
+]
 
 MEGABYTES = 3_000_000
 

@@ -232,7 +232,9 @@ table ip vpc {{
 
 
 def _chain(name: str, matches: list[str]) -> str:
-    return f"chain {name} {{\n        {_lines(f'{match} return' for match in matches)}\n        counter drop\n    }}\n    "
+    return (
+        f"chain {name} {{\n        {_lines(f'{match} return' for match in matches)}\n        counter drop\n    }}\n    "
+    )
 
 
 def _matches(permissions: list[dict[str, Any]], side: str) -> list[str]:

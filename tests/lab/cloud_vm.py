@@ -51,7 +51,8 @@ def make_disk(place: Path, authority: str) -> Path:
             trusted.write(authority)
         disk = place / "disk.img"
         subprocess.run(
-            ["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", str(root), str(disk), f"{DISK_MEGABYTES}M"], check=True
+            ["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", str(root), str(disk), f"{DISK_MEGABYTES}M"],
+            check=True,
         )
     finally:
         subprocess.run(["umount", str(root)], check=True)

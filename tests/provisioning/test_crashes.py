@@ -50,7 +50,9 @@ def each(endpoint: str, which: str, names: list[Name]) -> Iterator[Name]:
 
 
 @pytest.mark.parametrize("topology_name", ["backbone", "egress"])
-def test_up_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, calls: str, topology_name: str) -> None:
+def test_up_killed_at_every_changing_call_is_completed_by_the_next(
+    endpoint: str, calls: str, topology_name: str
+) -> None:
     topology = load_topology(topology_name)
     clean = Operator(endpoint, topology).up()
     good = census(endpoint, topology.regions)
