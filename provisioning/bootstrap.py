@@ -186,25 +186,35 @@ def check_tunnel(overlay: dict[str, Any]) -> None:
     if link["mtu"] != overlay["mtu"]:
         raise Failed(f"{name}: mtu {link['mtu']}, not {overlay['mtu']}")
     if overlay["client"]:
-        for command in ("iptables", "ip6tables"):
-            if "-A OUTPUT -j REJECT" not in run(command, "-S", "OUTPUT"):
-                raise Failed(f"the kill switch's rule is missing ({command})")
-        routes = json.loads(run("ip", "-4", "-json", "route", "show", "table", "4242", "default"))
-        if not any(route.get("dev") == name for route in routes):
-            raise Failed(f"no default route through {name}")
-        if not any(route.get("type") == "unreachable" for route in routes):
-            raise Failed("no unreachable route behind the tunnel's")
-        rules = json.loads(run("ip", "-4", "-json", "rule", "show"))
-        if not any(rule.get("table") == "4242" and rule.get("src") == "all" and "dst" not in rule for rule in rules):
-            raise Failed("no rule that leads to the tunnel's table")
+        check_client(name)
     else:
-        if "-j MASQUERADE" not in run("iptables", "-t", "nat", "-S", "POSTROUTING"):
-            raise Failed("the masquerade rule is missing")
-        if "-P FORWARD DROP" not in run("iptables", "-S", "FORWARD"):
-            raise Failed("forwarding is not denied by default")
-        if pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "1":
-            raise Failed("forwarding is off")
+        check_gateway()
     run("ping", "-n", "-q", "-c", "1", "-W", "2", "-I", name, overlay["peer"])
+
+
+def check_client(name: str) -> None:
+    """Whether everything leads into the tunnel, and nothing past it."""
+    for command in ("iptables", "ip6tables"):
+        if "-A OUTPUT -j REJECT" not in run(command, "-S", "OUTPUT"):
+            raise Failed(f"the kill switch's rule is missing ({command})")
+    routes = json.loads(run("ip", "-4", "-json", "route", "show", "table", "4242", "default"))
+    if not any(route.get("dev") == name for route in routes):
+        raise Failed(f"no default route through {name}")
+    if not any(route.get("type") == "unreachable" for route in routes):
+        raise Failed("no unreachable route behind the tunnel's")
+    rules = json.loads(run("ip", "-4", "-json", "rule", "show"))
+    if not any(rule.get("table") == "4242" and rule.get("src") == "all" and "dst" not in rule for rule in rules):
+        raise Failed("no rule that leads to the tunnel's table")
+
+
+def check_gateway() -> None:
+    """Whether what comes by the tunnel is forwarded under this host's address, and nothing else is."""
+    if "-j MASQUERADE" not in run("iptables", "-t", "nat", "-S", "POSTROUTING"):
+        raise Failed("the masquerade rule is missing")
+    if "-P FORWARD DROP" not in run("iptables", "-S", "FORWARD"):
+        raise Failed("forwarding is not denied by default")
+    if pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "1":
+        raise Failed("forwarding is off")
 
 
 def unpack(content: bytes) -> pathlib.Path:
@@ -249,7 +259,7 @@ def release() -> str:
 
 
 def put_back(config: dict[str, Any], place: pathlib.Path, wanted: str) -> None:
-    """Go back to a bundle and its release: by the installer's rollback, and by installing anew if that led elsewhere."""
+    """Go back to a bundle and its release: by the installer's rollback, or anew if that leads elsewhere."""
     if release() != wanted:
         installer(place, "--rollback")
     if release() == wanted:

@@ -1,7 +1,6 @@
 """A deployment that `provision` made on the emulator, brought to life: networks, names, metadata, booted hosts."""
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -13,8 +12,9 @@ from typing import Any, Self
 
 from tests.lab.cloud_emulator import Emulator, metadata_tree, serve_metadata
 from tests.lab.cloud_image import cloud_tree, wireguard_layer
-from tests.lab.cloud_internet import ADDRESSES, API, EDGES, Internet
+from tests.lab.cloud_internet import ADDRESSES, API, API_PORT, EDGES, S3, Internet
 from tests.lab.cloud_network import Instance, Network, Vpc
+from tests.lab.cloud_vm import VirtualMachine, make_disk, make_initrd
 from tests.lab.deadline import wait_until
 from tests.lab.host import Host
 from tests.lab.lab import Lab
@@ -110,17 +110,19 @@ class Cloud:
     Args:
         topology: a topology file's text; its hosts fetch from https://s3.lab.
         options: further options of every `provision` command.
+        public_key: what the metadata service gives to instances with a key pair.
     """
 
-    def __init__(self, topology: str, *options: str) -> None:
+    def __init__(self, topology: str, *options: str, public_key: str = "") -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="latency-cloud-")
         self.place = Path(self._directory.name)
         (self.place / "topology.toml").write_text(topology)
-        self._options = options
+        self._options, self._public_key = options, public_key
         self._ports = itertools.count(1)
         self._metadata: list[Any] = []
         self._names: list[subprocess.Popen[bytes]] = []
         self.hosts: dict[str, CloudHost] = {}
+        self.machines: dict[str, VirtualMachine] = {}
         self.consoles: dict[str, Path] = {}
         self.emulator = Emulator(self._console)
         self.lab = Lab()
@@ -138,6 +140,8 @@ class Cloud:
         for host in self.hosts.values():
             if host.machine.running:
                 host.machine.cut_power()
+        for machine in self.machines.values():
+            machine.cut_power()
         for process in self._names:
             process.kill()
             process.wait()
@@ -149,26 +153,32 @@ class Cloud:
         self.emulator.close()
         self._directory.cleanup()
 
-    def provision(self, *arguments: str, check: bool = True, seconds: float = 600) -> subprocess.CompletedProcess[str]:
-        """Run `provision` as an operator does, in a process of its own."""
+    def provision(
+        self, *arguments: str, check: bool = True, seconds: float = 600, on_the_internet: bool = False, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `provision` as an operator does, in a process of its own; on the internet, it can reach hosts."""
+        endpoint, inside = self.emulator.endpoint, []
+        if on_the_internet:
+            endpoint = f"http://{ADDRESSES[S3]}:{API_PORT}"
+            inside = ["ip", "netns", "exec", self._internet_site.router.name]
         command = [str(Path(sys.executable).with_name("provision")), "--topology", str(self.place / "topology.toml")]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-            "AWS_ENDPOINT_URL": self.emulator.endpoint,
+            "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_EC2_METADATA_DISABLED": "true",
             "COLUMNS": "200",
         }
         done = subprocess.run(
-            [*command, *self._options, *arguments],
+            [*inside, *command, *self._options, *arguments],
             cwd=CHECKOUT,
             env=environment,
             capture_output=True,
             text=True,
             timeout=seconds,
             check=False,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
         )
         assert not check or done.returncode == 0, (
             f"provision {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -180,9 +190,23 @@ class Cloud:
         self.network = Network(self.lab, self.emulator, regions, self._internet_site)
         for vpc in self.network.vpcs.values():
             self._serve_names(vpc)
+            self._serve_time(vpc)
             self._metadata.append(
                 serve_metadata(vpc.site.router.name, lambda address, vpc=vpc: self._tree(vpc, address))
             )
+
+    def boot_machines(self) -> None:
+        """Boot a virtual machine for each running instance."""
+        disk, initrd = make_disk(self.place / "disk", self.internet.authority), make_initrd(self.place)
+        for vpc in self.network.vpcs.values():
+            for instance in vpc.instances:
+                name = instance.key.removeprefix("host/")
+                machine = VirtualMachine(
+                    self._inventory, self.place / name, disk, initrd, vpc, instance, f"t{next(self._ports)}"
+                )
+                self.consoles[instance.id] = machine.console
+                self.machines[name] = machine
+                machine.start()
 
     def boot(self) -> None:
         """Boot a host for each running instance."""
@@ -225,7 +249,7 @@ class Cloud:
             for facts in reservation["Instances"]:
                 if facts.get("PrivateIpAddress") == address and facts["State"]["Name"] == "running":
                     data = next(item.user_data for item in vpc.instances if item.id == facts["InstanceId"])
-                    return metadata_tree(facts, data)
+                    return metadata_tree(facts, data, self._public_key)
         return None
 
     def _serve_names(self, vpc: Vpc) -> None:
@@ -251,6 +275,14 @@ class Cloud:
         self._names.append(process)
         wait_until(f"names in {vpc.key}", lambda: self._resolves(vpc))
 
+    def _serve_time(self, vpc: Vpc) -> None:
+        """Amazon Time Sync of a VPC."""
+        arguments = [vpc.site.router.name, "169.254.169.123", "0", "2"]
+        command = [sys.executable, "-m", "tests.lab.time_server", *arguments]
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+        self._inventory.add_process(process.pid)
+        self._names.append(process)
+
     def _resolves(self, vpc: Vpc) -> bool:
         return f"{vpc.resolver}:53" in vpc.site.router.run("ss", "-Hlun")
 
@@ -273,8 +305,3 @@ class Cloud:
         (layer / "etc/ssl/certs").mkdir(parents=True)
         (layer / "etc/ssl/certs/ca-certificates.crt").write_text(trusted.read_text() + self.internet.authority)
         return layer
-
-
-def listed(done: subprocess.CompletedProcess[str]) -> Any:
-    """What a command with --json wrote."""
-    return json.loads(done.stdout)

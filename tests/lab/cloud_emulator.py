@@ -110,7 +110,7 @@ class Emulator:
         return cast("Iterable[bytes]", self._app(environment, start))
 
 
-def metadata_tree(instance: dict[str, Any], user_data: bytes) -> dict[str, bytes]:
+def metadata_tree(instance: dict[str, Any], user_data: bytes, public_key: str = "") -> dict[str, bytes]:
     """Everything that the metadata service tells an instance, by path below the version (EC2 guide, "Instance metadata
     categories")."""
     interface = instance["NetworkInterfaces"][0]
@@ -135,6 +135,8 @@ def metadata_tree(instance: dict[str, Any], user_data: bytes) -> dict[str, bytes
         name = profile["Arn"].rsplit("/", 1)[1]
         keys = {"Code": "Success", "AccessKeyId": "testing", "SecretAccessKey": "testing", "Token": name}
         meta[f"iam/security-credentials/{name}"] = json.dumps(keys)
+    if public_key and "KeyName" in instance:
+        meta["public-keys/0/openssh-key"] = public_key
     document = {"region": meta["placement/region"], "instanceId": meta["instance-id"], "architecture": "x86_64"}
     files = {f"meta-data/{name}": text.encode() for name, text in meta.items()}
     return {**files, "user-data": user_data, "dynamic/instance-identity/document": json.dumps(document).encode()}
@@ -167,6 +169,9 @@ def serve_metadata(namespace: str, tree_of: Callable[[str], dict[str, bytes] | N
                 return
             prefix = path.rstrip("/") + "/"
             below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
+            if prefix == "meta-data/public-keys/":
+                self.reply(200 if below else 404, b"0=lab" if below else b"")
+                return
             names = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in below})
             self.reply(200 if names else 404, "\n".join(names).encode())
 

@@ -53,7 +53,7 @@ def cloud_tree() -> Path:
 
 
 def wireguard_layer() -> Path:
-    """Return a layer with the user-space WireGuard, which plays the part of the kernel module that this kernel lacks."""
+    """Return a layer with the user-space WireGuard, which plays the part of the kernel's own, lacking here."""
     layer = CACHE / "wireguard"
     with _alone():
         if not layer.exists():

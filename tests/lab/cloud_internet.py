@@ -17,12 +17,14 @@ from tests.lab.cloud_emulator import Emulator, listen_in
 from tests.lab.inventory import Inventory
 from tests.lab.lab import Site
 
-__all__ = ["API", "EXCHANGE", "S3", "Internet", "Seen"]
+__all__ = ["API", "API_PORT", "EXCHANGE", "S3", "Internet", "Seen"]
 
 API, EXCHANGE, S3 = "api.lab", "exchange.lab", "s3.lab"
+API_PORT = 5000
+"""Where AWS's API answers on the internet, for an operator who is there."""
 ADDRESSES = {S3: "198.18.0.10", EXCHANGE: "198.18.0.90"}
 EDGES = {"tokyo": "198.18.0.80", "singapore": "198.18.0.81", "frankfurt": "198.18.0.82"}
-"""Where the API's name leads, by the site whose resolver is asked: as with any service that has edges near its users."""
+"""Where the API's name leads, by the site whose resolver is asked, as with any service that has edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Internet:
         for address in (*ADDRESSES.values(), *EDGES.values()):
             site.router.ip("addr", "add", f"{address}/32", "dev", "lan")
         emulator.serve(listen_in(site.router.name, ADDRESSES[S3], 443), tls)
+        emulator.serve(listen_in(site.router.name, ADDRESSES[S3], API_PORT))
         self._servers = [self._api(edge, address, tls) for edge, address in EDGES.items()]
         self._exchange(inventory)
 

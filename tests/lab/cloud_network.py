@@ -115,7 +115,8 @@ class Network:
             )
             for instance in vpc.instances:
                 if instance.public:
-                    self._internet.router.ip("route", "replace", f"{instance.public}/32", "dev", vpc.site.name)
+                    where = ("dev", vpc.site.name, "src", self._internet.gateway)
+                    self._internet.router.ip("route", "replace", f"{instance.public}/32", *where)
 
     def _add_vpc(self, ec2: Any, region: str, facts: dict[str, Any]) -> None:
         key = _key(facts).removeprefix("vpc/")
@@ -178,7 +179,7 @@ class Network:
 
 
 def filter_rules(vpc: Vpc, groups: dict[str, dict[str, Any]]) -> str:
-    """The router's nftables rules: security groups (stateful, by instance) and the internet gateway's one-to-one NAT."""
+    """The router's rules: security groups (stateful, by instance) and the internet gateway's one-to-one NAT."""
     ingress, egress, chains = [], [], []
     down, up = [], []
     for number, instance in enumerate(vpc.instances):

@@ -1,4 +1,4 @@
-"""Virtual machines with Debian's stock kernel and its real cloud-init, which finds itself on EC2 by the firmware's word.
+"""Virtual machines: Debian's stock kernel, and its real cloud-init, which knows EC2 by what the firmware says.
 
 No KVM: qemu translates (LAB: two machines take half a minute to user data, together about as long as one). The disk
 outlives a machine's restart, the memory does not.
@@ -37,6 +37,16 @@ KERNEL_OPTIONS = (
     "tsc=reliable no_timer_check"
 )
 MEMORY_MEGABYTES = 640
+CLOUD_CONFIG = """system_info:
+  default_user:
+    name: admin
+    lock_passwd: True
+    gecos: Debian
+    groups: [adm, sudo]
+    sudo: ["ALL=(ALL) NOPASSWD:ALL"]
+    shell: /bin/bash
+"""
+"""The EC2 image's own default user."""
 
 
 def make_disk(place: Path, authority: str) -> Path:
@@ -49,6 +59,8 @@ def make_disk(place: Path, authority: str) -> Path:
     try:
         with (root / "etc/ssl/certs/ca-certificates.crt").open("a") as trusted:
             trusted.write(authority)
+        (root / "etc/cloud/cloud.cfg.d/01_debian_cloud.cfg").write_text(CLOUD_CONFIG)
+        (root / "etc/apt/sources.list").write_text("")
         disk = place / "disk.img"
         subprocess.run(
             ["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", str(root), str(disk), f"{DISK_MEGABYTES}M"],
@@ -100,6 +112,7 @@ class VirtualMachine:
         self._disk = place / "disk.img"
         subprocess.run(["cp", "--sparse=always", str(disk), str(self._disk)], check=True)
         self.console = place / "console.log"
+        self.said_before = 0
         self._process: subprocess.Popen[bytes] | None = None
         router = vpc.site.router
         router.ip("tuntap", "add", "dev", port, "mode", "tap")
