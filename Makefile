@@ -11,7 +11,7 @@ UNIT := $(BIN)/python -m pytest -q -m 'not process and not soak and not exhausti
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest exhaustive lint lab wheelhouse bench constraints clean
+.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest exhaustive lint lab lab-vm wheelhouse bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,7 +69,10 @@ lint: $(STAMP)  ## ruff, mypy strict, import contract
 
 # The right to set the clock is dropped: hosts share it with this machine.
 lab: $(PACKAGES)  ## boot systemd hosts and break them (root; docs/lab.md)
-	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m lab $(LAB)
+	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m 'lab and not vm' $(LAB)
+
+lab-vm: $(PACKAGES)  ## the same on virtual machines with Debian's own kernel and cloud-init (root; minutes)
+	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m vm $(LAB)
 
 wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
 	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))

@@ -4,6 +4,7 @@ This file travels in user data and runs under the image's own interpreter, so it
 Credentials come from the host's own role through IMDSv2; nothing secret is in user data.
 """
 
+import base64
 import datetime as dt
 import hashlib
 import hmac
@@ -94,9 +95,12 @@ def fetch(config: dict[str, Any], name: str) -> bytes:
     base = config["endpoint"] and f"{config['endpoint']}/{bucket}"
     url = f"{base or f'https://{bucket}.s3.{region}.amazonaws.com'}/{name}"
     request = signed(url, region, keys, dt.datetime.now(dt.UTC))
-    with DIRECT.open(request, timeout=60) as answer:
-        content = bytes(answer.read())
-        digest = answer.headers.get("x-amz-meta-sha256")
+    try:
+        with DIRECT.open(request, timeout=60) as answer:
+            content = bytes(answer.read())
+            digest = answer.headers.get("x-amz-meta-sha256")
+    except OSError as error:
+        raise Failed(f"{url}: {error}") from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise Failed(f"{url}: {len(content)} bytes do not match their digest {digest}")
     return content
@@ -120,14 +124,31 @@ def active(unit: str) -> bool:
     return subprocess.run(["systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
 
 
+def x25519(private: bytes | None = None) -> bytes:
+    """A new private key, or the public half of one: the last 32 bytes of its DER (RFC 8410 section 7).
+
+    By openssl(1), which the image has; wg(8) it has not, and the client could not fetch it before its tunnel is up.
+    """
+    if private is None:
+        command, given = ["genpkey", "-algorithm", "X25519"], b""
+    else:
+        command, given = (
+            ["pkey", "-inform", "DER", "-pubout"],
+            bytes.fromhex("302e020100300506032b656e04220420") + private,
+        )
+    done = subprocess.run(["openssl", *command, "-outform", "DER"], input=given, capture_output=True, check=False)
+    if done.returncode:
+        raise Failed(f"openssl {command[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout[-32:]
+
+
 def wireguard(overlay: dict[str, Any]) -> None:
     """Make this host's key, tell the public half, and build the interface when the peer's is known."""
     key = ROOT / "etc/latency/wireguard.key"
     if not key.exists():
-        write(key, run("wg", "genkey").encode(), 0o640)
+        write(key, base64.b64encode(x25519()) + b"\n", 0o640)
         shutil.chown(key, "root", "systemd-network")
-    public = subprocess.run(["wg", "pubkey"], input=key.read_text(), capture_output=True, text=True, check=True)
-    tell(f"wireguard-key {public.stdout.strip()}")
+    tell(f"wireguard-key {base64.b64encode(x25519(base64.b64decode(key.read_text()))).decode()}")
     try:
         peer = imds("tags/instance/latency:peer-key").strip()
     except urllib.error.HTTPError as error:
@@ -164,24 +185,36 @@ def check_tunnel(overlay: dict[str, Any]) -> None:
     link = json.loads(run("ip", "-json", "link", "show", "dev", name))[0]
     if link["mtu"] != overlay["mtu"]:
         raise Failed(f"{name}: mtu {link['mtu']}, not {overlay['mtu']}")
-    table = run("nft", "list", "table", "inet", "latency_guard" if overlay["client"] else "latency_nat")
     if overlay["client"]:
-        if "admin-prohibited" not in table:
-            raise Failed("the kill switch's rule is missing")
-        routes = json.loads(run("ip", "-4", "-json", "route", "show", "table", "4242", "default"))
-        if not any(route.get("dev") == name for route in routes):
-            raise Failed(f"no default route through {name}")
-        if not any(route.get("type") == "unreachable" for route in routes):
-            raise Failed("no unreachable route behind the tunnel's")
-        rules = json.loads(run("ip", "-4", "-json", "rule", "show"))
-        if not any(rule.get("table") == "4242" and rule.get("src") == "all" and "dst" not in rule for rule in rules):
-            raise Failed("no rule that leads to the tunnel's table")
+        check_client(name)
     else:
-        if "masquerade" not in table:
-            raise Failed("the masquerade rule is missing")
-        if pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "1":
-            raise Failed("forwarding is off")
+        check_gateway()
     run("ping", "-n", "-q", "-c", "1", "-W", "2", "-I", name, overlay["peer"])
+
+
+def check_client(name: str) -> None:
+    """Whether everything leads into the tunnel, and nothing past it."""
+    for command in ("iptables", "ip6tables"):
+        if "-A OUTPUT -j REJECT" not in run(command, "-S", "OUTPUT"):
+            raise Failed(f"the kill switch's rule is missing ({command})")
+    routes = json.loads(run("ip", "-4", "-json", "route", "show", "table", "4242", "default"))
+    if not any(route.get("dev") == name for route in routes):
+        raise Failed(f"no default route through {name}")
+    if not any(route.get("type") == "unreachable" for route in routes):
+        raise Failed("no unreachable route behind the tunnel's")
+    rules = json.loads(run("ip", "-4", "-json", "rule", "show"))
+    if not any(rule.get("table") == "4242" and rule.get("src") == "all" and "dst" not in rule for rule in rules):
+        raise Failed("no rule that leads to the tunnel's table")
+
+
+def check_gateway() -> None:
+    """Whether what comes by the tunnel is forwarded under this host's address, and nothing else is."""
+    if "-j MASQUERADE" not in run("iptables", "-t", "nat", "-S", "POSTROUTING"):
+        raise Failed("the masquerade rule is missing")
+    if "-P FORWARD DROP" not in run("iptables", "-S", "FORWARD"):
+        raise Failed("forwarding is not denied by default")
+    if pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "1":
+        raise Failed("forwarding is off")
 
 
 def unpack(content: bytes) -> pathlib.Path:
@@ -200,14 +233,39 @@ def unpack(content: bytes) -> pathlib.Path:
     return place
 
 
+def installer(place: pathlib.Path, *arguments: str) -> None:
+    """Run a bundle's own installer."""
+    run(str(place / "systemd/install"), *arguments, *(["--root", str(ROOT)] if str(ROOT) != "/" else []))
+
+
 def install(config: dict[str, Any], place: pathlib.Path) -> None:
-    """Run the bundle's own installer, then put in place what the role needs beside it."""
-    command = [str(place / "systemd/install"), "--wheelhouse", str(place / "wheelhouse"), "--role", config["role"]]
-    run(*command, *(["--root", str(ROOT)] if str(ROOT) != "/" else []))
+    """Install a bundle, with what the role needs beside the daemons."""
+    installer(place, "--wheelhouse", str(place / "wheelhouse"), "--role", config["role"])
+    complete(config, place)
+
+
+def complete(config: dict[str, Any], place: pathlib.Path) -> None:
+    """Put in place what the role needs beside the daemons, and remember whose it is."""
     for name, (target, mode) in config["extra"].items():
         write(ROOT / target.lstrip("/"), (place / name).read_bytes(), mode)
     run("systemctl", "daemon-reload")
     point("current", place)
+
+
+def release() -> str:
+    """The release that the installer says is current; empty before the first."""
+    link = ROOT / "opt/backbone-latency/current"
+    return str(link.readlink()) if link.is_symlink() else ""
+
+
+def put_back(config: dict[str, Any], place: pathlib.Path, wanted: str) -> None:
+    """Go back to a bundle and its release: by the installer's rollback, or anew if that leads elsewhere."""
+    if release() != wanted:
+        installer(place, "--rollback")
+    if release() == wanted:
+        complete(config, place)
+    else:
+        install(config, place)
 
 
 def point(name: str, place: pathlib.Path) -> None:
@@ -231,12 +289,24 @@ def start(config: dict[str, Any], *, again: bool) -> None:
         time.sleep(0.5)
 
 
+def package(program: str, name: str) -> None:
+    """Have a package of the distribution that the image lacks."""
+    if shutil.which(program, path="/usr/sbin:/usr/bin"):
+        return
+    options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2", "-o", "Acquire::https::Timeout=20")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    run("apt-get", *options, "update")
+    run("apt-get", *options, "install", "--yes", "--no-install-recommends", name)
+
+
 def boot(config: dict[str, Any]) -> None:
     """Everything, in order; each step is skipped when it is done."""
     if config["overlay"] and not active("latency-overlay.service"):
         raise Failed("the tunnel is not verified yet")
     if config["ptp"] and not pathlib.Path("/dev/ptp_ena").exists():
         raise Failed("/dev/ptp_ena is missing: the host is not in a precision-time placement group")
+    for program, name in config["packages"].items():
+        package(program, name)
     current = STATE / "current"
     for name in config["objects"]:
         if name.endswith(".key") and not (ROOT / "etc/latency" / name).exists():
@@ -246,6 +316,13 @@ def boot(config: dict[str, Any]) -> None:
         install(config, unpack(fetch(config, "bundle.tar.gz")))
     start(config, again=fresh)
     ready(config)
+    for program, name in config["packages_wished"].items():
+        try:
+            package(program, name)
+        except Failed as failure:
+            print(f"{name} stays missing: {failure}", flush=True)
+        else:
+            ready(config)
 
 
 def ready(config: dict[str, Any]) -> None:
@@ -253,12 +330,14 @@ def ready(config: dict[str, Any]) -> None:
     for file in sorted((ROOT / "etc/ssh").glob("ssh_host_*_key.pub")):
         kind, key = file.read_text().split()[:2]
         tell(f"host-key {kind} {key}")
-    tell(f"ready host={config['host']} bundle={(STATE / 'current').resolve().name}")
+    clock = next((name for name in ("chrony", "systemd-timesyncd") if active(f"{name}.service")), "none")
+    tell(f"ready host={config['host']} bundle={(STATE / 'current').resolve().name} clock={clock}")
 
 
 def deploy(config: dict[str, Any], archive: pathlib.Path) -> None:
     """Install another bundle and start it; put the old one back when it does not become healthy."""
     before = (STATE / "current").resolve() if (STATE / "current").exists() else None
+    release_before = release()
     after = unpack(archive.read_bytes())
     try:
         install(config, after)
@@ -266,7 +345,7 @@ def deploy(config: dict[str, Any], archive: pathlib.Path) -> None:
     except Failed as failure:
         if before is None or before == after:
             raise
-        install(config, before)
+        put_back(config, before, release_before)
         start(config, again=True)
         raise Failed(f"{failure}; {before.name} was put back and is healthy") from failure
     if before and before != after:

@@ -1,4 +1,4 @@
-"""The software bundle: a wheelhouse with the project's own wheel, and ``systemd/``, in one archive.
+"""The software bundle: a wheelhouse with the project's own wheel, ``systemd/`` and ``prometheus/``, in one archive.
 
 Hosts install from it without a package index, so a host needs no way to one, and installs tomorrow what was tested
 today. ``systemd/wheelhouse`` makes the wheelhouse and refuses wheels that are not pinned.
@@ -43,8 +43,9 @@ def build(checkout: Path, pythons: Sequence[str]) -> bytes:
             raise ProvisionError(f"bundle: {last.removeprefix('error: ')}; correct it, or give --bundle FILE")
         files = {f"wheelhouse/{file.name}": file for file in wheels.iterdir()}
         files |= {
-            f"systemd/{file.relative_to(systemd)}": file
-            for file in systemd.rglob("*")
+            str(file.relative_to(checkout)): file
+            for directory in ("systemd", "prometheus")
+            for file in (checkout / directory).rglob("*")
             if file.is_file() and "__pycache__" not in file.parts
         }
         return archive(files)

@@ -141,7 +141,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -
         public=host.public == "assigned",
         routes_for_others=host.role == "nat",
         user_data=user_data(topology, host, deployment.name, bucket, home, objects),
-        boot_files=digest(host_files(topology, host, bucket, home, objects)),
+        boot_files=digest(host_files(topology, host, deployment.name, bucket, home, objects)),
         key_pair=key,
         key_digest=topology.access.ssh_key.strip(),
         placement_group=placement,

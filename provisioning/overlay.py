@@ -7,7 +7,7 @@ from pathlib import Path
 from provisioning.errors import ProvisionError
 from provisioning.topology import Host, Topology
 
-__all__ = ["File", "overlay_files", "source"]
+__all__ = ["File", "overlay_files", "prometheus_files", "source"]
 
 File = tuple[str, int, str]
 """Absolute path on the host, mode, text."""
@@ -27,6 +27,13 @@ def source(name: str) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ProvisionError(f"{path}: {error.strerror}; run provision from a checkout of the project") from error
+
+
+def prometheus_files() -> list[str]:
+    """What a monitor takes from the checkout's ``prometheus/``, by its path in the checkout and in the bundle."""
+    checkout = Path(__file__).parent.parent
+    rules = sorted((checkout / "prometheus" / "rules").glob("*.yml"))
+    return ["prometheus/prometheus.yml", *(f"prometheus/rules/{file.name}" for file in rules)]
 
 
 def overlay_files(topology: Topology, host: Host) -> list[File]:
@@ -55,7 +62,8 @@ def overlay_files(topology: Topology, host: Host) -> list[File]:
     network = "client.network" if is_client else "nat.network"
     names = [
         (f"{_NETWORK}/50-latency-tunnel.network", network),
-        ("/etc/latency/overlay.nft", "client.nft" if is_client else "nat.nft"),
+        ("/etc/latency/overlay.v4", "client.v4" if is_client else "nat.v4"),
+        ("/etc/latency/overlay.v6", "client.v6" if is_client else "nat.v6"),
         ("/etc/systemd/system/latency-filter.service", "latency-filter.service"),
         ("/etc/systemd/system/latency-overlay.service", "latency-overlay.service"),
     ]

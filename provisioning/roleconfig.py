@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from provisioning.firewall import METRICS_PORTS
 from provisioning.overlay import File
+from provisioning.targets import targets
 from provisioning.topology import Host, Topology
 
 __all__ = ["role_files", "units_of"]
@@ -25,12 +26,12 @@ def units_of(host: Host) -> tuple[str, ...]:
     }[host.role]
 
 
-def role_files(topology: Topology, host: Host) -> list[File]:
-    """The host's files under ``/etc/latency``."""
+def role_files(topology: Topology, host: Host, deployment: str) -> list[File]:
+    """The host's files under ``/etc/latency``; a monitor's list of what to scrape, which names the deployment."""
     if host.role == "nat":
         return [("/etc/latency/nic-exporter.json", 0o644, json.dumps({"listen": _metrics(topology, host)}) + "\n")]
     if host.role == "monitor":
-        return []
+        return [("/etc/prometheus/targets/deployment.json", 0o644, targets(topology, deployment, local=True))]
     lines = {"forwarder": _forwarder, "receiver": _receiver, "probe": _probe}[host.role](topology, host)
     text = "\n".join([*lines, "", "[metrics]", f"listen = {_text(_metrics(topology, host))}", ""])
     files: list[File] = [(f"/etc/latency/{host.role}.toml", 0o644, text)]

@@ -11,7 +11,7 @@ import json
 from importlib import resources
 
 from provisioning.errors import ProvisionError
-from provisioning.overlay import File, overlay_files, source
+from provisioning.overlay import File, overlay_files, prometheus_files, source
 from provisioning.roleconfig import role_files, units_of
 from provisioning.topology import Host, Topology
 
@@ -50,7 +50,7 @@ def user_data(
     overlay = topology.overlay
     in_tunnel = overlay is not None and host.name in (overlay.client, overlay.gateway)
     lines = [_HEAD.format(deployment=deployment, host=host.name)]
-    for path, mode, text in host_files(topology, host, bucket, bucket_region, objects):
+    for path, mode, text in host_files(topology, host, deployment, bucket, bucket_region, objects):
         lines.append(_put(path, mode, text))
     lines.append("systemctl daemon-reload\n")
     if in_tunnel:
@@ -59,7 +59,12 @@ def user_data(
         lines.append("systemctl enable --now latency-filter.service\n")
         lines.append("systemctl enable systemd-networkd.service\nsystemctl restart systemd-networkd.service\n")
         lines.append("systemctl enable latency-overlay.service\nsystemctl start --no-block latency-overlay.service\n")
-    lines.append("systemctl try-restart chrony.service\n")
+    if overlay is not None and host.name == overlay.client:
+        # Debian's image lists every interface's servers there; the stub asks the tunnel's alone.
+        lines.append('ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"\n')
+    # An image has one of them, and systemctl fails on a unit that it does not know.
+    clock = 'if systemctl cat "$unit" >/dev/null 2>&1; then systemctl try-restart "$unit"; fi'
+    lines.append(f"for unit in chrony.service systemd-timesyncd.service; do {clock}; done\n")
     lines.append("systemctl enable latency-bootstrap.service\nsystemctl start --no-block latency-bootstrap.service\n")
     script = "".join(lines)
     if len(script.encode()) > MAX_BYTES:
@@ -78,8 +83,10 @@ def _put(path: str, mode: int, text: str) -> str:
     return f"base64 -d <<'{_END}' | gzip -d | put {mode:04o} {path}\n{packed}{_END}\n"
 
 
-def host_files(topology: Topology, host: Host, bucket: str, bucket_region: str, objects: tuple[str, ...]) -> list[File]:
-    """Every file that user data puts on a host."""
+def host_files(
+    topology: Topology, host: Host, deployment: str, bucket: str, bucket_region: str, objects: tuple[str, ...]
+) -> list[File]:
+    """Every file that user data puts on a host; for the arguments see :func:`user_data`."""
     overlay = topology.overlay
     tunnel = None
     if overlay is not None and host.name in (overlay.client, overlay.gateway):
@@ -100,7 +107,9 @@ def host_files(topology: Topology, host: Host, bucket: str, bucket_region: str, 
         "endpoint": topology.s3_endpoint,
         "objects": list(objects),
         "units": list(units_of(host)),
-        "extra": _NAT_EXTRA if host.role == "nat" else {},
+        "extra": _extra(host),
+        "packages": _packages(host),
+        "packages_wished": _packages_wished(host),
         "overlay": tunnel,
         "ptp": host.precision_time,
     }
@@ -114,15 +123,33 @@ def host_files(topology: Topology, host: Host, bucket: str, bucket_region: str, 
             0o644,
             source("chrony-ptp.conf" if host.precision_time else "chrony.conf"),
         ),
+        ("/etc/systemd/timesyncd.conf.d/latency.conf", 0o644, source("timesyncd.conf")),
         *overlay_files(topology, host),
-        *role_files(topology, host),
+        *role_files(topology, host, deployment),
     ]
 
 
-_NAT_EXTRA = {
-    "systemd/overlay/nic-exporter": ["/usr/local/lib/latency/nic-exporter", 0o755],
-    "systemd/overlay/latency-nic-exporter.service": ["/etc/systemd/system/latency-nic-exporter.service", 0o644],
-}
+def _extra(host: Host) -> dict[str, tuple[str, int]]:
+    """What of the bundle a role needs beside the daemons: name in the bundle, place on the host and mode."""
+    if host.role == "nat":
+        return {
+            "systemd/overlay/nic-exporter": ("/usr/local/lib/latency/nic-exporter", 0o755),
+            "systemd/overlay/latency-nic-exporter.service": ("/etc/systemd/system/latency-nic-exporter.service", 0o644),
+        }
+    if host.role == "monitor":
+        return {name: (f"/etc/{name}", 0o644) for name in prometheus_files()}
+    return {}
+
+
+def _packages(host: Host) -> dict[str, str]:
+    """What an image may lack and the role cannot do without: program and package."""
+    packages = {"chronyd": "chrony"} if host.precision_time else {}
+    return packages | ({"prometheus": "prometheus"} if host.role == "monitor" else {})
+
+
+def _packages_wished(host: Host) -> dict[str, str]:
+    """What is only asked for: without chrony the image's systemd-timesyncd keeps the clock, by the same server."""
+    return {"chronyd": "chrony"} if host.role in ("forwarder", "receiver") and not host.precision_time else {}
 
 
 def digest(files: list[File]) -> str:

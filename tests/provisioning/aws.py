@@ -52,16 +52,21 @@ def _images() -> list[dict[str, Any]]:
     ]
 
 
-def serve() -> tuple[Any, str]:
-    """Start moto with Debian's images; returns the server and its endpoint."""
+def load_images() -> None:
+    """Have moto know Debian's images: it reads the list when it is first imported."""
     with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
         json.dump(_images(), file)
     os.environ["MOTO_AMIS_PATH"] = file.name
-    # moto reads the list of images when it is first imported.
     import moto.ec2.models.amis  # noqa: F401, PLC0415
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
     Path(file.name).unlink()
+
+
+def serve() -> tuple[Any, str]:
+    """Start moto with Debian's images; returns the server and its endpoint."""
+    load_images()
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -25,11 +25,21 @@ PROGRAM = Path(bootstrap.__file__)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI"
 
 INSTALLER = """#!/bin/sh
-# what the real installer is told is what counts here
-while [ $# -gt 0 ]; do case "$1" in --root) root=$2;; --role) role=$2;; --wheelhouse) wheels=$2;; esac; shift; done
-test -d "$wheels" || exit 3
+# what the real installer is told is what counts here, and its two links
+echo "$@" >> "$LATENCY_ROOT/../installer.log"
+while [ $# -gt 0 ]; do
+  case "$1" in --root) root=$2;; --role) role=$2;; --wheelhouse) wheels=$2;; --rollback) back=yes;; esac; shift
+done
+top=$root/opt/backbone-latency
+mkdir -p "$top"
+if [ "$back" ]; then new=$(readlink "$top/previous"); else test -d "$wheels" || exit 3; new={version}; fi
 {extra}
-mkdir -p "$root/opt" && echo {version} > "$root/opt/version" && echo "$role" > "$root/opt/role"
+if [ "$(readlink "$top/current")" != "$new" ]; then
+  if [ -L "$top/current" ]; then ln -sfn "$(readlink "$top/current")" "$top/previous"; fi
+  ln -sfn "$new" "$top/current"
+fi
+echo "$new" > "$root/opt/version"
+if [ "$role" ]; then echo "$role" > "$root/opt/role"; fi
 """
 
 SYSTEMCTL = """#!/bin/sh
@@ -120,6 +130,8 @@ class Machine:
             "objects": ["bundle.tar.gz", "link.key"],
             "units": ["latency-receiver.service"],
             "extra": {},
+            "packages": {},
+            "packages_wished": {},
             "overlay": None,
             "ptp": False,
             "settle_seconds": 0.6,
@@ -225,6 +237,7 @@ def test_deploy_puts_the_old_bundle_back_when_the_new_one_is_sick(machine: Machi
     assert "latency-receiver.service is not active" in done.stdout
     assert "was put back and is healthy" in done.stdout
     assert machine.version() == "one"
+    assert "--rollback" in (machine.place / "installer.log").read_text().splitlines()[-1]
     new.write_bytes(bundle(machine.place, "three"))
     assert machine.run("deploy", str(new)).returncode == 0
     assert machine.version() == "three"
@@ -238,6 +251,7 @@ def test_deploy_of_a_bundle_that_cannot_be_installed_leaves_the_old(machine: Mac
     new.write_bytes(bundle(machine.place, "broken", extra="exit 9"))
     assert machine.run("deploy", str(new)).returncode == 1
     assert machine.version() == "one"
+    assert "--rollback" not in (machine.place / "installer.log").read_text()
     assert machine.run("rollback").returncode == 1
 
 

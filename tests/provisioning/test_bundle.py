@@ -24,7 +24,9 @@ def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
 def checkout(tmp_path: Path, program: str) -> Path:
     (tmp_path / "systemd/overlay/__pycache__").mkdir(parents=True)
     (tmp_path / "systemd/install").write_text("install")
-    (tmp_path / "systemd/overlay/x.nft").write_text("x")
+    (tmp_path / "systemd/overlay/x.v4").write_text("x")
+    (tmp_path / "prometheus/rules").mkdir(parents=True)
+    (tmp_path / "prometheus/rules/y.yml").write_text("y")
     (tmp_path / "systemd/overlay/__pycache__/x.pyc").write_text("x")
     (tmp_path / "systemd/wheelhouse").write_text(program)
     return tmp_path
@@ -42,7 +44,13 @@ def test_a_bundle_holds_the_wheelhouse_and_systemd(tmp_path: Path) -> None:
         told = tar.extractfile("wheelhouse/SHA256SUMS")
         assert told is not None
         assert told.read() == b"--platform manylinux_2_28_x86_64 --python 3.11 --python 3.12"
-    assert names == ["systemd/install", "systemd/overlay/x.nft", "systemd/wheelhouse", "wheelhouse/SHA256SUMS"]
+    assert names == [
+        "prometheus/rules/y.yml",
+        "systemd/install",
+        "systemd/overlay/x.v4",
+        "systemd/wheelhouse",
+        "wheelhouse/SHA256SUMS",
+    ]
 
 
 @pytest.mark.process

@@ -4,9 +4,10 @@ Death comes when the call took effect and before its answer is read, which is al
 next call.
 
 A call is named by operation, region and its number among those: threads may change the order between regions, not
-that.
+that. `make exhaustive` strikes every call; `make test` some of them, drawn by a seed.
 """
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 
@@ -16,8 +17,9 @@ from provisioning.loading import load_topology
 from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, census, lost
 from tests.provisioning.conftest import reset
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.process
 
+SPREAD = 4
 Name = tuple[str, str, int]
 
 
@@ -35,20 +37,28 @@ def at(name: Name, outcome: object) -> Once:
     return Once(lambda call: (call.operation, call.region) == (operation, region), lambda: outcome, number)
 
 
-def each(endpoint: str, calls: list[Name]) -> Iterator[Name]:
-    for name in calls:
+@pytest.fixture(params=["some", pytest.param("every", marks=pytest.mark.exhaustive)])
+def calls(request: pytest.FixtureRequest) -> str:
+    """Which calls are struck."""
+    return str(request.param)
+
+
+def each(endpoint: str, which: str, names: list[Name]) -> Iterator[Name]:
+    for name in names if which == "every" else random.Random(6).sample(sorted(names), SPREAD):
         reset(endpoint)
         yield name
 
 
 @pytest.mark.parametrize("topology_name", ["backbone", "egress"])
-def test_up_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, topology_name: str) -> None:
+def test_up_killed_at_every_changing_call_is_completed_by_the_next(
+    endpoint: str, calls: str, topology_name: str
+) -> None:
     topology = load_topology(topology_name)
     clean = Operator(endpoint, topology).up()
     good = census(endpoint, topology.regions)
-    calls = names(clean.aws.changing())
-    assert len(calls) > 40
-    for name in each(endpoint, calls):
+    changing = names(clean.aws.changing())
+    assert len(changing) > 40
+    for name in each(endpoint, calls, changing):
         operator = Operator(endpoint, topology)
         operator.aws.after.append(at(name, ProcessDeathError()))
         with pytest.raises(ProcessDeathError):
@@ -58,13 +68,13 @@ def test_up_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str
         assert Operator(endpoint, topology).up().aws.changing() == [], name
 
 
-def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str) -> None:
+def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, calls: str) -> None:
     topology = load_topology("egress")
     empty = census(endpoint, topology.regions)
     Operator(endpoint, topology).up()
-    calls = names(Operator(endpoint, topology).down().aws.changing())
-    assert len(calls) > 35
-    for name in each(endpoint, calls):
+    changing = names(Operator(endpoint, topology).down().aws.changing())
+    assert len(changing) > 35
+    for name in each(endpoint, calls, changing):
         Operator(endpoint, topology).up()
         operator = Operator(endpoint, topology)
         operator.aws.after.append(at(name, ProcessDeathError()))
@@ -74,11 +84,11 @@ def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: s
         assert census(endpoint, topology.regions) == empty, name
 
 
-def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: str) -> None:
+def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: str, calls: str) -> None:
     topology = load_topology("egress")
-    calls = names(Operator(endpoint, topology).up().aws.changing())
+    changing = names(Operator(endpoint, topology).up().aws.changing())
     good = census(endpoint, topology.regions)
-    for name in each(endpoint, calls):
+    for name in each(endpoint, calls, changing):
         operator = Operator(endpoint, topology)
         fault = at(name, lost())
         operator.aws.after.append(fault)
@@ -87,12 +97,12 @@ def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: s
         assert census(endpoint, topology.regions) == good, name
 
 
-def test_an_answer_lost_to_any_call_of_down_changes_nothing_in_the_end(endpoint: str) -> None:
+def test_an_answer_lost_to_any_call_of_down_changes_nothing_in_the_end(endpoint: str, calls: str) -> None:
     topology = load_topology("egress")
     empty = census(endpoint, topology.regions)
     Operator(endpoint, topology).up()
-    calls = names(Operator(endpoint, topology).down().aws.changing())
-    for name in each(endpoint, calls):
+    changing = names(Operator(endpoint, topology).down().aws.changing())
+    for name in each(endpoint, calls, changing):
         Operator(endpoint, topology).up()
         operator = Operator(endpoint, topology)
         fault = at(name, lost())

@@ -13,7 +13,7 @@ from provisioning.topology import Topology
 
 
 def written(topology: Topology, name: str, place: Path) -> Path:
-    ((path, mode, text),) = role_files(topology, topology.named_host(name))
+    ((path, mode, text),) = role_files(topology, topology.named_host(name), "desk")
     assert mode == 0o644
     file = place / Path(path).name
     file.write_text(text)
@@ -69,7 +69,7 @@ def test_another_port_reaches_the_socket_unit(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "provisioning/topologies/backbone.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace('receiver = "receiver"', 'receiver = "receiver"\nport = 7000'))
     topology = load_topology(str(tmp_path / "mine.toml"))
-    files = {path: content for path, _, content in role_files(topology, topology.named_host("receiver"))}
+    files = {path: content for path, _, content in role_files(topology, topology.named_host("receiver"), "desk")}
     drop_in = files["/etc/systemd/system/latency-receiver.socket.d/ports.conf"]
     assert drop_in.splitlines() == [
         "[Socket]",

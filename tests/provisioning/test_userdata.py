@@ -44,7 +44,7 @@ def test_the_script_puts_every_file_in_place_and_starts_the_rest(
     environment = {"PATH": f"{commands}:{os.environ['PATH']}", "LATENCY_ROOT": str(root)}
     for _ in range(2):  # a second run finds its own traces and changes nothing
         subprocess.run(["sh"], input=script(topology, host), text=True, env=environment, check=True, timeout=30)
-        files = host_files(topology, host, "bucket", "eu-central-1", objects_of(topology, host))
+        files = host_files(topology, host, "desk", "bucket", "eu-central-1", objects_of(topology, host))
         for path, mode, text in files:
             placed = root / path.lstrip("/")
             assert placed.read_text().rstrip() == text.rstrip()
@@ -60,7 +60,7 @@ def test_the_script_puts_every_file_in_place_and_starts_the_rest(
 
 @pytest.mark.parametrize(("topology", "host"), every_host(), ids=lambda value: getattr(value, "name", ""))
 def test_no_placeholder_is_left_and_no_secret_is_in(topology: Topology, host: Host) -> None:
-    for path, _, text in host_files(topology, host, "bucket", "eu-central-1", objects_of(topology, host)):
+    for path, _, text in host_files(topology, host, "desk", "bucket", "eu-central-1", objects_of(topology, host)):
         left = set(re.findall(r"@[A-Z_]+@", text)) if "bootstrap" not in path else set()
         assert left <= ({"@PEER_KEY@"} if path == "/etc/latency/wireguard.netdev.in" else set()), path
     text = script(topology, host)
@@ -103,7 +103,7 @@ def test_role_configurations_are_toml_with_the_agreed_keys() -> None:
     topology = load_topology("backbone")
     files = {}
     for host in topology.host:
-        for path, _, text in host_files(topology, host, "bucket", "r", objects_of(topology, host)):
+        for path, _, text in host_files(topology, host, "desk", "bucket", "r", objects_of(topology, host)):
             if path == f"/etc/latency/{host.role}.toml":
                 files[host.role] = tomllib.loads(text)
     (destination,) = files["forwarder"]["destination"]
@@ -120,7 +120,7 @@ def test_role_configurations_are_toml_with_the_agreed_keys() -> None:
 def test_metrics_are_offered_on_the_private_address_only_to_a_monitor() -> None:
     topology = adjusted(load_topology("backbone"), types={}, monitor=True)
     receiver = topology.named_host("receiver")
-    files = {path: text for path, _, text in host_files(topology, receiver, "b", "r", ())}
+    files = {path: text for path, _, text in host_files(topology, receiver, "desk", "b", "r", ())}
     assert tomllib.loads(files["/etc/latency/receiver.toml"])["metrics"] == {"listen": "10.1.1.10:9472"}
 
 

@@ -1,0 +1,268 @@
+"""The networks of an account, made as the emulator lists them: a router for each VPC that does what AWS's does.
+
+Route tables, security groups, source/destination checks, internet gateways with their addresses, peerings: each is
+read back from the API, so a rule or route that `provision` forgot is missing here too. Packets between hosts of one
+subnet pass by the router, and so do not meet its security groups; no topology of ours has such traffic.
+"""
+
+import base64
+import ipaddress
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.lab.cloud_emulator import Emulator
+from tests.lab.lab import Lab, Site
+from tests.lab.shape import Shape
+from tests.lab.wan import WideAreaLink
+
+__all__ = ["Instance", "Network", "Vpc"]
+
+BRIDGE = "lan"
+HOST_MTU = 9001
+"""What EC2 interfaces have; the peering and the internet carry 1500."""
+PEERING = Shape(delay_ms=20.0)
+INTERNET = Shape(delay_ms=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A running instance, as the API describes it."""
+
+    key: str
+    region: str
+    facts: dict[str, Any]
+    user_data: bytes
+
+    @property
+    def id(self) -> str:
+        return str(self.facts["InstanceId"])
+
+    @property
+    def address(self) -> str:
+        return str(self.facts["PrivateIpAddress"])
+
+    @property
+    def public(self) -> str:
+        return str(self.facts.get("PublicIpAddress") or "")
+
+    @property
+    def mac(self) -> str:
+        return str(self.facts["NetworkInterfaces"][0]["MacAddress"])
+
+
+@dataclass
+class Vpc:
+    """A VPC and its router."""
+
+    key: str
+    region: str
+    id: str
+    cidr: ipaddress.IPv4Network
+    site: Site
+    subnets: dict[str, ipaddress.IPv4Network]
+    instances: list[Instance] = field(default_factory=list)
+
+    @property
+    def resolver(self) -> str:
+        """The address of AWS's resolver: the block's third (VPC user guide, "Amazon DNS server")."""
+        return str(self.cidr[2])
+
+
+class Network:
+    """Every VPC of a deployment, its peerings, and the way to the internet.
+
+    Args:
+        lab: where it is made.
+        emulator: what to make.
+        regions: where to look.
+        internet: the site that stands for the internet.
+    """
+
+    def __init__(self, lab: Lab, emulator: Emulator, regions: tuple[str, ...], internet: Site) -> None:
+        self._lab, self._emulator, self._internet = lab, emulator, internet
+        self.vpcs: dict[str, Vpc] = {}
+        self.peerings: dict[str, WideAreaLink] = {}
+        for region in regions:
+            ec2 = emulator.client("ec2", region)
+            for facts in ec2.describe_vpcs()["Vpcs"]:
+                if not facts["IsDefault"]:
+                    self._add_vpc(ec2, region, facts)
+        for vpc in self.vpcs.values():
+            self._add_internet(vpc)
+        for region in regions:
+            self._add_peerings(region)
+        for vpc in self.vpcs.values():
+            self._add_routes(vpc)
+        self.read()
+
+    def read(self) -> None:
+        """Take the instances, addresses and security groups as they are now."""
+        for vpc in self.vpcs.values():
+            ec2 = self._emulator.client("ec2", vpc.region)
+            vpc.instances = [
+                Instance(_key(item), vpc.region, item, _user_data(ec2, item["InstanceId"]))
+                for reservation in ec2.describe_instances()["Reservations"]
+                for item in reservation["Instances"]
+                if item["State"]["Name"] == "running" and item.get("VpcId") == vpc.id
+            ]
+            groups = {group["GroupId"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
+            subprocess.run(
+                ["ip", "netns", "exec", vpc.site.router.name, "nft", "-f", "-"],
+                input=filter_rules(vpc, groups),
+                text=True,
+                check=True,
+            )
+            for instance in vpc.instances:
+                if instance.public:
+                    where = ("dev", vpc.site.name, "src", self._internet.gateway)
+                    self._internet.router.ip("route", "replace", f"{instance.public}/32", *where)
+
+    def _add_vpc(self, ec2: Any, region: str, facts: dict[str, Any]) -> None:
+        key = _key(facts).removeprefix("vpc/")
+        cidr = ipaddress.IPv4Network(facts["CidrBlock"])
+        site = self._lab.site(key, str(cidr))
+        listed = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [facts["VpcId"]]}])["Subnets"]
+        subnets = {item["SubnetId"]: ipaddress.IPv4Network(item["CidrBlock"]) for item in listed}
+        site.router.ip("link", "set", BRIDGE, "mtu", str(HOST_MTU))
+        own = [f"{cidr[2]}/32", "169.254.169.254/32", "169.254.169.123/32"]
+        for address in (*own, *(f"{block[1]}/{block.prefixlen}" for block in subnets.values())):
+            site.router.ip("addr", "add", address, "dev", BRIDGE)
+        site.router.run("sysctl", "-qw", "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.lan.send_redirects=0")
+        self.vpcs[key] = Vpc(key, region, facts["VpcId"], cidr, site, subnets)
+
+    def _add_internet(self, vpc: Vpc) -> None:
+        self._lab.link(vpc.site, self._internet, INTERNET)
+        # Private addresses are nobody's on the internet.
+        self._internet.router.ip("route", "del", str(vpc.cidr), "dev", vpc.site.name)
+
+    def _add_peerings(self, region: str) -> None:
+        of = {vpc.id: vpc for vpc in self.vpcs.values()}
+        ec2 = self._emulator.client("ec2", region)
+        for facts in ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]:
+            one, other = of.get(facts["RequesterVpcInfo"]["VpcId"]), of.get(facts["AccepterVpcInfo"]["VpcId"])
+            if one and other and facts["Status"]["Code"] == "active" and one.region == region:
+                self.peerings[facts["VpcPeeringConnectionId"]] = self._lab.link(one.site, other.site, PEERING)
+
+    def _add_routes(self, vpc: Vpc) -> None:
+        """A table of its own for each subnet; what it does not name is dropped without a word, as on AWS."""
+        peers = {other.id: other for other in self.vpcs.values()}
+        ec2 = self._emulator.client("ec2", vpc.region)
+        ends: dict[str, str] = {}
+        for facts in ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]:
+            pair = {facts["RequesterVpcInfo"]["VpcId"], facts["AccepterVpcInfo"]["VpcId"]}
+            if vpc.id in pair and pair <= peers.keys():
+                (other,) = pair - {vpc.id}
+                ends[facts["VpcPeeringConnectionId"]] = peers[other].site.name
+        tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc.id]}])["RouteTables"]
+        router = vpc.site.router
+        for number, table in enumerate(tables, start=100):
+            router.ip("route", "add", str(vpc.cidr), "dev", BRIDGE, "table", str(number))
+            router.ip("route", "add", "blackhole", "default", "metric", "9999", "table", str(number))
+            for route in table["Routes"]:
+                device = ends.get(route.get("VpcPeeringConnectionId", ""))
+                if route.get("GatewayId", "").startswith("igw-"):
+                    device = self._internet.name
+                if device:
+                    router.ip("route", "add", route["DestinationCidrBlock"], "dev", device, "table", str(number))
+            for association in table["Associations"]:
+                if block := vpc.subnets.get(association.get("SubnetId", "")):
+                    router.ip(*("rule", "add", "iif", BRIDGE, "from", str(block), "lookup", str(number)))
+
+    def plug(self, vpc: Vpc, instance: Instance, namespace: str, port: str, *, device: str = "eth0") -> None:
+        """Give a host's network namespace its interface, addressed as DHCP would not have done yet: only by MAC."""
+        router = vpc.site.router
+        peer = ("peer", "name", device, "address", instance.mac, "netns", namespace)
+        router.ip("link", "add", port, "mtu", str(HOST_MTU), "type", "veth", *peer)
+        router.ip("link", "set", port, "master", BRIDGE, "up")
+        subprocess.run(["ip", "-n", namespace, "link", "set", device, "mtu", str(HOST_MTU)], check=True)
+
+
+def filter_rules(vpc: Vpc, groups: dict[str, dict[str, Any]]) -> str:
+    """The router's rules: security groups (stateful, by instance) and the internet gateway's one-to-one NAT."""
+    ingress, egress, chains = [], [], []
+    down, up = [], []
+    for number, instance in enumerate(vpc.instances):
+        own = [groups[item["GroupId"]] for item in instance.facts["SecurityGroups"]]
+        address = instance.address
+        chains.append(_chain(f"in_{number}", [m for g in own for m in _matches(g["IpPermissions"], "saddr")]))
+        chains.append(_chain(f"out_{number}", [m for g in own for m in _matches(g["IpPermissionsEgress"], "daddr")]))
+        ingress.append(f"ip daddr {address} goto in_{number}")
+        egress.append(f"ip saddr {address} goto out_{number}")
+        if instance.public:
+            down.append(f'iifname "internet" ip daddr {instance.public} dnat to {address}')
+            up.append(f'oifname "internet" ip saddr {address} snat to {instance.public}')
+    with_public = ", ".join(instance.address for instance in vpc.instances if instance.public) or "0.0.0.0"
+    return f"""
+table ip vpc {{
+}}
+delete table ip vpc
+table ip vpc {{
+    counter refused {{ }}
+    {"".join(chains)}
+    chain ingress {{
+        {_lines(ingress)}
+        counter name refused drop
+    }}
+    chain egress {{
+        {_lines(egress)}
+        counter name refused drop
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy drop;
+        ct state established,related accept
+        oifname "internet" ip saddr != {{ {with_public} }} counter name refused drop
+        iifname "{BRIDGE}" jump egress
+        oifname "{BRIDGE}" jump ingress
+        accept
+    }}
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        iifname != {{ "{BRIDGE}", "lo" }} ip daddr {{ {vpc.resolver}, 169.254.0.0/16 }} drop
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat;
+        {_lines(down)}
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat;
+        {_lines(up)}
+    }}
+}}
+"""
+
+
+def _chain(name: str, matches: list[str]) -> str:
+    return (
+        f"chain {name} {{\n        {_lines(f'{match} return' for match in matches)}\n        counter drop\n    }}\n    "
+    )
+
+
+def _matches(permissions: list[dict[str, Any]], side: str) -> list[str]:
+    matches = []
+    for permission in permissions:
+        protocol = str(permission["IpProtocol"])
+        for block in permission.get("IpRanges", []):
+            match = f"ip {side} {block['CidrIp']}"
+            first, last = permission.get("FromPort"), permission.get("ToPort")
+            if protocol in ("tcp", "udp"):
+                match += f" {protocol} dport {first}-{last}" if first != last else f" {protocol} dport {first}"
+            elif protocol == "icmp":
+                match += f" icmp type {first} icmp code {last}"
+            elif protocol != "-1":
+                match += f" ip protocol {protocol}"
+            matches.append(match)
+    return matches
+
+
+def _lines(lines: Any) -> str:
+    return "\n        ".join(lines)
+
+
+def _key(facts: dict[str, Any]) -> str:
+    return next((str(tag["Value"]) for tag in facts.get("Tags", []) if tag["Key"] == "latency:key"), "")
+
+
+def _user_data(ec2: Any, instance: str) -> bytes:
+    answer = ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")
+    return base64.b64decode(answer["UserData"]["Value"])
