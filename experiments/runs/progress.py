@@ -17,7 +17,7 @@ _RECEIVER = "latency_receiver"
 
 @dataclass(frozen=True, slots=True)
 class PathProgress:
-    """One path so far; milliseconds, None where there is no sample. ``delayed`` events waited for the link to come up."""
+    """One path so far; milliseconds, None where there is no sample. ``delayed`` events waited for the link."""
 
     name: str
     events: int
