@@ -151,10 +151,12 @@ class Preflight:
 
     def _add_rates(self, before: Progress, after: Progress, seconds: float, whole_seconds: float) -> None:
         for first, last in zip(before.paths, after.paths, strict=True):
-            # A slow stream may have brought its only event before the count began.
+            # A slow stream may have brought its only event before the count began; what a forwarder had kept for us
+            # says nothing of the rate.
+            events, before_count = last.events - last.delayed, first.events - first.delayed
             rate = PathRate(
                 path=last.name,
-                events_per_second=max((last.events - first.events) / seconds, last.events / whole_seconds),
+                events_per_second=max((events - before_count) / seconds, events / whole_seconds),
                 timed_per_second=max((last.samples - first.samples) / seconds, last.samples / whole_seconds),
             )
             self._rates.append(rate)

@@ -17,10 +17,11 @@ _RECEIVER = "latency_receiver"
 
 @dataclass(frozen=True, slots=True)
 class PathProgress:
-    """One path so far; milliseconds, None where there is no sample."""
+    """One path so far; milliseconds, None where there is no sample. ``delayed`` events waited for the link."""
 
     name: str
     events: int
+    delayed: int
     samples: int
     lost: int
     wins: int
@@ -57,6 +58,7 @@ def _path(page: Page, name: str) -> PathProgress:
     return PathProgress(
         name=name,
         events=int(page.total(f"{_RECEIVER}_events_total", path=name)),
+        delayed=int(page.total(f"{_RECEIVER}_delayed_events_total", path=name)),
         samples=int(page.total(f"{_RECEIVER}_end_to_end_seconds_count", path=name)),
         lost=int(page.total(f"{_RECEIVER}_sequence_gap_events_total", path=name)),
         wins=int(page.total(f"{_RECEIVER}_path_wins_total", path=name)),
@@ -66,6 +68,10 @@ def _path(page: Page, name: str) -> PathProgress:
         p99_ms=p99,
         p999_ms=p999,
     )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3
 
 
 def table(title: str, progress: Progress) -> RenderableType:
@@ -96,10 +102,6 @@ def _leads(progress: Progress) -> str:
         f"{path} {'leads' if lead >= 0 else 'trails'} {reference} by {abs(lead):.2f} ms"
         for path, reference, lead in progress.leads_ms
     )
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1e3
 
 
 def _figure(value: float | None) -> str:

@@ -18,6 +18,7 @@ def page() -> Page:
 
     add("latency_receiver_events_total", 100, path="direct", stream="t")
     add("latency_receiver_events_total", 98, path="backbone", stream="t")
+    add("latency_receiver_delayed_events_total", 5, path="backbone")
     add("latency_receiver_sequence_gap_events_total", 2, path="backbone")
     add("latency_receiver_path_wins_total", 97, path="backbone", reference="direct")
     add("latency_receiver_end_to_end_seconds_count", 100, path="direct", stream="t")
@@ -32,6 +33,7 @@ def page() -> Page:
 def test_percentiles_come_from_the_buckets_and_missing_figures_stay_missing(page: Page) -> None:
     progress = progress_of(page, ["direct", "backbone"])
     direct, backbone = progress.paths
+    assert (direct.delayed, backbone.delayed) == (0, 5)
     assert direct.median_ms == pytest.approx(12.0)
     assert direct.p99_ms == pytest.approx(15.92)
     assert (direct.samples, backbone.samples, backbone.lost, backbone.wins) == (100, 0, 2, 97)

@@ -1,6 +1,7 @@
 """`experiment validate` with the real probe against a real HTTPS server, on this machine and by a real ssh."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from experiments.demo_certificates import certificates
 from experiments.main import main
 from tests.experiments.hosts.sshd import sshd
-from tests.processes import running
+from tests.processes import running, until
 
 pytestmark = pytest.mark.process
 
@@ -88,6 +89,21 @@ def test_what_cannot_be_measured_is_inconclusive_with_code_9_and_says_what_to_do
     assert "p99_ms needs 368 samples, there are 20; raise count in [target]" in done.stdout
     assert "missing: no-such-mtr: cannot be run: No such file or directory; apt-get install mtr-tiny" in done.stdout
     assert "is not an address; use another url, or set address_field" in done.stdout
+
+
+def test_an_interrupted_validation_says_what_is_missing(tmp_path: Path, target: str) -> None:
+    suite = target.replace("count = 80", "count = 10000") + '[[scenario]]\nname = "direct"\n'
+    (tmp_path / "suite.toml").write_text(suite)
+    command = ("validate", str(tmp_path / "suite.toml"), "--output", str(tmp_path / "out"))
+    with running("experiments.main", *command, ready=None, exit_code=130) as program:
+        file = tmp_path / "out/validation.json"
+        until(lambda: file.exists() and b'"preflight"' in file.read_bytes(), "the preflight is over", 30)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(30) == 130
+    result = json.loads(file.read_text())
+    assert (result["outcome"], result["complete"]) == ("inconclusive", False)
+    assert outcomes(result) == {"preflight": "pass", "cold": "inconclusive", "warm": "inconclusive"}
+    assert "The validation was interrupted" in (tmp_path / "out/validation.md").read_text()
 
 
 def test_a_target_that_is_not_there_fails_and_the_rest_is_not_measured(tmp_path: Path) -> None:
