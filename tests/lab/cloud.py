@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -191,9 +192,7 @@ class Cloud:
         for vpc in self.network.vpcs.values():
             self._serve_names(vpc)
             self._serve_time(vpc)
-            self._metadata.append(
-                serve_metadata(vpc.site.router.name, lambda address, vpc=vpc: self._tree(vpc, address))
-            )
+            self._metadata.append(serve_metadata(vpc.site.router.name, partial(self._tree, vpc)))
 
     def boot_machines(self) -> None:
         """Boot a virtual machine for each running instance."""
