@@ -40,7 +40,8 @@ dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
 
 test: $(PACKAGES)  ## unit, process and soak tests: the fast ones first
 	$(BIN)/python -m pytest -q -n 2 -m 'not process and not soak and not exhaustive and not lab'
-	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab'
+	$(BIN)/python -m pytest -q -n 2 -m 'process and not exhaustive' tests/provisioning
+	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab' --ignore tests/provisioning
 
 exhaustive: $(PACKAGES)  ## provision on an emulator and killed everywhere, statistics a hundred times, ten million rows
 	$(BIN)/python -m pytest -m exhaustive

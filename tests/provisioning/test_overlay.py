@@ -93,7 +93,7 @@ def test_iptables_accepts_the_rules_twice(host: str, words: str) -> None:
     assert words in once
 
 
-@pytest.mark.exhaustive
+@pytest.mark.process
 def test_the_nic_exporter_serves_a_page() -> None:
     program = runpy.run_path(str(ROOT / "systemd/overlay/nic-exporter"))
     server = HTTPServer(("127.0.0.1", 0), program["Handler"])
@@ -134,7 +134,7 @@ def test_the_drivers_counters_are_told_by_name(monkeypatch: pytest.MonkeyPatch) 
     assert "rx_packets" not in page
 
 
-@pytest.mark.exhaustive
+@pytest.mark.process
 @pytest.mark.parametrize("unit", ["latency-filter", "latency-overlay", "latency-bootstrap", "latency-nic-exporter"])
 def test_systemd_accepts_the_units(unit: str, tmp_path: Path) -> None:
     for name in ("latency-filter", "latency-overlay", "latency-bootstrap", "latency-nic-exporter"):
@@ -151,7 +151,7 @@ def test_systemd_accepts_the_units(unit: str, tmp_path: Path) -> None:
     assert [line for line in ours if "tables-restore is not executable" not in line] == []
 
 
-@pytest.mark.exhaustive
+@pytest.mark.process
 def test_the_exporter_is_locked_in() -> None:
     unit = ROOT / "systemd/overlay/latency-nic-exporter.service"
     done = subprocess.run(
