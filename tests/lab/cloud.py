@@ -52,6 +52,7 @@ touch /var/lib/lab-user-data
     "etc/apt/sources.list": "",
     "etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n",
     # The kernel has no WireGuard: the user-space one makes the interface that networkd's .netdev asks for.
+    "etc/systemd/network/50-latency-tunnel.netdev.d/lab.conf": "[NetDev]\nKind=tun\n",
     "etc/systemd/system/lab-wireguard.path": """[Path]
 PathChanged=/etc/systemd/network/50-latency-tunnel.netdev
 PathExists=/etc/systemd/network/50-latency-tunnel.netdev
@@ -109,7 +110,7 @@ class Cloud:
     """The emulator, and a lab that grows what is in it.
 
     Args:
-        topology: a topology file's text; its hosts fetch from https://s3.lab.
+        topology: a topology file's text.
         options: further options of every `provision` command.
         public_key: what the metadata service gives to instances with a key pair.
     """
