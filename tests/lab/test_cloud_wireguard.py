@@ -41,7 +41,7 @@ def cloud() -> Iterator[Cloud]:
 
 
 def test_every_host_becomes_ready_by_what_up_stored(cloud: Cloud) -> None:
-    done = cloud.provision("up", "--wait", "180", check=False)
+    done = cloud.provision("up", "--wait", "90", check=False)
     assert done.returncode == 0, "\n".join([done.stdout, done.stderr, *map(cloud.report, cloud.hosts)])
     rows = {row["key"]: row for row in json.loads(cloud.provision("status", "--json").stdout)}
     for name in cloud.hosts:
