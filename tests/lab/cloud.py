@@ -52,7 +52,6 @@ touch /var/lib/lab-user-data
     "etc/apt/sources.list": "",
     "etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n",
     # The kernel has no WireGuard: the user-space one makes the interface that networkd's .netdev asks for.
-    "etc/systemd/network/50-latency-tunnel.netdev.d/lab.conf": "[NetDev]\nKind=tun\n",
     "etc/systemd/system/lab-wireguard.path": """[Path]
 PathChanged=/etc/systemd/network/50-latency-tunnel.netdev
 PathExists=/etc/systemd/network/50-latency-tunnel.netdev
@@ -81,6 +80,9 @@ subprocess.run(
 subprocess.run(["ip", "link", "set", "latency0", "mtu", given["MTUBytes"], "up"], check=True)
 """,
 }
+STAND_IN = ("/etc/systemd/network/40-lab.netdev", "[NetDev]\nName=latency0\nKind=tun\n")
+"""Read before our own .netdev, this makes networkd take the user-space WireGuard's interface for its own."""
+
 ENABLED = {
     "multi-user.target.wants": ("lab-user-data.service", "lab-wireguard.path"),
 }
@@ -220,6 +222,8 @@ class Cloud:
                 self.consoles[instance.id] = machine.root.parent / "console.log"
                 host = self.hosts[name] = CloudHost(self, vpc, instance, machine)
                 host.write("/etc/machine-id", "")
+                if b"latency-overlay.service" in instance.user_data:
+                    host.write(*STAND_IN)
                 self.network.plug(vpc, instance, namespace.name, f"p{next(self._ports)}")
         # Together: a host counts as booted when its first boot's installation is done.
         with ThreadPoolExecutor() as pool:
