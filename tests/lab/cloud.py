@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,6 +80,9 @@ subprocess.run(
 subprocess.run(["ip", "link", "set", "latency0", "mtu", given["MTUBytes"], "up"], check=True)
 """,
 }
+STAND_IN = ("/etc/systemd/network/40-lab.netdev", "[NetDev]\nName=latency0\nKind=tun\n")
+"""Read before our own .netdev, this makes networkd take the user-space WireGuard's interface for its own."""
+
 ENABLED = {
     "multi-user.target.wants": ("lab-user-data.service", "lab-wireguard.path"),
 }
@@ -108,7 +112,7 @@ class Cloud:
     """The emulator, and a lab that grows what is in it.
 
     Args:
-        topology: a topology file's text; its hosts fetch from https://s3.lab.
+        topology: a topology file's text.
         options: further options of every `provision` command.
         public_key: what the metadata service gives to instances with a key pair.
     """
@@ -191,9 +195,7 @@ class Cloud:
         for vpc in self.network.vpcs.values():
             self._serve_names(vpc)
             self._serve_time(vpc)
-            self._metadata.append(
-                serve_metadata(vpc.site.router.name, lambda address, vpc=vpc: self._tree(vpc, address))
-            )
+            self._metadata.append(serve_metadata(vpc.site.router.name, partial(self._tree, vpc)))
 
     def boot_machines(self) -> None:
         """Boot a virtual machine for each running instance."""
@@ -220,6 +222,8 @@ class Cloud:
                 self.consoles[instance.id] = machine.root.parent / "console.log"
                 host = self.hosts[name] = CloudHost(self, vpc, instance, machine)
                 host.write("/etc/machine-id", "")
+                if b"latency-overlay.service" in instance.user_data:
+                    host.write(*STAND_IN)
                 self.network.plug(vpc, instance, namespace.name, f"p{next(self._ports)}")
         # Together: a host counts as booted when its first boot's installation is done.
         with ThreadPoolExecutor() as pool:

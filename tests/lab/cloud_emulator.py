@@ -66,7 +66,7 @@ class Emulator:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
 
         # moto's own are from 127.0.0.0/8, which no machine takes from outside.
-        elastic_ip_addresses.random_ip = lambda: f"203.0.{random.randint(0, 255)}.{random.randint(1, 254)}"
+        vars(elastic_ip_addresses)["random_ip"] = _public_address
         self._app = DomainDispatcherApplication(create_backend_app)
         self._console = console
         self._servers: list[Any] = []
@@ -80,7 +80,7 @@ class Emulator:
         server = make_server(
             address, port, self._answer, threaded=True, fd=listener.detach(), ssl_context=cast("Any", tls)
         )
-        server.daemon_threads = True
+        vars(server)["daemon_threads"] = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self._servers.append(server)
         return int(port)
@@ -108,6 +108,10 @@ class Emulator:
                 return [CONSOLE.format(instance=instance, output=output).encode()]
             environment["wsgi.input"] = io.BytesIO(body)
         return cast("Iterable[bytes]", self._app(environment, start))
+
+
+def _public_address() -> str:
+    return f"203.0.{random.randint(0, 255)}.{random.randint(1, 254)}"
 
 
 def metadata_tree(instance: dict[str, Any], user_data: bytes, public_key: str = "") -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""The internet side of the lab: names, an exchange, an HTTPS API that tells who called, and S3."""
+"""The internet side of the lab: names, an exchange, an HTTPS API that tells who called, and S3 by its own name."""
 
 import http.server
 import json
@@ -19,7 +19,8 @@ from tests.lab.lab import Site
 
 __all__ = ["API", "API_PORT", "EXCHANGE", "S3", "Internet", "Seen"]
 
-API, EXCHANGE, S3 = "api.lab", "exchange.lab", "s3.lab"
+API, EXCHANGE, S3 = "api.lab", "exchange.lab", "amazonaws.com"
+S3_REGIONS = ("ap-northeast-1", "ap-southeast-1")
 API_PORT = 5000
 """Where AWS's API answers on the internet, for an operator who is there."""
 ADDRESSES = {S3: "198.18.0.10", EXCHANGE: "198.18.0.90"}
@@ -54,7 +55,7 @@ class Internet:
         authority = trustme.CA()
         self.authority = authority.cert_pem.bytes().decode()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate = authority.issue_cert(API, EXCHANGE, S3)
+        certificate = authority.issue_cert(API, EXCHANGE, *(f"*.s3.{region}.{S3}" for region in S3_REGIONS))
         certificate.configure_cert(tls)
         self._certificate, self._key = directory / "lab.pem", directory / "lab.key"
         self._certificate.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))

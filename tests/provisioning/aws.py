@@ -1,6 +1,7 @@
 """AWS for tests: a real moto server over HTTP, hooks that record, fail and kill, a clock that does not wait."""
 
 import copy
+import itertools
 import json
 import logging
 import os
@@ -88,6 +89,8 @@ class Call:
     params: dict[str, Any]
     error: str | None = None
     answer: dict[str, Any] = field(default_factory=dict)
+    ended: int = 0
+    """Its place in the order of answers, which with several operators is the order of effects."""
 
     @property
     def changes(self) -> bool:
@@ -118,6 +121,7 @@ Fault = Callable[[Call], tuple[str, str] | dict[str, Any] | BaseException | None
 
 
 LOADER = botocore.session.Session().get_component("data_loader")
+ENDED = itertools.count(1)
 RECORDED: list[Call] = []
 """Every call of the running test, in order; the rules are checked over it when the test ends."""
 
@@ -166,6 +170,7 @@ class Aws:
             for fault in self.before:
                 if (outcome := fault(call)) is None:
                     continue
+                call.ended = next(ENDED)
                 if isinstance(outcome, BaseException):
                     self.dead = isinstance(outcome, ProcessDeathError)
                     call.error = type(outcome).__name__
@@ -184,6 +189,7 @@ class Aws:
         call: Call = context["latency_call"]
         if call.error is not None:
             return
+        call.ended = next(ENDED)
         if http_response.status_code >= 300:
             call.error = parsed.get("Error", {}).get("Code", "?")
         else:
@@ -199,6 +205,7 @@ class Aws:
 
     def _after_error(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
         context["latency_call"].error = type(exception).__name__
+        context["latency_call"].ended = next(ENDED)
 
     def changing(self) -> list[Call]:
         return [call for call in self.calls if call.changes]

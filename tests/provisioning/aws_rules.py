@@ -39,6 +39,7 @@ class Checker:
         self.associations: dict[str, str] = {}  # association: table
         self.instances: dict[str, dict[str, Any]] = {}
         self.addresses: dict[str, str | None] = {}  # allocation: association
+        self.holders: dict[str, str] = {}  # instance: allocation of its address
         self.objects: dict[str, set[str]] = {}
         self.tagged_buckets: set[str] = set()
         self.roles: dict[str, set[str]] = {}  # role: what still hangs on it
@@ -47,7 +48,7 @@ class Checker:
         self.violations.append(f"{call.operation} in {call.region}: {why}: {call.params}")
 
     def feed(self, calls: Iterable[Call]) -> list[str]:
-        for call in calls:
+        for call in sorted(calls, key=lambda call: call.ended):
             self.check_request(call)
             if call.error is None:
                 handler = getattr(self, f"on_{call.operation}", None)
@@ -200,6 +201,11 @@ class Checker:
         self.addresses[answer["AllocationId"]] = None
 
     def on_AssociateAddress(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
+        # A second address dissolves the association of the first (EC2 guide, "Associate an Elastic IP address").
+        instance = params.get("InstanceId", "")
+        if instance and (other := self.holders.get(instance, "")) in self.addresses:
+            self.addresses[other] = None
+        self.holders[instance] = params["AllocationId"]
         self.addresses[params["AllocationId"]] = answer["AssociationId"]
 
     def on_DisassociateAddress(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802

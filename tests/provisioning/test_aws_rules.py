@@ -231,3 +231,23 @@ def test_a_call_that_failed_made_nothing() -> None:
     failed = recorded("CreateSubnet", "a", SUBNET.params)
     failed.error = "InvalidSubnet.Conflict"
     assert violations([VPC, failed, delete("Vpc", "VpcId", "vpc-1")]) == []
+
+
+def associate(allocation: str) -> Call:
+    given = {"AllocationId": allocation, "InstanceId": "i-1", "AllowReassociation": False}
+    return recorded("AssociateAddress", "a", given, {"AssociationId": f"of-{allocation}"})
+
+
+def test_a_second_address_of_an_instance_frees_the_first() -> None:
+    made = [recorded("AllocateAddress", "a", ADDRESS.params, {"AllocationId": name}) for name in ("eip-1", "eip-2")]
+    both = [*made, associate("eip-1"), associate("eip-2")]
+    assert violations([*both, recorded("ReleaseAddress", "a", {"AllocationId": "eip-1"})]) == []
+    assert len(violations([*both, recorded("ReleaseAddress", "a", {"AllocationId": "eip-2"})])) == 1
+
+
+def test_calls_count_in_the_order_of_their_answers() -> None:
+    """Two operators' calls overlap: what began first may have taken effect last."""
+    release, free = (recorded("DeleteVpc", "a", {"VpcId": "vpc-1"}), recorded("DeleteSubnet", "a", {"SubnetId": "s"}))
+    release.ended, free.ended = 2, 1
+    subnet = recorded("CreateSubnet", "a", SUBNET.params, {"Subnet": {"SubnetId": "s"}})
+    assert violations([VPC, subnet, release, free]) == []

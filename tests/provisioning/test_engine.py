@@ -9,7 +9,7 @@ import pytest
 from provisioning.loading import BUILT_IN, load_topology
 from tests.provisioning.aws import Call, Once, Operator, census, lost, operation
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.process
 
 
 def single(found: Counter[tuple[str, str, str]]) -> bool:

@@ -10,7 +10,7 @@ from provisioning.loading import load_topology
 from provisioning.topology import Topology
 from tests.provisioning.aws import Call, Once, Operator, census, operation
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.process
 
 
 def small() -> Topology:

@@ -14,7 +14,7 @@ import pytest
 from provisioning.loading import load_topology
 from tests.provisioning.aws import Operator, census
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 

@@ -93,7 +93,7 @@ def test_iptables_accepts_the_rules_twice(host: str, words: str) -> None:
     assert words in once
 
 
-@pytest.mark.exhaustive
+@pytest.mark.process
 def test_the_nic_exporter_serves_a_page() -> None:
     program = runpy.run_path(str(ROOT / "systemd/overlay/nic-exporter"))
     server = HTTPServer(("127.0.0.1", 0), program["Handler"])

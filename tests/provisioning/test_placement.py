@@ -8,7 +8,7 @@ from provisioning.loading import adjusted, load_topology
 from provisioning.topology import Access
 from tests.provisioning.aws import Call, Operator, census
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.process
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5m0nOQ9qg6xG4yqkVbQ4mGqPl6X1nqkqH2m0vZk0aA"

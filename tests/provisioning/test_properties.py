@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from provisioning.topology import Host, Link, Overlay, Peering, Site, Subnet, Target, Topology
@@ -104,12 +104,41 @@ def run_and_die(operator: Operator, verb: str, calls: int) -> None:
         return
 
 
+def quietly(examples: int) -> settings:
+    """A run is of seconds, on one emulator for all: what hypothesis would warn about is meant."""
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=RUN
+    )
+
+
+RUN = tuple(phase for phase in Phase if phase is not Phase.shrink)
+PARTS: dict[str, Any] = {
+    "first": topologies(),
+    "second": topologies(),
+    "built": st.integers(0, 90),
+    "removed": st.integers(0, 60),
+}
+
+
+@pytest.mark.process
+@quietly(2)
+@given(**PARTS)
+def test_some_topology_is_reached_from_some_partial_state(
+    moto: str, first: Topology, second: Topology, built: int, removed: int
+) -> None:
+    reaches(moto, first, second, built, removed)
+
+
 @pytest.mark.exhaustive
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(first=topologies(), second=topologies(), built=st.integers(0, 90), removed=st.integers(0, 60))
+@quietly(12)
+@given(**PARTS)
 def test_any_topology_is_reached_from_any_partial_state(
     moto: str, first: Topology, second: Topology, built: int, removed: int
 ) -> None:
+    reaches(moto, first, second, built, removed)
+
+
+def reaches(moto: str, first: Topology, second: Topology, built: int, removed: int) -> None:
     reset(moto)
     regions = tuple(region for region, _ in SITES.values())
     empty = census(moto, regions)

@@ -16,7 +16,7 @@ from provisioning.remote import Remote, choose, ssh_config
 from provisioning.topology import Access, Host, Topology
 from tests.provisioning.aws import Call, Operator
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = pytest.mark.process
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI"
 ACCESS = Access(ssh_from=("203.0.113.7/32",), ssh_key=KEY)

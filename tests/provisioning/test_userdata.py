@@ -30,7 +30,7 @@ def every_host() -> list[tuple[Topology, Host]]:
     return [(topology, host) for topology in all_topologies for host in topology.host]
 
 
-@pytest.mark.exhaustive
+@pytest.mark.process
 @pytest.mark.parametrize(("topology", "host"), every_host(), ids=lambda value: getattr(value, "name", ""))
 def test_the_script_puts_every_file_in_place_and_starts_the_rest(
     topology: Topology, host: Host, tmp_path: Path
