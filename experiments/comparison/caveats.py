@@ -76,8 +76,8 @@ def _rows(side: Side, one: Description, *, paired: bool, metric: Metric) -> list
     found = []
     if series.delayed:
         found.append(
-            f"{side.label}: {series.delayed:,} events waited in the forwarder during an outage; they count as "
-            "delivered but not as samples of delay"
+            f"{side.label}: {series.delayed:,} events waited in the forwarder while its link was down; they "
+            "count as delivered but not as samples of delay"
         )
     if series.invalid:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(series.invalid.items()))

@@ -66,7 +66,19 @@ def load_images() -> None:
 def serve() -> tuple[Any, str]:
     """Start moto with Debian's images; returns the server and its endpoint."""
     load_images()
+    from moto.iam.exceptions import NotFoundException  # noqa: PLC0415
+    from moto.iam.models import IAMBackend  # noqa: PLC0415
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
+    remove = IAMBackend.remove_role_from_instance_profile
+
+    def remove_or_refuse(self: IAMBackend, profile_name: str, role_name: str) -> None:
+        # AWS answers NoSuchEntity for a role that is not in the profile; moto fails.
+        if self.get_role(role_name) not in self.get_instance_profile(profile_name).roles:
+            raise NotFoundException(f"Role {role_name} not found in instance profile {profile_name}.")
+        remove(self, profile_name, role_name)
+
+    cast("Any", IAMBackend).remove_role_from_instance_profile = remove_or_refuse
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
