@@ -52,6 +52,10 @@ class Rule:
         return f"{name} {self.first}{'' if self.first == self.last else f'-{self.last}'} {self.cidr}"
 
 
+_ECHO_REQUEST = Rule("icmp", 8, 0, _ANYWHERE)
+"""What a probe's trace and a check of the path's MTU send; echo replies and errors about them come back by tracking."""
+
+
 def _port(protocol: str, port: int, cidr: str) -> Rule:
     return Rule(protocol, port, port, cidr)
 
@@ -73,6 +77,8 @@ def firewall(topology: Topology, host: Host) -> tuple[frozenset[Rule], frozenset
     for url in (host.feed, *(target.url for target in host.target)):
         if url and host.public != "none":
             egress.add(_port("tcp", port_of(url), _ANYWHERE))
+    if host.target and host.public != "none":
+        egress.add(_ECHO_REQUEST)
     _links(topology, host, ingress, egress)
     _overlay(topology, host, ingress, egress)
     _metrics(topology, host, ingress, egress)
@@ -103,6 +109,7 @@ def _overlay(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rul
     if host.name == overlay.gateway:
         for target in topology.named_host(overlay.client).target:
             egress.add(_port("tcp", port_of(target.url), _ANYWHERE))
+        egress.add(_ECHO_REQUEST)
 
 
 def _metrics(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from tests.lab.cloud import Cloud
-from tests.lab.cloud_claims import TRY_TO_LEAVE, ask, leaks_counted, moves_megabytes, without_fragmentation_needed
+from tests.lab.cloud_claims import (
+    NO_LEAKS,
+    TRY_TO_LEAVE,
+    ask,
+    leaks_counted,
+    moves_megabytes,
+    without_fragmentation_needed,
+)
 from tests.lab.deadline import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.vm]
@@ -104,7 +111,7 @@ def test_with_the_tunnel_down_nothing_leaves(cloud: Cloud, client: Client) -> No
     with leaks_counted(singapore, host.address, ("10.0.0.0/16", "10.1.0.0/16")) as leaked:
         client.shell(f"ip link del latency0\n{TRY_TO_LEAVE}")
         client.shell(f"ip rule del pref 200\n{TRY_TO_LEAVE}")
-    assert leaked == [0]
+    assert leaked == NO_LEAKS
     assert not [seen for seen in cloud.internet.seen[before:] if seen.path == "/leak"]
     assert int(client.shell("iptables -nvxL OUTPUT | grep REJECT").split()[0]) > 0
 

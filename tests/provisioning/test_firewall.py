@@ -39,6 +39,12 @@ def test_the_client_can_send_into_the_tunnel_only(kind: str, tunnel: str) -> Non
     assert not {rule for rule in ingress if rule.endswith(ANYWHERE)}
 
 
+def test_probes_and_what_they_leave_by_may_send_echo_requests() -> None:
+    topology = load_topology("full")
+    echo = f"icmp type 8 code 0 {ANYWHERE}"
+    assert {host.name for host in topology.host if echo in rules(topology, host.name)[1]} == {"baseline", "nat"}
+
+
 def test_metrics_are_open_to_the_monitor_alone() -> None:
     topology = adjusted(load_topology("backbone"), types={}, monitor=True)
     monitor = topology.named_host("monitor").address
