@@ -95,6 +95,7 @@ class CloudHost(Host):
     def __init__(self, cloud: "Cloud", vpc: Vpc, instance: Instance, machine: Machine) -> None:
         super().__init__(machine, {vpc.key: instance.address})
         self._cloud = cloud
+        self.port = ""
         self.vpc, self.instance = vpc, instance
 
     def reboot(self) -> float:
@@ -224,7 +225,7 @@ class Cloud:
                 host.write("/etc/machine-id", "")
                 if b"latency-overlay.service" in instance.user_data:
                     host.write(*STAND_IN)
-                self.network.plug(vpc, instance, namespace.name, f"p{next(self._ports)}")
+                self._plug(host)
         # Together: a host counts as booted when its first boot's installation is done.
         with ThreadPoolExecutor() as pool:
             for booting in [pool.submit(host.machine.boot) for host in self.hosts.values()]:
@@ -232,11 +233,18 @@ class Cloud:
 
     def wire(self, host: CloudHost) -> None:
         """Give a host that is off a new network namespace, with its interface."""
-        name = host.machine._network.name
+        name = host.machine.network.name
+        # Connections that wait for a last acknowledgement keep a namespace for minutes: its interface would go on
+        # claiming the address.
+        host.vpc.site.router.ip("link", "delete", host.port)
         subprocess.run(["ip", "netns", "delete", name], check=True)
         subprocess.run(["ip", "netns", "add", name], check=True)
         subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
-        self.network.plug(host.vpc, host.instance, name, f"p{next(self._ports)}")
+        self._plug(host)
+
+    def _plug(self, host: CloudHost) -> None:
+        host.port = f"p{next(self._ports)}"
+        self.network.plug(host.vpc, host.instance, host.machine.network.name, host.port)
 
     def report(self, name: str) -> str:
         """The last lines of a host's console about our own work."""

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,7 @@ FILE = "inventory.json"
 
 
 class Inventory:
-    """The list of one lab's resources.
+    """The list of one lab's resources; machines that boot together write it from several threads.
 
     Args:
         directory: the lab's directory; the list is read from it when it exists.
@@ -33,14 +34,16 @@ class Inventory:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._file = directory / FILE
+        self._lock = threading.Lock()
         self._entries: list[tuple[Kind, str]] = []
         if self._file.exists():
             self._entries = [(kind, name) for kind, name in json.loads(self._file.read_text())]
 
     def add(self, kind: Kind, name: str) -> None:
         """Write a resource down; a process is added by :meth:`add_process`."""
-        self._entries.append((kind, name))
-        self._save()
+        with self._lock:
+            self._entries.append((kind, name))
+            self._save()
 
     def add_process(self, pid: int) -> None:
         """Write a process down, with its start time, so that a reused pid is never killed in its place."""
@@ -48,8 +51,9 @@ class Inventory:
 
     def remove(self, kind: Kind, name: str) -> None:
         """Forget a resource that is gone."""
-        self._entries = [entry for entry in self._entries if entry != (kind, name)]
-        self._save()
+        with self._lock:
+            self._entries = [entry for entry in self._entries if entry != (kind, name)]
+            self._save()
 
     def clean(self) -> None:
         """Take everything away, last made first, and then the directory. Safe to repeat."""

@@ -47,13 +47,13 @@ class Machine:
     def __init__(self, inventory: Inventory, name: str, network: Namespace, layers: tuple[Path, ...]) -> None:
         self.name = name
         self._inventory = inventory
-        self._network = network
+        self.network = network
         self._directory = inventory.directory / name
         self.root = self._directory / "root"
         self.changes = self._directory / "changes"
         """What the machine has written, as a tree: usable as a layer of other machines once it is off."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._leader = 0
+        self._leader: int | None = None
         self._cgroups = tuple(
             top / "backbone-latency-lab" / f"{inventory.directory.name}-{name}" for top in CGROUP_ROOTS
         )
@@ -84,6 +84,7 @@ class Machine:
             TimeoutError: it did not come up; the message holds the console's last words.
         """
         assert not self.running
+        self._leader = None
         begin = time.monotonic()
         # A cgroup of its own: machines that shared one would see each other's units (see docs/lab.md).
         for cgroup in self._cgroups:
@@ -110,8 +111,8 @@ class Machine:
         """Shut down in order, and return how many seconds that took."""
         assert self._process is not None
         begin = time.monotonic()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._leader, SIGNAL_POWER_OFF)
+        if self.running:
+            os.kill(self.leader, SIGNAL_POWER_OFF)
         self._process.wait(timeout=POWER_OFF_SECONDS)
         return time.monotonic() - begin
 
@@ -128,12 +129,13 @@ class Machine:
     def cut_power(self) -> None:
         """End everything at once: nothing is flushed, stopped or told."""
         assert self._process is not None
-        for pid in (self._leader, self._process.pid):
+        if self.running and self._leader is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(self._leader, signal.SIGKILL)
+        self._process.kill()
         self._process.wait(timeout=POWER_OFF_SECONDS)
         for cgroup in self._cgroups:
-            wait_until(f"{self.name}: no process left", lambda cgroup=cgroup: _empty(cgroup))  # type: ignore[misc]
+            wait_until(f"{self.name}: no process left", lambda cgroup=cgroup: _killed(cgroup))  # type: ignore[misc]
 
     def inside(self, *command: str) -> list[str]:
         """Return the command line that runs a command in all the machine's namespaces.
@@ -142,18 +144,19 @@ class Machine:
         systemd-run and mount alone.
         """
         assert self.running, f"{self.name} is off"
-        return ["nsenter", "--target", str(self._leader), "--all", *command]
+        return ["nsenter", "--target", str(self.leader), "--all", *command]
 
     @property
     def leader(self) -> int:
         """The container's PID 1, as the outer machine numbers it."""
+        assert self._leader is not None, f"{self.name} has no first process yet"
         return self._leader
 
     def _command(self) -> list[str]:
         return [
             *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--notify-ready=yes", "--link-journal=no"),
             *(f"--machine={self.name}", f"--hostname={self.name}", f"--directory={self.root}"),
-            *(f"--network-namespace-path={self._network.path}", "--resolv-conf=off", "--timezone=off"),
+            *(f"--network-namespace-path={self.network.path}", "--resolv-conf=off", "--timezone=off"),
             *(f"--capability={CAPABILITIES}", f"--system-call-filter={SYSTEM_CALLS}", "--boot"),
         ]
 
@@ -176,5 +179,10 @@ class Machine:
         raise TimeoutError(f"{self.name}: not up after {BOOT_SECONDS:g} s; the console says:\n{words}")
 
 
-def _empty(cgroup: Path) -> bool:
-    return not any(file.read_text() for file in cgroup.rglob("cgroup.procs"))
+def _killed(cgroup: Path) -> bool:
+    """Kill what is still there; whether nothing was. A machine that never came up has told no first process."""
+    left = [int(pid) for file in cgroup.rglob("cgroup.procs") for pid in file.read_text().split()]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not left

@@ -4,7 +4,8 @@ Death comes when the call took effect and before its answer is read, which is al
 next call.
 
 A call is named by operation, region and its number among those: threads may change the order between regions, not
-that. Calls that were refused (a volume that went with its instance) changed nothing and are not struck. `make exhaustive` strikes every call; `make test` some of them, drawn by a seed.
+that. Calls that were refused (a volume that went with its instance) changed nothing and are not struck. `make
+exhaustive` strikes every call; `make test` some of them, drawn by a seed.
 """
 
 import random
