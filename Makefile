@@ -7,11 +7,12 @@ PACKAGES := $(VENV)/.packages
 
 # Of the tests, what needs no process, no root and no minute.
 UNIT := $(BIN)/python -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
+DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest exhaustive lint lab lab-vm wheelhouse bench constraints clean
+.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,7 +46,17 @@ dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
 	$(BIN)/python -m grafana.generate
 
 test: $(PACKAGES) unit  ## unit, process and soak tests: the fast ones first
-	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab'
+	@$(MAKE) --no-print-directory --output-sync=target -j2 deployments commands
+	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab' --ignore tests/provisioning
+
+# Nothing here is about time, so the halves may disturb each other.
+WHOLE_DEPLOYMENTS := $(addprefix tests/provisioning/test_,crashes.py engine.py properties.py)
+
+deployments:
+	$(DEPLOYMENTS) $(WHOLE_DEPLOYMENTS)
+
+commands:
+	$(DEPLOYMENTS) tests/provisioning $(addprefix --ignore ,$(WHOLE_DEPLOYMENTS))
 
 unit: $(STAMP)  ## the fast part of the tests, a half on each of two cores
 	@$(MAKE) --no-print-directory --output-sync=target -j2 unit-daemons unit-rest

@@ -108,7 +108,7 @@ for address in {EDGES["tokyo"]} {EDGES["singapore"]}; do
   curl --silent --max-time 3 --insecure https://$address/leak >&2 || true
   ping -c 1 -W 1 $address >&2 || true
 done
-getent ahostsv4 leak.example >&2 || true
+timeout 4 getent ahostsv4 leak.example >&2 || true
 curl --silent --max-time 2 'https://[2001:db8::1]/leak' >&2 || true
 """
 """Every way out that a careless program might take."""

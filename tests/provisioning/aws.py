@@ -1,6 +1,7 @@
 """AWS for tests: a real moto server over HTTP, hooks that record, fail and kill, a clock that does not wait."""
 
 import copy
+import functools
 import itertools
 import json
 import logging
@@ -152,15 +153,7 @@ class Aws:
         self.dead = False
         self._lock = threading.Lock()
         self._pending = threading.local()
-        core = botocore.session.Session()
-        # Parsing EC2's model takes a quarter of a second: once for all operators is enough.
-        core.register_component("data_loader", LOADER)
-        self.session = boto3.Session(
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            region_name="us-east-1",
-            botocore_session=core,
-        )
+        self.session = session()
         events = self.session.events
         events.register_first("before-call.*", self._before)
         events.register_last("after-call.*", self._after)
@@ -281,13 +274,24 @@ class Operator:
         return engine.view.surplus
 
 
+def session() -> boto3.Session:
+    """The account's session; the models of AWS's services, a quarter of a second for EC2's, are parsed once for all."""
+    core = botocore.session.Session()
+    core.register_component("data_loader", LOADER)
+    return boto3.Session(
+        aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1", botocore_session=core
+    )
+
+
+@functools.cache
+def client(endpoint: str, service: str, region: str) -> Any:
+    """A client beside the operators': what it does is not recorded."""
+    return cast("Any", session().client)(service, region_name=region, endpoint_url=endpoint)
+
+
 def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, str]]:
     """Everything in the account that is not AWS's own default, whatever its tags: (region, kind, key)."""
     found: Counter[tuple[str, str, str]] = Counter()
-    session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing")
-
-    def client(service: str, region: str) -> Any:
-        return cast("Any", session.client)(service, region_name=region, endpoint_url=endpoint)
 
     def count(region: str, kind: str, items: Iterable[dict[str, Any]]) -> None:
         for item in items:
@@ -295,7 +299,7 @@ def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, s
             found[region, kind, f"{tags.get('latency:deployment')}/{tags.get('latency:key')}"] += 1
 
     for region in regions:
-        ec2 = client("ec2", region)
+        ec2 = client(endpoint, "ec2", region)
         default = {item["VpcId"] for item in ec2.describe_vpcs()["Vpcs"] if item["IsDefault"]}
         count(region, "vpc", (i for i in ec2.describe_vpcs()["Vpcs"] if not i["IsDefault"]))
         count(region, "subnet", (i for i in ec2.describe_subnets()["Subnets"] if i["VpcId"] not in default))
@@ -324,7 +328,7 @@ def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, s
             ({**i, "Tags": i.get("TagSet", [])} for i in ec2.describe_network_interfaces()["NetworkInterfaces"]),
         )
         count(region, "key", ec2.describe_key_pairs()["KeyPairs"])
-    s3, iam = client("s3", regions[0]), client("iam", regions[0])
+    s3, iam = client(endpoint, "s3", regions[0]), client(endpoint, "iam", regions[0])
     for bucket in s3.list_buckets()["Buckets"]:
         found["", "bucket", bucket["Name"]] += 1
         for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):

@@ -20,7 +20,7 @@ from tests.provisioning.conftest import reset
 
 pytestmark = pytest.mark.process
 
-SPREAD = 4
+SPREAD = 2
 Name = tuple[str, str, int]
 
 
