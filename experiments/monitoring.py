@@ -13,7 +13,9 @@ import signal
 import socket
 import sys
 import tempfile
+import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import click
@@ -30,6 +32,8 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
 MESSAGE_BYTES = 1 << 20
+READY_PATH = "/-/ready"
+"""Of Prometheus and Alertmanager alike (their "management API")."""
 PROMETHEUS, ALERTMANAGER, GRAFANA = "127.0.0.1:9090", "127.0.0.1:9093", "127.0.0.1:3000"
 """Where they listen by default; the first two are those of ``prometheus.yml``."""
 
@@ -66,6 +70,7 @@ async def _monitor(
             _server(
                 folder / "prometheus",
                 alertmanager,
+                READY_PATH,
                 "prometheus-alertmanager",
                 *("--config.file=alertmanager.yml", f"--storage.path={folder / 'alertmanager-data'}"),
                 *(f"--web.listen-address={alertmanager}", "--cluster.listen-address="),
@@ -75,6 +80,7 @@ async def _monitor(
             _server(
                 folder / "prometheus",
                 prometheus,
+                READY_PATH,
                 "prometheus",
                 *("--config.file=prometheus.yml", f"--storage.tsdb.path={folder / 'prometheus-data'}"),
                 f"--web.listen-address={prometheus}",
@@ -132,9 +138,9 @@ async def _close(server: asyncio.Server) -> None:
 
 @contextlib.asynccontextmanager
 async def _server(
-    folder: Path, address: str, *command: str, environment: Mapping[str, str] | None = None
+    folder: Path, address: str, health: str, *command: str, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[None]:
-    """Run a server in a folder; go on when its port answers.
+    """Run a server in a folder; go on when it says at the path ``health`` that it is ready.
 
     Raises:
         MonitoringError: it is not installed, its port is taken, or it ends or does not listen.
@@ -158,13 +164,15 @@ async def _server(
         )
     try:
         async with asyncio.timeout(START_SECONDS):
-            while process.returncode is None and not await _listening(address):  # noqa: ASYNC110 another program's port
+            url = f"http://{address}{health}"
+            while process.returncode is None and not await asyncio.to_thread(_ready, url):  # noqa: ASYNC110 no event
                 await asyncio.sleep(POLL_SECONDS)
         if process.returncode is not None:
             raise MonitoringError(f"{name} ended with code {process.returncode}: {log.read_text()[-2000:]}")
         yield
     except TimeoutError as error:
-        raise MonitoringError(f"{name} does not listen on {address}: {log.read_text()[-2000:]}") from error
+        late = f"{name} is not ready on {address} after {START_SECONDS:g} s"
+        raise MonitoringError(f"{late}: {log.read_text()[-2000:]}") from error
     finally:
         if process.returncode is None:
             process.terminate()
@@ -185,6 +193,14 @@ async def _listening(address: str) -> bool:
     return True
 
 
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=START_SECONDS) as answer:  # noqa: S310 an address of ours
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
 def _grafana_home() -> Path | None:
     """Return Grafana's own folder, if Grafana is installed as its packages install it."""
     home = Path(os.environ.get("GF_PATHS_HOME", "/usr/share/grafana"))
@@ -203,7 +219,7 @@ def _grafana(folder: Path, home: Path, prometheus: str) -> contextlib.AbstractAs
         "PROMETHEUS_URL": f"http://{prometheus}",
         "LATENCY_DASHBOARDS": str(REPOSITORY / "grafana" / "dashboards"),
     }
-    return _server(home, GRAFANA, "grafana", "server", "--homepath", str(home), environment=environment)
+    return _server(home, GRAFANA, "/api/health", "grafana", "server", "--homepath", str(home), environment=environment)
 
 
 @click.command("monitoring")
