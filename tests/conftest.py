@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 # A busy machine makes single examples slow: that says nothing. `make exhaustive` looks longer.
-settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("quick", max_examples=20, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("quick")
 

@@ -1,5 +1,6 @@
 """Whole programs as child processes: started, read, stopped by pid, and never left behind."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -190,6 +191,10 @@ def running(
             error.add_note(f"log of {module}, pid {program.pid}:\n{program.log}")
             raise
         finally:
+            # Asked first: a program that has others of its own takes them along.
+            with contextlib.suppress(AssertionError):
+                if program.exit_code is None:
+                    program.terminate(KILL_SECONDS)
             if program.exit_code is None:
                 program.kill()
 
