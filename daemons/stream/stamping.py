@@ -21,7 +21,7 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(_SCM_TIMESTAMPING.size)
 
 WARMUP_NS = 100_000_000
 """How long stamps may be late after the first socket of a machine has asked for them: the kernel switches stamping on
-from a work queue, and until then stamps a packet when it is read from the socket."""
+from a work queue, and until then stamps a packet when it is read from the socket, or not at all."""
 
 Ancillary = list[tuple[int, int, bytes]]
 
@@ -64,7 +64,7 @@ class Stamper:
                 sent_ns = clock.wall_ns()
                 await clock.sleep(0.002)
                 stamp = self.reader().stamp(keeper.recvmsg(1, ANCILLARY_BYTES)[1])
-                if stamp.kind is not StampKind.USER and stamp.ns <= sent_ns:
+                if stamp.ns <= sent_ns:
                     self._warm_ns = clock.monotonic_ns()
                     return True
         except OSError:
@@ -102,7 +102,8 @@ class Reader:
             ancillary: what ``recvmsg`` returned beside the data.
 
         Returns:
-            The kernel's stamp, or the present moment with kind ``USER`` when the kernel gave none.
+            The kernel's stamp, or the present moment when the kernel gave none: with kind ``USER``, or ``WARMUP`` while
+            its stamping may not be switched on yet.
         """
         wall_ns = self._wall_ns()
         monotonic_ns = self._monotonic_ns()
@@ -125,4 +126,5 @@ class Reader:
                 # Then the two cannot be subtracted either: the moment of the read must do.
                 steady_ns = monotonic_ns if step_ns else monotonic_ns - (wall_ns - ns)
                 return Stamp(ns, source, wall_ns, steady_ns, step_ns)
-        return Stamp(wall_ns, StampKind.USER, wall_ns, monotonic_ns, step_ns)
+        source = StampKind.USER if monotonic_ns >= self._warm_ns else StampKind.WARMUP
+        return Stamp(wall_ns, source, wall_ns, monotonic_ns, step_ns)

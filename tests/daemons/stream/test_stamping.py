@@ -13,6 +13,7 @@ from daemons.records import Stamp, StampKind
 from daemons.stream.stamping import ANCILLARY_BYTES, SO_TIMESTAMPING, WARMUP_NS, Ancillary, Reader, Stamper, enable
 from daemons.timing.clock import SystemClock
 from tests.fakes import ManualClock
+from tests.processes import until
 
 SECOND_NS = 1_000_000_000
 
@@ -69,10 +70,12 @@ def test_stamps_are_of_the_warm_up_until_it_is_over() -> None:
     reader = stamper.reader()
     clock.advance(WARMUP_NS - 1)
     assert reader.stamp(stamped(clock.wall_ns())).kind is StampKind.WARMUP
+    assert reader.stamp([]).kind is StampKind.WARMUP
     early_ns = clock.wall_ns()
     clock.advance(1)
     # What counts is when the packet was stamped, not when it is read.
     assert reader.stamp(stamped(early_ns)).kind is StampKind.WARMUP
+    assert reader.stamp([]).kind is StampKind.USER
     assert reader.stamp(stamped(clock.wall_ns())).kind is StampKind.KERNEL
     assert reader.stamp(stamped(early_ns)).kind is StampKind.KERNEL
     later = stamper.reader()
@@ -120,9 +123,16 @@ def test_the_kernel_gives_what_is_parsed_here() -> None:
         enable(receiver)
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(5)
-        sender.sendto(b"x", receiver.getsockname())
-        _data, ancillary, flags, _source = receiver.recvmsg(1, ANCILLARY_BYTES)
-    assert not flags & socket.MSG_CTRUNC
+        ancillary: Ancillary = []
+
+        def stamps() -> bool:
+            sender.sendto(b"x", receiver.getsockname())
+            _data, given, flags, _source = receiver.recvmsg(1, ANCILLARY_BYTES)
+            assert not flags & socket.MSG_CTRUNC
+            ancillary[:] = given
+            return bool(given)
+
+        until(stamps, "the kernel has switched stamping on")
     ((level, kind, data),) = ancillary
     assert (level, kind, len(data)) == (socket.SOL_SOCKET, SO_TIMESTAMPING, 48)
 
