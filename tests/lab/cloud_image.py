@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.lab.base import APT, SUITE
+from tests.lab.base import APT, SUITE, base_tree
 from tests.lab.paths import CACHE
 
 __all__ = ["cloud_tree", "wireguard_layer"]
@@ -53,19 +53,19 @@ def cloud_tree() -> Path:
 
 
 def wireguard_layer() -> Path:
-    """Return a layer with the user-space WireGuard, which plays the part of the kernel's own, lacking here."""
-    layer = CACHE / "wireguard"
+    """Return a layer with the user-space WireGuard, which plays the part of the kernel's own, lacking here.
+
+    It is the base tree's, of the same suite: a layer that has nothing else, so that the image's lacks stay.
+    """
+    base = base_tree()
+    layer = CACHE / f"wireguard-{base.name}"
     with _alone():
         if not layer.exists():
             partial = layer.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            (partial / "debs").mkdir(parents=True)
-            (partial / "opt").mkdir()
-            names = ["wireguard-go", "wireguard-tools"]
-            subprocess.run(["apt-get", "-q", "download", *names], cwd=partial / "debs", check=True, capture_output=True)
-            for package in (partial / "debs").iterdir():
-                subprocess.run(["dpkg-deb", "-x", str(package), str(partial / "opt/lab")], check=True)
-            shutil.rmtree(partial / "debs")
+            (partial / "opt/lab/usr/bin").mkdir(parents=True)
+            for name in ("wireguard-go", "wg"):
+                shutil.copy2(base / "usr/bin" / name, partial / "opt/lab/usr/bin" / name)
             partial.rename(layer)
     return layer
 

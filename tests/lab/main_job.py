@@ -162,6 +162,10 @@ class MainJob:
             wait_until(f"events arrive by {path}", partial(self._moved, path, count), seconds)
         return time.monotonic() - begin
 
+    def wait_written(self) -> None:
+        """Wait until the receiver has written rows of the link: a life that ends before has left nothing to check."""
+        wait_until("rows are written", lambda: any(self.sequences()))
+
     def quiet(self) -> None:
         """Stop the exchange, and wait until all that it sent has been delivered or given up, and holes are declared."""
         self.exchange.systemctl("stop", SIMULATOR)

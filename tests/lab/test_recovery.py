@@ -59,6 +59,7 @@ def reconcile_lives(job: MainJob, received: int) -> None:
 
 def test_a_receiver_that_hangs_is_restarted_and_the_counters_reconcile(job: MainJob) -> None:
     host = job.frankfurt
+    job.wait_written()
     host.kill(RECEIVER, "STOP")
     wait_until("systemd restarts it", lambda: host.restarts(RECEIVER) == 1, 60.0)
     said = [str(entry["MESSAGE"]) for entry in host.journal(RECEIVER)]
@@ -71,6 +72,7 @@ def test_a_receiver_that_hangs_is_restarted_and_the_counters_reconcile(job: Main
 
 
 def test_a_receiver_that_loses_its_power_comes_back_with_its_host(job: MainJob) -> None:
+    job.wait_written()
     job.frankfurt.crash()
     job.frankfurt.wait_for(RECEIVER)
     job.wait_live(seconds=BACKOFF_SECONDS + START_SECONDS)
