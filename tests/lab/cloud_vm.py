@@ -20,7 +20,7 @@ from tests.lab.inventory import Inventory
 __all__ = ["VirtualMachine", "make_disk", "make_initrd"]
 
 DISK_MEGABYTES = 1400
-MODULES = ("virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
+DRIVERS = ("virtio_pci", "virtio_blk")
 INIT = """#!/bin/busybox sh
 busybox mount -t devtmpfs dev /dev
 busybox mount -t proc proc /proc
@@ -77,10 +77,8 @@ def make_initrd(place: Path) -> Path:
     for name in ("bin", "dev", "proc", "mnt", "modules"):
         (tree / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", tree / "bin/busybox")
-    drivers = {file.name.split(".ko")[0]: file for file in (cloud_tree() / "lib/modules").rglob("virtio*.ko*")}
-    for number, name in enumerate(MODULES):
-        if name in drivers:
-            shutil.copy(drivers[name], tree / "modules" / f"{number}-{name}.ko")
+    for number, module in enumerate(_in_loading_order()):
+        shutil.copy(module, tree / "modules" / f"{number}-{module.name}")
     (tree / "init").write_text(INIT)
     (tree / "init").chmod(0o755)
     names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
@@ -89,6 +87,17 @@ def make_initrd(place: Path) -> Path:
     archive = place / "initrd.gz"
     archive.write_bytes(gzip.compress(packed.stdout))
     return archive
+
+
+def _in_loading_order() -> list[Path]:
+    """The drivers with all that they need before them; modules.dep(5) lists what is needed first last."""
+    (directory,) = (cloud_tree() / "lib/modules").iterdir()
+    order: list[str] = []
+    for line in (directory / "modules.dep").read_text().splitlines():
+        module, _colon, needs = line.partition(":")
+        if Path(module).name.split(".")[0] in DRIVERS:
+            order += [*reversed(needs.split()), module]
+    return [directory / name for name in dict.fromkeys(order)]
 
 
 class VirtualMachine:
