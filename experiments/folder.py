@@ -1,11 +1,12 @@
 """The folder that a run's results go to."""
 
+import os
 import time
 from pathlib import Path
 
 from daemons.errors import ConfigError, ResultsError
 
-__all__ = ["new_folder"]
+__all__ = ["new_folder", "write_whole"]
 
 
 def new_folder(wanted: Path | None, kind: str) -> Path:
@@ -27,3 +28,20 @@ def new_folder(wanted: Path | None, kind: str) -> Path:
     except OSError as error:
         raise ResultsError(f"{folder}: {error.strerror}; choose a folder that is writable") from error
     return folder
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all, on the disk when this returns.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except OSError as error:
+        raise ResultsError(f"{file}: cannot be written: {error.strerror}; free space or check permissions") from error

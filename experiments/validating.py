@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from daemons.service.lifecycle import INTERRUPTED
 from experiments.extra import missing_report_extra
 from experiments.folder import new_folder
 from experiments.hosts.options import host_options, inventory_from
@@ -18,7 +19,6 @@ from experiments.validation.writing import write_results
 __all__ = ["EXIT_CODES", "validate_command"]
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 9}
-INTERRUPTED = 130
 
 
 @click.command("validate")

@@ -74,11 +74,10 @@ def firewall(topology: Topology, host: Host) -> tuple[frozenset[Rule], frozenset
         ingress.add(Rule("icmp", 3, 4, cidr))
     if host.public != "none":
         egress.add(_port("tcp", 443, _ANYWHERE))
-    for url in (host.feed, *(target.url for target in host.target)):
-        if url and host.public != "none":
-            egress.add(_port("tcp", port_of(url), _ANYWHERE))
-    if host.target and host.public != "none":
-        egress.add(_ECHO_REQUEST)
+        urls = (host.feed, *(target.url for target in host.target))
+        egress.update(_port("tcp", port_of(url), _ANYWHERE) for url in urls if url)
+        if host.target:
+            egress.add(_ECHO_REQUEST)
     _links(topology, host, ingress, egress)
     _overlay(topology, host, ingress, egress)
     _metrics(topology, host, ingress, egress)

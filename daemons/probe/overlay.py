@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import socket
-from typing import Protocol
+from collections.abc import Callable
 
 import structlog
 
@@ -19,20 +19,13 @@ READS_A_TURN = 64
 _REMEDY = "put this process's group into net.ipv4.ping_group_range; use an address of this host"
 
 
-class RoundTrips(Protocol):
-    """Takes round trips."""
-
-    def observe(self, value: int, /) -> None:
-        """Take one, in nanoseconds."""
-
-
 class OverlayPinger:
     """Sends an echo request in every slot of its schedule.
 
     Args:
         section: to whom, and how.
         stamper: gives the answers their kernel stamps, and has the clock.
-        rtt: takes the round trips.
+        on_round_trip: called with each round trip, in nanoseconds.
 
     Attributes:
         peer: its address.
@@ -42,11 +35,11 @@ class OverlayPinger:
         complaint: why there is no socket, and what to do about it; empty while there is one.
     """
 
-    def __init__(self, section: OverlaySection, stamper: Stamper, rtt: RoundTrips) -> None:
+    def __init__(self, section: OverlaySection, stamper: Stamper, on_round_trip: Callable[[int], None]) -> None:
         self._section = section
         self._stamper = stamper
         self._clock = stamper.clock
-        self._rtt = rtt
+        self._on_round_trip = on_round_trip
         self._version = ipaddress.ip_address(section.peer).version
         self._socket: socket.socket | None = None
         self._reader: Reader | None = None
@@ -131,4 +124,4 @@ class OverlayPinger:
                 continue
             round_trip_ns = self.account.receive(number, arrival_ns)
             if round_trip_ns is not None:
-                self._rtt.observe(round_trip_ns)
+                self._on_round_trip(round_trip_ns)

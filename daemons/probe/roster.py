@@ -174,5 +174,5 @@ class Roster:
         return [self.route]
 
     def _pinger(self, section: OverlaySection) -> list[_Scheduled]:
-        self.overlay = OverlayPinger(section, self._stamper, self._families.overlay_rtt.labels(section.peer))
+        self.overlay = OverlayPinger(section, self._stamper, self._families.overlay_rtt.labels(section.peer).observe)
         return [self.overlay]

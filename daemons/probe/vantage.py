@@ -20,16 +20,6 @@ _EGRESS_TRIES = 3
 _EXPIRY_PERIOD_SECONDS = 0.05
 
 
-class _RoundTrips:
-    """Takes what a pinger observes."""
-
-    def __init__(self) -> None:
-        self.values = QuantileHistogram()
-
-    def observe(self, value_ns: int) -> None:
-        self.values.record(value_ns)
-
-
 async def identity_of(section: EgressSection, target: Target, prober: Prober) -> dict[str, Any]:
     """Ask for our identity, once more or twice when there is no answer; as plain data."""
     statistics = TargetStatistics(section.url, target)
@@ -80,8 +70,8 @@ async def route_to(section: RouteSection) -> dict[str, Any]:
 
 async def round_trips_to(section: OverlaySection, stamper: Stamper, timetable: Timetable, count: int) -> dict[str, Any]:
     """Send so many echo requests, wait for the last to be answered or lost; as plain data."""
-    round_trips = _RoundTrips()
-    pinger = OverlayPinger(section, stamper, round_trips)
+    round_trips = QuantileHistogram()
+    pinger = OverlayPinger(section, stamper, round_trips.record)
     left = count
     done = asyncio.Event()
 
@@ -110,7 +100,7 @@ async def round_trips_to(section: OverlaySection, stamper: Stamper, timetable: T
         "late": account.late,
         "duplicates": account.duplicates,
         "send_errors": pinger.send_errors,
-        "rtt": summary(round_trips.values),
+        "rtt": summary(round_trips),
         "failure_details": {"local": pinger.complaint} if pinger.complaint else {},
     }
 

@@ -1,8 +1,9 @@
 """Which hosts there are, what each is for, and where its software lies."""
 
-import os
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from daemons.errors import ConfigError
 from daemons.service.config import Section, load
@@ -83,10 +84,10 @@ def load_inventory(file: Path) -> Inventory:
         ConfigError: anything in it is unknown, missing or malformed.
     """
     inventory = load(Inventory, file, {})
-    config = file.parent / os.path.expanduser(inventory.ssh_config)  # noqa: PTH111 - joined with a folder
+    config = file.parent / Path(inventory.ssh_config).expanduser()
     if not config.is_file():
         raise ConfigError("ssh_config", f"{config} is not a file", "name an OpenSSH configuration file")
     for index, host in enumerate(inventory.host):
         if [other.name for other in inventory.host].count(host.name) > 1:
             raise ConfigError(f"host[{index}].name", f"{host.name!r} is used twice", "give every host its own name")
-    return load(Inventory, file, {"ssh_config": str(config)})
+    return msgspec.structs.replace(inventory, ssh_config=str(config))

@@ -1,6 +1,5 @@
 """The record of a run: what was asked for, on what, how it went. Written at every step, so a crash leaves it true."""
 
-import os
 import platform
 import socket
 import sys
@@ -11,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from daemons.errors import ResultsError
 from daemons.records import ClockState
+from experiments.folder import write_whole
 from experiments.runs.checks import Check
 
 __all__ = [
@@ -133,13 +132,4 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         ResultsError: it cannot be written.
     """
-    target = folder / FILE
-    part = folder / f".{FILE}.part"
-    try:
-        with part.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise ResultsError(f"{target}: cannot be written: {error.strerror}; free space or check permissions") from error
+    write_whole(folder / FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")

@@ -30,7 +30,6 @@ class Receiver:
         around: what stands around it.
         arguments: beside those for the paths.
         folder: gets ``results.json`` and ``results.csv``, wherever the receiver's own file would put them.
-        rows: whether every event is written.
 
     Attributes:
         config: its effective configuration; None before it said so.

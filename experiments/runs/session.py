@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.live import Live
 
 from daemons.errors import ClockError, LatencyError, ResultsError
+from daemons.service.lifecycle import INTERRUPTED
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
+from experiments.folder import write_whole
 from experiments.programs import ProgramError
 from experiments.runs.endpoints import Endpoints
 from experiments.runs.manifest import BlockRecord, Manifest, clock_record, now, write_manifest
@@ -26,10 +28,7 @@ from experiments.runs.progress import Progress, line, table
 from experiments.runs.receiver import Receiver, ReceiverError, pause
 from experiments.runs.schedule import Block, Plan
 
-__all__ = ["INTERRUPTED", "Session", "plan_record"]
-
-INTERRUPTED = 130
-"""Exit code of a run that a signal ended; what was measured is kept."""
+__all__ = ["Session", "plan_record"]
 
 _REFRESH_SECONDS = 0.5
 _POLL_SECONDS = 0.1
@@ -279,13 +278,11 @@ def _mark_incomplete(file: Path) -> None:
     Raises:
         ResultsError: it cannot be written.
     """
-    part = file.with_name(f".{file.name}.part")
     try:
         results = json.loads(file.read_bytes())
-        part.write_text(json.dumps({**results, "complete": False}, indent=2) + "\n", encoding="utf-8")
-        part.replace(file)
     except (OSError, ValueError) as error:
         raise ResultsError(f"{file}: cannot be marked as incomplete: {error}") from error
+    write_whole(file, json.dumps({**results, "complete": False}, indent=2).encode() + b"\n")
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "PhaseResult",
     "inconclusive",
     "judge_egress",
+    "judge_first",
     "judge_overlay",
     "judge_requests",
     "judge_route",
@@ -88,6 +89,21 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 def inconclusive(phase: str, reason: str) -> PhaseResult:
     """Say that a phase could not be measured."""
     return PhaseResult(phase=phase, outcome="inconclusive", reason=reason)
+
+
+def judge_first(target: Mapping[str, Any], program: Finding) -> PhaseResult:
+    """Judge the one request of the preflight; ``program`` is what was seen before it."""
+    phase = "preflight"
+    requests = target["connections"].get("cold", {"attempts": 0, "failures": {}})
+    details = _sentences(target["failure_details"])
+    if not requests["attempts"] or set(requests["failures"]) & _OURS:
+        return inconclusive(phase, f"no request left this host: {details or 'none was made'}")
+    if requests["failures"]:
+        finding = Finding(what="target", seen=target["url"], outcome="fail", reason=details)
+        return PhaseResult(phase=phase, outcome="fail", findings=[program, finding], reason=details, samples=1)
+    seen = f"{target['url']} at {target['address']}, {target['tls_version'] or 'no TLS'}"
+    finding = Finding(what="target", seen=seen, outcome="pass")
+    return PhaseResult(phase=phase, outcome="pass", findings=[program, finding], samples=1)
 
 
 def judge_requests(phase: str, target: Mapping[str, Any], expected: RequestExpectation) -> PhaseResult:

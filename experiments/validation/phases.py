@@ -16,6 +16,7 @@ from experiments.validation.evidence import (
     PhaseResult,
     inconclusive,
     judge_egress,
+    judge_first,
     judge_overlay,
     judge_requests,
     judge_route,
@@ -172,22 +173,9 @@ async def preflight(suite: Suite, vantage: Vantage, folder: Path) -> PhaseResult
         {"target": [_target(suite, "cold")]},
         1,
         suite.target.timeout_seconds,
-        lambda document: _first_answer(document["targets"][TARGET], program),
+        lambda document: judge_first(document["targets"][TARGET], program),
     )
     return await one.measure(vantage, folder)
-
-
-def _first_answer(target: Mapping[str, Any], program: Finding) -> PhaseResult:
-    requests = target["connections"].get("cold", {"attempts": 0, "failures": {}})
-    details = "; ".join(f"{reason}: {why}" for reason, why in target["failure_details"].items())
-    if not requests["attempts"] or set(requests["failures"]) & {"local", "internal"}:
-        return inconclusive("preflight", f"no request left this host: {details or 'none was made'}")
-    if requests["failures"]:
-        finding = Finding(what="target", seen=target["url"], outcome="fail", reason=details)
-        return PhaseResult(phase="preflight", outcome="fail", findings=[program, finding], reason=details, samples=1)
-    seen = f"{target['url']} at {target['address']}, {target['tls_version'] or 'no TLS'}"
-    finding = Finding(what="target", seen=seen, outcome="pass")
-    return PhaseResult(phase="preflight", outcome="pass", findings=[program, finding], samples=1)
 
 
 @asynccontextmanager

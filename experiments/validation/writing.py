@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from daemons.errors import ResultsError
+from experiments.folder import write_whole
 from experiments.validation.evidence import Finding
 from experiments.validation.suite import ScenarioResult, Validation
 
@@ -35,13 +35,7 @@ def write_results(folder: Path, result: Validation) -> None:
         "html": render_html(result).encode(),
     }
     for suffix, text in content.items():
-        target = folder / f"validation.{suffix}"
-        part = folder / f".validation.{suffix}.part"
-        try:
-            part.write_bytes(text)
-            part.replace(target)
-        except OSError as error:
-            raise ResultsError(f"{target}: cannot be written: {error.strerror}; free space") from error
+        write_whole(folder / f"validation.{suffix}", text)
 
 
 def render_markdown(result: Validation) -> str:
