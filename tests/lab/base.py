@@ -9,11 +9,12 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.lab.paths import CACHE
 
-__all__ = ["base_tree"]
+__all__ = ["base_tree", "cached", "debian"]
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -45,36 +46,45 @@ def base_tree() -> Path:
     Raises:
         subprocess.CalledProcessError: mmdebstrap failed; its last words are on standard error.
     """
-    recipe = json.dumps([SUITE, PACKAGES, MASKED, DISABLED, EMPTIED, REMOVED, APT])
-    tree = CACHE / f"base-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    return cached("base", [SUITE, PACKAGES, MASKED, DISABLED, EMPTIED, REMOVED, APT], _make)
+
+
+def cached(kind: str, recipe: object, make: Callable[[Path], None]) -> Path:
+    """Return a directory of the cache, named by its recipe: made at first use, by one run alone, and whole."""
+    tree = CACHE / f"{kind}-{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]}"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "base.lock").open("w") as lock:
+    with (CACHE / f"{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.exists():
-            _make(tree)
+            partial = tree.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            make(partial)
+            partial.rename(tree)
     return tree
 
 
-def _make(tree: Path) -> None:
-    partial = tree.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+def debian(tree: Path, packages: Iterable[str], masked: Iterable[str]) -> None:
+    """Make a tree of packages that is no particular machine yet, with units masked."""
     subprocess.run(
         [
-            *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+            *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"),
             *(f"--aptopt={option}" for option in APT),
-            *(SUITE, str(partial)),
+            *(SUITE, str(tree)),
         ],
         check=True,
     )
-    for name in EMPTIED:
-        (partial / name).unlink(missing_ok=True)
-        (partial / name).touch()
     for name in REMOVED:
-        (partial / name).unlink(missing_ok=True)
-    for unit in MASKED:
-        link = partial / "etc/systemd/system" / unit
+        (tree / name).unlink(missing_ok=True)
+    for unit in masked:
+        link = tree / "etc/systemd/system" / unit
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")
-    subprocess.run(["systemctl", f"--root={partial}", "--quiet", "disable", *DISABLED], check=True)
-    (partial / "var/log/journal").mkdir(exist_ok=True)
-    partial.rename(tree)
+    (tree / "var/log/journal").mkdir(exist_ok=True)
+
+
+def _make(tree: Path) -> None:
+    debian(tree, PACKAGES, MASKED)
+    for name in EMPTIED:
+        (tree / name).unlink(missing_ok=True)
+        (tree / name).touch()
+    subprocess.run(["systemctl", f"--root={tree}", "--quiet", "disable", *DISABLED], check=True)

@@ -83,9 +83,7 @@ subprocess.run(["ip", "link", "set", "latency0", "mtu", given["MTUBytes"], "up"]
 STAND_IN = ("/etc/systemd/network/40-lab.netdev", "[NetDev]\nName=latency0\nKind=tun\n")
 """Read before our own .netdev, this makes networkd take the user-space WireGuard's interface for its own."""
 
-ENABLED = {
-    "multi-user.target.wants": ("lab-user-data.service", "lab-wireguard.path"),
-}
+ENABLED = ("lab-user-data.service", "lab-wireguard.path")
 CLOUD_INIT = ("cloud-init-local", "cloud-init", "cloud-config", "cloud-final")
 
 
@@ -307,10 +305,10 @@ class Cloud:
             file.write_text(text)
             file.chmod(0o755 if text.startswith("#!") else 0o644)
         units = layer / "etc/systemd/system"
-        for target, names in ENABLED.items():
-            (units / target).mkdir(parents=True, exist_ok=True)
-            for name in names:
-                (units / target / name).symlink_to(f"/etc/systemd/system/{name}")
+        wanted = units / "multi-user.target.wants"
+        wanted.mkdir()
+        for name in ENABLED:
+            (wanted / name).symlink_to(f"/etc/systemd/system/{name}")
         for name in CLOUD_INIT:
             (units / f"{name}.service").symlink_to("/dev/null")
         trusted = cloud_tree() / "etc/ssl/certs/ca-certificates.crt"

@@ -1,7 +1,6 @@
 """What must hold on any deployment with an overlay, whatever the tunnel is made of and whatever the hosts are."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -60,7 +59,7 @@ def without_fragmentation_needed(*routers: Any) -> Iterator[None]:
 }
 """
     for router in routers:
-        subprocess.run(["ip", "netns", "exec", router.name, "nft", "-f", "-"], input=rules, text=True, check=True)
+        router.run("nft", "-f", "-", stdin=rules)
     try:
         yield
     finally:
@@ -88,8 +87,7 @@ table ip6 watch {{
     }}
 }}
 """
-    name = vpc.site.router.name
-    subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], input=rules, text=True, check=True)
+    vpc.site.router.run("nft", "-f", "-", stdin=rules)
     found: dict[str, int] = {}
     try:
         yield found

@@ -18,12 +18,10 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
-import boto3
-
 from tests.lab.namespace import enter
-from tests.provisioning.aws import load_images
+from tests.provisioning.aws import client, load_images
 
-__all__ = ["Emulator", "listen_in", "metadata_tree", "serve_metadata"]
+__all__ = ["Emulator", "listen_in", "metadata_tree", "serve_in", "serve_metadata"]
 
 CONSOLE = """<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>lab</requestId>
 <instanceId>{instance}</instanceId><timestamp>2026-01-01T00:00:00.000Z</timestamp><output>{output}</output>
@@ -50,6 +48,13 @@ def listen_in(namespace: str, address: str, port: int) -> socket.socket:
     if isinstance(made[0], OSError):
         raise made[0]
     return made[0]
+
+
+def serve_in(namespace: str, server: ThreadingHTTPServer) -> None:
+    """Have a server that is not bound yet answer at its address in a network namespace."""
+    server.socket.close()
+    server.socket = listen_in(namespace, *cast("tuple[str, int]", server.server_address))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 class Emulator:
@@ -92,9 +97,8 @@ class Emulator:
             server.server_close()
 
     def client(self, service: str, region: str) -> Any:
-        """A boto3 client of the account."""
-        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-        return cast("Any", boto3.client)(service, region_name=region, endpoint_url=self.endpoint, **keys)
+        """A boto3 client of the account, made once for all who ask: every request for metadata does."""
+        return client(self.endpoint, service, region)
 
     def _answer(self, environment: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         length = int(environment.get("CONTENT_LENGTH") or 0)
@@ -189,8 +193,6 @@ def serve_metadata(namespace: str, tree_of: Callable[[str], dict[str, bytes] | N
             """Say nothing."""
 
     server = ThreadingHTTPServer(("169.254.169.254", 80), Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = listen_in(namespace, "169.254.169.254", 80)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    serve_in(namespace, server)
     return server

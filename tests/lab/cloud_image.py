@@ -5,15 +5,11 @@ SYSTEM_BOOT, CLOUD, EC2, EXTRAS, TIME_SYSTEMD), without those that neither boot 
 no nft, no wg, no chrony and no pip.
 """
 
-import fcntl
-import hashlib
-import json
 import shutil
 import subprocess
 from pathlib import Path
 
-from tests.lab.base import APT, SUITE, base_tree
-from tests.lab.paths import CACHE
+from tests.lab.base import APT, REMOVED, SUITE, base_tree, cached, debian
 
 __all__ = ["cloud_tree", "wireguard_layer"]
 
@@ -38,18 +34,12 @@ FILES = {
 }
 """The image's own configuration files, and the disk that a machine of the lab has."""
 
-REMOVED = ("etc/hostname", "var/lib/dbus/machine-id")
 ENABLED = ("systemd-networkd.service", "systemd-resolved.service", "systemd-timesyncd.service", "ssh.service")
 
 
 def cloud_tree() -> Path:
     """Return the tree, making it at first use (a minute; needs a Debian mirror)."""
-    recipe = json.dumps([SUITE, PACKAGES, MASKED, FILES, REMOVED, ENABLED, APT])
-    tree = CACHE / f"cloud-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    with _alone():
-        if not tree.exists():
-            _make(tree)
-    return tree
+    return cached("cloud", [SUITE, PACKAGES, MASKED, FILES, REMOVED, ENABLED, APT], _make)
 
 
 def wireguard_layer() -> Path:
@@ -58,55 +48,24 @@ def wireguard_layer() -> Path:
     It is the base tree's, of the same suite: a layer that has nothing else, so that the image's lacks stay.
     """
     base = base_tree()
-    layer = CACHE / f"wireguard-{base.name}"
-    with _alone():
-        if not layer.exists():
-            partial = layer.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            (partial / "opt/lab/usr/bin").mkdir(parents=True)
-            for name in ("wireguard-go", "wg"):
-                shutil.copy2(base / "usr/bin" / name, partial / "opt/lab/usr/bin" / name)
-            partial.rename(layer)
-    return layer
 
+    def make(layer: Path) -> None:
+        place = layer / "opt/lab/usr/bin"
+        place.mkdir(parents=True)
+        for name in ("wireguard-go", "wg"):
+            shutil.copy2(base / "usr/bin" / name, place / name)
 
-class _alone:  # noqa: N801  # used like a function
-    """Keep a second run from making the same."""
-
-    def __enter__(self) -> None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self._lock = (CACHE / "cloud.lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()
+    return cached("wireguard", base.name, make)
 
 
 def _make(tree: Path) -> None:
-    partial = tree.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    subprocess.run(
-        [
-            *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
-            *(f"--aptopt={option}" for option in APT),
-            *(SUITE, str(partial)),
-        ],
-        check=True,
-    )
-    for name in REMOVED:
-        (partial / name).unlink(missing_ok=True)
+    debian(tree, PACKAGES, MASKED)
     for name, text in FILES.items():
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        (partial / name).write_text(text)
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
     # As the image's script 20-enable-systemd-resolved does: the list of all interfaces' servers, not the stub.
-    (partial / "etc/resolv.conf").unlink(missing_ok=True)
-    (partial / "etc/resolv.conf").symlink_to("/run/systemd/resolve/resolv.conf")
-    for unit in MASKED:
-        link = partial / "etc/systemd/system" / unit
-        link.unlink(missing_ok=True)
-        link.symlink_to("/dev/null")
-    subprocess.run(["systemctl", f"--root={partial}", "--quiet", "enable", *ENABLED], check=True)
-    for key in (partial / "etc/ssh").glob("ssh_host_*"):
+    (tree / "etc/resolv.conf").unlink(missing_ok=True)
+    (tree / "etc/resolv.conf").symlink_to("/run/systemd/resolve/resolv.conf")
+    subprocess.run(["systemctl", f"--root={tree}", "--quiet", "enable", *ENABLED], check=True)
+    for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
-    (partial / "var/log/journal").mkdir(exist_ok=True)
-    partial.rename(tree)

@@ -6,14 +6,13 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trustme
 
-from tests.lab.cloud_emulator import Emulator, listen_in
+from tests.lab.cloud_emulator import Emulator, listen_in, serve_in
 from tests.lab.inventory import Inventory
 from tests.lab.lab import Site
 
@@ -133,7 +132,5 @@ class Internet:
                 """A caller that hangs up is its own affair."""
 
         server = Server((address, 443), Handler, bind_and_activate=False)
-        server.socket.close()
-        server.socket = listen_in(self.site.router.name, address, 443)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        serve_in(self.site.router.name, server)
         return server

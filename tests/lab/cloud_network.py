@@ -107,12 +107,7 @@ class Network:
                 if item["State"]["Name"] == "running" and item.get("VpcId") == vpc.id
             ]
             groups = {group["GroupId"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
-            subprocess.run(
-                ["ip", "netns", "exec", vpc.site.router.name, "nft", "-f", "-"],
-                input=filter_rules(vpc, groups),
-                text=True,
-                check=True,
-            )
+            vpc.site.router.run("nft", "-f", "-", stdin=filter_rules(vpc, groups))
             for instance in vpc.instances:
                 if instance.public:
                     where = ("dev", vpc.site.name, "src", self._internet.gateway)

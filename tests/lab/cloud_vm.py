@@ -1,6 +1,6 @@
 """Virtual machines: Debian's stock kernel, and its real cloud-init, which knows EC2 by what the firmware says.
 
-No KVM: qemu translates (LAB: two machines take half a minute to user data, together about as long as one). The disk
+No KVM: qemu translates, and a machine takes a minute to its user data. The disk
 outlives a machine's restart, the memory does not.
 """
 

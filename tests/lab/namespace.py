@@ -46,7 +46,7 @@ class Namespace:
         """Run ``ip`` inside."""
         subprocess.run(["ip", "-n", self.name, *arguments], check=True)
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, stdin: str = "") -> str:
         """Run a command inside this network only, and return its output; files and processes stay the machine's."""
-        done = subprocess.run(["ip", "netns", "exec", self.name, *command], check=True, capture_output=True, text=True)
-        return done.stdout
+        line = ["ip", "netns", "exec", self.name, *command]
+        return subprocess.run(line, input=stdin, check=True, capture_output=True, text=True).stdout
