@@ -236,13 +236,14 @@ class _Attempt:
             self._client.established()
         if events:
             self._client.deliver(events, stamp)
-        # After the events: a pong can wait for them.
-        self._flush()
-        self._account()
-        try:
-            session.check()
-        except FeedError as error:
-            self._finish(error)
+        if session.stirred:
+            # After the events: a pong can wait for them.
+            self._flush()
+            self._account()
+            try:
+                session.check()
+            except FeedError as error:
+                self._finish(error)
 
     def _on_close(self, error: StreamError | None) -> None:
         self._finish(error if error is not None else self._session.receive_eof())

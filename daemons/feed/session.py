@@ -24,10 +24,14 @@ __all__ = ["FeedSession"]
 _END_OF_HEAD = b"\r\n\r\n"
 _FINAL_TEXT = 0x80 | Opcode.TEXT
 _MASKED = 0x80
+_SHORT = 125
+"""Larger sizes follow the first two bytes, in two bytes or in eight."""
 
 
 class FeedSession:
-    """One connection: :meth:`start`, then for every read :meth:`receive_data`, :meth:`data_to_send`, :meth:`check`.
+    """One connection: :meth:`start`, then for every read :meth:`receive_data`.
+
+    When that has ``stirred`` more than events, :meth:`data_to_send` and :meth:`check` come next.
 
     What ends a connection may come together with its last events: take these first, then see whether it goes on.
 
@@ -38,6 +42,7 @@ class FeedSession:
 
     Attributes:
         established: the handshake is complete.
+        stirred: something else than events has come since :meth:`data_to_send`.
         invalid: messages that were no events, by reason.
         replies: answers to control requests received; ``refusals`` those that were errors, as text.
     """
@@ -54,7 +59,7 @@ class FeedSession:
         self._head_end = b""
         self._head_done = False
         self._partial = bytearray()
-        self._spoken_to = True
+        self.stirred = True
         self.established = False
         self.invalid = dict.fromkeys(Invalid, 0)
         self.replies = 0
@@ -103,9 +108,7 @@ class FeedSession:
 
     def data_to_send(self) -> Iterable[bytes]:
         """Return what the protocol wants sent: the handshake, pongs, the closing handshake."""
-        if not self._spoken_to:
-            return ()
-        self._spoken_to = False
+        self.stirred = False
         return [data for data in self._protocol.data_to_send() if data]
 
     def _receive_head(self, data: bytes, events: list[FeedEvent]) -> bytes:
@@ -133,16 +136,18 @@ class FeedSession:
             self._partial += data
             window = self._partial
         at, end = 0, len(window)
-        while end - at >= 2:
-            if window[at + 1] & _MASKED:
-                # A server must not mask (section 5.1); the protocol says so.
-                self._hand_over(bytes(window[at:]), events)
-                at = end
-                break
-            start, size = _payload(window, at, end)
+        decode = self._decode
+        while end - at >= 2 and not window[at + 1] & _MASKED:
+            start, size = at + 2, window[at + 1]
+            if size > _SHORT:
+                start, size = _long_payload(window, at, end)
             stop = start + size
             if window[at] == _FINAL_TEXT and stop <= end and size <= self._max_bytes and not self._fragments:
-                self._take(bytes(window[start:stop]), events)
+                decoded = decode(bytes(window[start:stop]))
+                if isinstance(decoded, FeedEvent):
+                    events.append(decoded)
+                else:
+                    self._take_odd(decoded)
             elif stop <= end or (size > self._max_bytes and start <= end):
                 # What is too large is refused for its head, without waiting for the rest.
                 stop = min(stop, end)
@@ -152,14 +157,23 @@ class FeedSession:
             else:
                 break
             at = stop
+        if at < end or self._partial:
+            self._keep(window, at, events)
+
+    def _keep(self, window: bytes | bytearray, at: int, events: list[FeedEvent]) -> None:
+        """Keep the beginning of a frame until the rest comes."""
+        if len(window) - at >= 2 and window[at + 1] & _MASKED:
+            # A server must not mask (section 5.1); the protocol says so.
+            self._hand_over(bytes(window[at:]), events)
+            at = len(window)
         if window is self._partial:
             del self._partial[:at]
-        elif at < end:
+        else:
             self._partial = bytearray(window[at:])
 
     def _hand_over(self, data: bytes, events: list[FeedEvent]) -> None:
         """Let the protocol deal with bytes."""
-        self._spoken_to = True
+        self.stirred = True
         self._protocol.receive_data(data)
         for happened in self._protocol.events_received():
             if isinstance(happened, Frame):
@@ -167,13 +181,11 @@ class FeedSession:
             elif isinstance(happened, Response):
                 self.established = self._protocol.handshake_exc is None
 
-    def _take(self, payload: bytes, events: list[FeedEvent]) -> None:
-        decoded = self._decode(payload)
-        if type(decoded) is FeedEvent:
-            events.append(decoded)
-        elif isinstance(decoded, Invalid):
+    def _take_odd(self, decoded: Reply | Invalid) -> None:
+        self.stirred = True
+        if isinstance(decoded, Invalid):
             self.invalid[decoded] += 1
-        elif isinstance(decoded, Reply):
+        else:
             self.replies += 1
             if decoded.error is not None:
                 self.refusals.append(decoded.error)
@@ -184,9 +196,12 @@ class FeedSession:
         elif frame.opcode is Opcode.TEXT or (frame.opcode is Opcode.CONT and self._fragments):
             self._fragments.append(bytes(frame.data))
             if frame.fin:
-                payload = b"".join(self._fragments)
+                decoded = self._decode(b"".join(self._fragments))
                 self._fragments.clear()
-                self._take(payload, events)
+                if isinstance(decoded, FeedEvent):
+                    events.append(decoded)
+                else:
+                    self._take_odd(decoded)
 
     def _check_handshake(self) -> None:
         error = self._protocol.handshake_exc
@@ -214,10 +229,7 @@ class FeedSession:
         raise FeedError("closed", f"{self._url}: closed by the exchange{why}; reconnecting")
 
 
-def _payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
+def _long_payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
     """Return where the payload of the frame at ``at`` starts and its size; a start past ``end`` is not known yet."""
-    size = window[at + 1]
-    if size < 126:
-        return at + 2, size
-    start = at + (4 if size == 126 else 10)
+    start = at + (4 if window[at + 1] == _SHORT + 1 else 10)
     return start, int.from_bytes(window[at + 2 : start]) if start <= end else 0

@@ -17,7 +17,7 @@ from daemons.forwarder.config import DestinationSection, ForwarderConfig, link_s
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family
 from daemons.link.sender import LinkSender
 from daemons.measurement.histogram import BucketHistogram
-from daemons.records import FeedEvent, Stamp, StampKind
+from daemons.records import WARMUP, FeedEvent, Stamp
 from daemons.service import logs
 from daemons.service.config import address, effective
 from daemons.service.http import HttpServer, Route
@@ -182,7 +182,7 @@ class Forwarder:
     def _on_events(self, events: list[FeedEvent], stamp: Stamp) -> None:
         first = self.sequence + 1
         self.sequence += len(events)
-        for sender in self.senders:
+        for sender in self._links.values():
             sender.offer(first, events, stamp)
         # Measured after sending: what the forwarder learns for itself must not delay what it forwards.
         streams = self.streams
@@ -195,7 +195,7 @@ class Forwarder:
             delay_ns = stamp.ns - event.event_time_ns
             if stamp.step_ns:
                 self.invalid_delays["clock_step"] += 1
-            elif stamp.kind is StampKind.WARMUP:
+            elif stamp.kind is WARMUP:
                 self.invalid_delays["warmup"] += 1
             elif 0 <= delay_ns < ABSURD_NS:
                 counts.delay.observe(delay_ns)

@@ -35,13 +35,13 @@ class Pending(msgspec.Struct, gc=False):
         sequence: its number.
         frame: its bytes on the wire.
         receive_ns: its arrival at the forwarder, by the wall clock.
-        offered_ns: when it was put in, monotonic.
+        steady_ns: the same on the monotonic scale.
     """
 
     sequence: int
     frame: bytes
     receive_ns: int
-    offered_ns: int
+    steady_ns: int
 
 
 class SendBuffer:
@@ -102,6 +102,11 @@ class SendBuffer:
         """Whether so much is unacknowledged that nothing more should be sent."""
         return len(self._unacknowledged) >= self._limits.events or self._size > 2 * self._limits.size
 
+    @property
+    def clear(self) -> bool:
+        """Whether nothing stands before the next event: it may be sent as soon as it is offered."""
+        return not (self._waiting or self._in_doubt or self.window_full)
+
     def sent_now(self, pending: Pending) -> None:
         """Account for an event that was sent as soon as it was offered."""
         self.offered += 1
@@ -160,23 +165,36 @@ class SendBuffer:
         self.forwarded -= count
         self.dropped[DropReason.SEND] += count
 
-    def acknowledge(self, highest: int) -> None:
-        """Account for everything sent up to ``highest`` as processed by the receiver."""
-        for queue in (self._in_doubt, self._unacknowledged):
-            while queue and queue[0].sequence <= highest:
+    def acknowledge(self, highest: int, at_most: int | None = None) -> bool:
+        """Take in that the receiver has processed everything sent up to ``highest``; account for it, and release it.
+
+        Args:
+            highest: its number.
+            at_most: how many events to release of those sent on this connection; None for all of them.
+
+        Returns:
+            Whether more can be released, by calling again.
+        """
+        highest = self.acknowledged = max(self.acknowledged, highest)
+        doubted, sent = self._in_doubt, self._unacknowledged
+        for queue, portion in ((doubted, len(doubted)), (sent, len(sent) if at_most is None else at_most)):
+            left = portion
+            while left and queue and queue[0].sequence <= highest:
                 self._size -= len(queue.popleft().frame)
                 self.forwarded += 1
-        self.acknowledged = max(self.acknowledged, highest)
+                left -= 1
+        return bool(sent) and sent[0].sequence <= highest
 
     def connection_lost(self) -> None:
         """Note that only the next receiver can say what became of the unacknowledged."""
+        self.acknowledge(self.acknowledged)
         self._in_doubt.extendleft(reversed(self._unacknowledged))
         self._unacknowledged.clear()
 
     def expire(self, now_ns: int) -> None:
         """Give up what has waited too long without ever being sent."""
         oldest_ns = now_ns - self._limits.age_ns
-        while self._waiting and self._waiting[0].offered_ns <= oldest_ns:
+        while self._waiting and self._waiting[0].steady_ns <= oldest_ns:
             self._drop_oldest(DropReason.AGE)
 
     def abandon(self, reason: DropReason) -> None:

@@ -242,10 +242,11 @@ class LinkListener:
 
     def _on_datagram(self, data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
         host, port = source
-        if not self._allowed(host):
+        settings = self.settings
+        if settings.allowed and not self._allowed(host):
             self.refuse("source", f"{host} is not in allowed_sources", host)
-        elif data[:1] == b"{" and self.settings.formats != "binary":
-            if self.settings.key:
+        elif settings.formats != "binary" and data[:1] == b"{":
+            if settings.key:
                 self.refuse("format", "JSON cannot be signed, and this path has a key", host)
                 return
             try:
@@ -254,7 +255,7 @@ class LinkListener:
                 self.counts.malformed += 1
                 return
             self.sink.on_link_events(f"{host}:{port}", [event], stamp, together=True)
-        elif self.settings.formats == "json":
+        elif settings.formats == "json":
             self.counts.malformed += 1
         else:
             try:

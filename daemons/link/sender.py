@@ -20,7 +20,7 @@ from daemons.link.session import ForwarderSession, Introduction
 from daemons.link.uplink import Uplink
 from daemons.link.wire import DropReason, Transport
 from daemons.measurement.histogram import BucketHistogram
-from daemons.records import ClockState, FeedEvent, Stamp, StampKind
+from daemons.records import ClockState, FeedEvent, Stamp, shared
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
 from daemons.stream.dial import Dialled, dial, resolve
@@ -56,6 +56,8 @@ MAX_DATAGRAM_BYTES = 65_000
 HEALTHY_SECONDS = 5.0
 BURST = 64
 """Events of a backlog that are sent together."""
+PORTION = 64
+"""Acknowledged events that are released in one turn of the loop."""
 PACE_SECONDS = 0.001
 """Pause between bursts of datagrams."""
 _DELIMITED_END = b"\n"
@@ -145,7 +147,7 @@ class LinkSender:
             stamp: when the read's last packet arrived.
         """
         carrier = self._carrier
-        live = carrier is not None and not carrier.blocked and not self.buffer.waiting and not self.buffer.window_full
+        live = carrier is not None and not carrier.blocked and self.buffer.clear
         pendings = self._frames(first_sequence, events, stamp, delayed=carrier is None)
         if not live:
             for pending in pendings:
@@ -166,12 +168,9 @@ class LinkSender:
     def _frames(
         self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp, *, delayed: bool
     ) -> list[Pending]:
-        clock = self._clock
-        now_ns = clock.monotonic_ns()
         receive_ns = stamp.ns
-        self._departure_ns = departure_ns = clock.wall_ns()
+        self._departure_ns = departure_ns = self._clock.wall_ns()
         # Only the last event of a read is known to have come with the stamped packet.
-        early = StampKind.SHARED if stamp.kind is StampKind.KERNEL else stamp.kind
         last = len(events) - 1
         pendings: list[Pending] = []
         for index, event in enumerate(events):
@@ -180,7 +179,7 @@ class LinkSender:
                 frame = wire.encode_event(
                     sequence,
                     receive_ns,
-                    stamp.kind if index == last else early,
+                    stamp.kind if index == last else shared(stamp.kind),
                     event.event_time_ns,
                     departure_ns,
                     event.event_id,
@@ -190,10 +189,10 @@ class LinkSender:
                 )
             else:
                 frame = encode_forwarded(sequence, receive_ns, event.event_time_ns, event.payload)
-            if self.settings.transport is Transport.UDP and len(frame) > MAX_DATAGRAM_BYTES:
+            if len(frame) > MAX_DATAGRAM_BYTES and self.settings.transport is Transport.UDP:
                 self.buffer.refuse(DropReason.TOO_LARGE)
             else:
-                pendings.append(Pending(sequence, frame, receive_ns, now_ns))
+                pendings.append(Pending(sequence, frame, receive_ns, stamp.steady_ns))
         return pendings
 
     async def run(self) -> None:
@@ -333,7 +332,7 @@ class LinkSender:
                 if self._binary:
                     # What waited for this connection, or behind such a backlog, says nothing of the path's delay.
                     frame = wire.redeparted(frame, departure_ns, delayed=again or self._catching_up)
-                burst.append(Pending(pending.sequence, frame, pending.receive_ns, pending.offered_ns))
+                burst.append(Pending(pending.sequence, frame, pending.receive_ns, pending.steady_ns))
             if not burst:
                 self._catching_up = False
                 break
@@ -356,7 +355,9 @@ class LinkSender:
         self.refused_datagrams += 1
 
     def _on_acknowledged(self, highest: int) -> None:
-        self.buffer.acknowledge(highest)
+        if self.buffer.acknowledge(highest, PORTION):
+            # Of thousands it takes milliseconds, for which events that come meanwhile must not wait.
+            asyncio.get_running_loop().call_soon(self._on_acknowledged, highest)
         if self._carrier is not None and self.buffer.waiting:
             self._drain(self._carrier)
         self._check_settled()

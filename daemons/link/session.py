@@ -200,7 +200,7 @@ class ReceiverSession:
         for message in self._decoder.feed(data):
             if self.hello is None:
                 happened.append(self._admit(message))
-            elif isinstance(message, LinkEvent | Heartbeat | Bye):
+            elif isinstance(message, (LinkEvent, Heartbeat, Bye)):
                 happened.append(message)
             elif isinstance(message, ClockReply):
                 happened.append(self._evaluate(message, stamp))

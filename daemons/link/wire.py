@@ -90,6 +90,9 @@ class Kind(IntEnum):
     BYE = 10
 
 
+_EVENT: Final = int(Kind.EVENT)
+
+
 class Transport(IntEnum):
     """What carries the events; the control connection is TCP in any case."""
 
@@ -271,7 +274,7 @@ def encode_event(
     return (
         EVENT_HEAD.pack(
             FRAME_MAGIC,
-            Kind.EVENT,
+            _EVENT,
             _EVENT_BODY_FIXED + length + len(payload),
             sequence,
             receive_ns,
@@ -336,7 +339,7 @@ def datagram_events(data: bytes, tokens: Callable[[int], bool]) -> tuple[int, li
     events: list[LinkEvent] = []
     at, end = DATAGRAM_HEAD.size, len(data)
     while at < end:
-        if end - at < EVENT_HEAD.size or data[at] != FRAME_MAGIC or data[at + 1] != Kind.EVENT:
+        if end - at < EVENT_HEAD.size or data[at] != FRAME_MAGIC or data[at + 1] != _EVENT:
             raise WireError("garbage", "datagram holds something else than events")
         stop = at + HEAD.size + HEAD.unpack_from(data, at)[2]
         if stop > end:
@@ -378,7 +381,7 @@ class FrameDecoder:
             stop = at + size + length
             if stop > end:
                 break
-            if kind == Kind.EVENT:
+            if kind == _EVENT:
                 messages.append(_event(data, at, stop))
             else:
                 messages.append(_control(kind, data[at + size : stop]))

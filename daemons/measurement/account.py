@@ -15,7 +15,7 @@ from daemons.measurement.histogram import BucketHistogram, QuantileHistogram
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
 from daemons.measurement.sequence import Outcome, SequenceTracker
-from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind, Validity
+from daemons.records import WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
 
 __all__ = [
     "INVALID_REASONS",
@@ -46,6 +46,10 @@ INVALID_REASONS = (
 
 MAX_JUMP: Final = 1_000_000_000
 """A sequence that leaps further is not a gap but nonsense."""
+
+_OK: Final = Validity.OK
+_DUPLICATE: Final = Outcome.DUPLICATE
+_STALE: Final = Outcome.STALE
 
 
 @dataclass(slots=True)
@@ -239,9 +243,8 @@ class PathAccount:
     def observe_feed(self, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Take in the events of one read of a feed."""
         last = len(events) - 1
-        early = StampKind.SHARED if stamp.kind is StampKind.KERNEL else stamp.kind
         for index, event in enumerate(events):
-            kind = stamp.kind if index == last else early
+            kind = stamp.kind if index == last else shared(stamp.kind)
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
             duplicate = event.event_id is not None and self._seen(stream, event, stamp.steady_ns)
@@ -278,23 +281,22 @@ class PathAccount:
         """
         tracker = self.sessions.get(key) or self.open_session(key, events[0].sequence - 1)
         last = len(events) - 1
-        early = StampKind.SHARED if stamp.kind is StampKind.KERNEL and not together else stamp.kind
         for index, event in enumerate(events):
             if event.sequence - tracker.highest > MAX_JUMP:
                 self.invalid["absurd_sequence"] += 1
                 continue
-            kind = stamp.kind if index == last else early
+            kind = stamp.kind if index == last or together else shared(stamp.kind)
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
             outcome = tracker.observe(event.sequence, stamp.steady_ns)
-            duplicate = outcome is Outcome.DUPLICATE or outcome is Outcome.STALE
+            duplicate = outcome is _DUPLICATE or outcome is _STALE
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:
                 self.delayed += 1
-                if not stamp.step_ns and self._is_possible(stamp.ns - event.receive_ns) is Validity.OK:
+                if not stamp.step_ns and self._judge(stamp.ns - event.receive_ns) is _OK:
                     self._instruments.delayed.observe(stamp.ns - event.receive_ns)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=not live)
-            backbone_ns, backbone_validity = self._backbone(stream, event, stamp, kind) if live else (None, Validity.OK)
+            backbone_ns, backbone_validity = self._backbone(stream, event, stamp, kind) if live else (None, _OK)
             if not duplicate and self._race is not None and event.event_id is not None:
                 self._race.observe(
                     (stream.name, event.event_id), self.index, stamp.steady_ns, live=live and not stamp.step_ns
@@ -302,7 +304,7 @@ class PathAccount:
             if self._row is not None:
                 if duplicate or event.delayed:
                     validity = outcome.value if duplicate else Validity.DELAYED
-                elif backbone_validity is not Validity.OK:
+                elif backbone_validity is not _OK:
                     validity = backbone_validity
                 self._row(
                     Row(
@@ -355,7 +357,7 @@ class PathAccount:
             self._fold(tracker)
             tracker = stream.ids = SequenceTracker(event.first_id - 1)
         outcome = tracker.observe(event.event_id, now_ns, event.first_id)
-        return outcome is Outcome.DUPLICATE or outcome is Outcome.STALE
+        return outcome is _DUPLICATE or outcome is _STALE
 
     def _end_to_end(
         self, stream: StreamAccount, event_time_ns: int | None, stamp: Stamp, kind: StampKind, *, duplicate: bool
@@ -366,7 +368,7 @@ class PathAccount:
             self.invalid["clock_step"] += 1
             stream.end_to_end_jitter.interrupt()
             return None, Validity.CLOCK_STEP
-        if kind is StampKind.WARMUP:
+        if kind is WARMUP:
             self.invalid["warmup"] += 1
             return None, Validity.WARMUP
         if event_time_ns is None:
@@ -376,7 +378,7 @@ class PathAccount:
             self.invalid["negative_end_to_end"] += 1
             return None, Validity.NEGATIVE
         if duplicate:
-            return figure_ns, Validity.OK
+            return figure_ns, _OK
         if figure_ns > ABSURD_NS:
             self.invalid["absurd_end_to_end"] += 1
             return None, Validity.ABSURD
@@ -385,7 +387,7 @@ class PathAccount:
         if self.figures is not None:
             self.figures.end_to_end.record(figure_ns)
             self.figures.end_to_end_jitter.observe(figure_ns)
-        return figure_ns, Validity.OK
+        return figure_ns, _OK
 
     def _backbone(
         self, stream: StreamAccount, event: LinkEvent, stamp: Stamp, kind: StampKind
@@ -394,16 +396,16 @@ class PathAccount:
         if stamp.step_ns:
             stream.backbone_jitter.interrupt()
             return None, Validity.CLOCK_STEP
-        if kind is StampKind.WARMUP or event.receive_kind is StampKind.WARMUP:
+        if kind is WARMUP or event.receive_kind is WARMUP:
             stream.backbone_jitter.interrupt()
-            if kind is not StampKind.WARMUP:
+            if kind is not WARMUP:
                 self.invalid["warmup"] += 1
             return None, Validity.WARMUP
         figure_ns = stamp.ns - event.receive_ns
         one_way_ns = figure_ns if event.departure_ns is None else stamp.ns - event.departure_ns
         if self.least_backbone_ns is None or one_way_ns < self.least_backbone_ns:
             self.least_backbone_ns = one_way_ns
-        if (validity := self._is_possible(figure_ns)) is not Validity.OK:
+        if (validity := self._judge(figure_ns)) is not _OK:
             return None, validity
         assert stream.backbone is not None
         stream.backbone.observe(figure_ns)
@@ -414,12 +416,12 @@ class PathAccount:
                 self.figures.hold.record(figure_ns - one_way_ns)
                 self.figures.one_way.record(one_way_ns)
             self.figures.backbone_jitter.observe(figure_ns)
-        return figure_ns, Validity.OK
+        return figure_ns, _OK
 
-    def _is_possible(self, backbone_ns: int) -> Validity:
+    def _judge(self, backbone_ns: int) -> Validity:
         """Say whether a path can have such a delay; count it if not."""
         if 0 <= backbone_ns <= ABSURD_NS:
-            return Validity.OK
+            return _OK
         validity = Validity.NEGATIVE if backbone_ns < 0 else Validity.ABSURD
         self.invalid[f"{validity}_backbone"] += 1
         return validity

@@ -7,6 +7,7 @@ earlier was reordered, not lost.
 
 from bisect import bisect_left
 from enum import Enum
+from typing import Final
 
 __all__ = ["MAX_HOLES", "Outcome", "SequenceTracker"]
 
@@ -24,6 +25,10 @@ class Outcome(Enum):
     """Arrived before."""
     STALE = "stale"
     """Older than all that is remembered: lost or duplicate, it cannot be told which."""
+
+
+_IN_ORDER: Final = Outcome.IN_ORDER
+"""By a name of its own: see :mod:`daemons.records`."""
 
 
 class SequenceTracker:
@@ -107,7 +112,7 @@ class SequenceTracker:
             self._fill(start, highest)
         self.unique += sequence - max(start - 1, highest)
         self.highest = sequence
-        return Outcome.IN_ORDER
+        return _IN_ORDER
 
     def announce(self, highest: int, now_ns: int) -> None:
         """Take in that numbers up to ``highest`` were sent: what has not come by now is missing (tail loss)."""

@@ -38,7 +38,7 @@ from daemons.timing.discipline import ClockMonitor
 
 __all__ = ["Receiver"]
 
-EXPIRE_SECONDS = 0.1
+EXPIRE_SECONDS = 0.5
 
 
 class Receiver:

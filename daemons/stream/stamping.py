@@ -7,12 +7,13 @@ before any process is woken, so a busy host does not make a path look slow.
 import socket
 import struct
 
-from daemons.records import Stamp, StampKind
+from daemons.records import KERNEL, WARMUP, Stamp, StampKind
 from daemons.timing.clock import Clock, StepDetector
 
 __all__ = ["ANCILLARY_BYTES", "Ancillary", "Stamper", "enable"]
 
 SO_TIMESTAMPING = 37
+_SOL_SOCKET = socket.SOL_SOCKET
 _RX_SOFTWARE = 1 << 3
 _SOFTWARE = 1 << 4
 _SCM_TIMESTAMPING = struct.Struct("qqqqqq")
@@ -111,20 +112,20 @@ class Reader:
         if step_ns:
             self._suspect_ns = wall_ns
         for level, kind, data in ancillary:
-            if kind == SO_TIMESTAMPING and level == socket.SOL_SOCKET:
+            if kind == SO_TIMESTAMPING and level == _SOL_SOCKET:
                 seconds, nanoseconds = _first_seconds(data)
                 if not seconds:
                     continue
                 ns = seconds * 1_000_000_000 + nanoseconds
-                source = StampKind.KERNEL
+                source = KERNEL
                 if not self._warm:
                     self._warm = monotonic_ns - (wall_ns - ns) >= self._warm_ns
-                    source = StampKind.KERNEL if self._warm else StampKind.WARMUP
+                    source = KERNEL if self._warm else WARMUP
                 # A packet stamped before a step and read after it carries a time of the old scale.
                 if ns <= self._suspect_ns or ns > wall_ns:
                     step_ns = step_ns or self._steps.last_step_ns or ns - wall_ns
                 # Then the two cannot be subtracted either: the moment of the read must do.
                 steady_ns = monotonic_ns if step_ns else monotonic_ns - (wall_ns - ns)
                 return Stamp(ns, source, wall_ns, steady_ns, step_ns)
-        source = StampKind.USER if monotonic_ns >= self._warm_ns else StampKind.WARMUP
+        source = StampKind.USER if monotonic_ns >= self._warm_ns else WARMUP
         return Stamp(wall_ns, source, wall_ns, monotonic_ns, step_ns)

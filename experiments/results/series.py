@@ -67,11 +67,11 @@ class PathSeries:
         event_id: the exchange's id, or 0 where the file has none.
         stream: index into ``streams``.
         live: False where the arrival says nothing of the path: its stamp was not to be trusted, or the event waited in
-            the forwarder's buffer during an outage.
+            the forwarder's buffer while its link was down.
         streams: names of the streams; ``("",)`` when the file does not name them.
         first_line: the line of the first row of each stream, for messages.
         invalid: rows by reason of invalidity.
-        delayed: rows that waited during an outage.
+        delayed: rows that waited in the forwarder while its link was down.
         parts: the row at which each run begins; more than one where runs were put together.
     """
 

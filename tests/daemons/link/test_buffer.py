@@ -96,7 +96,13 @@ class Life(RuleBasedStateMachine):
         if data.draw(st.booleans()):
             self.processed |= set(self.on_wire)
             highest = max(highest, announced)
-        self.buffer.acknowledge(highest)
+        at_most = data.draw(st.none() | st.integers(1, 3))
+        released = self.buffer.forwarded
+        more = self.buffer.acknowledge(highest, at_most)
+        if at_most is None:
+            assert not more
+        elif more:
+            assert self.buffer.forwarded >= released + at_most
 
     @rule()
     def lose_the_connection(self) -> None:
@@ -108,7 +114,7 @@ class Life(RuleBasedStateMachine):
     def let_time_pass(self, ns: int) -> None:
         self.now_ns += ns
         self.buffer.expire(self.now_ns)
-        assert all(pending.offered_ns > self.now_ns - AGE_NS for pending in self.buffer._waiting)
+        assert all(pending.steady_ns > self.now_ns - AGE_NS for pending in self.buffer._waiting)
 
     @invariant()
     def everything_is_accounted_for(self) -> None:
@@ -138,7 +144,9 @@ class Life(RuleBasedStateMachine):
     def delivered_is_what_the_peer_has(self) -> None:
         """Nothing counts as delivered that the peer never got: not even what was announced."""
         if self.keep:
-            assert self.buffer.forwarded == len(self.processed)
+            buffer = self.buffer
+            still_held = sum(pending.sequence <= buffer.acknowledged for pending in buffer._unacknowledged)
+            assert buffer.forwarded + still_held == len(self.processed)
 
     def teardown(self) -> None:
         if hasattr(self, "buffer"):
@@ -193,6 +201,18 @@ def test_what_is_in_doubt_is_not_dropped_and_goes_first() -> None:
     assert [taken[0].sequence for taken in iter(buffer.take, None)] == [1, 2, 3]
     buffer.acknowledge(3)
     assert (buffer.forwarded, buffer.buffered) == (3, 0)
+
+
+def test_what_was_acknowledged_is_released_in_portions_and_never_sent_again() -> None:
+    buffer = filled(BufferLimits(), 5)
+    while buffer.take():
+        pass
+    assert buffer.acknowledge(4, at_most=2)
+    assert (buffer.forwarded, buffer.buffered) == (2, 3)
+    buffer.connection_lost()
+    assert [taken[0].sequence for taken in iter(buffer.take, None)] == [5]
+    assert not buffer.acknowledge(5, at_most=2)
+    assert (buffer.forwarded, buffer.buffered, buffer.size) == (5, 0, 0)
 
 
 def test_what_is_still_in_doubt_is_not_announced() -> None:

@@ -11,7 +11,7 @@ def _samples(lag: LoopLag) -> dict[str, float]:
 
 def test_a_held_up_loop_shows() -> None:
     async def scenario() -> dict[str, float]:
-        lag = LoopLag("receiver")
+        lag = LoopLag("receiver", period_seconds=0.1)
         await asyncio.sleep(0)
         # Blocking is the point: two periods pass in which the loop serves nothing.
         time.sleep(0.2)  # noqa: ASYNC251
