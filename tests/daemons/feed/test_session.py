@@ -202,3 +202,29 @@ def test_a_message_too_large_is_refused_for_its_head() -> None:
     with pytest.raises(FeedError) as caught:
         received(session, head[9:])
     assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("odd", [b"no json", b'{"result":null,"id":1}', b'{"code":2,"msg":"Invalid request"}'])
+def test_whoever_reads_events_alone_is_not_asked_to_look_further(odd: bytes) -> None:
+    session, server = opened()
+    received(session, said(server))
+    list(session.data_to_send())
+    stirred = []
+
+    def read() -> int:
+        count = len(session.receive_data(said(server)))
+        stirred.append(session.stirred)
+        return count
+
+    server.send_text(trade(1))
+    assert read() == 1
+    server.send_text(odd)
+    server.send_text(trade(2))
+    assert read() == 1
+    assert not b"".join(session.data_to_send())
+    server.send_text(trade(3))
+    assert read() == 1
+    server.send_ping(b"still there?")
+    assert read() == 0
+    assert b"".join(session.data_to_send())
+    assert stirred == [False, True, False, True]
