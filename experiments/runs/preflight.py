@@ -26,7 +26,6 @@ from experiments.runs.schedule import MODES, Mode, Plan
 
 __all__ = ["Limits", "Preflight", "clock_check", "shown"]
 
-_POLL_SECONDS = 0.1
 _CONNECT_SECONDS = 5.0
 
 
@@ -131,23 +130,17 @@ class Preflight:
     async def _watch(self, receiver: Receiver) -> None:
         """Wait for every path's first event, then count for a while."""
         served = time.monotonic()
-        limit = served + self._limits.wait_seconds
-        names = [path["name"] for path in receiver.paths]
-        while (progress := await receiver.progress()) is None or not all(path.events for path in progress.paths):
-            if await pause(self._told, _POLL_SECONDS):
-                return
-            if time.monotonic() > limit:
-                seen = {path.name for path in progress.paths if path.events} if progress is not None else set()
-                self.checks += [await self._silent(receiver, name) for name in names if name not in seen]
-                return
-        begun = time.monotonic()
+        missing = await receiver.first_events(self._told, self._limits.wait_seconds)
+        if missing and not (self._told.is_set() or receiver.ended):
+            self.checks += [await self._silent(receiver, name) for name in missing]
+            return
+        before, begun = await receiver.progress(), time.monotonic()
         if await pause(self._told, self._limits.rehearsal_seconds):
             return
-        after = await receiver.progress()
-        if after is None:
+        after, end = await receiver.progress(), time.monotonic()
+        if before is None or after is None:
             raise ProgramError(f"latency-receiver ended during the rehearsal: {receiver.last_words()}")
-        end = time.monotonic()
-        self._add_rates(progress, after, end - begun, end - served)
+        self._add_rates(before, after, end - begun, end - served)
 
     def _add_rates(self, before: Progress, after: Progress, seconds: float, whole_seconds: float) -> None:
         for first, last in zip(before.paths, after.paths, strict=True):

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from experiments.runs.progress import Progress, progress_of
 from experiments.scrape import fetch
 
 __all__ = ["Receiver", "ReceiverError", "pause"]
+
+_POLL_SECONDS = 0.1
 
 
 class ReceiverError(LatencyError):
@@ -86,6 +89,28 @@ class Receiver:
         except LatencyError:
             return None
         return progress_of(page, [path["name"] for path in self.paths])
+
+    async def first_events(
+        self, told: asyncio.Event, wait_seconds: float, waiting: Callable[[list[str]], None] = lambda _missing: None
+    ) -> list[str]:
+        """Wait until every path has brought an event.
+
+        Args:
+            told: set when the user wants to end, which ends the wait.
+            wait_seconds: after so long it is over.
+            waiting: called now and then with the names of the paths that are waited for.
+
+        Returns:
+            The names of the paths that have brought none when the wait was over, or the receiver ended.
+        """
+        limit = time.monotonic() + wait_seconds
+        missing = [path["name"] for path in self.paths]
+        while True:
+            if (progress := await self.progress()) is not None:
+                missing = [path.name for path in progress.paths if not path.events]
+            if not missing or self.ended or time.monotonic() > limit or await pause(told, _POLL_SECONDS):
+                return missing
+            waiting(missing)
 
     @property
     def ended(self) -> bool:

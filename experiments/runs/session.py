@@ -24,14 +24,13 @@ from experiments.programs import ProgramError
 from experiments.runs.endpoints import Endpoints
 from experiments.runs.manifest import BlockRecord, Manifest, clock_record, now, write_manifest
 from experiments.runs.preflight import Limits, Preflight, clock_check, shown
-from experiments.runs.progress import Progress, line, table
+from experiments.runs.progress import line, table
 from experiments.runs.receiver import Receiver, ReceiverError, pause
 from experiments.runs.schedule import Block, Plan
 
 __all__ = ["Session", "plan_record"]
 
 _REFRESH_SECONDS = 0.5
-_POLL_SECONDS = 0.1
 _LINE_SECONDS = 10.0
 
 
@@ -216,7 +215,7 @@ class Session:
         live = Live(console=self._console, auto_refresh=False) if terminal else contextlib.nullcontext()
         duration = self._plan.duration_seconds
         period = _REFRESH_SECONDS if terminal else min(_LINE_SECONDS, duration / 3)
-        begun = await self._all_up(receiver, title)
+        begun = await self._first_events(receiver, title)
         shown_at = begun
         with live:
             while (left := begun + duration - time.monotonic()) > 0:
@@ -231,28 +230,21 @@ class Session:
                 else:
                     self._say(line(head, progress))
 
-    async def _all_up(self, receiver: Receiver, title: str) -> float:
+    async def _first_events(self, receiver: Receiver, title: str) -> float:
         """Wait until every path has brought an event; returns when that was, by the monotonic clock."""
-        limit = time.monotonic() + self._limits.wait_seconds
-        waited = 0.0
-        while missing := _silent(await receiver.progress()):
-            now_seconds = time.monotonic()
-            if now_seconds > limit or receiver.ended or await pause(self._told, _POLL_SECONDS):
-                break
-            if now_seconds - waited > _LINE_SECONDS:
-                waited = now_seconds
-                self._say(f"{title}: waiting for {missing}")
+        said = 0.0
+
+        def waiting(missing: list[str]) -> None:
+            nonlocal said
+            if time.monotonic() - said > _LINE_SECONDS:
+                said = time.monotonic()
+                self._say(f"{title}: waiting for {', '.join(missing)}")
+
+        await receiver.first_events(self._told, self._limits.wait_seconds, waiting)
         return time.monotonic()
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-
-def _silent(progress: Progress | None) -> str:
-    """Name the paths that have brought nothing yet."""
-    if progress is None:
-        return "the receiver"
-    return ", ".join(path.name for path in progress.paths if not path.events)
 
 
 def _events(folder: Path) -> dict[str, int]:
