@@ -68,10 +68,13 @@ Restart=always
 RestartSec=0.2
 """,
     "usr/local/lib/lab-wireguard": """#!/usr/bin/python3
-import pathlib, re, subprocess, time
+import os, pathlib, re, subprocess, sys, time
 text = pathlib.Path("/etc/systemd/network/50-latency-tunnel.netdev").read_text()
 given = dict(re.findall(r"^(\\w+)=(.*)$", text, re.M))
 while not pathlib.Path("/run/wireguard/latency0.sock").exists():
+    # It ends when networkd is just making the interface; systemd notices that only after this script.
+    if not pathlib.Path("/proc", os.environ["MAINPID"]).exists():
+        sys.exit("wireguard-go has ended")
     time.sleep(0.02)
 subprocess.run(
     ["/opt/lab/usr/bin/wg", "set", "latency0", "listen-port", given["ListenPort"], "private-key",
