@@ -131,11 +131,13 @@ class Preflight:
         """Wait for every path's first event, then count for a while."""
         served = time.monotonic()
         missing = await receiver.first_events(self._told, self._limits.wait_seconds)
-        if missing and not (self._told.is_set() or receiver.ended):
+        if self._told.is_set():
+            return
+        if missing and not receiver.ended:
             self.checks += [await self._silent(receiver, name) for name in missing]
             return
         before, begun = await receiver.progress(), time.monotonic()
-        if await pause(self._told, self._limits.rehearsal_seconds):
+        if before is not None and await pause(self._told, self._limits.rehearsal_seconds):
             return
         after, end = await receiver.progress(), time.monotonic()
         if before is None or after is None:

@@ -1,6 +1,7 @@
 """`experiment run` as a user starts it, with real programs on loopback."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -104,6 +105,28 @@ def test_a_feed_that_is_not_there_stops_the_run_before_it_begins(tmp_path: Path)
     manifest = manifest_in(tmp_path / "out")
     assert (manifest["complete"], manifest["ended_by"]) == (False, "preflight: reachability")
     assert manifest["blocks"] == []
+
+
+def test_a_receiver_that_ends_in_the_rehearsal_is_not_waited_for(tmp_path: Path) -> None:
+    paths = ("--feed-url", "ws://127.0.0.1:9", "--stream", "btcusdt@trade", "--listen", "127.0.0.1:0")
+    fixed = ("--wait", "1h", "--allow-unsynchronized-clock", "--no-compare", "--output", str(tmp_path / "out"))
+    with running("experiments.main", "run", *paths, *fixed, ready=None, exit_code=1) as program:
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+
+        def receiver() -> str:
+            """Its pid, once it has written the results' first state, which it does when it is about to serve."""
+            for pid in children.read_text().split():
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                if "--output" in words and Path(words[words.index("--output") + 1]).exists():
+                    return pid
+            return ""
+
+        until(lambda: bool(receiver()), "the receiver", 30)
+        os.kill(int(receiver()), signal.SIGKILL)
+        assert program.wait(30) == 1
+        output = "\n".join(program.lines)
+    assert "FAIL programs: latency-receiver ended" in output
+    assert manifest_in(tmp_path / "out")["ended_by"] == "preflight: programs"
 
 
 def test_a_port_that_is_taken_ends_with_the_receivers_own_code(tmp_path: Path) -> None:
