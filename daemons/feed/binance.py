@@ -102,7 +102,7 @@ class Decoder:
         try:
             envelope = self._envelope(payload)
             data = envelope.data
-            if data is not None and envelope.stream is not None and (data.e is not None or _is_event(data)):
+            if data is not None and envelope.stream is not None and _is_event(data):
                 return _event(envelope.stream, data, payload)
             data = self._bare(payload)
         except msgspec.ValidationError:
