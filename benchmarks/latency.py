@@ -9,7 +9,6 @@ within half a minute. With it go the second least and the second greatest round:
 with a probability of 96 % for nine rounds (an order-statistics interval; David and Nagaraja, Order Statistics, 7.1).
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
@@ -29,6 +28,7 @@ TURNS = ((100, 1.2), (1_000, 0.8), (10_000, 0.4))
 ROUNDS = 9
 OF_A_ROUND = ("p50_us", "p99_us")
 STAMPED_BASE = "native to ours"
+COLUMNS = ("contestant", "p50", "×", "p99", "×", "p99.9", "max", "lost", "CPU/event fwd", "rcv")
 
 
 @dataclass(slots=True)
@@ -44,19 +44,16 @@ class _Turns:
 
 def measure(bench: Bench) -> dict[str, Any]:
     """Run all contestants in alternating order, and return their figures by name and rate."""
-    turns: dict[str, dict[int, _Turns]] = {}
+    turns = {one.name: {rate: _Turns() for rate, _seconds in TURNS} for one in bench.contestants}
     for number in range(ROUNDS):
         bench.say(f"latency, round {number + 1} of {ROUNDS}")
         order = bench.contestants if number % 2 == 0 else bench.contestants[::-1]
         for contestant in order:
-            _take_turn(contestant, bench, turns.setdefault(contestant.name, defaultdict(_Turns)))
+            _take_turn(contestant, bench, turns[contestant.name])
     measured, stamped = turns.get(_base(turns), {}), turns.get(STAMPED_BASE, {})
     return {
-        one.name: {
-            str(rate): _figures(turns[one.name][rate], measured.get(rate), stamped.get(rate))
-            for rate, _seconds in TURNS
-        }
-        for one in bench.contestants
+        name: {str(rate): _figures(own, measured.get(rate), stamped.get(rate)) for rate, own in by_rate.items()}
+        for name, by_rate in turns.items()
     }
 
 
@@ -119,22 +116,25 @@ def tables(figures: dict[str, Any]) -> list[Table]:
     made = []
     for rate, _seconds in TURNS:
         at_rate = {name: of_name[str(rate)] for name, of_name in figures.items()}
-        table = Table(title=f"hop latency at {rate:,} events/s, µs; × is to {_base(figures)}", title_justify="left")
-        for name in ("contestant", "p50", "×", "p99", "×", "p99.9", "max", "lost", "CPU/event fwd", "rcv"):
-            table.add_column(name, justify="left" if name == "contestant" else "right", no_wrap=True)
+        table = _table(f"hop latency at {rate:,} events/s, µs; × is to {_base(figures)}", COLUMNS)
         for name, row in at_rate.items():
             cells = [*_with_ratios(row), *map(_shown, (row["p999_us"], row["max_us"])), str(row["lost"])]
             table.add_row(name, *cells, _shown(row["forwarder_cpu_us"]), _shown(row["receiver_cpu_us"]))
         made.append(table)
-        table = Table(title=f"the same to the kernel's stamp; × is to {STAMPED_BASE}", title_justify="left")
-        for name in ("contestant", "p50", "×", "p99", "×"):
-            table.add_column(name, justify="left" if name == "contestant" else "right", no_wrap=True)
+        table = _table(f"the same to the kernel's stamp; × is to {STAMPED_BASE}", COLUMNS[:5])
         for name, row in at_rate.items():
             if "stamped" in row:
                 table.add_row(name, *_with_ratios(row["stamped"]))
         if table.rows:
             made.append(table)
     return made
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "contestant" else "right", no_wrap=True)
+    return table
 
 
 def _with_ratios(row: dict[str, Any]) -> list[str]:

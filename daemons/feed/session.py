@@ -16,7 +16,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from daemons.errors import FeedError
-from daemons.feed.binance import Decoder, Invalid, Reply, streams_in
+from daemons.feed.binance import Decoder, Invalid, streams_in
 from daemons.records import FeedEvent
 
 __all__ = ["FeedSession"]
@@ -24,8 +24,6 @@ __all__ = ["FeedSession"]
 _END_OF_HEAD = b"\r\n\r\n"
 _FINAL_TEXT = 0x80 | Opcode.TEXT
 _MASKED = 0x80
-_SHORT = 125
-"""Larger sizes follow the first two bytes, in two bytes or in eight."""
 
 
 class FeedSession:
@@ -136,18 +134,16 @@ class FeedSession:
             self._partial += data
             window = self._partial
         at, end = 0, len(window)
-        decode = self._decode
-        while end - at >= 2 and not window[at + 1] & _MASKED:
-            start, size = at + 2, window[at + 1]
-            if size > _SHORT:
-                start, size = _long_payload(window, at, end)
+        while end - at >= 2:
+            if window[at + 1] & _MASKED:
+                # A server must not mask (section 5.1); the protocol says so.
+                self._hand_over(bytes(window[at:]), events)
+                at = end
+                break
+            start, size = _payload(window, at, end)
             stop = start + size
             if window[at] == _FINAL_TEXT and stop <= end and size <= self._max_bytes and not self._fragments:
-                decoded = decode(bytes(window[start:stop]))
-                if isinstance(decoded, FeedEvent):
-                    events.append(decoded)
-                else:
-                    self._take_odd(decoded)
+                self._take(bytes(window[start:stop]), events)
             elif stop <= end or (size > self._max_bytes and start <= end):
                 # What is too large is refused for its head, without waiting for the rest.
                 stop = min(stop, end)
@@ -157,18 +153,9 @@ class FeedSession:
             else:
                 break
             at = stop
-        if at < end or self._partial:
-            self._keep(window, at, events)
-
-    def _keep(self, window: bytes | bytearray, at: int, events: list[FeedEvent]) -> None:
-        """Keep the beginning of a frame until the rest comes."""
-        if len(window) - at >= 2 and window[at + 1] & _MASKED:
-            # A server must not mask (section 5.1); the protocol says so.
-            self._hand_over(bytes(window[at:]), events)
-            at = len(window)
         if window is self._partial:
             del self._partial[:at]
-        else:
+        elif at < end:
             self._partial = bytearray(window[at:])
 
     def _hand_over(self, data: bytes, events: list[FeedEvent]) -> None:
@@ -181,7 +168,11 @@ class FeedSession:
             elif isinstance(happened, Response):
                 self.established = self._protocol.handshake_exc is None
 
-    def _take_odd(self, decoded: Reply | Invalid) -> None:
+    def _take(self, payload: bytes, events: list[FeedEvent]) -> None:
+        decoded = self._decode(payload)
+        if isinstance(decoded, FeedEvent):
+            events.append(decoded)
+            return
         self.stirred = True
         if isinstance(decoded, Invalid):
             self.invalid[decoded] += 1
@@ -196,12 +187,9 @@ class FeedSession:
         elif frame.opcode is Opcode.TEXT or (frame.opcode is Opcode.CONT and self._fragments):
             self._fragments.append(bytes(frame.data))
             if frame.fin:
-                decoded = self._decode(b"".join(self._fragments))
+                payload = b"".join(self._fragments)
                 self._fragments.clear()
-                if isinstance(decoded, FeedEvent):
-                    events.append(decoded)
-                else:
-                    self._take_odd(decoded)
+                self._take(payload, events)
 
     def _check_handshake(self) -> None:
         error = self._protocol.handshake_exc
@@ -229,7 +217,10 @@ class FeedSession:
         raise FeedError("closed", f"{self._url}: closed by the exchange{why}; reconnecting")
 
 
-def _long_payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
+def _payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
     """Return where the payload of the frame at ``at`` starts and its size; a start past ``end`` is not known yet."""
-    start = at + (4 if window[at + 1] == _SHORT + 1 else 10)
+    size = window[at + 1]
+    if size < 126:
+        return at + 2, size
+    start = at + (4 if size == 126 else 10)
     return start, int.from_bytes(window[at + 2 : start]) if start <= end else 0

@@ -103,7 +103,7 @@ class SendBuffer:
         return len(self._unacknowledged) >= self._limits.events or self._size > 2 * self._limits.size
 
     @property
-    def clear(self) -> bool:
+    def is_clear(self) -> bool:
         """Whether nothing stands before the next event: it may be sent as soon as it is offered."""
         return not (self._waiting or self._in_doubt or self.window_full)
 
@@ -176,13 +176,13 @@ class SendBuffer:
             Whether more can be released, by calling again.
         """
         highest = self.acknowledged = max(self.acknowledged, highest)
-        doubted, sent = self._in_doubt, self._unacknowledged
-        for queue, portion in ((doubted, len(doubted)), (sent, len(sent) if at_most is None else at_most)):
-            left = portion
-            while left and queue and queue[0].sequence <= highest:
+        sent = self._unacknowledged
+        for queue, most in ((self._in_doubt, None), (sent, at_most)):
+            for _turn in range(len(queue))[:most]:
+                if queue[0].sequence > highest:
+                    break
                 self._size -= len(queue.popleft().frame)
                 self.forwarded += 1
-                left -= 1
         return bool(sent) and sent[0].sequence <= highest
 
     def connection_lost(self) -> None:

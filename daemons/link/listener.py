@@ -243,7 +243,7 @@ class LinkListener:
     def _on_datagram(self, data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
         host, port = source
         settings = self.settings
-        if settings.allowed and not self._allowed(host):
+        if not self._allowed(host):
             self.refuse("source", f"{host} is not in allowed_sources", host)
         elif settings.formats != "binary" and data[:1] == b"{":
             if settings.key:

@@ -147,7 +147,7 @@ class LinkSender:
             stamp: when the read's last packet arrived.
         """
         carrier = self._carrier
-        live = carrier is not None and not carrier.blocked and self.buffer.clear
+        live = carrier is not None and not carrier.blocked and self.buffer.is_clear
         pendings = self._frames(first_sequence, events, stamp, delayed=carrier is None)
         if not live:
             for pending in pendings:
@@ -171,6 +171,7 @@ class LinkSender:
         receive_ns = stamp.ns
         self._departure_ns = departure_ns = self._clock.wall_ns()
         # Only the last event of a read is known to have come with the stamped packet.
+        early = shared(stamp.kind)
         last = len(events) - 1
         pendings: list[Pending] = []
         for index, event in enumerate(events):
@@ -179,7 +180,7 @@ class LinkSender:
                 frame = wire.encode_event(
                     sequence,
                     receive_ns,
-                    stamp.kind if index == last else shared(stamp.kind),
+                    stamp.kind if index == last else early,
                     event.event_time_ns,
                     departure_ns,
                     event.event_id,

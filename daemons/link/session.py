@@ -200,6 +200,7 @@ class ReceiverSession:
         for message in self._decoder.feed(data):
             if self.hello is None:
                 happened.append(self._admit(message))
+            # A tuple, for a union would be built anew for every event.
             elif isinstance(message, (LinkEvent, Heartbeat, Bye)):
                 happened.append(message)
             elif isinstance(message, ClockReply):

@@ -243,8 +243,9 @@ class PathAccount:
     def observe_feed(self, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Take in the events of one read of a feed."""
         last = len(events) - 1
+        early = shared(stamp.kind)
         for index, event in enumerate(events):
-            kind = stamp.kind if index == last else shared(stamp.kind)
+            kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
             duplicate = event.event_id is not None and self._seen(stream, event, stamp.steady_ns)
@@ -281,11 +282,12 @@ class PathAccount:
         """
         tracker = self.sessions.get(key) or self.open_session(key, events[0].sequence - 1)
         last = len(events) - 1
+        early = stamp.kind if together else shared(stamp.kind)
         for index, event in enumerate(events):
             if event.sequence - tracker.highest > MAX_JUMP:
                 self.invalid["absurd_sequence"] += 1
                 continue
-            kind = stamp.kind if index == last or together else shared(stamp.kind)
+            kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
             outcome = tracker.observe(event.sequence, stamp.steady_ns)

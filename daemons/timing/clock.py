@@ -38,10 +38,10 @@ class StepDetector:
     steps and for the nanoseconds between the two readings; a change of more than :data:`STEP_THRESHOLD_NS` is a step.
     """
 
-    __slots__ = ("_highest_ns", "_lowest_ns", "last_step_ns", "steps")
+    __slots__ = ("_offset_ns", "last_step_ns", "steps")
 
     def __init__(self, wall_ns: int, monotonic_ns: int) -> None:
-        self._expect(wall_ns - monotonic_ns)
+        self._offset_ns = wall_ns - monotonic_ns
         self.steps = 0
         self.last_step_ns = 0
 
@@ -51,14 +51,10 @@ class StepDetector:
         Returns:
             The size of a step since the last call in nanoseconds, positive when the clock was set forward; 0 for none.
         """
-        offset_ns = wall_ns - monotonic_ns
-        if self._lowest_ns < offset_ns < self._highest_ns:
+        step = wall_ns - monotonic_ns - self._offset_ns
+        if -STEP_THRESHOLD_NS < step < STEP_THRESHOLD_NS:
             return 0
-        step = offset_ns - self._lowest_ns - STEP_THRESHOLD_NS
-        self._expect(offset_ns)
+        self._offset_ns += step
         self.steps += 1
         self.last_step_ns = step
         return step
-
-    def _expect(self, offset_ns: int) -> None:
-        self._lowest_ns, self._highest_ns = offset_ns - STEP_THRESHOLD_NS, offset_ns + STEP_THRESHOLD_NS
