@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from provisioning.errors import ProvisionError
 from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
@@ -128,6 +128,10 @@ class GatewayKind(Ec2Kind):
     describe: ClassVar[str] = "describe_internet_gateways"
     list_key: ClassVar[str] = "InternetGateways"
     id_key: ClassVar[str] = "InternetGatewayId"
+
+    def rank(self, found: Found) -> tuple[Any, ...]:
+        # AWS takes no gateway from a VPC whose hosts have public addresses, and gives a VPC no second one.
+        return found.key, not found.facts.get("Attachments"), found.id
 
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(

@@ -19,7 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from tests.lab.namespace import enter
-from tests.provisioning.aws import client, load_images
+from tests.provisioning.aws import client
+from tests.provisioning.emulator import load_images
 
 __all__ = ["Emulator", "listen_in", "metadata_tree", "serve_in", "serve_metadata"]
 

@@ -1,17 +1,12 @@
-"""AWS for tests: a real moto server over HTTP, hooks that record, fail and kill, a clock that does not wait."""
+"""A session with AWS for tests: hooks that record, fail and kill, and a clock that does not wait."""
 
 import copy
 import functools
-import itertools
-import json
-import logging
 import os
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,68 +19,7 @@ from provisioning.desired import desired
 from provisioning.engine import Engine, Event
 from provisioning.model import Deployment, Found, View
 from provisioning.topology import Topology
-
-DEBIAN = "136693071363"
-
-
-def _images() -> list[dict[str, Any]]:
-    base = {
-        "architecture": "x86_64",
-        "description": "Debian",
-        "hypervisor": "xen",
-        "image_location": "amazon/debian",
-        "image_type": "machine",
-        "owner_id": DEBIAN,
-        "public": True,
-        "root_device_name": "/dev/xvda",
-        "root_device_type": "ebs",
-        "sriov": "simple",
-        "state": "available",
-        "virtualization_type": "hvm",
-    }
-    return [
-        {
-            **base,
-            "ami_id": f"ami-0debaadcafe{n:05x}",
-            "name": f"debian-12-amd64-2026{n:02d}01-1",
-            "creation_date": f"2026-{n:02d}-01T00:00:00.000Z",
-        }
-        for n in (9, 10)
-    ]
-
-
-def load_images() -> None:
-    """Have moto know Debian's images: it reads the list when it is first imported."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-        json.dump(_images(), file)
-    os.environ["MOTO_AMIS_PATH"] = file.name
-    import moto.ec2.models.amis  # noqa: F401, PLC0415
-
-    Path(file.name).unlink()
-
-
-def serve() -> tuple[Any, str]:
-    """Start moto with Debian's images; returns the server and its endpoint."""
-    load_images()
-    from moto.iam.exceptions import NotFoundException  # noqa: PLC0415
-    from moto.iam.models import IAMBackend  # noqa: PLC0415
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415
-
-    remove = IAMBackend.remove_role_from_instance_profile
-
-    def remove_or_refuse(self: IAMBackend, profile_name: str, role_name: str) -> None:
-        # AWS answers NoSuchEntity for a role that is not in the profile; moto fails.
-        if self.get_role(role_name) not in self.get_instance_profile(profile_name).roles:
-            raise NotFoundException(f"Role {role_name} not found in instance profile {profile_name}.")
-        remove(self, profile_name, role_name)
-
-    cast("Any", IAMBackend).remove_role_from_instance_profile = remove_or_refuse
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    return server, f"http://{host}:{port}"
+from tests.provisioning.emulator import EFFECT_HEADER, EFFECTS
 
 
 class ProcessDeathError(BaseException):
@@ -102,8 +36,8 @@ class Call:
     params: dict[str, Any]
     error: str | None = None
     answer: dict[str, Any] = field(default_factory=dict)
-    ended: int = 0
-    """Its place in the order of answers, which with several operators is the order of effects."""
+    effect: int = 0
+    """Its place in the order of effects, as the emulator counted."""
 
     @property
     def changes(self) -> bool:
@@ -134,7 +68,6 @@ Fault = Callable[[Call], tuple[str, str] | dict[str, Any] | BaseException | None
 
 
 LOADER = botocore.session.Session().get_component("data_loader")
-ENDED = itertools.count(1)
 RECORDED: list[Call] = []
 """Every call of the running test, in order; the rules are checked over it when the test ends."""
 
@@ -175,7 +108,7 @@ class Aws:
             for fault in self.before:
                 if (outcome := fault(call)) is None:
                     continue
-                call.ended = next(ENDED)
+                call.effect = next(EFFECTS)
                 if isinstance(outcome, BaseException):
                     self.dead = isinstance(outcome, ProcessDeathError)
                     call.error = type(outcome).__name__
@@ -194,7 +127,7 @@ class Aws:
         call: Call = context["latency_call"]
         if call.error is not None:
             return
-        call.ended = next(ENDED)
+        call.effect = int(http_response.headers[EFFECT_HEADER])
         if http_response.status_code >= 300:
             call.error = parsed.get("Error", {}).get("Code", "?")
         else:
@@ -210,7 +143,7 @@ class Aws:
 
     def _after_error(self, exception: Exception, context: dict[str, Any], **_: Any) -> None:
         context["latency_call"].error = type(exception).__name__
-        context["latency_call"].ended = next(ENDED)
+        context["latency_call"].effect = next(EFFECTS)
 
     def changing(self) -> list[Call]:
         return [call for call in self.calls if call.changes]

@@ -48,7 +48,7 @@ class Checker:
         self.violations.append(f"{call.operation} in {call.region}: {why}: {call.params}")
 
     def feed(self, calls: Iterable[Call]) -> list[str]:
-        for call in sorted(calls, key=lambda call: call.ended):
+        for call in sorted(calls, key=lambda call: call.effect):
             self.check_request(call)
             if call.error is None:
                 handler = getattr(self, f"on_{call.operation}", None)
@@ -138,6 +138,10 @@ class Checker:
 
     def on_AssociateRouteTable(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self.associations[answer["AssociationId"]] = params["RouteTableId"]
+
+    def on_ReplaceRouteTableAssociation(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
+        self.associations.pop(params["AssociationId"], None)
+        self.associations[answer["NewAssociationId"]] = params["RouteTableId"]
 
     def on_DisassociateRouteTable(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self.associations.pop(params["AssociationId"], None)

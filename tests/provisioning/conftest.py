@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.provisioning.aws import RECORDED, serve
+from tests.provisioning.aws import RECORDED
 from tests.provisioning.aws_rules import violations
+from tests.provisioning.emulator import serve
 
 os.environ["AWS_ACCESS_KEY_ID"] = "testing"
 os.environ["AWS_SECRET_ACCESS_KEY"] = "testing"
@@ -16,7 +17,7 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 def moto() -> Iterator[str]:
     server, endpoint = serve()
     yield endpoint
-    server.stop()
+    server.shutdown()
 
 
 @pytest.fixture

@@ -46,6 +46,13 @@ PEERING = recorded(
     {"VpcId": "vpc-1", "PeerVpcId": "vpc-2", "PeerRegion": "b", "TagSpecifications": tags("vpc-peering-connection")},
     {"VpcPeeringConnection": {"VpcPeeringConnectionId": "pcx-1"}},
 )
+ASSOCIATE = recorded("AssociateRouteTable", "a", {"RouteTableId": "rtb-1"}, {"AssociationId": "a-1"})
+REPLACE = recorded(
+    "ReplaceRouteTableAssociation",
+    "a",
+    {"AssociationId": "a-1", "RouteTableId": "rtb-2"},
+    {"NewAssociationId": "a-2"},
+)
 ATTACH = recorded("AttachInternetGateway", "a", {"InternetGatewayId": "igw-1", "VpcId": "vpc-1"})
 ADDRESS = recorded("AllocateAddress", "a", {"TagSpecifications": tags("elastic-ip")}, {"AllocationId": "eip-1"})
 ASSOCIATION = recorded(
@@ -142,10 +149,15 @@ CASES: list[tuple[str, list[Call], list[Call]]] = [
         "still associated",
         [
             TABLE,
-            recorded("AssociateRouteTable", "a", {"RouteTableId": "rtb-1"}, {"AssociationId": "a-1"}),
+            ASSOCIATE,
             delete("RouteTable", "RouteTableId", "rtb-1"),
         ],
         [TABLE, delete("RouteTable", "RouteTableId", "rtb-1")],
+    ),
+    (
+        "still associated",
+        [TABLE, ASSOCIATE, REPLACE, delete("RouteTable", "RouteTableId", "rtb-2")],
+        [TABLE, ASSOCIATE, REPLACE, delete("RouteTable", "RouteTableId", "rtb-1")],
     ),
     (
         "gateway is still attached",
@@ -245,9 +257,9 @@ def test_a_second_address_of_an_instance_frees_the_first() -> None:
     assert len(violations([*both, recorded("ReleaseAddress", "a", {"AllocationId": "eip-2"})])) == 1
 
 
-def test_calls_count_in_the_order_of_their_answers() -> None:
-    """Two operators' calls overlap: what began first may have taken effect last."""
+def test_calls_count_in_the_order_of_their_effects() -> None:
+    """Two operators' calls overlap: what was recorded first may have taken effect last."""
     release, free = (recorded("DeleteVpc", "a", {"VpcId": "vpc-1"}), recorded("DeleteSubnet", "a", {"SubnetId": "s"}))
-    release.ended, free.ended = 2, 1
+    release.effect, free.effect = 2, 1
     subnet = recorded("CreateSubnet", "a", SUBNET.params, {"Subnet": {"SubnetId": "s"}})
     assert violations([VPC, subnet, release, free]) == []

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from provisioning.loading import BUILT_IN, load_topology
-from tests.provisioning.aws import Call, Once, Operator, census, lost, operation
+from tests.provisioning.aws import Call, Once, Operator, census, client, lost, operation
 
 pytestmark = pytest.mark.process
 
@@ -203,6 +203,22 @@ def test_duplicates_of_a_whole_site_are_removed(endpoint: str) -> None:
     blind.up()
     assert census(endpoint, topology.regions) == good
     assert Operator(endpoint, topology).up().aws.changing() == []
+
+
+def test_of_two_gateways_the_attached_one_stays(endpoint: str) -> None:
+    """AWS takes no gateway from a VPC whose hosts have public addresses, so the other one has to go."""
+    topology = load_topology("backbone")
+    Operator(endpoint, topology).up()
+    good = census(endpoint, topology.regions)
+    hand = client(endpoint, "ec2", "eu-central-1")
+    (attached,) = (item for item in hand.describe_internet_gateways()["InternetGateways"] if item.get("Tags"))
+    lower = ""
+    while not lower or lower > attached["InternetGatewayId"]:
+        tags = [{"ResourceType": "internet-gateway", "Tags": attached["Tags"]}]
+        lower = hand.create_internet_gateway(TagSpecifications=tags)["InternetGateway"]["InternetGatewayId"]
+    calls = Operator(endpoint, topology).up().aws.calls
+    assert census(endpoint, topology.regions) == good
+    assert not [call for call in calls if call.operation == "DetachInternetGateway"]
 
 
 def test_a_lost_answer_to_each_kind_of_creation_makes_no_duplicate(endpoint: str) -> None:

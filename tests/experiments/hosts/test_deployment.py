@@ -12,7 +12,8 @@ from provisioning.cloud import Cloud
 from provisioning.errors import ProvisionError
 from provisioning.loading import adjusted, load_topology
 from provisioning.topology import Access, Topology
-from tests.provisioning.aws import RECORDED, Aws, Clock, serve
+from tests.provisioning.aws import RECORDED, Aws, Clock
+from tests.provisioning.emulator import serve
 from tests.provisioning.test_remote import ACCESS, KEY, standing
 
 pytestmark = pytest.mark.exhaustive
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.exhaustive
 def emulator() -> Iterator[str]:
     server, endpoint = serve()
     yield endpoint
-    server.stop()
+    server.shutdown()
 
 
 @pytest.fixture

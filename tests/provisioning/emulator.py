@@ -1,0 +1,166 @@
+"""A moto server with what the tests need of AWS and moto leaves out.
+
+Debian's images; refusals that AWS makes and moto does not, without which whoever loses a race against another
+operator would do what AWS never lets happen; and one order of effects, which answers tell.
+"""
+
+import functools
+import itertools
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+EFFECT_HEADER = "x-effect"
+EFFECTS = itertools.count(1)
+"""The place of a call in the order of effects: one counter for what the emulator does and for what tests fake."""
+
+DEBIAN = "136693071363"
+
+
+def _images() -> list[dict[str, Any]]:
+    base = {
+        "architecture": "x86_64",
+        "description": "Debian",
+        "hypervisor": "xen",
+        "image_location": "amazon/debian",
+        "image_type": "machine",
+        "owner_id": DEBIAN,
+        "public": True,
+        "root_device_name": "/dev/xvda",
+        "root_device_type": "ebs",
+        "sriov": "simple",
+        "state": "available",
+        "virtualization_type": "hvm",
+    }
+    return [
+        {
+            **base,
+            "ami_id": f"ami-0debaadcafe{n:05x}",
+            "name": f"debian-12-amd64-2026{n:02d}01-1",
+            "creation_date": f"2026-{n:02d}-01T00:00:00.000Z",
+        }
+        for n in (9, 10)
+    ]
+
+
+def load_images() -> None:
+    """Have moto know Debian's images: it reads the list when it is first imported."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
+        json.dump(_images(), file)
+    os.environ["MOTO_AMIS_PATH"] = file.name
+    import moto.ec2.models.amis  # noqa: F401, PLC0415
+
+    Path(file.name).unlink()
+
+
+def _hosts(ec2: Any) -> Iterator[Any]:
+    hosts = (host for reservation in ec2.reservations.values() for host in reservation.instances)
+    return (host for host in hosts if host.state != "terminated")
+
+
+def _vpc_has_a_gateway(ec2: Any, internet_gateway_id: str, vpc_id: str) -> bool:
+    return any(gateway.vpc and gateway.vpc.id == vpc_id for gateway in ec2.internet_gateways.values())
+
+
+def _vpc_has_public_addresses(ec2: Any, internet_gateway_id: str, vpc_id: str) -> bool:
+    return any(host.vpc_id == vpc_id and host.public_ip for host in _hosts(ec2))
+
+
+def _vpc_keeps_its_gateway(ec2: Any, vpc_id: str) -> bool:
+    return _vpc_has_a_gateway(ec2, "", vpc_id)
+
+
+def _address_is_associated(ec2: Any, address: str | None = None, allocation_id: str | None = None) -> bool:
+    return any(item.association_id for item in ec2.addresses if item.allocation_id == allocation_id)
+
+
+def _subnet_has_hosts(ec2: Any, subnet_id: str) -> bool:
+    return any(host.subnet_id == subnet_id for host in _hosts(ec2))
+
+
+def _group_has_hosts(ec2: Any, name: str | None = None, group_id: str | None = None) -> bool:
+    interfaces = (interface for host in _hosts(ec2) for interface in host.nics.values())
+    return any(group.id == group_id for interface in interfaces for group in interface.group_set)
+
+
+def _role_is_not_in_profile(iam: Any, profile_name: str, role_name: str) -> bool:
+    return iam.get_role(role_name) not in iam.get_instance_profile(profile_name).roles
+
+
+_REFUSALS: tuple[tuple[str, str, Callable[..., bool], str], ...] = (
+    ("ec2", "attach_internet_gateway", _vpc_has_a_gateway, "Resource.AlreadyAssociated"),
+    ("ec2", "detach_internet_gateway", _vpc_has_public_addresses, "DependencyViolation"),
+    ("ec2", "release_address", _address_is_associated, "InvalidIPAddress.InUse"),
+    ("ec2", "delete_subnet", _subnet_has_hosts, "DependencyViolation"),
+    ("ec2", "delete_security_group", _group_has_hosts, "DependencyViolation"),
+    ("ec2", "delete_vpc", _vpc_keeps_its_gateway, "DependencyViolation"),
+    ("iam", "remove_role_from_instance_profile", _role_is_not_in_profile, "NoSuchEntity"),
+)
+"""Service, method, when AWS refuses it, and the code of AWS's answer."""
+
+
+@functools.cache
+def _add_refusals() -> None:
+    from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415
+    from moto.ec2.models import EC2Backend  # noqa: PLC0415
+    from moto.iam.exceptions import IAMException  # noqa: PLC0415
+    from moto.iam.models import IAMBackend  # noqa: PLC0415
+
+    def refuse(backend: Any, method: str, refused: Callable[..., bool], error: Exception) -> None:
+        do = getattr(backend, method)
+
+        def do_or_refuse(*args: Any, **kwargs: Any) -> Any:
+            if refused(*args, **kwargs):
+                raise error
+            return do(*args, **kwargs)
+
+        setattr(backend, method, do_or_refuse)
+
+    services = {"ec2": (EC2Backend, EC2ClientError), "iam": (IAMBackend, IAMException)}
+    for service, method, refused, code in _REFUSALS:
+        backend, error = services[service]
+        refuse(backend, method, refused, error(code, refused.__name__.replace("_", " ").strip()))
+
+
+class _OneByOne:
+    """A WSGI application that does one request at a time and tells in each answer the place of its effect.
+
+    moto's models bear no two threads at once, and the order in which clients see answers is not that of effects.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Any:
+        with self._lock:
+            place = (EFFECT_HEADER, str(next(EFFECTS)))
+
+            def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+                return start_response(status, [*headers, place], *more)
+
+            return self._application(environ, start)
+
+
+def serve() -> tuple[Any, str]:
+    """Start the emulator; returns the server, to be shut down, and its endpoint."""
+    load_images()
+    _add_refusals()
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server  # noqa: PLC0415
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    application = _OneByOne(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host, port = server.server_address[:2]
+    return server, f"http://{host!s}:{port}"
