@@ -6,12 +6,10 @@ measured is counted under a reason and stays out of the histograms.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
-from daemons.measurement.histogram import BucketHistogram, QuantileHistogram
+from daemons.measurement.figures import Figures, Instruments, Row
+from daemons.measurement.histogram import BucketHistogram
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
 from daemons.measurement.sequence import Outcome, SequenceTracker
@@ -19,10 +17,7 @@ from daemons.records import WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Vali
 
 __all__ = [
     "INVALID_REASONS",
-    "Figures",
-    "Instruments",
     "PathAccount",
-    "Row",
     "StreamAccount",
 ]
 
@@ -50,58 +45,6 @@ MAX_JUMP: Final = 1_000_000_000
 _OK: Final = Validity.OK
 _DUPLICATE: Final = Outcome.DUPLICATE
 _STALE: Final = Outcome.STALE
-
-
-@dataclass(slots=True)
-class Figures:
-    """Fine-grained distributions that the report of a run needs, in nanoseconds.
-
-    A backbone latency is the forwarder's hold (arrival there to departure) and the one-way delay (departure to arrival
-    here, RFC 7679); both are kept, so that the measurer's own share can be told from the network's.
-    """
-
-    end_to_end: QuantileHistogram = field(default_factory=QuantileHistogram)
-    backbone: QuantileHistogram = field(default_factory=QuantileHistogram)
-    hold: QuantileHistogram = field(default_factory=QuantileHistogram)
-    one_way: QuantileHistogram = field(default_factory=QuantileHistogram)
-    host_delay: QuantileHistogram = field(default_factory=QuantileHistogram)
-    rtt: QuantileHistogram = field(default_factory=QuantileHistogram)
-    end_to_end_jitter: InterarrivalJitter = field(default_factory=InterarrivalJitter)
-    backbone_jitter: InterarrivalJitter = field(default_factory=InterarrivalJitter)
-
-
-@dataclass(frozen=True, slots=True)
-class Instruments:
-    """The live histograms that a path feeds.
-
-    Attributes:
-        end_to_end, backbone: made for each stream as it appears.
-        delayed: time in transit of events that waited in an outage, kept apart.
-        host_delay: arrival stamp to handling.
-    """
-
-    end_to_end: Callable[[str], BucketHistogram]
-    backbone: Callable[[str], BucketHistogram]
-    delayed: BucketHistogram
-    host_delay: BucketHistogram
-
-
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One event on one path, as the CSV file has it."""
-
-    path: str
-    stream: str
-    sequence: int
-    event_id: int | None
-    event_time_ns: int | None
-    forwarder_ns: int | None
-    departure_ns: int | None
-    arrival_ns: int
-    end_to_end_ns: int | None
-    backbone_ns: int | None
-    stamp: StampKind
-    validity: str
-    delayed: bool
 
 
 class StreamAccount:

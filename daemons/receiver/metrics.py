@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from daemons.measurement.account import Instruments
+from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import octaves
 from daemons.measurement.race import LEAD_BOUNDS
 from daemons.service.clock_metrics import clock_families

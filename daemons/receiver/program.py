@@ -16,7 +16,8 @@ from daemons.feed.client import FeedClient
 from daemons.feed_config import feed_settings
 from daemons.link.listener import LinkListener
 from daemons.link.wire import Transport
-from daemons.measurement.account import Figures, PathAccount
+from daemons.measurement.account import PathAccount
+from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
 from daemons.receiver.config import FeedPath, LinkPath, ReceiverConfig, listener_of
 from daemons.receiver.link_path import LinkPathState

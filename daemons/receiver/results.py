@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from daemons.errors import ResultsError
-from daemons.measurement.account import Figures, PathAccount
+from daemons.measurement.account import PathAccount
+from daemons.measurement.figures import Figures
 from daemons.measurement.histogram import QuantileHistogram
 from daemons.measurement.race import RaceTable
 from daemons.records import ClockState

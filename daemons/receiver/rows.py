@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from daemons.errors import ResultsError
-from daemons.measurement.account import Row
+from daemons.measurement.figures import Row
 
 __all__ = ["COLUMNS", "RowWriter", "set_aside"]
 

@@ -104,6 +104,15 @@ _REFUSALS: tuple[tuple[str, str, Callable[..., bool], str], ...] = (
 """Service, method, when AWS refuses it, and the code of AWS's answer."""
 
 
+def _guarded(do: Any, refused: Callable[..., bool], error: Callable[[str, str], Exception], code: str) -> Any:
+    def do_or_refuse(*args: Any, **kwargs: Any) -> Any:
+        if refused(*args, **kwargs):
+            raise error(code, refused.__name__.replace("_", " ").strip())
+        return do(*args, **kwargs)
+
+    return do_or_refuse
+
+
 @functools.cache
 def _add_refusals() -> None:
     from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415
@@ -111,20 +120,10 @@ def _add_refusals() -> None:
     from moto.iam.exceptions import IAMException  # noqa: PLC0415
     from moto.iam.models import IAMBackend  # noqa: PLC0415
 
-    def refuse(backend: Any, method: str, refused: Callable[..., bool], error: Exception) -> None:
-        do = getattr(backend, method)
-
-        def do_or_refuse(*args: Any, **kwargs: Any) -> Any:
-            if refused(*args, **kwargs):
-                raise error
-            return do(*args, **kwargs)
-
-        setattr(backend, method, do_or_refuse)
-
-    services = {"ec2": (EC2Backend, EC2ClientError), "iam": (IAMBackend, IAMException)}
+    services: dict[str, Any] = {"ec2": (EC2Backend, EC2ClientError), "iam": (IAMBackend, IAMException)}
     for service, method, refused, code in _REFUSALS:
         backend, error = services[service]
-        refuse(backend, method, refused, error(code, refused.__name__.replace("_", " ").strip()))
+        setattr(backend, method, _guarded(getattr(backend, method), refused, error, code))
 
 
 class _OneByOne:

@@ -205,17 +205,18 @@ def test_duplicates_of_a_whole_site_are_removed(endpoint: str) -> None:
     assert Operator(endpoint, topology).up().aws.changing() == []
 
 
-def test_of_two_gateways_the_attached_one_stays(endpoint: str) -> None:
+def test_of_two_gateways_the_attached_one_stays(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS takes no gateway from a VPC whose hosts have public addresses, so the other one has to go."""
     topology = load_topology("backbone")
     Operator(endpoint, topology).up()
     good = census(endpoint, topology.regions)
     hand = client(endpoint, "ec2", "eu-central-1")
     (attached,) = (item for item in hand.describe_internet_gateways()["InternetGateways"] if item.get("Tags"))
-    lower = ""
-    while not lower or lower > attached["InternetGatewayId"]:
-        tags = [{"ResourceType": "internet-gateway", "Tags": attached["Tags"]}]
-        lower = hand.create_internet_gateway(TagSpecifications=tags)["InternetGateway"]["InternetGatewayId"]
+    lowest = "igw-00000000000000000"
+    monkeypatch.setattr("moto.ec2.models.internet_gateways.random_internet_gateway_id", lambda: lowest)
+    tags = [{"ResourceType": "internet-gateway", "Tags": attached["Tags"]}]
+    made = hand.create_internet_gateway(TagSpecifications=tags)["InternetGateway"]
+    assert made["InternetGatewayId"] == lowest
     calls = Operator(endpoint, topology).up().aws.calls
     assert census(endpoint, topology.regions) == good
     assert not [call for call in calls if call.operation == "DetachInternetGateway"]

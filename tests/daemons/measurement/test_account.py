@@ -9,11 +9,9 @@ from daemons.measurement.account import (
     MAX_JUMP,
     MAX_SESSIONS,
     MAX_STREAMS,
-    Figures,
-    Instruments,
     PathAccount,
-    Row,
 )
+from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.race import RaceTable
 from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind, Validity

@@ -6,7 +6,8 @@ from structlog.testing import capture_logs
 from daemons.link.listener import ListenerSettings
 from daemons.link.session import TimeReport
 from daemons.link.wire import DropReason, Heartbeat, Hello, Transport
-from daemons.measurement.account import Figures, Instruments, PathAccount, Row
+from daemons.measurement.account import PathAccount
+from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.receiver.link_path import JOINED, RESTART_WINDOW, TAIL_NS, LinkPathState
 from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind

@@ -1,0 +1,64 @@
+"""What the account of a path fills in: a run's distributions, the live histograms, a row for each event."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from daemons.measurement.histogram import BucketHistogram, QuantileHistogram
+from daemons.measurement.jitter import InterarrivalJitter
+from daemons.records import StampKind
+
+__all__ = ["Figures", "Instruments", "Row"]
+
+
+@dataclass(slots=True)
+class Figures:
+    """Fine-grained distributions that the report of a run needs, in nanoseconds.
+
+    A backbone latency is the forwarder's hold (arrival there to departure) and the one-way delay (departure to arrival
+    here, RFC 7679); both are kept, so that the measurer's own share can be told from the network's.
+    """
+
+    end_to_end: QuantileHistogram = field(default_factory=QuantileHistogram)
+    backbone: QuantileHistogram = field(default_factory=QuantileHistogram)
+    hold: QuantileHistogram = field(default_factory=QuantileHistogram)
+    one_way: QuantileHistogram = field(default_factory=QuantileHistogram)
+    host_delay: QuantileHistogram = field(default_factory=QuantileHistogram)
+    rtt: QuantileHistogram = field(default_factory=QuantileHistogram)
+    end_to_end_jitter: InterarrivalJitter = field(default_factory=InterarrivalJitter)
+    backbone_jitter: InterarrivalJitter = field(default_factory=InterarrivalJitter)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The live histograms that a path feeds.
+
+    Attributes:
+        end_to_end, backbone: made for each stream as it appears.
+        delayed: time in transit of events that waited in an outage, kept apart.
+        host_delay: arrival stamp to handling.
+    """
+
+    end_to_end: Callable[[str], BucketHistogram]
+    backbone: Callable[[str], BucketHistogram]
+    delayed: BucketHistogram
+    host_delay: BucketHistogram
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One event on one path, as the CSV file has it."""
+
+    path: str
+    stream: str
+    sequence: int
+    event_id: int | None
+    event_time_ns: int | None
+    forwarder_ns: int | None
+    departure_ns: int | None
+    arrival_ns: int
+    end_to_end_ns: int | None
+    backbone_ns: int | None
+    stamp: StampKind
+    validity: str
+    delayed: bool
