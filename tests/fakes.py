@@ -13,15 +13,19 @@ class ManualClock:
 
     Attributes:
         slept: the seconds of every sleep asked for; each moved the clock at once.
+        stall_ns: for so long the process is held up right after the next reading of the wall clock.
     """
 
     def __init__(self) -> None:
         self._wall_ns = START_WALL_NS
         self._monotonic_ns = START_MONOTONIC_NS
         self.slept: list[float] = []
+        self.stall_ns = 0
 
     def wall_ns(self) -> int:
-        return self._wall_ns
+        read, stall_ns, self.stall_ns = self._wall_ns, self.stall_ns, 0
+        self.advance(stall_ns)
+        return read
 
     def monotonic_ns(self) -> int:
         return self._monotonic_ns

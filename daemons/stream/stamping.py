@@ -8,7 +8,7 @@ import socket
 import struct
 
 from daemons.records import KERNEL, WARMUP, Stamp, StampKind
-from daemons.timing.clock import Clock, StepDetector
+from daemons.timing.clock import Clock, StepDetector, read_together
 
 __all__ = ["ANCILLARY_BYTES", "Ancillary", "Stamper", "enable"]
 
@@ -93,7 +93,7 @@ class Reader:
         self._monotonic_ns = clock.monotonic_ns
         self._warm_ns = warm_ns
         self._warm = False
-        self._steps = StepDetector(clock.wall_ns(), clock.monotonic_ns())
+        self._steps = StepDetector(*read_together(clock))
         self._suspect_ns = 0
 
     def stamp(self, ancillary: Ancillary) -> Stamp:
@@ -108,9 +108,12 @@ class Reader:
         """
         wall_ns = self._wall_ns()
         monotonic_ns = self._monotonic_ns()
-        step_ns = self._steps.observe(wall_ns, monotonic_ns)
-        if step_ns:
-            self._suspect_ns = wall_ns
+        step_ns = 0
+        if self._steps.is_due(wall_ns, monotonic_ns):
+            wall_ns, monotonic_ns = read_together(self._clock)
+            step_ns = self._steps.observe(wall_ns, monotonic_ns)
+            if step_ns:
+                self._suspect_ns = wall_ns
         for level, kind, data in ancillary:
             if kind == SO_TIMESTAMPING and level == _SOL_SOCKET:
                 seconds, nanoseconds = _first_seconds(data)

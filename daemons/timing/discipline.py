@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from daemons.records import UNKNOWN_CLOCK, ClockState
-from daemons.timing.clock import Clock, StepDetector
+from daemons.timing.clock import Clock, StepDetector, read_together
 
 __all__ = ["ClockMonitor", "Reading", "parse_tracking", "phc_error_bound_ns", "read_chrony", "read_kernel"]
 
@@ -150,7 +150,7 @@ class ClockMonitor:
 
     def __init__(self, clock: Clock, on_step: Callable[[int], None] | None = None) -> None:
         self._clock = clock
-        self._steps = StepDetector(clock.wall_ns(), clock.monotonic_ns())
+        self._steps = StepDetector(*read_together(clock))
         self._on_step = on_step
         self._reading = Reading(UNKNOWN_CLOCK, 0.0)
         self._read_ns = clock.monotonic_ns()
@@ -167,8 +167,8 @@ class ClockMonitor:
         last_ns = self._read_ns
         while True:
             await self._clock.sleep(1.0)
-            now_ns = self._clock.monotonic_ns()
-            step_ns = self._steps.observe(self._clock.wall_ns(), now_ns)
+            wall_ns, now_ns = read_together(self._clock)
+            step_ns = self._steps.observe(wall_ns, now_ns)
             if step_ns and self._on_step is not None:
                 self._on_step(step_ns)
             if step_ns or now_ns - last_ns >= POLL_SECONDS * 1e9:

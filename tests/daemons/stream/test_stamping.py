@@ -109,6 +109,25 @@ def test_a_step_is_noticed_without_kernel_stamps_too(reader: Reader, clock: Manu
     assert reader.stamp([]).step_ns == 0
 
 
+def test_a_process_held_up_between_its_readings_sees_no_step(reader: Reader, clock: ManualClock) -> None:
+    arrived_ns, steady_ns = clock.wall_ns(), clock.monotonic_ns()
+    clock.stall_ns = SECOND_NS
+    for _read in range(2):
+        stamp = reader.stamp(stamped(arrived_ns))
+        assert (stamp.ns, stamp.kind, stamp.step_ns) == (arrived_ns, StampKind.KERNEL, 0)
+        assert stamp.steady_ns == steady_ns
+        assert stamp.handled_ns == clock.wall_ns()
+
+
+def test_a_reader_made_while_the_process_is_held_up_sees_no_step(clock: ManualClock) -> None:
+    clock.stall_ns = SECOND_NS
+    reader = Reader(clock, 0)
+    assert reader.stamp(stamped(clock.wall_ns())).step_ns == 0
+    clock.step(SECOND_NS)
+    clock.stall_ns = 3 * SECOND_NS
+    assert reader.stamp([]).step_ns == SECOND_NS
+
+
 def test_a_stamp_ahead_of_the_clock_is_never_a_negative_host_delay(reader: Reader, clock: ManualClock) -> None:
     stamp = reader.stamp(stamped(clock.wall_ns() + 400_000))
     assert stamp.step_ns == 400_000
