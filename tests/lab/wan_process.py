@@ -81,8 +81,10 @@ def open_tun(namespace: str, device: str, address: str, peer: str, mtu: int) -> 
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN | IFF_NO_PI))
     for command in (
         ("addr", "add", address, "peer", peer, "dev", device),
-        # No IPv6 link-local address: its announcements would be counted among the test's packets.
-        ("link", "set", device, "addrgenmode", "none", "mtu", str(mtu), "txqueuelen", "10000", "up"),
+        # No IPv6 link-local address: its solicitations, for 12 s, would be counted among the test's packets. In a
+        # command of its own, because the kernel takes "up" first, and makes the address then.
+        ("link", "set", device, "addrgenmode", "none"),
+        ("link", "set", device, "mtu", str(mtu), "txqueuelen", "10000", "up"),
     ):
         subprocess.run(["ip", *command], check=True)
     return tun
