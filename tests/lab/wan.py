@@ -89,6 +89,11 @@ class WideAreaLink:
         counts: dict[str, int] = self._ask({})["counts"][direction]
         return counts
 
+    def under_way(self) -> int:
+        """Return how many packets wait in the link, both directions together."""
+        waiting: int = self._ask({})["under_way"]
+        return waiting
+
     def close(self) -> None:
         """End the link's process; its devices vanish with it."""
         assert self._process.stdin is not None
