@@ -58,6 +58,9 @@ class OverlayPinger:
     def slot(self, _intended_ns: int, missed: int) -> None:
         """Send a request; count as lost what was not answered in time."""
         self.missed += missed
+        if self._socket is not None:
+            # An answer that came in time is none the later for our having been held up.
+            self._on_readable()
         self.account.expire(self._clock.monotonic_ns())
         if self._socket is None and not self._opened():
             self.missed += 1
