@@ -1,8 +1,10 @@
 """The daemons as whole programs, and what they say of themselves."""
 
+import contextlib
 import csv
 import json
 import re
+import secrets
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -30,6 +32,10 @@ __all__ = [
 ]
 
 
+_FIRST_PORT, _LAST_PORT = 10_000, 32_768
+_given: set[int] = set()
+
+
 def simulator(*arguments: str) -> AbstractContextManager[Program]:
     """Run an exchange on a free port; its address is in ``ready["near"]``."""
     return running("daemons.simulator.main", "--listen", "127.0.0.1:0", *arguments)
@@ -55,10 +61,21 @@ def receiver(*arguments: str, exit_code: int = 0) -> Iterator[Program]:
 
 
 def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a TCP port that is free, and stays so.
+
+    It is below the ports that the kernel picks by itself (ip(7), ``ip_local_port_range``): no connection that is made
+    meanwhile gets it, and no caller gets it twice.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    # Where the kernel takes nearly all of them, nothing can be done.
+    end = lowest if lowest > 2 * _FIRST_PORT else _LAST_PORT
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(end - _FIRST_PORT)
+        if port in _given:
+            continue
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.add(port)
+            return port
 
 
 def log_lines(program: Program, event: str) -> list[dict[str, Any]]:
