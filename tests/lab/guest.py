@@ -5,10 +5,8 @@ does. A shell takes the place of systemd; nothing but the network joins it to ho
 """
 
 import itertools
-import math
 import os
 import select
-import struct
 import subprocess
 import time
 
@@ -22,10 +20,6 @@ MEMORY = "384M"
 BOOT_SECONDS = 60.0
 SCRIPT, OUTPUT = "/srv/lab-script", "/srv/lab-output"
 INIT = "/srv/lab-init"
-TIMEX = "@IqqqqIqqqqq"
-"""The head of ``struct timex``, to its time; the rest are answers."""
-TIMEX_BYTES = 208
-ADJ_SETOFFSET, ADJ_NANO = 0x0100, 0x2000
 INIT_SCRIPT = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
@@ -43,6 +37,16 @@ while read -r number; do
   echo "## $number $?"
 done
 """
+
+
+STEP = """
+import ctypes
+timex = (ctypes.c_long * 26)()
+timex[0], timex[9] = 0x0100, {seconds}
+if ctypes.CDLL(None).adjtimex(timex) < 0:
+    raise SystemExit("the clock was not stepped")
+"""
+"""ADJ_SETOFFSET (adjtimex(2)): the kernel adds, so that nothing is lost between reading and setting."""
 
 
 class Guest:
@@ -104,14 +108,15 @@ class Guest:
         """Set the guest's wall clock to a server's: a kernel that boots on a busy machine can be off by 100 ms."""
         self.shell(f"chronyd -q 'server {server} iburst'")
 
-    def step_clock(self, seconds: float) -> None:
-        """Step the guest's wall clock by so much, forward or back, in one system call (ADJ_SETOFFSET, adjtimex(2))."""
-        whole = math.floor(seconds)
-        amount = whole, round((seconds - whole) * 1e9)
-        timex = struct.pack(TIMEX, ADJ_SETOFFSET | ADJ_NANO, 0, 0, 0, 0, 0, 0, 0, 0, *amount)
-        call = f"ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer({timex!r}, {TIMEX_BYTES}))"
-        state = int(self.shell(f'python3 -c "import ctypes; print({call})"'))
-        assert state >= 0, f"the guest's clock cannot be stepped by {seconds} s"
+    def step_clock(self, seconds: int, before: str = "", after: str = "") -> None:
+        """Step the guest's wall clock by exactly so much, forward or back.
+
+        Args:
+            seconds: how much.
+            before: what the shell does right before.
+            after: what it does right after.
+        """
+        self.shell(f"{before}\npython3 -c '{STEP.format(seconds=seconds)}'\n{after}")
 
     def close(self) -> None:
         """Cut the power."""
