@@ -34,6 +34,7 @@ protocol = "udp"
 [overlay]
 peer = "10.86.2.11"
 interval_seconds = 0.2
+timeout_seconds = 10
 """
 CERTIFICATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=tokyo "
@@ -85,6 +86,16 @@ def count(host: Host, name: str, **labels: str) -> float:
     return sum(page(host).values(f"{SAID}_{name}", **labels))
 
 
+def within(host: Host, connection: str, seconds: float) -> float:
+    """Return how many requests took no longer, by the nearest bucket below."""
+    buckets = {
+        float(labels["le"]): value
+        for name, labels, value in page(host).samples
+        if name == f"{SAID}_total_seconds_bucket" and labels["connection"] == connection
+    }
+    return buckets[max(le for le in buckets if le < seconds)]
+
+
 def test_requests_succeed_and_take_as_long_as_the_link_makes_them(host: Host) -> None:
     assert host.systemctl("is-active", PROBE).strip() == "active"
     for connection in ("cold", "warm"):
@@ -95,26 +106,28 @@ def test_requests_succeed_and_take_as_long_as_the_link_makes_them(host: Host) ->
     found = page(host)
     assert found.total(f"{SAID}_success", target="exchange") == 1
     assert found.total(f"{SAID}_failures_total") == 0
-    means = {
-        connection: found.total(f"{SAID}_total_seconds_sum", connection=connection)
-        / found.total(f"{SAID}_total_seconds_count", connection=connection)
-        for connection in ("cold", "warm")
-    }
     round_trip = 2 * ONE_WAY_MS / 1e3
-    # A cold request is three round trips (TCP, TLS 1.3, HTTP), a warm one is one; nothing is faster than the link.
-    assert means["cold"] >= 3 * round_trip
-    assert round_trip <= means["warm"] < 3 * round_trip
+    # A cold request is three round trips (TCP, TLS 1.3, HTTP), a warm one is one; nothing is faster than the link. A
+    # warm one may meet a stall, which a mean would keep; a cold one that were called warm is never as quick.
+    assert within(host, "cold", 3 * round_trip) == within(host, "warm", round_trip) == 0
+    wait_until("warm requests take a round trip", lambda: within(host, "warm", 3 * round_trip) >= 5)
 
 
 def test_mtr_finds_every_router_on_the_way(host: Host) -> None:
     # By UDP, which needs the capability: for ICMP echoes the ping socket alone would do.
     wait_until("a route was traced", lambda: count(host, "route_traces_total") >= 1, 60.0)
+
+    def near() -> bool:
+        rtt = page(host).values(f"{SAID}_route_hop_rtt_seconds", hop="1")
+        return bool(rtt) and min(rtt) < ONE_WAY_MS / 1e3
+
+    # A trace has one probe for each hop, which mtr may be late to see.
+    wait_until("the first router is on this side of the link", near, 60.0)
     found = page(host)
     assert found.total(f"{SAID}_route_hops") == 3
     hops = {labels["hop"]: labels["address"] for name, labels, _ in found.samples if name == f"{SAID}_route_hop_info"}
     assert hops["1"] == "10.86.1.1"
     assert hops["3"] == "10.86.2.11"
-    assert found.total(f"{SAID}_route_hop_rtt_seconds", hop="1") < ONE_WAY_MS / 1e3
     assert found.total(f"{SAID}_route_hop_rtt_seconds", hop="3") >= 2 * ONE_WAY_MS / 1e3
     assert found.total(f"{SAID}_route_failures_total") == 0
 
