@@ -20,8 +20,9 @@ BACKOFF_SECONDS = 2.0
 START_SECONDS = 20.0
 """What a daemon's first connection and our own looking at it may take on a machine with several times its load."""
 
-SEAM_SECONDS = 0.25 + 0.1 + 1.0
-"""Rows wait for a quarter of a second, acknowledgements for a tenth; a busy machine adds to both."""
+SEAM_SECONDS = 0.25 + 0.1 + 3.0
+"""Rows wait for a quarter of a second, acknowledgements for a tenth; what a stall of the link has held back comes at
+once on top of that."""
 
 KILLS = 10
 
@@ -91,17 +92,18 @@ def test_a_receiver_whose_host_is_rebooted_loses_nothing_at_all(job: MainJob) ->
 
 def test_an_exchange_that_restarts_is_found_again(job: MainJob) -> None:
     job.exchange.systemctl("restart", SIMULATOR)
+    # Else events of the time before, that a link still holds, would do.
+    wait_until("the feed is lost", lambda: job.forwarder().total(f"{SENT}_reconnects_total", side="feed") >= 1)
+    wait_until("so is the other", lambda: job.receiver().total(f"{GOT}_reconnects_total", side="direct") >= 1)
     job.wait_live(seconds=BACKOFF_SECONDS + START_SECONDS)
-    assert job.forwarder().total(f"{SENT}_reconnects_total", side="feed") >= 1
-    assert job.receiver().total(f"{GOT}_reconnects_total", side="direct") >= 1
     job.quiet()
     assert job.accounted() == (reconcile_forwarder(job), 0)
 
 
 def test_a_link_that_is_cut_and_restored_delivers_all_that_waited(job: MainJob) -> None:
+    job.backbone.cut()
     before = job.receiver().total(f"{GOT}_events_total", path="backbone")
     direct = job.live("direct")
-    job.backbone.cut()
     # The other path shows that time passes and the exchange goes on.
     wait_until("the cut has lasted", lambda: job.live("direct") - direct >= RATE * CUT_SECONDS, CUT_SECONDS * 2, 0.5)
     assert job.receiver().total(f"{GOT}_events_total", path="backbone") - before <= RATE
@@ -126,7 +128,12 @@ def test_a_forwarder_killed_ten_times_comes_back_each_time_and_every_life_is_acc
     for kill in range(1, KILLS + 1):
         host.kill(FORWARDER, "KILL")
         wait_until("systemd notices", lambda kill=kill: host.restarts(FORWARDER) == kill, 60.0)  # type: ignore[misc]
-        host.wait_for(FORWARDER, seconds=30.0)
+        host.wait_for(FORWARDER)
+        # Else events of the life before, that the link still holds, would do.
+        wait_until(
+            "the new life is known",
+            lambda kill=kill: job.receiver().total(f"{GOT}_sessions_total", path="backbone") == kill + 1,  # type: ignore[misc]
+        )
         job.wait_live("backbone", seconds=BACKOFF_SECONDS + START_SECONDS)
     # A daemon that keeps failing is started ever later, by what restart-delay says of itself.
     told = [str(entry["MESSAGE"]) for entry in host.journal(FORWARDER)]
@@ -180,10 +187,14 @@ def test_udp_over_a_lossy_link_loses_what_the_link_lost(installed: tuple[Path, .
         job.backbone.shape(direction=0, loss=0.02, reorder=0.02)
         job.wait_live()
         wait_until("losses are seen", lambda: job.accounted()[1] >= 20, 60.0)
+        wait_until(
+            "events overtake others",
+            lambda: job.receiver().total(f"{GOT}_reordered_events_total", path="backbone") > 0,
+            60.0,
+        )
         job.backbone.shape(direction=0, loss=0.0, reorder=0.0)
         job.wait_live()
         job.quiet()
         received = reconcile_forwarder(job)
         unique, missing = job.accounted()
         assert unique + missing == received
-        assert job.receiver().total(f"{GOT}_reordered_events_total", path="backbone") > 0
