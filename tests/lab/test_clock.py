@@ -44,10 +44,25 @@ def knows_the_rate(host: Host) -> bool:
 def test_the_receiver_knows_the_offset_and_its_bound_from_chrony(host: Host) -> None:
     wait_until("chrony knows its server's time and rate", lambda: knows_the_rate(host))
     host.systemctl("start", RECEIVER)
-    page = scrape(host, 9472)
-    assert page.total(f"{GOT}_clock_synchronized") == 1
-    assert abs(page.total(f"{GOT}_clock_offset_seconds")) == pytest.approx(OFFSET_SECONDS, abs=0.002)
-    assert OFFSET_SECONDS * 0.9 < page.total(f"{GOT}_clock_error_bound_seconds") < 1.0
+
+    def learnt() -> tuple[float, float, float]:
+        page = scrape(host, 9472)
+        return (
+            page.total(f"{GOT}_clock_synchronized"),
+            abs(page.total(f"{GOT}_clock_offset_seconds")),
+            page.total(f"{GOT}_clock_error_bound_seconds"),
+        )
+
+    def right() -> bool:
+        synchronized, offset, bound = learnt()
+        return (
+            synchronized == 1
+            and offset == pytest.approx(OFFSET_SECONDS, abs=0.002)
+            and OFFSET_SECONDS * 0.9 < bound < 1.0
+        )
+
+    # A stall of the server during one of chrony's few questions is in its first offset, and wears off.
+    wait_until("the receiver has the offset and its bound", right, 90.0)
 
 
 def test_without_chrony_the_clock_is_known_to_be_unsynchronised(host: Host) -> None:
