@@ -7,9 +7,9 @@ wrote on its console, and who a host is when it asks 169.254.169.254.
 
 import base64
 import io
+import itertools
 import json
 import logging
-import random
 import socket
 import ssl
 import threading
@@ -115,8 +115,13 @@ class Emulator:
         return cast("Iterable[bytes]", self._app(environment, start))
 
 
+_numbers = itertools.count(1)
+
+
 def _public_address() -> str:
-    return f"203.0.{random.randint(0, 255)}.{random.randint(1, 254)}"
+    """Return one that no other instance has."""
+    high, low = divmod(next(_numbers), 254)
+    return f"203.0.{high}.{low + 1}"
 
 
 def metadata_tree(instance: dict[str, Any], user_data: bytes, public_key: str = "") -> dict[str, bytes]:
