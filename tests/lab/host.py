@@ -70,8 +70,10 @@ class Host:
         """Return how often systemd restarted a unit by itself."""
         return int(self.property(unit, "NRestarts"))
 
-    def wait_for(self, unit: str, state: str = "active", seconds: float = 30.0) -> None:
+    def wait_for(self, unit: str, state: str = "active", seconds: float = 60.0) -> None:
         """Wait until a unit is in a state (``active``, ``inactive``, ``failed``, ``activating``).
+
+        The deadline allows for the longest wait of restart-delay, and for the programs that a unit starts after it.
 
         Raises:
             TimeoutError: it did not get there; the message ends with the unit's journal.

@@ -18,7 +18,7 @@ from tests.lab.namespace import Namespace
 
 __all__ = ["Machine"]
 
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 120.0
 POWER_OFF_SECONDS = 60.0
 SIGNAL_POWER_OFF = signal.SIGRTMIN + 4
 """What tells systemd as PID 1 to power off (systemd(1))."""

@@ -50,7 +50,7 @@ def test_the_journal_is_read_as_entries(host: Host) -> None:
 
 def test_hosts_of_one_site_reach_each_other_and_nothing_else(lab: Lab, host: Host) -> None:
     other = lab.host("two", {lab.sites["here"]: "10.80.1.12"})
-    other.run("ping", "-c", "1", "-W", "2", host.name)
+    other.run("ping", "-c", "1", "-W", "10", host.name)
     assert other.run("ping", "-c", "1", "-W", "1", "192.0.2.1", check=False).returncode != 0
     assert "eth0" in other.shell("ip -br link")
     assert other.shell("ip -br link").count("\n") == 2
