@@ -141,7 +141,9 @@ def test_slots_that_find_no_room_are_missed_and_counted(
         seen = run(main)
     slots = seen.slots[kind]
     assert (slots.expected, slots.sent, slots.missed) == (14, attempts, 14 - attempts)
-    assert seen.failures[Reason.TIMEOUT] == attempts
+    # A machine that stands still lets an attempt run out of time before it has sent its request.
+    timeouts = (Reason.TIMEOUT, Reason.TLS_TIMEOUT, Reason.CONNECT_TIMEOUT)
+    assert sum(seen.failures[reason] for reason in timeouts) == sum(seen.failures.values()) == attempts
 
 
 def test_a_lane_that_is_closed_leaves_no_attempt_behind(authority: Authority) -> None:
