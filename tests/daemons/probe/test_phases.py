@@ -51,6 +51,17 @@ def least(one: Excess, other: Excess) -> Excess:
     return {phase: min(duration, other[phase]) for phase, duration in one.items()}
 
 
+def repeated(batch: Callable[[], Excess]) -> Excess:
+    """Give the least of as many batches as it takes until nothing of it is left over, or of all that are allowed."""
+    found = batch()
+    for _batch in range(BATCHES):
+        # The minimum comes down to the truth as rounds go on; a delay in the wrong phase never goes away.
+        if max(found.values()) <= TOLERANCE_NS:
+            break
+        found = least(found, batch())
+    return found
+
+
 def cold(target: Target, lookup: Callable[..., Any] | None = None) -> list[Attempt]:
     async def main() -> list[Attempt]:
         async with prober(lookup) as one:
@@ -127,8 +138,14 @@ def test_a_delay_shows_in_its_phase_alone_when_warm(
     with serving(authority.context(alpn=("h2", "http/1.1"))) as server:
         server.behaviour = delaying(behaviour, DELAY)
         target = target_of(f"https://localhost:{server.port}/", ca_file=str(authority.file), http=http)
-        found = excess(warm(target), phase, server.seen.slept[behaviour][1:])
-        assert server.seen.connections == 1
+
+        def batch() -> Excess:
+            server.seen.connections = 0
+            attempts = warm(target)
+            assert server.seen.connections == 1
+            return excess(attempts, phase, server.seen.slept.pop(behaviour)[1:])
+
+        found = repeated(batch)
     assert found == {
         Phase.PROCESSING: pytest.approx(0, abs=TOLERANCE_NS),
         Phase.TRANSFER: pytest.approx(0, abs=TOLERANCE_NS),
@@ -146,12 +163,23 @@ def test_a_slow_resolver_shows_in_the_dns_phase_alone(authority: Authority) -> N
 
     with serving(authority.context("slow.example")) as server:
         target = target_of(f"https://slow.example:{server.port}/", ca_file=str(authority.file))
-        found = excess(cold(target, slow), Phase.DNS, slept)
+
+        def batch() -> Excess:
+            slept.clear()
+            found = excess(cold(target, slow), Phase.DNS, slept)
+            return {phase: found[phase] for phase in (Phase.DNS, Phase.CONNECT)}
+
+        found = repeated(batch)
     assert found[Phase.DNS] == pytest.approx(0, abs=TOLERANCE_NS)
     assert found[Phase.CONNECT] < TOLERANCE_NS
 
 
-def test_a_busy_event_loop_does_not_lengthen_what_the_kernel_stamps(authority: Authority) -> None:
+def held_up(authority: Authority) -> tuple[Attempt, int]:
+    """Make a warm attempt on an event loop that stands still from before the answer until a tenth of a second after it.
+
+    Returns:
+        The attempt, and for how long the server held its answer back, in ns.
+    """
     with serving(authority.context(), first_byte_delay=0.4) as server:
         target = target_of(f"https://127.0.0.1:{server.port}/", ca_file=str(authority.file))
 
@@ -170,10 +198,21 @@ def test_a_busy_event_loop_does_not_lengthen_what_the_kernel_stamps(authority: A
                 return record
 
         record = run(main)
+        began_ns, ended_ns = server.seen.slept["first_byte"][-1]
     assert record.succeeded
-    durations = dict(record.instants.phases())
-    began_ns, ended_ns = server.seen.slept["first_byte"][-1]
-    assert durations[Phase.PROCESSING] == pytest.approx(ended_ns - began_ns, abs=5_000_000)
+    return record, ended_ns - began_ns
+
+
+def test_a_busy_event_loop_does_not_lengthen_what_the_kernel_stamps(authority: Authority) -> None:
+    record, slept_ns = held_up(authority)
+    processing_ns = dict(record.instants.phases())[Phase.PROCESSING]
+    for _round in range(BATCHES):
+        # Here too a round can be late: the server's thread was, or the loop did not stand still when the answer came.
+        if processing_ns <= slept_ns + 5_000_000 and (record.host_delay_ns or 0) > 40_000_000:
+            break
+        record, slept_ns = held_up(authority)
+        processing_ns = dict(record.instants.phases())[Phase.PROCESSING]
+    assert processing_ns == pytest.approx(slept_ns, abs=5_000_000)
     assert record.host_delay_ns is not None
     assert record.host_delay_ns > 40_000_000
 
