@@ -89,6 +89,7 @@ class EgressLane(ColdLane):
         self.identity: Identity | None = None
         self.matches: bool | None = None
         self.changes = 0
+        self._learned_from_ns = 0
 
     async def _use(self, intended_ns: int) -> None:
         attempt, body, _wire = await self._prober.attempt(self._target, intended_ns)
@@ -102,6 +103,10 @@ class EgressLane(ColdLane):
         except AttemptError as error:
             attempt.fail(error.reason, str(error))
             return
+        if attempt.instants.start < self._learned_from_ns:
+            # Checks may overlap: a later one has been answered before this one, and knows better.
+            return
+        self._learned_from_ns = attempt.instants.start
         before, self.identity = self.identity, found
         if before is not None and before.address != found.address:
             self.changes += 1

@@ -1,8 +1,16 @@
+import asyncio
+from typing import cast
+
 import pytest
 
-from daemons.probe.attempt import AttemptError
+from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants
 from daemons.probe.config import EgressSection
-from daemons.probe.egress import Identity, identity, mismatches
+from daemons.probe.egress import EgressLane, Identity, identity, mismatches
+from daemons.probe.families import Families
+from daemons.probe.observations import Observations
+from daemons.probe.prober import Prober
+from daemons.probe.target import Target
+from tests.daemons.probe.probing import run, target_of
 
 SECTION = EgressSection(url="https://ip.example/")
 
@@ -50,3 +58,38 @@ def test_only_what_is_expected_is_compared() -> None:
 def test_addresses_are_compared_as_addresses_and_not_as_text() -> None:
     wanted = EgressSection(url="https://a/", expected_address="2001:0db8:0:0::1")
     assert mismatches(Identity("2001:db8::1"), wanted) == []
+
+
+class Answers:
+    """A prober whose attempts end when they are told to."""
+
+    def __init__(self) -> None:
+        self.bodies: list[asyncio.Future[bytes]] = []
+
+    async def attempt(self, target: Target, intended_ns: int) -> tuple[Attempt, bytes, None]:
+        attempt = Attempt(target.name, ConnectionKind.COLD, Instants(intended=intended_ns, start=intended_ns), 0)
+        self.bodies.append(asyncio.get_running_loop().create_future())
+        body = await self.bodies[-1]
+        attempt.instants.end = intended_ns + 1
+        return attempt, body, None
+
+
+def test_an_answer_that_a_later_check_has_overtaken_changes_nothing() -> None:
+    async def main() -> tuple[EgressLane, int]:
+        target = target_of("https://a.example/", interval_seconds=1.0)
+        seen = Observations(target, (ConnectionKind.COLD,), Families())
+        answers = Answers()
+        lane = EgressLane(SECTION, target, cast("Prober", answers), seen)
+        for second in range(3):
+            lane.slot(second * 10**9, 0)
+        await asyncio.sleep(0)
+        for number, body in ((0, b"1.2.3.4"), (2, b"1.2.3.5"), (1, b"1.2.3.4")):
+            answers.bodies[number].set_result(body)
+            for _turn in range(5):
+                await asyncio.sleep(0)
+        await lane.idle()
+        return lane, seen.successes
+
+    lane, successes = run(main)
+    assert lane.identity == Identity("1.2.3.5")
+    assert (lane.changes, successes) == (1, 3)
