@@ -21,7 +21,7 @@ from daemons.probe.observations import Observations
 from daemons.probe.target import Target
 from tests.daemons.probe.probing import attempt, prober, run, target_of
 from tests.daemons.probe.server import Authority, serving
-from tests.processes import running
+from tests.processes import running, until
 
 pytestmark = [pytest.mark.process, pytest.mark.soak]
 
@@ -29,6 +29,7 @@ ATTEMPTS = 10_000
 AT_ONCE = 32
 TARGETS = 200
 SECONDS = 15
+WINDOWS = 4
 
 
 @pytest.fixture
@@ -97,6 +98,9 @@ def test_no_descriptor_leaks_in_ten_thousand_attempts_whatever_becomes_of_them(
     assert descriptors() == before
     assert sum(outcomes.values()) == ATTEMPTS
     assert outcomes[None] == pytest.approx(ATTEMPTS * 0.9, abs=20)
+    # What is to hang runs out of time earlier, in the handshake or before, where the machine stands still for a second.
+    for early in (Reason.TLS_TIMEOUT, Reason.CONNECT_TIMEOUT):
+        outcomes[Reason.TIMEOUT] += outcomes.pop(early, 0)
     for reason in bad:
         assert outcomes[reason] == pytest.approx(ATTEMPTS / 70, abs=20), outcomes
     assert set(outcomes) == {None, *bad}
@@ -138,23 +142,25 @@ def test_two_hundred_targets_once_a_second_on_one_core_miss_no_slot(
     file.write_text(text)
     with running("daemons.probe.main", "--config", str(file), "--log-level", "warning") as program:
         os.sched_setaffinity(program.pid, {max(os.sched_getaffinity(0))})
-        until = time.monotonic() + SECONDS
-        while time.monotonic() < until:
-            time.sleep(5.0)
-            fetched(program.ready["metrics"])
-        # The counters are those of the moment when a scrape began.
-        page = fetched(program.ready["metrics"])
-    sums: Counter[str] = Counter()
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            if sample.name in WATCHED:
-                sums[sample.name] += int(sample.value)
-    expected, sent, missed, successes = (sums[name] for name in WATCHED)
-    assert expected >= TARGETS * (SECONDS - 2)
-    assert expected == sent + missed
-    assert missed == 0
-    # What has not ended yet is under way.
-    assert sent - successes <= TARGETS // 4
+        metrics = program.ready["metrics"]
+        began = watched(metrics)
+        for _window in range(WINDOWS):
+            end = time.monotonic() + SECONDS
+            while time.monotonic() < end:
+                time.sleep(5.0)
+                fetched(metrics)
+            ended = watched(metrics)
+            expected, sent, missed, _successes, failures = (ended[name] - began[name] for name in WATCHED)
+            # Slots are missed when the machine stands still for as long as they last, and that passes; too slow a
+            # program misses some in every window.
+            if missed == failures == 0:
+                break
+            began = ended
+        assert expected >= TARGETS * (SECONDS - 2)
+        assert expected == sent + missed
+        assert (missed, failures) == (0, 0)
+        # Of what has not ended there is more for a moment when slots have just been held up.
+        until(lambda: under_way(watched(metrics)) <= TARGETS // 4, "little is under way", every_seconds=0.5)
 
 
 WATCHED = (
@@ -162,7 +168,23 @@ WATCHED = (
     "latency_probe_attempts_total",
     "latency_probe_missed_slots_total",
     "latency_probe_successes_total",
+    "latency_probe_failures_total",
 )
+
+
+def watched(metrics: str) -> Counter[str]:
+    """Sum up the watched counters, which are those of the moment when the scrape began."""
+    sums: Counter[str] = Counter()
+    for family in text_string_to_metric_families(fetched(metrics)):
+        for sample in family.samples:
+            if sample.name in WATCHED:
+                sums[sample.name] += int(sample.value)
+    return sums
+
+
+def under_way(sums: Counter[str]) -> int:
+    _expected, sent, _missed, successes, failures = (sums[name] for name in WATCHED)
+    return sent - successes - failures
 
 
 def fetched(metrics: str) -> str:
