@@ -144,6 +144,7 @@ def test_two_hundred_targets_once_a_second_on_one_core_miss_no_slot(
         os.sched_setaffinity(program.pid, {max(os.sched_getaffinity(0))})
         metrics = program.ready["metrics"]
         began = watched(metrics)
+        expected = sent = missed = failures = 0
         for _window in range(WINDOWS):
             end = time.monotonic() + SECONDS
             while time.monotonic() < end:

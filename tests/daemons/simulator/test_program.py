@@ -19,6 +19,7 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 from websockets.uri import parse_uri
 
@@ -90,8 +91,8 @@ def test_raw_stream_and_totals() -> None:
     with simulator("--rate", "500", "--wait-for-clients", "1", "--stop-after-events", "100") as program:
         assert program.ready["far"] is None
         assert program.ready["streams"] == ["btcusdt@trade", "btcusdt@bookTicker"]
+        before_ms = time.time_ns() // 1_000_000
         with open_stream(program, "/ws/btcusdt@trade/btcusdt@bookTicker") as client:
-            before_ms = time.time_ns() // 1_000_000
             messages = receive(client, 100)
             after_ms = time.time_ns() // 1_000_000
         program.terminate()
@@ -99,7 +100,7 @@ def test_raw_stream_and_totals() -> None:
     trades = [message for message in messages if message.get("e") == "trade"]
     tickers = [message for message in messages if "A" in message]
     assert len(trades) + len(tickers) == 100
-    assert all(before_ms - 1000 <= trade["E"] <= after_ms for trade in trades)
+    assert all(before_ms <= trade["E"] <= after_ms for trade in trades)
     assert all(after["t"] == before["t"] + 1 for before, after in itertools.pairwise(trades))
     assert totals["events"] == 100
     assert totals["streams"]["btcusdt@trade"] == {
@@ -125,16 +126,21 @@ def test_combined_stream_with_microseconds_gets_only_what_it_asked_for() -> None
     assert all(after["U"] == before["u"] + 1 for before, after in itertools.pairwise(depths))
 
 
-def test_far_gets_the_same_bytes_in_order_after_the_delay() -> None:
+def measured_delay_ms() -> float:
+    """Receive the same events from both endpoints; give the median of how much later the far one brought them."""
     with simulator(
         *("--far-listen", "127.0.0.1:0", "--far-delay-ms", "25", "--rate", "200", "--stream", "btcusdt@trade"),
         *("--wait-for-clients", "2", "--stop-after-events", "400"),
     ) as program:
         near, far = asyncio.run(collect_both(program, "/ws/btcusdt@trade?timeUnit=microsecond", 400))
     assert [message for _, message in far] == [message for _, message in near]
-    leads_ms = [(late - early) / 1e6 for (early, _), (late, _) in zip(near, far, strict=True)]
-    # Typically within 0.02 ms; the brief for the simulator asks for well under 1 ms, also on a busy host.
-    assert abs(statistics.median(leads_ms) - 25.0) < 1.0
+    return statistics.median((late - early) / 1e6 for (early, _), (late, _) in zip(near, far, strict=True))
+
+
+def test_far_gets_the_same_bytes_in_order_after_the_delay() -> None:
+    # Typically within 0.02 ms; the brief for the simulator asks for well under 1 ms, also on a busy host. A client that
+    # stands still for half of a run finds both copies of that half waiting for it, so it may try again.
+    assert any(abs(measured_delay_ms() - 25.0) < 1.0 for _run in range(4))
 
 
 def test_far_jitter_varies_the_delay_without_reordering() -> None:
@@ -195,14 +201,11 @@ def test_live_subscriptions() -> None:
 
 def test_the_sixth_message_in_a_second_ends_the_connection() -> None:
     with simulator("--rate", "1") as program:
-        with open_stream(program, "/ws") as client:
-            for number in range(5):
-                client.send(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}))
-            client.ping()
-            with pytest.raises(ConnectionClosed) as closed:
-                receive(client, 6)
-            assert closed.value.rcvd is not None
-            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "Too many requests")
+        client = SilentClient(program.ready["near"], "/ws")
+        client.send_at_once([json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}) for number in range(5)])
+        close = client.frames()[-1]
+        client.close()
+        assert bytes(close.data) == b"\x03\xf0Too many requests"  # 0x03f0 is 1008
         program.terminate()
         assert program.last_json()["near"]["ended"] == {"too-many-messages": 1}
 
@@ -215,6 +218,15 @@ class SilentClient:
         self._socket = socket.create_connection((host, int(port)), timeout=DEADLINE)
         self._protocol = ClientProtocol(parse_uri(f"ws://{address}{path}"))
         self._protocol.send_request(self._protocol.connect())
+        self._socket.sendall(b"".join(self._protocol.data_to_send()))
+
+    def send_at_once(self, messages: list[str]) -> None:
+        """Send messages, and a ping after them, so that no stall comes between them."""
+        while self._protocol.state is not State.OPEN:
+            self._protocol.receive_data(self._socket.recv(65536))
+        for message in messages:
+            self._protocol.send_text(message.encode())
+        self._protocol.send_ping(b"")
         self._socket.sendall(b"".join(self._protocol.data_to_send()))
 
     def frames(self) -> list[Frame]:
@@ -234,8 +246,10 @@ class SilentClient:
 
 
 def test_pings_are_sent_and_a_client_that_does_not_answer_is_ended() -> None:
-    with simulator("--ping-interval-seconds", "0.3", "--ping-timeout-seconds", "0.7") as program:
-        with open_stream(program, "/ws/btcusdt@trade") as answering:
+    # Time enough for a client that stands still for a while, and few enough pings to be answered at once after that.
+    with simulator("--ping-interval-seconds", "1", "--ping-timeout-seconds", "3") as program:
+        # It keeps reading, and so answering, while the test looks elsewhere.
+        with open_stream(program, "/ws/btcusdt@trade", max_queue=None) as answering:
             mute = SilentClient(program.ready["near"], "/ws/btcusdt@trade")
             frames = mute.frames()
             mute.close()
@@ -333,11 +347,11 @@ def test_disconnect_every_ends_connections_with_and_without_a_handshake() -> Non
 
 
 def test_silent_after_keeps_the_connection_open() -> None:
-    with simulator("--silent-after", "0.3", "--rate", "200") as program:
+    with simulator("--silent-after", "2", "--rate", "200") as program:
         for _ in range(2):
             with open_stream(program, "/ws/btcusdt@trade") as client:
-                messages, end = receive_all(client, 0.5)
-                assert len(messages) >= 5
+                receive(client, 5)
+                _messages, end = receive_all(client, 0.5)
                 assert isinstance(end, TimeoutError)
                 assert ask(client, {"method": "LIST_SUBSCRIPTIONS", "id": 1})["result"] == ["btcusdt@trade"]
 
@@ -381,23 +395,24 @@ def test_malformed_messages_take_their_turns_and_use_up_no_id() -> None:
 
 def test_a_client_that_does_not_read_is_cut_off_and_others_are_not_disturbed() -> None:
     with simulator(
-        *("--malformed-every", "6", "--stream", "btcusdt@trade", "--rate", "1000", "--ping-interval-seconds", "0")
+        *("--malformed-every", "6", "--stream", "btcusdt@trade", "--rate", "250", "--ping-interval-seconds", "0")
     ) as program:
         host, port = program.ready["near"].rsplit(":", 1)
         with socket.create_connection((host, int(port)), timeout=DEADLINE) as lazy:
             protocol = ClientProtocol(parse_uri(f"ws://{program.ready['near']}/ws/btcusdt@trade"))
             protocol.send_request(protocol.connect())
             lazy.sendall(b"".join(protocol.data_to_send()))
-            # One message in 36 is of two megabytes, so that 64 MB pile up within seconds.
+            # One event in 36 is followed by two megabytes, so that 64 MB pile up within seconds: for the reader as
+            # well, should it stand still for more than four.
             with open_stream(program, "/ws/btcusdt@trade", max_size=None) as reader:
-                for _ in range(3000):
+                for _ in range(2100):
                     reader.recv(DEADLINE)
         program.terminate()
         assert program.last_json()["near"]["ended"] == {"slow": 1}
 
 
 def test_duration_ends_the_program() -> None:
-    with simulator("--duration", "0.5") as program:
+    with simulator("--duration", "1.5") as program:
         assert program.wait() == 0
         assert program.last_json()["events"] > 0
 
