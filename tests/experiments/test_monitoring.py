@@ -35,8 +35,14 @@ def test_every_daemon_that_is_named_is_scraped() -> None:
                 return {series["metric"]["instance"]: series["metric"]["role"] for series in found}
 
             until(lambda: up() == daemons, "all three are up", 30)
-            (told,) = ask(prometheus, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
-            assert alertmanager in told["url"]
+
+            def told() -> list[str]:
+                return [one["url"] for one in ask(prometheus, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]]
+
+            # Prometheus finds whom to scrape and whom to tell each in its own time.
+            until(lambda: bool(told()), "Prometheus knows an Alertmanager", 30)
+            (url,) = told()
+            assert alertmanager in url
             printed = "\n".join(monitoring.lines)
     for address in (*daemons, prometheus, alertmanager):
         assert f"http://{address}" in printed

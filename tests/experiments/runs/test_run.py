@@ -117,8 +117,12 @@ def test_a_receiver_that_ends_in_the_rehearsal_is_not_waited_for(tmp_path: Path)
         def receiver() -> str:
             """Its pid, once it has written the results' first state, which it does when it is about to serve."""
             for pid in children.read_text().split():
-                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-                if "--output" in words and Path(words[words.index("--output") + 1]).exists():
+                try:
+                    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+                # Until a child is the program that it is to be, it bears its parent's command line.
+                if "daemons.receiver.main" in words and Path(words[words.index("--output") + 1]).exists():
                     return pid
             return ""
 
