@@ -55,8 +55,8 @@ def test_a_race_on_the_simulator_finds_what_was_injected(tmp_path: Path) -> None
 
 def test_rounds_and_blocks_end_in_one_report(tmp_path: Path) -> None:
     folder = tmp_path / "blocks"
-    # Room enough that a slow machine is done with a round before the next is due: beside three busy programs on one core
-    # a round takes eight seconds.
+    # Room enough that a slow machine is done with a round before the next is due: beside three busy programs on one
+    # core a round takes eight seconds.
     rounds = ("--every", "20s", "--for", "40s")
     done = experiment(*SIMULATED, "--mode", "blocks", "--duration", "1s", *rounds, "--output", str(folder))
     # The clock of a machine that nobody synchronizes forbids to compare one-way figures, and the command says so.
