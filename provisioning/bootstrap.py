@@ -282,10 +282,13 @@ def start(config: dict[str, Any], *, again: bool) -> None:
         run("systemctl", "enable", unit)
         run("systemctl", "restart" if again else "start", unit)
     settle = time.monotonic() + config.get("settle_seconds", 5)
-    while time.monotonic() < settle:
+    while True:
+        late = time.monotonic() >= settle
         for unit in config["units"]:
             if not active(unit):
                 raise Failed(f"{unit} is not active: see journalctl -u {unit}")
+        if late:
+            return
         time.sleep(0.5)
 
 

@@ -245,6 +245,16 @@ def test_deploy_puts_the_old_bundle_back_when_the_new_one_is_sick(machine: Machi
     assert machine.version() == "one"
 
 
+def test_units_are_looked_at_though_the_time_to_settle_is_over(machine: Machine) -> None:
+    """A host may stand still for that long between the start and the first look."""
+    assert machine.run("run").returncode == 0
+    machine.config["settle_seconds"] = 0
+    new = machine.place / "new.tar.gz"
+    new.write_bytes(bundle(machine.place, "sick"))
+    assert machine.run("deploy", str(new)).returncode == 1
+    assert machine.version() == "one"
+
+
 def test_deploy_of_a_bundle_that_cannot_be_installed_leaves_the_old(machine: Machine) -> None:
     assert machine.run("run").returncode == 0
     new = machine.place / "new.tar.gz"
