@@ -127,6 +127,7 @@ def test_connections_are_bounded_and_idle_ones_are_closed(monkeypatch: pytest.Mo
             with contextlib.suppress(ConnectionResetError):
                 assert await reader.read() == b""
             writer.close()
+        monkeypatch.setattr(served, "IDLE_SECONDS", 20)
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")

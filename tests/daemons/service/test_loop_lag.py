@@ -15,8 +15,9 @@ def test_a_held_up_loop_shows() -> None:
         await asyncio.sleep(0)
         # Blocking is the point: two periods pass in which the loop serves nothing.
         time.sleep(0.2)  # noqa: ASYNC251
-        # The lag's timer is due before this one, so it has been served when this returns.
-        await asyncio.sleep(0.01)
+        # Turns of the loop, for which the lag's timer is due, and no time in which it becomes due once more.
+        for _turn in range(3):
+            await asyncio.sleep(0)
         return _samples(lag)
 
     samples = asyncio.run(scenario())
