@@ -117,6 +117,8 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
             assert scrape(program).sum("latency_receiver_link_connections_total") == 1
             exchange.terminate()
             total = exchange.last_json()["near"]["messages_sent"]
+            # The end of a connection is seen after all that came before it.
+            settled(sender, "latency_forwarder_feed_connected", 0)
             # Three forwarders listened to the exchange; ours was the only one let in.
             received = scrape(sender).sum("latency_forwarder_events_received_total")
             assert received <= total

@@ -207,6 +207,8 @@ def test_kill_the_forwarder(tmp_path: Path) -> None:
                 if kill:
                     flowing(program)
                     sender.kill()
+                    # The end of a connection is seen after all that came before it.
+                    settled(program, "latency_receiver_link_connected", 0)
                     before = scrape(program).sum("latency_receiver_events_total")
                 else:
                     settled(program, "latency_receiver_events_total", before + 1_000)
