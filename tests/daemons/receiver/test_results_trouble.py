@@ -50,6 +50,20 @@ def mounted(where: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", str(where)], check=True)
 
 
+@contextmanager
+def filled(folder: Path, size: int) -> Iterator[Path]:
+    """Fill a disk with what is not ours, and may go away again."""
+    ballast = folder / "ballast"
+    ballast.write_bytes(bytes(size))
+    yield ballast
+
+
+def whole_rows(file: Path) -> bool:
+    """Say whether there are rows, each of them whole: as it is but for a moment after a write that failed."""
+    text = file.read_text()
+    return text.count("\n") > 1 and text.endswith("\n")
+
+
 def test_two_receivers_on_one_port(tmp_path: Path) -> None:
     files = ("--output", str(tmp_path / "run.json"), "--csv-output", str(tmp_path / "run.csv"))
     with receiver("--mode", "aws-backbone", *files) as first:
@@ -132,22 +146,20 @@ def flowing(program: Program) -> None:
 def test_a_full_disk_costs_rows_and_nothing_else(tmp_path: Path) -> None:
     with (
         mounted(tmp_path / "small", "size=256k") as folder,
+        filled(folder, 180 << 10) as ballast,
         simulator("--rate", "1000", "--wait-for-clients", "1") as exchange,
         receiver(
             *("--mode", "baseline", "--feed-url", f"ws://{exchange.ready['near']}"),
             *("--output", str(tmp_path / "run.json"), "--csv-output", str(folder / "run.csv")),
         ) as program,
     ):
-        # What fills the disk is not ours, and goes away again.
-        ballast = folder / "ballast"
-        ballast.write_bytes(bytes(180 << 10))
         line = json.loads(program.wait_for_log("results cannot be written; measuring goes on", 30))
         assert (line["error"], line["remedy"]) == (
             "No space left on device",
             "make room on the disk; writing resumes by itself",
         )
         until(lambda: scrape(program).sum("latency_receiver_result_rows_lost_total") > 0, "rows are lost")
-        assert rows_of(folder / "run.csv")
+        until(lambda: whole_rows(folder / "run.csv"), "what is in the file are whole rows")
         ballast.unlink()
         program.wait_for_log("results are written again", 30)
         exchange.terminate()
