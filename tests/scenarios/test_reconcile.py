@@ -61,6 +61,19 @@ def more(program: Program, count: int) -> None:
     until(lambda: scrape(program).sum(name) >= goal, f"{count} more events")
 
 
+def written(tmp_path: Path, number: int) -> None:
+    """Wait until a life's rows reach the disk, over each transport."""
+    for transport in (TCP, UDP):
+        file = tmp_path / f"{transport}-{number}.csv"
+        until(lambda file=file: file.read_text().count("\n") > 1, f"rows in {file}")  # type: ignore[misc]
+
+
+def cut_off(file: Path) -> None:
+    """Take away the half row that a write may have left which a kill broke off."""
+    text = file.read_bytes()
+    file.write_bytes(text[: text.rfind(b"\n") + 1])
+
+
 def done(program: Program, port: int, total: int) -> None:
     """Wait until a link has done with all events."""
     until(lambda: through(scrape(program), port) == total, f"all {total} events are delivered or given up", 30)
@@ -83,6 +96,7 @@ def test_kill_the_receiver_three_times(tmp_path: Path) -> None:
             *config(tmp_path, exchange.ready["near"], (ports[TCP], TCP), (ports[UDP], UDP)),
         ) as program,
     ):
+        waiting = 0.0
         for number in range(3):
             with (
                 receiver(*life(tmp_path, TCP, ports[TCP], number)) as over_tcp,
@@ -91,10 +105,16 @@ def test_kill_the_receiver_three_times(tmp_path: Path) -> None:
                 flowing(over_tcp)
                 flowing(over_udp)
                 more(program, 500)
+                written(tmp_path, number)
                 over_tcp.kill()
                 over_udp.kill()
+            for transport in (TCP, UDP):
+                cut_off(tmp_path / f"{transport}-{number}.csv")
+            settled(program, "latency_forwarder_link_connected", 0)
+            waiting = scrape(program).sum("latency_forwarder_events_received_total")
             # The outage that the issue asks for; it is the subject here and not a synchronisation.
             time.sleep(3)
+            waiting = scrape(program).sum("latency_forwarder_events_received_total") - waiting
         with (
             receiver(*life(tmp_path, TCP, ports[TCP], 3)) as over_tcp,
             receiver(*life(tmp_path, UDP, ports[UDP], 3)) as over_udp,
@@ -134,8 +154,8 @@ def test_kill_the_receiver_three_times(tmp_path: Path) -> None:
             # Sent to a receiver that was already dead: missing in the session, and nowhere else.
             assert path["events_lost"] == len(set(range(base + 1, total + 1)) - set(lives[3]))
         delayed = [row for row in rows_of(tmp_path / f"{transport}-3.csv") if row["delayed"] == "1"]
-        # About 3 s of 1,000 a second waited.
-        assert len(delayed) > 2000
+        # All that came in the last outage waited: about 3 s of 1,000 a second.
+        assert len(delayed) >= waiting > 0
         assert path["delayed"] == len(delayed)
 
 
