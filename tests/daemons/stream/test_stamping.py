@@ -170,5 +170,10 @@ def test_the_kernel_is_seen_to_stamp_before_anything_is_measured() -> None:
             stamper.close()
 
     warm, stamp = asyncio.run(warmed())
+    for _attempt in range(20):
+        # A machine that stalls for the length of the warm-up lets it end unseen.
+        if warm:
+            break
+        warm, stamp = asyncio.run(warmed())
     assert warm
     assert stamp.kind is StampKind.KERNEL
