@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemons.link.forwarded import encode_forwarded
+from daemons.stream.datagram import listening_socket
 from daemons.stream.stamping import WARMUP_NS
 from tests.processes import until
 from tests.programs import forwarder, port_of, receiver, rows_of, scrape, settled, simulator
@@ -128,13 +129,11 @@ def test_no_sample_is_null_and_never_zero(tmp_path: Path) -> None:
 def test_the_forwarder_emits_the_four_fields_and_nothing_else(transport: str) -> None:
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with (
-        socket.socket(socket.AF_INET, kind) as server,
+        # With room for a burst: the test may stall while events come.
+        listening_socket("127.0.0.1", 0, kind) as server,
         simulator("--rate", "500", "--wait-for-clients", "1", "--stop-after-events", "300") as exchange,
     ):
-        server.bind(("127.0.0.1", 0))
         server.settimeout(10)
-        if transport == "tcp":
-            server.listen()
         destination = f"127.0.0.1:{server.getsockname()[1]}"
         before_ns = time.time_ns()
         with forwarder(
