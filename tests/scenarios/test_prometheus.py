@@ -71,15 +71,17 @@ def ready(server: str) -> bool:
         return False
 
 
-def well_scraped(server: str) -> float | None:
-    """Return a moment at which both daemons had answered three times and the last time, None if there is none yet.
+def well_scraped(server: str, moments: list[float]) -> bool:
+    """Note a moment at which both daemons had answered three times and the last time; False if there is none yet.
 
     A daemon that stalls for a second misses a scrape, which leaves a gap in its series; a scrape that has begun by
     then must have ended.
     """
     moment = time.time() - 3
     query = "min(sum_over_time(up[5m])) >= 3 and min(up) == 1 and count(up) == 2"
-    return moment if ask(server, "query", query=query, time=str(moment))["result"] else None
+    if found := ask(server, "query", query=query, time=str(moment))["result"]:
+        moments.append(moment)
+    return bool(found)
 
 
 def test_prometheus_has_nothing_to_complain_about(tmp_path: Path) -> None:
@@ -116,12 +118,8 @@ def test_prometheus_has_nothing_to_complain_about(tmp_path: Path) -> None:
             )
             try:
                 until(lambda: ready(server), "prometheus is ready", 60)
-                moments: list[float | None] = []
-                until(
-                    lambda: moments.append(well_scraped(server)) or moments[-1] is not None,  # type: ignore[func-returns-value]
-                    "three scrapes of each",
-                    60,
-                )
+                moments: list[float] = []
+                until(lambda: well_scraped(server, moments), "three scrapes of each", 60)
 
                 def then(query: str) -> Any:
                     return ask(server, "query", query=query, time=str(moments[-1]))["result"]

@@ -73,7 +73,8 @@ def test_no_descriptor_leaks_in_ten_thousand_attempts_whatever_becomes_of_them(
                 Reason.CERTIFICATE: at(wrong_name.port),
                 Reason.TIMEOUT: at(hanging.port, seconds=1.0),
                 Reason.CONNECT_REFUSED: at(1),
-                Reason.DNS: at(1, "nosuch.invalid"),
+                # Time enough for a resolver whose first answer is lost.
+                Reason.DNS: at(1, "nosuch.invalid", seconds=30.0),
             },
         )
         # One in ten fails: the failing servers have a thread for each connection.

@@ -17,6 +17,8 @@ from tests.processes import running, until
 pytestmark = pytest.mark.process
 
 SIMULATED = ("run", "--simulator", "--rehearsal", "0.5s")
+LONGER = ("16s", "64s")
+"""Stalls of the machine are long against the lead, so that nothing may be decided in seconds: then it takes longer."""
 
 
 def experiment(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,10 +31,30 @@ def manifest_in(folder: Path) -> dict[str, Any]:
     return content
 
 
+def race(folder: Path, duration: str) -> subprocess.CompletedProcess[str]:
+    done = experiment(*SIMULATED, "--duration", duration, "--output", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def lead_ms(folder: Path) -> float:
+    (found,) = json.loads((folder / "001-race/results.json").read_text())["race"]
+    median: float = found["lead_ms"]["median"]
+    return median
+
+
+def decided(folder: Path) -> bool:
+    return bool(manifest_in(folder)["verdict"].startswith("backbone has ")) and abs(lead_ms(folder) - 20) < 3
+
+
 def test_a_race_on_the_simulator_finds_what_was_injected(tmp_path: Path) -> None:
     folder = tmp_path / "race"
-    done = experiment(*SIMULATED, "--duration", "4s", "--output", str(folder))
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = race(folder, "4s")
+    for longer in LONGER:
+        if decided(folder):
+            break
+        folder = tmp_path / longer
+        done = race(folder, longer)
     assert "ok   samples: direct: about" in done.stdout
     assert "block 1 of 1, race, " in done.stdout
     manifest = manifest_in(folder)
@@ -45,8 +67,7 @@ def test_a_race_on_the_simulator_finds_what_was_injected(tmp_path: Path) -> None
     assert len(block["clocks"]) == 2
     assert manifest["verdict"].startswith("backbone has events ")
     assert manifest["verdict"] in done.stdout
-    (race,) = json.loads((folder / "001-race/results.json").read_text())["race"]
-    assert abs(race["lead_ms"]["median"] - 20) < 3
+    assert abs(lead_ms(folder) - 20) < 3
 
     again = experiment(*SIMULATED, "--output", str(folder))
     assert again.returncode == 2
