@@ -216,6 +216,8 @@ class _Attempt:
                 done, _pending = await asyncio.wait({self._ended}, timeout=pause)
                 if done:
                     return self._ended.result()
+                # A turn of the loop: after a stall of this process there is something to read before silence is judged.
+                await asyncio.sleep(0)
         finally:
             self._connection.close()
 

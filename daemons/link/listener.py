@@ -150,6 +150,8 @@ class LinkListener:
         every = round(ASK_SECONDS / ACK_SECONDS)
         while True:
             await self._clock.sleep(ACK_SECONDS)
+            # A turn of the loop: after a stall of this process there is something to read before silence is judged.
+            await self._clock.sleep(0)
             turn += 1
             now_ns = self._clock.monotonic_ns()
             for stranger in tuple(self._strangers):

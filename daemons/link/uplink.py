@@ -95,6 +95,8 @@ class Uplink:
         while True:
             self.connection.write(wire.encode(self._heartbeat()))
             await self._clock.sleep(HEARTBEAT_SECONDS)
+            # A turn of the loop: after a stall of this process there is something to read before silence is judged.
+            await self._clock.sleep(0)
             silent_seconds = (self._clock.monotonic_ns() - self._heard_ns) / 1e9
             if silent_seconds > self._silence_seconds:
                 self._finish(

@@ -177,7 +177,7 @@ def _explained(message: str, kind: type[Section]) -> ConfigError:
     why, path = match["why"], (match["path"] or "").lstrip(".")
     if unknown := _UNKNOWN.match(why):
         field = unknown["field"]
-        near = difflib.get_close_matches(field, _field_names(kind), n=1)
+        near = difflib.get_close_matches(field, _field_names(kind) - {field}, n=1)
         where = f"{path}.{field}" if path else field
         remedy = f"did you mean `{near[0]}`?" if near else "remove it"
         return ConfigError(where, "unknown key", remedy)

@@ -39,6 +39,7 @@ def test_a_file_is_read_and_flags_lie_over_it(tmp_path: Path) -> None:
             "path[0].depth: expected `int`, got `str`; correct its value",
         ),
         ("zzz = 1", "zzz: unknown key; remove it"),
+        ("listen = 1", "listen: unknown key; remove it"),
         ("[log]\nformat = 'xml'", "log.format: invalid enum value 'xml'; correct its value"),
     ],
 )

@@ -1,0 +1,42 @@
+"""A daemon that stood still itself, as in a virtual machine that is moved, does not blame its peers for silence."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.processes import until
+from tests.programs import forwarder, port_of, receiver, scrape, settled, simulator
+
+pytestmark = pytest.mark.process
+
+RATE = 200
+FEED_SILENCE_SECONDS = 4.0
+STANDSTILL_SECONDS = 6.0
+"""Longer than the silence that feed and link (5 s) are given up for, shorter than what the receiver bears (10 s)."""
+
+
+def test_a_forwarder_that_stood_still_keeps_feed_and_link(tmp_path: Path) -> None:
+    file = tmp_path / "forwarder.toml"
+    events = 16 * RATE
+    with (
+        simulator("--rate", str(RATE), "--wait-for-clients", "1", "--stop-after-events", str(events)) as exchange,
+        receiver("--mode", "aws-backbone") as sink,
+    ):
+        file.write_text(
+            f'[feed]\nurl = "ws://{exchange.ready["near"]}"\nsilence_seconds = {FEED_SILENCE_SECONDS}\n'
+            f'[[destination]]\naddress = "127.0.0.1:{port_of(sink)}"\n'
+        )
+        with forwarder("--config", str(file)) as program:
+            settled(program, "latency_forwarder_link_connected", 1)
+            received = "latency_forwarder_events_received_total"
+            for _standstill in range(2):
+                before = scrape(program).sum(received)
+                until(lambda before=before: scrape(program).sum(received) > before + RATE, "events come")  # type: ignore[misc]
+                program.send_signal(signal.SIGSTOP)
+                # The standstill is the subject here and not a synchronisation.
+                time.sleep(STANDSTILL_SECONDS)
+                program.send_signal(signal.SIGCONT)
+            settled(sink, "latency_receiver_events_total", events)
+            assert scrape(program).by("latency_forwarder_reconnects_total", "side") == {}
