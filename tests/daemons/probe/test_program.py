@@ -251,11 +251,9 @@ def test_a_measurement_without_a_success_says_why_and_fails(tmp_path: Path) -> N
 def test_an_interrupted_measurement_keeps_what_was_measured(authority: Authority, tmp_path: Path) -> None:
     file, rows = tmp_path / "out.json", tmp_path / "out.csv"
     with serving(authority.context()) as server:
-        arguments = ("--target", f"https://localhost:{server.port}/", "--ca-file", str(authority.file))
-        with running(
-            MODULE, "--once", *arguments, "--interval", "0.05", "--count", "1000", "--json", str(file),
-            "--csv", str(rows), ready=None,
-        ) as program:  # fmt: skip
+        asked = ("--target", f"https://localhost:{server.port}/", "--ca-file", str(authority.file))
+        arguments = (*asked, "--interval", "0.05", "--count", "1000", "--json", str(file), "--csv", str(rows))
+        with running(MODULE, "--once", *arguments, ready=None) as program:
             until(lambda: rows.exists() and rows.read_bytes().count(b"\n") > 5, "five answers")
             assert program.terminate() == 0
     kept = json.loads(file.read_text())["targets"]["localhost"]["connections"]["cold"]["total"]["sample_count"]
