@@ -5,6 +5,7 @@ Credentials come from the host's own role through IMDSv2; nothing secret is in u
 """
 
 import base64
+import contextlib
 import datetime as dt
 import hashlib
 import hmac
@@ -153,13 +154,16 @@ def wireguard(overlay: dict[str, Any]) -> None:
         peer = imds("tags/instance/latency:peer-key").strip()
     except urllib.error.HTTPError as error:
         raise Failed(f"the peer's WireGuard key is not known yet ({error.code}): `provision up` sets it") from error
+    interface = pathlib.Path(f"/sys/class/net/{overlay['interface']}")
     netdev = ROOT / "etc/systemd/network/50-latency-tunnel.netdev"
     text = (ROOT / "etc/latency/wireguard.netdev.in").read_text().replace("@PEER_KEY@", peer)
     if not netdev.exists() or netdev.read_text() != text:
         write(netdev, text.encode(), 0o644)
-        if pathlib.Path(f"/sys/class/net/{overlay['interface']}").exists():
+        if interface.exists():
             run("networkctl", "delete", overlay["interface"])
-        run("networkctl", "reload")
+    elif interface.exists():
+        return
+    run("networkctl", "reload")
 
 
 def verify(config: dict[str, Any]) -> None:
@@ -167,13 +171,20 @@ def verify(config: dict[str, Any]) -> None:
     overlay = config["overlay"]
     if overlay["kind"] == "wireguard":
         wireguard(overlay)
-    deadline = time.monotonic() + 60
+    begin = time.monotonic()
+    again = False
     while True:
         try:
             check_tunnel(overlay)
         except Failed:
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - begin
+            if waited > 60:
                 raise
+            if waited > 15 and not again:
+                again = True
+                # networkd leaves a link alone for ever when one step of its configuration has failed.
+                with contextlib.suppress(Failed):
+                    run("networkctl", "reconfigure", overlay["interface"])
             time.sleep(1)
         else:
             return

@@ -68,6 +68,14 @@ def test_the_client_leaves_from_the_nat_instance_and_names_are_resolved_there(cl
     assert ask(baseline) == {"ip": baseline.instance.public, "edge": "singapore"}
 
 
+def test_a_tunnel_that_networkd_has_left_half_configured_is_mended(cloud: Cloud) -> None:
+    client = cloud.hosts["client"]
+    client.shell("ip route delete default dev latency0 table 4242")
+    assert ask(client, seconds=3) == {}
+    client.run("/usr/local/lib/latency/bootstrap", "verify")
+    assert ask(client)["ip"] == cloud.hosts["nat"].instance.public
+
+
 def test_full_segments_pass_both_ways_though_nobody_says_fragmentation_needed(cloud: Cloud) -> None:
     client = cloud.hosts["client"]
     routers = [vpc.site.router for vpc in cloud.network.vpcs.values()]
