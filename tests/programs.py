@@ -69,13 +69,14 @@ def free_port() -> int:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     # Where the kernel takes nearly all of them, nothing can be done.
     end = lowest if lowest > 2 * _FIRST_PORT else _LAST_PORT
-    while True:
+    for _attempt in range(1000):
         port = _FIRST_PORT + secrets.randbelow(end - _FIRST_PORT)
         if port in _given:
             continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             _given.add(port)
             return port
+    raise OSError(f"no free port found between {_FIRST_PORT} and {end}")
 
 
 def log_lines(program: Program, event: str) -> list[dict[str, Any]]:
