@@ -171,20 +171,24 @@ def verify(config: dict[str, Any]) -> None:
     overlay = config["overlay"]
     if overlay["kind"] == "wireguard":
         wireguard(overlay)
-    begin = time.monotonic()
-    again = False
+    try:
+        await_tunnel(overlay, 15)
+    except Failed:
+        # networkd leaves a link alone for ever when one step of its configuration has failed.
+        with contextlib.suppress(Failed):
+            run("networkctl", "reconfigure", overlay["interface"])
+        await_tunnel(overlay, 45)
+
+
+def await_tunnel(overlay: dict[str, Any], seconds: float) -> None:
+    """Look until everything holds; Failed says which did not in that time."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             check_tunnel(overlay)
         except Failed:
-            waited = time.monotonic() - begin
-            if waited > 60:
+            if time.monotonic() > deadline:
                 raise
-            if waited > 15 and not again:
-                again = True
-                # networkd leaves a link alone for ever when one step of its configuration has failed.
-                with contextlib.suppress(Failed):
-                    run("networkctl", "reconfigure", overlay["interface"])
             time.sleep(1)
         else:
             return
