@@ -25,16 +25,19 @@ __all__ = ["import_command"]
 def import_command(folder: Path, reference: str | None, *, as_json: bool) -> None:
     """Recompute egress validation runs from their raw samples.
 
-    FOLDER is a run folder, or holds several. Prints what the run published, what its samples say, and why the
-    two differ; then compares the runs, warm with warm and cold with cold.
+    FOLDER is a run folder, or holds several. Prints what the run published (its statistics files, and the table in
+    FOLDER/published.json where there is one), what its samples say, and why the two differ; then compares the runs,
+    warm with warm and cold with cold.
     """
     require_report_extra()
     from experiments.comparison.table import print_comparison  # noqa: PLC0415 - numpy belongs to the extra
     from experiments.egress.audit import audit  # noqa: PLC0415
     from experiments.egress.compare import compare_runs  # noqa: PLC0415
+    from experiments.egress.published import load_published  # noqa: PLC0415
     from experiments.egress.raw import find_raw_runs  # noqa: PLC0415
 
-    audits = [audit(run) for run in find_raw_runs(folder)]
+    published = load_published(folder)
+    audits = [audit(run, published.get(run.name)) for run in find_raw_runs(folder)]
     comparisons = compare_runs(audits, reference)
     if as_json:
         content = {
@@ -45,6 +48,7 @@ def import_command(folder: Path, reference: str | None, *, as_json: bool) -> Non
                     "scenario": one.scenario,
                     "cold_ms": one.cold,
                     "warm_ms": one.warm,
+                    "failed": {"cold": one.run.cold.failures, "warm": one.run.warm.failures},
                     "egress": one.run.identity,
                     "overlay_rtt_ms": one.run.overlay_rtt_ms,
                     "figures": one.figures,
@@ -67,13 +71,16 @@ def import_command(folder: Path, reference: str | None, *, as_json: bool) -> Non
 
 def _samples(audits: "list[Audit]") -> Table:
     table = Table(title="Recomputed from the raw samples, ms", title_justify="left", box=None, pad_edge=False)
-    for column in ("run", "", "n", "mean", "median", "p95", "p99", "min", "max", "std dev"):
+    for column in ("run", "", "n", "failed", "mean", "median", "p95", "p99", "min", "max", "std dev"):
         table.add_column(column, justify="left" if column in {"run", ""} else "right", no_wrap=True)
     for one in audits:
-        for kind, described in (("cold", one.cold), ("warm", one.warm)):
+        for kind, described, failed in (
+            ("cold", one.cold, one.run.cold.failures),
+            ("warm", one.warm, one.run.warm.failures),
+        ):
             values = (getattr(described, name) for name in ("mean", "median", "p95", "p99", "min", "max", "stddev"))
             cells = ("-" if value is None else f"{value:.2f}" for value in values)
-            table.add_row(one.scenario if kind == "cold" else "", kind, str(described.count), *cells)
+            table.add_row(one.scenario if kind == "cold" else "", kind, str(described.count), str(failed), *cells)
     return table
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from experiments.egress.published import PUBLISHED, SCENARIOS
+from experiments.egress.published import Published
 from experiments.egress.raw import RawRun, Requests
 from experiments.results.series import Floats
 from experiments.statistics.describe import Description, describe
 from experiments.statistics.sample_size import minimum_samples
 
-__all__ = ["Audit", "AuditedFigure", "Remark", "audit"]
+__all__ = ["Audit", "AuditedFigure", "Remark", "audit", "cold_samples", "warm_samples"]
 
 _LEVELS = {"median": 0.5, "p95": 0.95, "p99": 0.99}
 _ROUNDING = 0.00501
@@ -58,23 +58,28 @@ class Audit:
     remarks: list[Remark]
 
 
-def audit(run: RawRun) -> Audit:
-    """Recompute one run."""
-    cold, warm = describe(run.cold.total_ms[run.cold.connected]), describe(warm_samples(run))
+def audit(run: RawRun, published: Published | None = None) -> Audit:
+    """Recompute one run, and check what was published of it."""
+    cold, warm = describe(cold_samples(run)), describe(warm_samples(run))
     figures = _audit_stats(run, run.cold, cold, "cold") + _audit_stats(run, run.warm, warm, "warm")
     return Audit(
         run=run,
-        scenario=SCENARIOS.get(run.name, run.name),
+        scenario=published.label if published is not None else run.name,
         cold=cold,
         warm=warm,
-        figures=figures + _audit_table(run, warm),
+        figures=figures + _audit_table(run, warm, published),
         remarks=[Remark(run.name, text) for text in _remarks(run)],
     )
 
 
+def cold_samples(run: RawRun) -> Floats:
+    """Give the totals of requests that made a connection and were answered, in ms."""
+    return run.cold.total_ms[run.cold.connected]
+
+
 def warm_samples(run: RawRun) -> Floats:
     """Give the totals of requests that found a connection open, in ms."""
-    return run.warm.total_ms[~run.warm.connected]
+    return run.warm.total_ms[run.warm.answered & ~run.warm.connected]
 
 
 def _audit_stats(run: RawRun, requests: Requests, corrected: Description, connection: str) -> list[AuditedFigure]:
@@ -87,11 +92,11 @@ def _audit_stats(run: RawRun, requests: Requests, corrected: Description, connec
     ]
 
 
-def _audit_table(run: RawRun, corrected: Description) -> list[AuditedFigure]:
+def _audit_table(run: RawRun, corrected: Description, published: Published | None) -> list[AuditedFigure]:
     """Check the row of the published table."""
     return [
         _audit_figure(run, run.warm, corrected, "warm", "table", figure, value)
-        for figure, value in PUBLISHED.get(run.name, {}).items()
+        for figure, value in (published.warm_ms if published is not None else {}).items()
     ]
 
 
@@ -144,10 +149,20 @@ def _of_another_run(values: Floats, published: float) -> str:
 def _why_wrong(requests: Requests, connection: str, figure: str) -> list[str]:
     """Say why their figure differs from ours, by undoing one mistake after the other."""
     reasons = []
-    wrong_kind = requests.connected if connection == "warm" else ~requests.connected
-    right = requests.total_ms[~wrong_kind]
+    failed = ~requests.answered
+    wrong_kind = requests.answered & (requests.connected == (connection == "warm"))
+    answered, right = requests.total_ms[~failed], requests.total_ms[~failed & ~wrong_kind]
     theirs = _their_figure(requests.total_ms, figure)
-    if wrong_kind.any() and abs(_their_figure(right, figure) - theirs) > _ROUNDING:
+    if failed.any() and abs(_their_figure(answered, figure) - theirs) > _ROUNDING:
+        reasons.append(
+            f"failed requests among the samples: {np.count_nonzero(failed)} of {len(failed)} lines of "
+            f"{requests.source.name} have no first byte, the first of them line {int(np.argmax(failed)) + 1}"
+        )
+    if (
+        wrong_kind.any()
+        and len(right)
+        and abs(_their_figure(right, figure) - _their_figure(answered, figure)) > _ROUNDING
+    ):
         lines = ", ".join(str(row + 1) for row in np.flatnonzero(wrong_kind).tolist())
         reasons.append(
             f"cold request among warm: line {lines} of {requests.source.name} opened the connection"
@@ -169,7 +184,14 @@ def _index_reason(figure: str, count: int) -> str:
 
 
 def _remarks(run: RawRun) -> list[str]:
-    found = []
+    found = [
+        f"{connection} requests: {failed} of {len(requests.answered)} failed (curl names no first byte): counted as "
+        "failures, not as samples"
+        for connection, requests in (("cold", run.cold), ("warm", run.warm))
+        if (failed := requests.failures)
+    ]
+    if not run.cold.connected.any():
+        return found
     connect = float(np.median(run.cold.connect_ms[run.cold.connected]))
     own_work = float(np.median(run.cold.tls_ms[run.cold.connected])) - connect
     if own_work > connect or own_work > 20:

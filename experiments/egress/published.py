@@ -1,15 +1,37 @@
-"""The table that the project of the egress runs published: warm requests, in ms."""
+"""What somebody published of a set of runs: ``published.json`` beside the run folders.
 
-__all__ = ["PUBLISHED", "SCENARIOS"]
+``{"RUN": {"label": "from Tokyo", "warm_ms": {"median": 5.48, "p95": 6.4, "p99": 8.31}}}``: for each run folder the name
+it goes by, and the figures of its warm requests in ms that are to be checked against its samples.
+"""
 
-SCENARIOS = {
-    "20251022-020050": "via Tokyo (pinned)",
-    "20251022-020550-baseline": "direct from Singapore",
-    "20251022-022358-tokyo": "from Tokyo",
-}
+from pathlib import Path
+from typing import Literal
 
-PUBLISHED = {
-    "20251022-020050": {"median": 76.05, "p95": 79.57, "p99": 278.12},
-    "20251022-020550-baseline": {"median": 72.09, "p95": 74.67, "p99": 151.64},
-    "20251022-022358-tokyo": {"median": 5.48, "p95": 6.40, "p99": 8.31},
-}
+import msgspec
+
+from experiments.errors import InputError
+
+__all__ = ["Published", "load_published"]
+
+
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of the published table; figures in ms."""
+
+    label: str
+    warm_ms: dict[Literal["min", "max", "mean", "median", "p95", "p99"], float] = {}
+
+
+def load_published(folder: Path) -> dict[str, Published]:
+    """Read the published table of a folder of runs, by run; empty where there is none.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    file = folder / "published.json"
+    if not file.exists():
+        return {}
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, Published])
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
+        remedy = 'write {"RUN": {"label": "NAME", "warm_ms": {"median": 5.4}}}, or take the file away'
+        raise InputError(file, None, f"not a published table: {error}", remedy) from error

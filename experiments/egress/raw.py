@@ -20,8 +20,9 @@ from experiments.results.series import Flags, Floats
 __all__ = ["Hop", "Identity", "RawRun", "Requests", "find_raw_runs", "load_raw_run"]
 
 _COLUMNS = ("time_namelookup", "time_connect", "time_appconnect", "time_starttransfer", "time_total")
-# Without a new connection curl reports the same instant for lookup, connect and TLS, give or take its own few µs.
-_HANDSHAKE_SECONDS = 0.001
+# Without a new connection curl reports 0 for connect and TLS (7.x of Debian 12), or the instant of the lookup give or
+# take its own few µs (8.x). No handshake is that short: one over loopback takes some 40 µs.
+_HANDSHAKE_SECONDS = 0.00001
 _HOP = re.compile(r"^\s*(\d+)\.\|--\s+(\S+)\s+([\d.]+)%?\s+(\d+)\s+\S+\s+([\d.]+)\s+([\d.]+)")
 _PING = re.compile(r"rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms")
 
@@ -51,20 +52,26 @@ class Requests:
     Attributes:
         source: the file of totals.
         total_ms: from start to last byte.
-        connect_ms: TCP handshake.
-        tls_ms: TLS handshake, which with curl includes loading its certificate store.
-        processing_ms: request sent to first byte.
-        connected: whether the request made a new connection.
+        answered: whether a first byte came; where it did not, the request failed and its times are no samples.
+        connected: whether the request made a new connection and was answered.
+        connect_ms: TCP handshake; NaN where there was none.
+        tls_ms: TLS handshake, which with curl includes loading its certificate store; NaN where there was none.
+        processing_ms: request sent to first byte; NaN where none came.
         published: what the run's own script computed.
     """
 
     source: Path
     total_ms: Floats
+    answered: Flags
+    connected: Flags
     connect_ms: Floats
     tls_ms: Floats
     processing_ms: Floats
-    connected: Flags
     published: dict[str, float]
+
+    @property
+    def failures(self) -> int:
+        return int(np.count_nonzero(~self.answered))
 
 
 @dataclass(frozen=True)
@@ -136,20 +143,27 @@ def _requests(folder: Path, suffix: str) -> Requests:
             f"time_total {total[row]:g} is {seconds[row]:g} in {totals.name}",
             "the two files are of different runs",
         )
+    # curl writes 0 for a phase that did not happen; without a first byte the request failed, whatever its total.
+    answered = first_byte > 0
+    if not answered.any():
+        raise InputError(breakdown, 2, f"all {len(seconds)} requests failed", "see the run's log; nothing was measured")
+    ready = np.maximum(np.maximum(connect, tls), lookup)
+    connected = answered & (ready - lookup > _HANDSHAKE_SECONDS)
     stats = folder / f"latency_stats{suffix}.json"
     return Requests(
         source=totals,
         total_ms=seconds * 1e3,
-        connect_ms=(connect - lookup) * 1e3,
-        tls_ms=(tls - connect) * 1e3,
-        processing_ms=(first_byte - tls) * 1e3,
-        connected=tls - lookup > _HANDSHAKE_SECONDS,
+        answered=answered,
+        connected=connected,
+        connect_ms=np.where(connected, connect - lookup, np.nan) * 1e3,
+        tls_ms=np.where(connected & (tls > 0), tls - connect, np.nan) * 1e3,
+        processing_ms=np.where(answered, first_byte - ready, np.nan) * 1e3,
         published=_decode(stats, dict[str, float]) if stats.exists() else {},
     )
 
 
 def _phases(file: Path) -> Floats:
-    """Read curl's cumulative times; refuse a row in which time runs backwards."""
+    """Read curl's cumulative times, 0 for a phase that did not happen; refuse a row in which time runs backwards."""
     lines = _lines(file)
     header, *rows = list(csv.reader(lines)) if lines else [[]]
     if tuple(header) != _COLUMNS:
@@ -159,7 +173,8 @@ def _phases(file: Path) -> Floats:
         if len(row) != len(_COLUMNS):
             raise InputError(file, line, f"{len(row)} fields, not {len(_COLUMNS)}", "delete the line or fetch it again")
         times = [_seconds(file, line, text) for text in row]
-        if times != sorted(times):
+        happened = [time for time in times if time > 0]
+        if happened != sorted(happened):
             raise InputError(file, line, "curl's times are cumulative, but these fall", "the file was edited or mixed")
         values.append(times)
     return np.array(values).reshape(-1, len(_COLUMNS))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.comparison.sides import Side
-from experiments.egress.audit import Audit, warm_samples
+from experiments.egress.audit import Audit, cold_samples, warm_samples
 from experiments.results.run import Run
 from experiments.results.series import Floats, PathSeries
 
@@ -19,7 +19,7 @@ def warm_side(audited: Audit) -> Side:
 
 def cold_side(audited: Audit) -> Side:
     """Give the cold requests of a run."""
-    return _side(audited, audited.run.cold.total_ms[audited.run.cold.connected], "cold")
+    return _side(audited, cold_samples(audited.run), "cold")
 
 
 def _side(audited: Audit, total_ms: Floats, connection: str) -> Side:

@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from experiments.comparison.model import Comparison
 from experiments.main import main
 from tests.experiments.made import arrivals, rows, summary, write_race, write_rows, write_summary
-from tests.experiments.shared import EGRESS_RUNS
 
 
 @pytest.fixture
@@ -55,16 +54,16 @@ def test_clocks_that_do_not_allow_the_comparison_end_with_code_3(tmp_path: Path)
     assert "error: the medians differ by 0.000 ms, and the clocks are known only to 0.600 ms together" in result.output
 
 
-def test_import_prints_what_was_published_and_why_it_was_wrong() -> None:
-    result = CliRunner().invoke(main, ["import", str(EGRESS_RUNS)])
+def test_import_prints_what_was_published_and_why_it_was_wrong(egress_runs: Path) -> None:
+    result = CliRunner().invoke(main, ["import", str(egress_runs)])
     assert result.exit_code == 0, result.output
     assert "cold request among warm: line 1 of latencies_keepalive.txt opened the connection" in result.output
     assert "mixed runs: the samples of this run do not give 8.31 ms" in result.output
     assert "via Tokyo (pinned) is slower than direct from Singapore by 3.96 ms" in result.output
 
 
-def test_import_as_json() -> None:
-    result = CliRunner().invoke(main, ["import", str(EGRESS_RUNS), "--json", "--reference", "20251022-022358-tokyo"])
+def test_import_as_json(egress_runs: Path) -> None:
+    result = CliRunner().invoke(main, ["import", str(egress_runs), "--json", "--reference", "20251022-022358-tokyo"])
     content = msgspec.json.decode(result.output)
     assert content["runs"][0]["run"] == "20251022-020050"
     assert {one["first"]["label"] for one in content["comparisons"]} == {"from Tokyo"}

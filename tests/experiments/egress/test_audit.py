@@ -1,15 +1,18 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from experiments.egress.audit import Audit, AuditedFigure, audit
 from experiments.egress.compare import compare_runs
+from experiments.egress.published import load_published
 from experiments.egress.raw import find_raw_runs
-from tests.experiments.shared import EGRESS_RUNS
 
 
 @pytest.fixture(scope="module")
-def audits() -> dict[str, Audit]:
-    return {run.name: audit(run) for run in find_raw_runs(EGRESS_RUNS)}
+def audits(egress_runs: Path) -> dict[str, Audit]:
+    published = load_published(egress_runs)
+    return {run.name: audit(run, published.get(run.name)) for run in find_raw_runs(egress_runs)}
 
 
 def table(audited: Audit) -> dict[str, AuditedFigure]:
@@ -64,8 +67,8 @@ def test_the_percentile_index_is_found(audits: dict[str, Audit]) -> None:
     assert reasons["p99"] == ["percentile index: p99 is element int(100 x 0.99) from 0, sample 100 of 100, the maximum"]
 
 
-def test_corrected_figures_are_those_of_the_raw_samples(audits: dict[str, Audit]) -> None:
-    lines = (EGRESS_RUNS / "20251022-020050/latencies_keepalive.txt").read_text().split()
+def test_corrected_figures_are_those_of_the_raw_samples(audits: dict[str, Audit], egress_runs: Path) -> None:
+    lines = (egress_runs / "20251022-020050/latencies_keepalive.txt").read_text().split()
     warm = [float(line) * 1e3 for line in lines[1:]]
     found = audits["20251022-020050"].warm
     assert found.median == pytest.approx(sorted(warm)[49])
@@ -79,7 +82,7 @@ def test_the_surroundings_of_a_run_are_read(audits: dict[str, Audit]) -> None:
     via = audits["20251022-020050"].run
     assert via.overlay_rtt_ms == 70.008
     assert via.identity is not None
-    assert (via.identity.ip, via.identity.country) == ("35.76.36.216", "JP")
+    assert (via.identity.ip, via.identity.country) == ("203.0.113.1", "JP")
     assert (len(via.route), via.route[-1].best_ms) == (9, 139.4)
     assert audits["20251022-020550-baseline"].run.overlay_rtt_ms is None
     assert any("the trace went to another address" in remark.text for remark in audits["20251022-020050"].remarks)
