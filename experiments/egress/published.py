@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from experiments.decoding import UNDECODABLE
 from experiments.errors import InputError
 
 __all__ = ["Published", "load_published"]
@@ -32,6 +33,6 @@ def load_published(folder: Path) -> dict[str, Published]:
         return {}
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, Published])
-    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         remedy = 'write {"RUN": {"label": "NAME", "warm_ms": {"median": 5.4}}}, or take the file away'
         raise InputError(file, None, f"not a published table: {error}", remedy) from error

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from experiments.decoding import UNDECODABLE
 from experiments.errors import InputError
 from experiments.results.series import Flags, Floats
 
@@ -212,5 +213,5 @@ def _lines(file: Path) -> list[str]:
 def _decode(file: Path, kind: Any) -> Any:
     try:
         return msgspec.json.decode("\n".join(_lines(file)), type=kind)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise InputError(file, 1, f"not what is expected here: {error}", "fetch the file again") from error

@@ -1,5 +1,6 @@
 """A run: the JSON file, the CSV file beside it, or whichever of the two there is."""
 
+import codecs
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,10 +58,13 @@ def load_run(source: Path, *, rows: bool = True) -> Run:
             names = ", ".join(str(path.relative_to(source)) for path in found) or "none"
             raise InputError(source, None, f"holds {len(found)} runs ({names})", "name one results file")
         source = found[0]
+    if not source.exists():
+        raise InputError(source, None, "no such file", "check the name; a run leaves a .json and a .csv file")
     if source.suffix not in {".json", ".csv"}:
         raise InputError(source, None, "neither .json nor .csv", "name a results file of latency-receiver")
     described, table = source.with_suffix(".json"), source.with_suffix(".csv")
-    has_rows = source == table or (rows and table.exists())
+    # Who names the JSON file need not have a results table beside it: a file of another kind is none of ours.
+    has_rows = source == table or (rows and table.exists() and _is_table(table))
     unfinished = has_rows and is_unfinished(described)
     described_here = source == described or described.exists()
     summary = load_summary(described) if described_here and not unfinished else None
@@ -90,7 +94,7 @@ def _is_summary(path: Path) -> bool:
 
 def _is_table(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(64).startswith(b"sequence_id,binance_time,")
+        return file.read(64).removeprefix(codecs.BOM_UTF8).startswith(b"sequence_id,binance_time,")
 
 
 def _default_path(source: Path, summary: RunSummary | None) -> str:

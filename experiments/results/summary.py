@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from experiments.decoding import UNDECODABLE
 from experiments.errors import InputError
 
 __all__ = ["FORMAT", "ClockSummary", "LinkSummary", "PathSummary", "RunSummary", "is_unfinished", "load_summary"]
@@ -136,11 +137,14 @@ def load_summary(path: Path) -> RunSummary:
             the wrong type; names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, None, f"cannot be read: {error}", "check the name and the permissions") from error
     try:
         raw = msgspec.json.decode(text)
+    except RecursionError as error:
+        remedy = "give the JSON that latency-receiver --output wrote"
+        raise InputError(path, None, "nested too deeply", remedy) from error
     except msgspec.DecodeError as error:
         raise _not_json(path, text, error) from error
     if raw == UNFINISHED:
@@ -171,7 +175,7 @@ def is_unfinished(path: Path) -> bool:
     """Tell whether a results JSON file is that of a run which has not ended, or never will."""
     try:
         return bool(msgspec.json.decode(path.read_bytes()) == UNFINISHED)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNDECODABLE):
         return False
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from experiments.decoding import UNDECODABLE
 from experiments.errors import InputError
 from experiments.hosts.inventory import HostEntry, Inventory
 from experiments.hosts.leashed import Leashed, leash, leashed
@@ -177,5 +178,5 @@ def unit_command(command: Sequence[str]) -> list[str]:
 def _manifest(file: Path) -> Manifest:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise InputError(file, None, f"no record of the run: {error}", "see what the run said above") from error

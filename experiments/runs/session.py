@@ -251,7 +251,7 @@ def _events(folder: Path) -> dict[str, int]:
     """Tell how many rows each path has; those paths alone that have any."""
     try:
         paths = json.loads((folder / "results.json").read_bytes()).get("paths")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         paths = None
     if paths is not None:
         return {name: path["events"] for name, path in paths.items() if path["events"]}
@@ -272,7 +272,7 @@ def _mark_incomplete(file: Path) -> None:
     """
     try:
         results = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultsError(f"{file}: cannot be marked as incomplete: {error}") from error
     write_whole(file, json.dumps({**results, "complete": False}, indent=2).encode() + b"\n")
 

@@ -117,7 +117,7 @@ def judge_requests(phase: str, target: Mapping[str, Any], expected: RequestExpec
     requests = target["connections"].get(phase)
     details = target["failure_details"]
     if requests is None or not requests["attempts"]:
-        why = _sentences(details) or "no request was made"
+        why = _sentences(details) or _instead(phase, target["connections"])
         if phase == "warm" and details and not set(details) <= _OURS:
             return PhaseResult(phase=phase, outcome="fail", reason=f"no connection was there to be kept: {why}")
         return inconclusive(phase, f"no {phase} request was made: {why}")
@@ -134,6 +134,17 @@ def judge_requests(phase: str, target: Mapping[str, Any], expected: RequestExpec
     findings = [_within("failed", failed / attempts, expected.failed, _sentences(details))]
     findings += _figures(requests["total"], expected, answered, "count in [target]")
     return _phase(phase, findings, answered)
+
+
+def _instead(phase: str, connections: Mapping[str, Any]) -> str:
+    """Say why no request of a kind was made, by what was made instead."""
+    made = sum(one["attempts"] for kind, one in connections.items() if kind != phase)
+    if phase == "warm" and made:
+        return (
+            f"each of {made} requests had to open a connection, for the server, or a proxy before it, closes it after "
+            "every answer; such a path has no warm latency: judge it by `cold`, or have the server keep connections"
+        )
+    return "no request was made"
 
 
 def judge_overlay(found: Mapping[str, Any], expected: OverlayExpectation) -> PhaseResult:

@@ -1,3 +1,5 @@
+import asyncio
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemons.measurement.figures import Row
+from daemons.receiver.rows import RowWriter
+from daemons.records import StampKind, Validity
 from experiments.errors import InputError
 from experiments.results.rows import load_rows
 from tests.experiments.made import HEADER, SEED_HEADER, arrivals, rows, write_race, write_rows
@@ -141,3 +146,78 @@ def test_whatever_stands_in_a_file_it_is_read_or_refused_with_a_line(
         assert error.line is not None  # noqa: PT017 - either outcome is right, each with its own promise
     else:
         assert sum(len(one) for one in series.values()) >= 1
+
+
+def test_rows_of_a_clock_that_stood_at_1970_are_counted_and_the_file_is_read(tmp_path: Path) -> None:
+    marked = (
+        "1,1704672345123,5000000000,1704672345456000000,333.0,1704672340456.0,"
+        "backbone,btcusdt@trade,7,1704672345123000000,5000100000,kernel,absurd,0"
+    )
+    lines = [marked, OUR_ROW]
+    series = load_rows(write_rows(tmp_path / "r.csv", lines), "x")["backbone"]
+    assert series.invalid == {"absurd": 1}
+    assert series.samples("backbone_ms").tolist() == [222.0]
+    assert series.live.tolist() == [True, True]
+
+
+def test_the_original_programs_own_column_name_is_known(tmp_path: Path) -> None:
+    header = SEED_HEADER.replace("end_to_end_latency_ms", "latency_ms")
+    series = load_rows(write_rows(tmp_path / "r.csv", SEED_ROWS, header), "x")["x"]
+    assert series.samples("end_to_end_ms").tolist() == [333.0, 333.0]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "r.csv", SEED_ROWS, SEED_HEADER)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(load_rows(file, "x")["x"]) == 2
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
+MARKED = st.sampled_from(sorted(set(Validity) - {Validity.OK, Validity.WITHOUT_EVENT_TIME}))
+
+
+@given(
+    st.lists(
+        st.builds(
+            Row,
+            path=NAMES,
+            stream=NAMES,
+            sequence=INT64,
+            event_id=st.none() | st.integers(-(2**70), 2**70),
+            event_time_ns=st.none() | INT64,
+            forwarder_ns=st.none() | INT64,
+            departure_ns=st.none() | INT64,
+            arrival_ns=INT64,
+            end_to_end_ns=st.none() | INT64,
+            backbone_ns=st.none() | INT64,
+            stamp=st.sampled_from(StampKind),
+            validity=MARKED.map(str),
+            delayed=st.booleans(),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_whatever_the_wire_brought_is_read_back_and_counted(written: list[Row]) -> None:
+    """Times of other hosts, ids and names can be anything: the receiver marks such rows, and they stay readable."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "r.csv"
+
+        async def write() -> None:
+            writer = RowWriter(file)
+            writer.open()
+            for row in written:
+                writer.add(row)
+            await writer.close()
+            assert (writer.written, writer.lost) == (len(written), 0)
+
+        asyncio.run(write())
+        series = load_rows(file, "x")
+    assert sorted(series) == sorted({row.path for row in written})
+    for name, one in series.items():
+        mine = [row for row in written if row.path == name]
+        assert len(one) == len(mine) == one.delayed + sum(one.invalid.values())
+        assert one.sequence.tolist() == [row.sequence for row in mine]
+        assert one.arrival_ns.tolist() == [row.arrival_ns for row in mine]
+        assert np.isnan(one.end_to_end_ms).all()

@@ -48,7 +48,7 @@ def test_a_folder_stands_for_the_one_run_in_it(tmp_path: Path) -> None:
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"neither \.json nor \.csv"):
-        load_run(tmp_path / "results.txt")
+        load_run(write_rows(tmp_path / "results.txt", []))
 
 
 def test_of_a_run_that_was_killed_the_rows_are_used(tmp_path: Path) -> None:
@@ -60,3 +60,16 @@ def test_of_a_run_that_was_killed_the_rows_are_used(tmp_path: Path) -> None:
     (tmp_path / "r.csv").unlink()
     with pytest.raises(InputError, match=r"r\.json:1: the run has not ended, or was killed"):
         load_run(tmp_path / "r.json")
+
+
+def test_a_table_of_another_kind_beside_the_json_file_is_left_alone(tmp_path: Path) -> None:
+    file = write_summary(tmp_path / "r.json", summary())
+    (tmp_path / "r.csv").write_text("date,price\n2025-01-01,7\n")
+    run = load_run(file)
+    assert run.summary is not None
+    assert run.series == {}
+
+
+def test_a_missing_file_is_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_run(tmp_path / "results")

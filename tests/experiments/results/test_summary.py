@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from experiments.errors import InputError
-from experiments.results.summary import load_summary
+from experiments.results.summary import is_unfinished, load_summary
 from tests.experiments.made import summary, write_summary
 
 SEEDS = """{
@@ -95,3 +95,18 @@ def test_a_wrong_field_of_one_path_is_found_in_that_path(tmp_path: Path) -> None
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.json: cannot be read"):
         load_summary(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"host": [', '{"setup_type": "x", "host": {"a": '])
+def test_results_nested_too_deeply_end_in_a_sentence(tmp_path: Path, opening: str) -> None:
+    file = tmp_path / "r.json"
+    file.write_text(opening + "[" * 6000 + "]" * 6000)
+    with pytest.raises(InputError, match="nested too deeply"):
+        load_summary(file)
+    assert not is_unfinished(file)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_json(tmp_path: Path) -> None:
+    file = write_summary(tmp_path / "r.json", summary())
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load_summary(file).sample_count == 1000

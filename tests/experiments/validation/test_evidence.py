@@ -172,3 +172,13 @@ def test_only_passes_make_a_pass(outcomes: list[Outcome]) -> None:
 def test_without_an_answer_nothing_passes(refused: int, local: int) -> None:
     found = judge_requests("cold", requests(0, {"connect_refused": refused, "local": local}), RequestExpectation())
     assert found.outcome != "pass"
+
+
+def test_a_server_that_closes_every_connection_is_told_as_that() -> None:
+    target = {
+        "connections": {"cold": {"attempts": 30, "failures": {}, "total": {"sample_count": 30}}},
+        "failure_details": {},
+    }
+    found = judge_requests("warm", target, RequestExpectation())
+    assert found.outcome == "inconclusive"
+    assert found.reason.startswith("no warm request was made: each of 30 requests had to open a connection")
