@@ -1,10 +1,14 @@
 """What holds for every test: in CI a skip is a failure, because it hides a missing install step."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
+# A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: the suite asks for it anew.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine makes single examples slow: that says nothing. `make exhaustive` looks longer.
 settings.register_profile("quick", max_examples=20, deadline=None)

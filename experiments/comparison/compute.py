@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from experiments.comparison.caveats import caveats_of
 from experiments.comparison.figures import Evidence, Options, delay_figures, loss_figure
 from experiments.comparison.model import ClockTrust, Comparison, Figure, Metric, RaceFigures, SideFigures
+from experiments.comparison.resolution import at_common_step, step_caveats
 from experiments.comparison.sides import Side
 from experiments.comparison.verdict import judge, milliseconds
 from experiments.errors import InputError
@@ -30,9 +32,24 @@ def compare(first: Side, second: Side, options: Options) -> Comparison:
     Raises:
         InputError: there is nothing to compare, with the file and the reason.
     """
-    if first.run.source == second.run.source:
-        return _race(first, second, options)
-    return _independent(first, second, options)
+    loaded = (first, second)
+    together = first.run.source == second.run.source
+    if options.metric == "end_to_end_ms" and not options.round_trip:
+        first, second = at_common_step(first, second)
+    found = (_race if together else _independent)(first, second, options)
+    if options.metric != "end_to_end_ms" or options.round_trip:
+        return found
+    return msgspec.structs.replace(
+        found,
+        first=_with_step(found.first, loaded[0]),
+        second=_with_step(found.second, loaded[1]),
+        caveats=[*found.caveats, *step_caveats(loaded)],
+    )
+
+
+def _with_step(figures: SideFigures, side: Side) -> SideFigures:
+    step_ns = side.event_time_step_ns
+    return msgspec.structs.replace(figures, event_time_step_ms=step_ns / 1e6 if step_ns is not None else None)
 
 
 def _independent(first: Side, second: Side, options: Options) -> Comparison:

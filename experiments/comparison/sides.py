@@ -35,6 +35,11 @@ class Side:
         return whole.paths.get(self.path)
 
     @property
+    def event_time_step_ns(self) -> int | None:
+        """Give the step in which event times were told; None without rows that show it."""
+        return self.series.event_time_step_ns if self.series is not None else None
+
+    @property
     def clocks(self) -> list[ClockSummary | None]:
         """Give the clocks that an end-to-end figure (the first) and a backbone figure (both) depend on."""
         summary = self.summary

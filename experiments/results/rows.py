@@ -172,6 +172,7 @@ class _Reader:
             "arrival_ns": arrival,
             "end_to_end_ms": end_to_end,
             "backbone_ms": backbone,
+            "event_fraction_ns": (event_ns % 1_000_000).astype(np.int32),
             "event_id": _identities(column("event_id"), len(chunk)),
             "stream": np.fromiter((self._stream_code(name) for name in streams), np.uint16, len(chunk)),
             "live": live & (arrival != 0),
