@@ -1,24 +1,62 @@
 """``experiment``: run, compare, validate and report latency experiments."""
 
+import importlib
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from daemons.errors import LatencyError
-from experiments.compare import compare_command
-from experiments.demo import demo_command
-from experiments.importing import import_command
-from experiments.monitoring import monitoring_command
-from experiments.reporting import report_command
-from experiments.running import run_command
-from experiments.validating import validate_command
+from experiments.extra import require_report_extra
 
 __all__ = ["main"]
 
 
+class _Command(NamedTuple):
+    """One command, known without importing it: numpy and matplotlib take most of a second.
+
+    Attributes:
+        module: below ``experiments.commands``.
+        summary: the first sentence of its help.
+        computes: whether it cannot even be imported without the extra ``report``.
+    """
+
+    module: str
+    summary: str
+    computes: bool = False
+
+
+COMMANDS = {
+    "compare": _Command("compare", "Compare two runs, or the paths of one race.", computes=True),
+    "demo": _Command("demo", "Race two paths on this machine, at distances of known length."),
+    "import": _Command("importing", "Recompute egress validation runs from their raw samples.", computes=True),
+    "monitoring": _Command("monitoring", "Run Prometheus and Alertmanager on the demo, or on daemons of yours."),
+    "report": _Command("report", "Write a report about the runs in FOLDER and below.", computes=True),
+    "run": _Command("run", "Measure for a while, then say which path is faster and how sure that is."),
+    "validate": _Command(
+        "validate", "Measure every scenario of SUITE.toml, and hold what is found against what it expects."
+    ),
+}
+
+
 class _Group(click.Group):
-    """Ends with the error's own exit code and its one line instead of a traceback."""
+    """Imports a command when it is called; ends with an error's own exit code and its one line, without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (known := COMMANDS.get(cmd_name)) is None:
+            return None
+        if known.computes:
+            require_report_extra()
+        module = importlib.import_module(f"experiments.commands.{known.module}")
+        (command,) = (one for one in vars(module).values() if isinstance(one, click.Command))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.summary) for name, command in sorted(COMMANDS.items())])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -32,15 +70,6 @@ class _Group(click.Group):
 @click.version_option(package_name="backbone-latency")
 def main() -> None:
     """Find out which path is faster, by how much, and how sure that is."""
-
-
-main.add_command(demo_command)
-main.add_command(compare_command)
-main.add_command(import_command)
-main.add_command(monitoring_command)
-main.add_command(report_command)
-main.add_command(run_command)
-main.add_command(validate_command)
 
 
 if __name__ == "__main__":

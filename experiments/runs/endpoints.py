@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from experiments.local.simulated import Injected, Simulated
 from experiments.runs.schedule import Mode
-from experiments.simulated import Injected, Simulated
 
 __all__ = ["Endpoints", "RealEndpoints", "SimulatedEndpoints", "Surroundings"]
 

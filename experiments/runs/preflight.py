@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from daemons.records import ClockState
-from experiments.programs import ProgramError
+from experiments.local.programs import ProgramError
 from experiments.runs.checks import Check, PathRate, disk_check, sample_check
 from experiments.runs.endpoints import Endpoints
 from experiments.runs.progress import Progress

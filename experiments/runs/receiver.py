@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from daemons.errors import LatencyError
-from experiments.programs import ProgramError, RunningProgram
+from experiments.local.programs import ProgramError, RunningProgram
+from experiments.local.scrape import fetch
 from experiments.runs.endpoints import Surroundings
 from experiments.runs.progress import Progress, progress_of
-from experiments.scrape import fetch
 
 __all__ = ["Receiver", "ReceiverError", "pause"]
 

@@ -20,7 +20,7 @@ from daemons.service.lifecycle import INTERRUPTED
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
 from experiments.folder import write_whole
-from experiments.programs import ProgramError
+from experiments.local.programs import ProgramError
 from experiments.runs.endpoints import Endpoints
 from experiments.runs.manifest import BlockRecord, Manifest, clock_record, now, write_manifest
 from experiments.runs.preflight import Limits, Preflight, clock_check, shown

@@ -81,7 +81,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         )
         receiving = stack.enter_context(receiver("--config", str(folder / "receiver.toml")))
         link = next(line["address"] for line in log_lines(receiving, "listening"))
-        relay = stack.enter_context(running("experiments.relay", link, "20", ready="address"))
+        relay = stack.enter_context(running("experiments.local.relay", link, "20", ready="address"))
         forwarding = stack.enter_context(
             forwarder(
                 *("--feed-url", f"ws://{exchange.ready['near']}", "--path-name", "backbone"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from experiments.demo_certificates import certificates
+from experiments.local.certificates import certificates
 from experiments.main import main
 from tests.experiments.hosts.sshd import sshd
 from tests.processes import running, until
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.process
 def target(tmp_path: Path) -> Iterator[str]:
     """A server that tells the time; gives the head of a suite that asks it."""
     authority, chain, key = certificates(tmp_path)
-    with running("experiments.https_server", str(chain), str(key), ready="address") as server:
+    with running("experiments.local.https_server", str(chain), str(key), ready="address") as server:
         yield (
             f'[target]\nurl = "https://{server.ready["address"]}/api/v3/time"\ncount = 80\ninterval_seconds = 0.01\n'
             f'ca_file = "{authority}"\n[egress]\nurl = "https://{server.ready["address"]}/api/v3/time"\n'

@@ -2,7 +2,7 @@
 
 It stands for the distance between two regions in the demo. It delays data, not packets: handshakes and acknowledgements
 of TCP keep loopback's speed, so it is no model of congestion or loss; the lab's link is (docs/lab.md). It runs as a
-process of its own (``python -m experiments.relay HOST:PORT DELAY_MS``), so that nothing else makes its bytes late.
+process of its own (``python -m experiments.local.relay HOST:PORT DELAY_MS``): nothing else makes its bytes late.
 """
 
 import asyncio

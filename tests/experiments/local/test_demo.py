@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.simulated import FAR_DELAY_MS, LINK_DELAY_MS
+from experiments.local.simulated import FAR_DELAY_MS, LINK_DELAY_MS
 
 
 @pytest.mark.process

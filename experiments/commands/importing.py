@@ -2,7 +2,6 @@
 
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.extra import require_report_extra
-
-if TYPE_CHECKING:
-    from experiments.egress.audit import Audit
+from experiments.comparison.table import print_comparison
+from experiments.egress.audit import Audit, audit
+from experiments.egress.compare import compare_runs
+from experiments.egress.published import load_published
+from experiments.egress.raw import find_raw_runs
 
 __all__ = ["import_command"]
 
@@ -29,13 +29,6 @@ def import_command(folder: Path, reference: str | None, *, as_json: bool) -> Non
     FOLDER/published.json where there is one), what its samples say, and why the two differ; then compares the runs,
     warm with warm and cold with cold.
     """
-    require_report_extra()
-    from experiments.comparison.table import print_comparison  # noqa: PLC0415 - numpy belongs to the extra
-    from experiments.egress.audit import audit  # noqa: PLC0415
-    from experiments.egress.compare import compare_runs  # noqa: PLC0415
-    from experiments.egress.published import load_published  # noqa: PLC0415
-    from experiments.egress.raw import find_raw_runs  # noqa: PLC0415
-
     published = load_published(folder)
     audits = [audit(run, published.get(run.name)) for run in find_raw_runs(folder)]
     comparisons = compare_runs(audits, reference)
@@ -69,7 +62,7 @@ def import_command(folder: Path, reference: str | None, *, as_json: bool) -> Non
         print_comparison(console, comparison)
 
 
-def _samples(audits: "list[Audit]") -> Table:
+def _samples(audits: list[Audit]) -> Table:
     table = Table(title="Recomputed from the raw samples, ms", title_justify="left", box=None, pad_edge=False)
     for column in ("run", "", "n", "failed", "mean", "median", "p95", "p99", "min", "max", "std dev"):
         table.add_column(column, justify="left" if column in {"run", ""} else "right", no_wrap=True)
@@ -84,7 +77,7 @@ def _samples(audits: "list[Audit]") -> Table:
     return table
 
 
-def _print_discrepancies(console: Console, audits: "list[Audit]") -> None:
+def _print_discrepancies(console: Console, audits: list[Audit]) -> None:
     """Print which published figures are wrong, with a letter for each reason and the reasons spelled out below."""
     for one in audits:
         wrong = [figure for figure in one.figures if figure.reasons]

@@ -2,7 +2,7 @@ import asyncio
 import contextlib
 import time
 
-from experiments.relay import Relay
+from experiments.local.relay import Relay
 
 DELAY_NS = 30_000_000
 ECHOES = asyncio.Semaphore(0)

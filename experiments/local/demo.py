@@ -1,4 +1,4 @@
-"""``experiment demo``: the whole thing on one machine, with the distances put in by us, so that the answer is known.
+"""The demo: the whole thing on one machine, with the distances put in by us, so that the answer is known.
 
 A simulated exchange has a near endpoint, which the forwarder reads, and a far one, which stands for the public
 internet. Between forwarder and receiver lies a relay that stands for the backbone. The receiver races both. Besides,
@@ -9,24 +9,21 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.live import Live
 
-from daemons.errors import ConfigError
-from experiments.demo_certificates import certificates
-from experiments.demo_view import Snapshot, line, probe_line, summary_table, table
-from experiments.programs import ProgramError, RunningProgram
-from experiments.scrape import fetch
-from experiments.simulated import RATE, Injected, Simulated
+from experiments.local.certificates import certificates
+from experiments.local.programs import ProgramError, RunningProgram
+from experiments.local.scrape import fetch
+from experiments.local.simulated import Injected, Simulated
+from experiments.local.view import Snapshot, line, probe_line, summary_table, table
 
-__all__ = ["Demo", "demo_command"]
+__all__ = ["Demo", "run_demo"]
 
 PROBE_DELAY_MS = 36.0
 REFRESH_SECONDS = 0.5
@@ -79,9 +76,9 @@ class Demo:
 
     async def _start_probe(self) -> None:
         authority, chain, key = certificates(Path(self._certificates.name))
-        api = await self._run("experiments.https_server", str(chain), str(key))
+        api = await self._run("experiments.local.https_server", str(chain), str(key))
         listening = await api.event(lambda event: event.get("event") == "listening", "listening")
-        relay = await self._run("experiments.relay", listening["address"], str(PROBE_DELAY_MS))
+        relay = await self._run("experiments.local.relay", listening["address"], str(PROBE_DELAY_MS))
         near_end = await relay.event(lambda event: event.get("event") == "listening", "listening")
         probe = await self._run(
             "daemons.probe.main",
@@ -127,7 +124,15 @@ class Demo:
         return program
 
 
-async def _demo(console: Console, injected: Injected, folder: Path, duration: float | None) -> int:
+async def run_demo(console: Console, injected: Injected, folder: Path, duration_seconds: float | None) -> int:
+    """Run the demo until its time is over or a signal comes; returns the exit code.
+
+    Args:
+        console: where to show it.
+        injected: delays and rate.
+        folder: where results go.
+        duration_seconds: None means until a signal comes.
+    """
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -143,7 +148,7 @@ async def _demo(console: Console, injected: Injected, folder: Path, duration: fl
             f"http://{demo.forwarder_metrics}/metrics (forwarder), http://{demo.probe_metrics}/metrics (probe)\n",
             soft_wrap=True,
         )
-        last = await _watch(console, demo, told, duration)
+        last = await _watch(console, demo, told, duration_seconds)
         console.print("Stopping: letting what is under way arrive …")
         await demo.stop()
     except BaseException:
@@ -194,26 +199,3 @@ def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[s
     )
     console.print(f"Results: {folder / 'results.json'} and {folder / 'results.csv'}", soft_wrap=True)
     return 1 if unaccounted else 0
-
-
-@click.command("demo")
-@click.option("--duration", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Seconds to measure.")
-@click.option("--keep-running", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("--rate", type=click.FloatRange(min=1), default=RATE, show_default=True, help="Events per second.")
-@click.option(
-    "--output",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("demo-results"),
-    show_default=True,
-    help="Folder for the results.",
-)
-def demo_command(duration: float, keep_running: bool, rate: float, folder: Path) -> None:
-    """Race two paths on this machine: a simulated exchange, forwarder, receiver, and distances of known length."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("--output", f"{folder}: {error.strerror}", "choose a folder that is writable") from error
-    console = Console(highlight=False)
-    injected = Injected(rate=rate)
-    sys.exit(asyncio.run(_demo(console, injected, folder, None if keep_running else duration)))

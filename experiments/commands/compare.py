@@ -8,7 +8,11 @@ import msgspec
 from rich.console import Console
 
 from daemons.errors import ClockError
-from experiments.extra import require_report_extra
+from experiments.comparison.compute import compare
+from experiments.comparison.figures import Options
+from experiments.comparison.model import METRICS
+from experiments.comparison.sides import choose_sides
+from experiments.comparison.table import print_comparison
 
 __all__ = ["compare_command"]
 
@@ -58,13 +62,6 @@ def compare_command(
 
     Exits with 3 when clocks do not allow the comparison.
     """
-    require_report_extra()
-    from experiments.comparison.compute import compare  # noqa: PLC0415 - numpy belongs to the extra
-    from experiments.comparison.figures import Options  # noqa: PLC0415
-    from experiments.comparison.model import METRICS  # noqa: PLC0415
-    from experiments.comparison.sides import choose_sides  # noqa: PLC0415
-    from experiments.comparison.table import print_comparison  # noqa: PLC0415
-
     if len(sources) > 2:
         raise click.UsageError(f"{len(sources)} sources given; compare takes one race or two runs")
     first, second = choose_sides(list(sources), paths)

@@ -5,7 +5,10 @@ from pathlib import Path
 import click
 
 from daemons.errors import ResultsError
-from experiments.extra import require_report_extra
+from experiments.comparison.figures import Options
+from experiments.comparison.model import METRICS
+from experiments.report.document import build_document
+from experiments.report.render import render_html, render_markdown
 
 __all__ = ["report_command"]
 
@@ -27,12 +30,6 @@ def report_command(
     All races in the folder are taken together, or all runs of two single paths. The HTML file holds its figures and
     style and fetches nothing.
     """
-    require_report_extra()
-    from experiments.comparison.figures import Options  # noqa: PLC0415 - numpy belongs to the extra
-    from experiments.comparison.model import METRICS  # noqa: PLC0415
-    from experiments.report.document import build_document  # noqa: PLC0415
-    from experiments.report.render import render_html, render_markdown  # noqa: PLC0415
-
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, seed=seed)
     document = build_document(folder, paths, options)
     page = output or folder / "report.html"

@@ -1,6 +1,6 @@
 """An HTTPS endpoint that tells the time and keeps connections open, for the demo's probe.
 
-Run as ``python -m experiments.https_server CHAIN.pem KEY.pem``; prints where it listens as one JSON line.
+Run as ``python -m experiments.local.https_server CHAIN.pem KEY.pem``; prints where it listens as one JSON line.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""``experiment monitoring``: real Prometheus and Alertmanager (and Grafana, if it is here) on the running demo.
+"""Real Prometheus and Alertmanager (and Grafana, if it is here) on the running demo.
 
 The configuration is that of the repository, copied so that the targets of this run and the address for messages can be
 put beside it. Messages of Alertmanager come to this program, which prints them.
@@ -11,23 +11,21 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-import click
 from rich.console import Console
 
 from daemons.errors import LatencyError
-from experiments.demo import Demo
-from experiments.simulated import Injected
+from experiments.local.demo import Demo
+from experiments.local.simulated import Injected
 
-__all__ = ["monitoring_command"]
+__all__ = ["ALERTMANAGER", "PROMETHEUS", "Target", "monitor"]
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 60.0
 POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
@@ -46,9 +44,21 @@ class MonitoringError(LatencyError):
     """A server is not installed, or does not serve."""
 
 
-async def _monitor(
-    console: Console, targets: Sequence[Target], prometheus: str, alertmanager: str, duration: float | None
+async def monitor(
+    console: Console, targets: Sequence[Target], prometheus: str, alertmanager: str, duration_seconds: float | None
 ) -> None:
+    """Run the servers on these targets, or on a demo of its own, until the time is over or a signal comes.
+
+    Args:
+        console: where addresses and Alertmanager's messages are shown.
+        targets: daemons that run; none means that the demo is run.
+        prometheus: where it listens.
+        alertmanager: where it listens.
+        duration_seconds: None means until a signal comes.
+
+    Raises:
+        MonitoringError: a server is not installed, or does not serve.
+    """
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
@@ -99,7 +109,7 @@ async def _monitor(
             )
         console.print("Messages of Alertmanager follow; Ctrl-C ends it all.")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), duration)
+            await asyncio.wait_for(told.wait(), duration_seconds)
 
 
 def _configure(folder: Path, targets: Sequence[Target], addresses: Mapping[str, str], messages: asyncio.Server) -> None:
@@ -220,26 +230,3 @@ def _grafana(folder: Path, home: Path, prometheus: str) -> contextlib.AbstractAs
         "LATENCY_DASHBOARDS": str(REPOSITORY / "grafana" / "dashboards"),
     }
     return _server(home, GRAFANA, "/api/health", "grafana", "server", "--homepath", str(home), environment=environment)
-
-
-@click.command("monitoring")
-@click.option(
-    "--target",
-    "targets",
-    multiple=True,
-    metavar="ROLE=HOST:PORT",
-    help="Metrics of a daemon that runs, such as receiver=127.0.0.1:9472; repeat it. Without any, the demo is run.",
-)
-@click.option("--prometheus", default=PROMETHEUS, show_default=True, metavar="HOST:PORT", help="Where it listens.")
-@click.option("--alertmanager", default=ALERTMANAGER, show_default=True, metavar="HOST:PORT", help="Where it listens.")
-@click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself.  [default: never]")
-def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
-    """Run Prometheus and Alertmanager with this repository's configuration on the demo, or on daemons of yours."""
-    wanted: list[Target] = []
-    for text in targets:
-        role, equals, address = text.partition("=")
-        if not equals or ":" not in address:
-            raise click.BadParameter(f"{text!r} is not ROLE=HOST:PORT", param_hint="--target")
-        wanted.append((role, address))
-    console = Console(highlight=False, file=sys.stdout)
-    asyncio.run(_monitor(console, wanted, prometheus, alertmanager, duration))

@@ -8,7 +8,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.programs import ProgramError, RunningProgram
+from experiments.local.programs import ProgramError, RunningProgram
 
 __all__ = ["STREAMS", "Injected", "Simulated"]
 
@@ -81,7 +81,7 @@ class Simulated:
         """Bring the link up to where the receiver listens."""
         if not self._link:
             return
-        self._relay = RunningProgram("experiments.relay", listening, str(self._injected.link_delay_ms))
+        self._relay = RunningProgram("experiments.local.relay", listening, str(self._injected.link_delay_ms))
         await self._relay.start()
         near_end = await self._relay.event(lambda event: event.get("event") == "listening", "listening")
         self._forwarder = RunningProgram(

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from experiments.scrape import Page, quantile
+from experiments.local.scrape import Page, quantile
 
 __all__ = ["Snapshot", "line", "summary_table", "table"]
 

@@ -9,17 +9,17 @@ import click
 from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError
+from experiments.commands.host_options import host_options, inventory_from
 from experiments.extra import require_report_extra
 from experiments.folder import new_folder
 from experiments.hosts.inventory import Inventory
-from experiments.hosts.options import host_options, inventory_from
+from experiments.local.simulated import Injected
 from experiments.runs.endpoints import Endpoints, RealEndpoints, SimulatedEndpoints
 from experiments.runs.manifest import FILE, Manifest, begin, write_manifest
 from experiments.runs.preflight import Limits
 from experiments.runs.remote import RemoteRun
 from experiments.runs.schedule import MODES, Plan, parse_span
 from experiments.runs.session import Session, plan_record
-from experiments.simulated import Injected
 
 __all__ = ["run_command"]
 

@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 
 from daemons.service.lifecycle import INTERRUPTED
+from experiments.commands.host_options import host_options, inventory_from
 from experiments.extra import missing_report_extra
 from experiments.folder import new_folder
-from experiments.hosts.options import host_options, inventory_from
 from experiments.validation.config import load_suite
 from experiments.validation.suite import ValidationRun
 from experiments.validation.writing import write_results

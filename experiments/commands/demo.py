@@ -1,0 +1,37 @@
+"""``experiment demo``: two paths raced on this machine, with distances put in by us."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from daemons.errors import ConfigError
+from experiments.local.demo import run_demo
+from experiments.local.simulated import RATE, Injected
+
+__all__ = ["demo_command"]
+
+
+@click.command("demo")
+@click.option("--duration", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Seconds to measure.")
+@click.option("--keep-running", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--rate", type=click.FloatRange(min=1), default=RATE, show_default=True, help="Events per second.")
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo-results"),
+    show_default=True,
+    help="Folder for the results.",
+)
+def demo_command(duration: float, keep_running: bool, rate: float, folder: Path) -> None:
+    """Race two paths on this machine, at distances of known length, from a simulated exchange to the receiver."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("--output", f"{folder}: {error.strerror}", "choose a folder that is writable") from error
+    console = Console(highlight=False)
+    injected = Injected(rate=rate)
+    sys.exit(asyncio.run(run_demo(console, injected, folder, None if keep_running else duration)))

@@ -1,0 +1,34 @@
+"""``experiment monitoring``: Prometheus, Alertmanager and Grafana on the demo, or on daemons that run."""
+
+import asyncio
+import sys
+
+import click
+from rich.console import Console
+
+from experiments.local.monitoring import ALERTMANAGER, PROMETHEUS, Target, monitor
+
+__all__ = ["monitoring_command"]
+
+
+@click.command("monitoring")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="ROLE=HOST:PORT",
+    help="Metrics of a daemon that runs, such as receiver=127.0.0.1:9472; repeat it. Without any, the demo is run.",
+)
+@click.option("--prometheus", default=PROMETHEUS, show_default=True, metavar="HOST:PORT", help="Where it listens.")
+@click.option("--alertmanager", default=ALERTMANAGER, show_default=True, metavar="HOST:PORT", help="Where it listens.")
+@click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself.  [default: never]")
+def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
+    """Run Prometheus and Alertmanager on the demo, or on daemons of yours, with this repository's configuration."""
+    wanted: list[Target] = []
+    for text in targets:
+        role, equals, address = text.partition("=")
+        if not equals or ":" not in address:
+            raise click.BadParameter(f"{text!r} is not ROLE=HOST:PORT", param_hint="--target")
+        wanted.append((role, address))
+    console = Console(highlight=False, file=sys.stdout)
+    asyncio.run(monitor(console, wanted, prometheus, alertmanager, duration))
