@@ -22,7 +22,7 @@ $(STAMP): constraints.txt pyproject.toml
 	  echo "python3 >= 3.11 with the venv module is needed: apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r constraints.txt
-	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS="ignore:Editable installation" $(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Without root the packages are the user's business, and tests that need a missing one are skipped (but fail in CI).

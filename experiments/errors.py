@@ -29,6 +29,6 @@ class InputError(LatencyError):
 
 
 class MissingExtraError(LatencyError):
-    """A command needs libraries that only the optional extra ``report`` installs."""
+    """A command needs libraries that only an optional extra installs."""
 
     exit_code = 2

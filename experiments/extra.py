@@ -1,25 +1,29 @@
-"""The optional extra ``report``: numpy, matplotlib and jinja2, which hosts that only measure need not carry."""
+"""The optional extras: libraries which hosts that only measure need not carry."""
 
 import importlib.util
 
 from experiments.errors import MissingExtraError
 
-__all__ = ["missing_report_extra", "require_report_extra"]
+__all__ = ["EXTRAS", "missing_of", "require_extra"]
+
+EXTRAS = {
+    "aws": ("boto3",),
+    "compare": ("numpy",),
+    "report": ("numpy", "matplotlib", "jinja2"),
+}
+"""Of each extra the modules that it brings; ``pyproject.toml`` has the versions."""
 
 
-def missing_report_extra() -> list[str]:
-    """Name the libraries of the extra that are not there."""
-    return [name for name in ("numpy", "matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
+def missing_of(extra: str) -> list[str]:
+    """Name the libraries of an extra that are not there."""
+    return [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
 
 
-def require_report_extra() -> None:
-    """Raise an error that says what to install, when the libraries of the extra are not there.
+def require_extra(extra: str) -> None:
+    """Raise an error that says what to install, when the libraries of an extra are not there.
 
     Raises:
         MissingExtraError: one of them is missing.
     """
-    if missing := missing_report_extra():
-        raise MissingExtraError(
-            f"{', '.join(missing)} not installed: this command computes and draws; "
-            "pip install 'backbone-latency[report]' on the machine where results are read"
-        )
+    if missing := missing_of(extra):
+        raise MissingExtraError(f"{', '.join(missing)} not installed; pip install 'backbone-latency[{extra}]'")

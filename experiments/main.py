@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from daemons.errors import LatencyError
-from experiments.extra import require_report_extra
+from experiments.extra import require_extra
 
 __all__ = ["main"]
 
@@ -18,20 +18,20 @@ class _Command(NamedTuple):
     Attributes:
         module: below ``experiments.commands``.
         summary: the first sentence of its help.
-        computes: whether it cannot even be imported without the extra ``report``.
+        extra: without which it cannot even be imported; "" for none.
     """
 
     module: str
     summary: str
-    computes: bool = False
+    extra: str = ""
 
 
 COMMANDS = {
-    "compare": _Command("compare", "Compare two runs, or the paths of one race.", computes=True),
+    "compare": _Command("compare", "Compare two runs, or the paths of one race.", "compare"),
     "demo": _Command("demo", "Race two paths on this machine, at distances of known length."),
-    "import": _Command("importing", "Recompute egress validation runs from their raw samples.", computes=True),
+    "import": _Command("importing", "Recompute egress validation runs from their raw samples.", "compare"),
     "monitoring": _Command("monitoring", "Run Prometheus and Alertmanager on the demo, or on daemons of yours."),
-    "report": _Command("report", "Write a report about the runs in FOLDER and below.", computes=True),
+    "report": _Command("report", "Write a report about the runs in FOLDER and below.", "report"),
     "run": _Command("run", "Measure for a while, then say which path is faster and how sure that is."),
     "validate": _Command(
         "validate", "Measure every scenario of SUITE.toml, and hold what is found against what it expects."
@@ -48,8 +48,8 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if (known := COMMANDS.get(cmd_name)) is None:
             return None
-        if known.computes:
-            require_report_extra()
+        if known.extra:
+            require_extra(known.extra)
         module = importlib.import_module(f"experiments.commands.{known.module}")
         (command,) = (one for one in vars(module).values() if isinstance(one, click.Command))
         return command

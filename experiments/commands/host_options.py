@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from daemons.errors import ConfigError
+from experiments.extra import require_extra
 from experiments.hosts.inventory import Inventory, load_inventory
 
 __all__ = ["host_options", "inventory_from"]
@@ -55,6 +56,7 @@ def inventory_from(flags: dict[str, Any]) -> Iterator[Inventory | None]:
         return
     if flags["hosts_file"] is not None:
         raise ConfigError("--hosts", "excludes --deployment", "give one of the two")
+    require_extra("aws")
     from experiments.hosts.deployment import deployed  # noqa: PLC0415 - boto3 takes its time to load
 
     topology = flags["topology"] or "backbone"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError
 from experiments.commands.host_options import host_options, inventory_from
-from experiments.extra import require_report_extra
+from experiments.extra import require_extra
 from experiments.folder import new_folder
 from experiments.hosts.inventory import Inventory
 from experiments.local.simulated import Injected
@@ -88,7 +88,7 @@ def run_command(**flags: Any) -> None:
     """
     plan = Plan(flags["mode"], flags["duration"], flags["repeat"], flags["every"], flags["for_"])
     if flags["compare"]:
-        require_report_extra()
+        require_extra("compare")
     console = Console(highlight=False)
     with inventory_from(flags) as inventory:
         if inventory is None:

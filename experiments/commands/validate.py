@@ -10,7 +10,7 @@ from rich.console import Console
 
 from daemons.service.lifecycle import INTERRUPTED
 from experiments.commands.host_options import host_options, inventory_from
-from experiments.extra import missing_report_extra
+from experiments.extra import missing_of
 from experiments.folder import new_folder
 from experiments.validation.config import load_suite
 from experiments.validation.suite import ValidationRun
@@ -45,7 +45,7 @@ def validate_command(suite_file: Path, output: Path | None, **flags: Any) -> Non
         run = ValidationRun(suite, inventory, console)
         folder = new_folder(output, "validation")
         result = asyncio.run(run.run(folder, lambda found: write_results(folder, found)))
-    if suite.baseline and (missing := missing_report_extra()):
+    if suite.baseline and (missing := missing_of("compare")):
         result.comparisons = [f"not compared: {', '.join(missing)} not installed"]
     elif suite.baseline:
         from experiments.validation.differences import differences  # noqa: PLC0415 - numpy belongs to the extra

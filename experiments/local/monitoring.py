@@ -20,12 +20,12 @@ from pathlib import Path
 from rich.console import Console
 
 from daemons.errors import LatencyError
+from daemons.service.shipped import shipped
 from experiments.local.demo import Demo
 from experiments.local.simulated import Injected
 
 __all__ = ["ALERTMANAGER", "PROMETHEUS", "Target", "monitor"]
 
-REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 60.0
 POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
@@ -114,7 +114,7 @@ async def monitor(
 
 def _configure(folder: Path, targets: Sequence[Target], addresses: Mapping[str, str], messages: asyncio.Server) -> None:
     copy = folder / "prometheus"
-    shutil.copytree(REPOSITORY / "prometheus", copy)
+    shutil.copytree(shipped("prometheus"), copy)
     config = (copy / "prometheus.yml").read_text(encoding="utf-8")
     for usual, address in addresses.items():
         config = config.replace(f'"{usual}"', f'"{address}"')
@@ -224,9 +224,9 @@ def _grafana(folder: Path, home: Path, prometheus: str) -> contextlib.AbstractAs
         "GF_SERVER_HTTP_PORT": port,
         "GF_PATHS_DATA": str(folder / "grafana-data"),
         "GF_PATHS_LOGS": str(folder / "grafana-logs"),
-        "GF_PATHS_PROVISIONING": str(REPOSITORY / "grafana" / "provisioning"),
+        "GF_PATHS_PROVISIONING": str(shipped("grafana") / "provisioning"),
         "GF_AUTH_ANONYMOUS_ENABLED": "true",
         "PROMETHEUS_URL": f"http://{prometheus}",
-        "LATENCY_DASHBOARDS": str(REPOSITORY / "grafana" / "dashboards"),
+        "LATENCY_DASHBOARDS": str(shipped("grafana") / "dashboards"),
     }
     return _server(home, GRAFANA, "/api/health", "grafana", "server", "--homepath", str(home), environment=environment)

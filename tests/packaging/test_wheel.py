@@ -1,0 +1,154 @@
+"""The wheel is the product: what it holds, and its commands in an empty environment and an empty folder."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.programs import free_port
+
+pytestmark = pytest.mark.process
+
+CHECKOUT = Path(__file__).parents[2]
+COMMANDS = ("experiment", "latency-forwarder", "latency-probe", "latency-receiver", "latency-simulator", "provision")
+SHIPPED = ("grafana/dashboards", "grafana/provisioning", "prometheus", "systemd")
+OURS_ALONE = {"prometheus/tests"}
+
+
+def exported(folder: Path) -> Path:
+    """Copy what git tracks, as a clone would have it; a build leaves nothing in the checkout."""
+    archive = folder.with_suffix(".tar")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, check=True, capture_output=True).stdout
+    with tarfile.open(archive, "w") as tar:
+        for name in filter(None, listed.decode().split("\0")):
+            if (CHECKOUT / name).exists():
+                tar.add(CHECKOUT / name, name)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="tar")
+    return folder
+
+
+def built(source: Path, output: Path) -> Path:
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "946684800"}
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", output, source], check=True, capture_output=True, env=environment)
+    (wheel,) = output.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    return built(exported(folder / "source"), folder / "dist")
+
+
+class Installed:
+    """The wheel in an environment of its own, used from an empty folder; libraries are those of the test's."""
+
+    def __init__(self, wheel: Path, folder: Path, *, without: Sequence[str] = ()) -> None:
+        self.folder = folder / "empty"
+        self.folder.mkdir()
+        environment = folder / "environment"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+        self.programs = environment / "bin"
+        pip = [sys.executable, "-m", "pip", "--python", str(self.programs / "python")]
+        subprocess.run([*pip, "install", "--quiet", "--no-deps", wheel], check=True, capture_output=True)
+        own = sysconfig.get_path("purelib", vars={"base": str(environment)})
+        hide = f"import sys; sys.modules.update(dict.fromkeys({list(without)!r}))\n" if without else ""
+        (Path(own) / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n{hide}")
+
+    def run(self, *command: str, seconds: float = 90) -> "subprocess.CompletedProcess[str]":
+        words = [str(self.programs / command[0]), *command[1:]]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(
+            words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(wheel, tmp_path_factory.mktemp("installed"))
+
+
+def test_it_holds_every_file_that_is_shipped(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name.partition("/data/share/backbone-latency/")[2] for name in archive.namelist()} - {""}
+    tracked = subprocess.run(["git", "ls-files", *SHIPPED], cwd=CHECKOUT, check=True, capture_output=True, text=True)
+    wanted = {name for name in tracked.stdout.splitlines() if not any(name.startswith(f"{one}/") for one in OURS_ALONE)}
+    assert held == wanted
+
+
+def test_programs_among_the_shipped_files_stay_executable(installed: Installed) -> None:
+    shipped = installed.run("python", "-c", "from daemons.service.shipped import shipped; print(shipped('systemd'))")
+    systemd = Path(shipped.stdout.strip())
+    assert systemd.is_relative_to(installed.programs.parent), shipped.stderr
+    assert os.access(systemd / "install", os.X_OK)
+    assert (systemd / "overlay" / "client.network").is_file()
+
+
+def test_the_same_sources_give_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    again = built(exported(tmp_path / "elsewhere"), tmp_path / "dist")
+    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_there_and_from_the_wheel(installed: Installed, command: str) -> None:
+    done = installed.run(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: ")
+    where = installed.run("python", "-c", "import daemons, experiments, provisioning; print(daemons.__file__)")
+    assert Path(where.stdout.strip()).is_relative_to(installed.programs.parent)
+
+
+def test_the_demo_runs(installed: Installed) -> None:
+    done = installed.run("experiment", "demo", "--duration", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "events unaccounted for: 0." in done.stdout
+    compared = installed.run("experiment", "compare", "demo-results/results.json")
+    assert compared.returncode == 0, compared.stderr
+    reported = installed.run("experiment", "report", "demo-results")
+    assert reported.returncode == 0, reported.stderr
+    assert (installed.folder / "demo-results" / "report.html").stat().st_size > 10_000
+
+
+def test_monitoring_runs_with_the_shipped_rules(installed: Installed) -> None:
+    prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    servers = ("--prometheus", prometheus, "--alertmanager", alertmanager, "--duration", "1")
+    done = installed.run("experiment", "monitoring", *servers, "--target", f"receiver=127.0.0.1:{free_port()}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"http://{prometheus}/alerts" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "extra"),
+    [
+        ("numpy", ("experiment", "compare", "x.json"), "compare"),
+        ("matplotlib", ("experiment", "report", "."), "report"),
+        ("trustme", ("experiment", "demo", "--duration", "1"), "demo"),
+        ("boto3", ("provision", "plan"), "aws"),
+        ("boto3", ("experiment", "validate", "x.toml", "--deployment", "x"), "aws"),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(
+    wheel: Path, tmp_path: Path, missing: str, command: tuple[str, ...], extra: str
+) -> None:
+    bare = Installed(wheel, tmp_path, without=[missing])
+    (bare.folder / "x.toml").write_text('[target]\nurl = "https://127.0.0.1/"\n[[scenario]]\nname = "a"\n')
+    done = bare.run(*command)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"pip install 'backbone-latency[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_daemons_need_no_extra(wheel: Path, tmp_path: Path) -> None:
+    bare = Installed(wheel, tmp_path, without=["boto3", "numpy", "matplotlib", "jinja2", "trustme"])
+    for command in ("latency-forwarder", "latency-receiver", "latency-probe", "latency-simulator"):
+        assert bare.run(command, "--help").returncode == 0
+    assert bare.run("experiment", "run", "--help").returncode == 0
