@@ -161,6 +161,7 @@ class Forwarder:
             self._rng,
             self._holds.labels(section.address),
             lambda: self.monitor.state,
+            begin=self.sequence,
         )
 
     async def _stop_feed(self) -> None:

@@ -53,6 +53,7 @@ class SendBuffer:
     Args:
         limits: bounds for what waits.
         keep: keep events until acknowledged (a link that acknowledges); otherwise sending is delivery.
+        begin: the highest number used before this destination was there: nothing up to it is its business.
 
     Attributes:
         offered: events put in.
@@ -61,7 +62,7 @@ class SendBuffer:
         acknowledged: highest sequence that a receiver said it has processed.
     """
 
-    def __init__(self, limits: BufferLimits, *, keep: bool) -> None:
+    def __init__(self, limits: BufferLimits, *, keep: bool, begin: int = 0) -> None:
         self._limits = limits
         self._keep = keep
         self._waiting: deque[Pending] = deque()
@@ -71,8 +72,8 @@ class SendBuffer:
         self.offered = 0
         self.forwarded = 0
         self.dropped = dict.fromkeys(DropReason, 0)
-        self.acknowledged = 0
-        self._highest_sent = 0
+        self.acknowledged = begin
+        self._highest_sent = begin
 
     @property
     def buffered(self) -> int:
@@ -127,10 +128,12 @@ class SendBuffer:
         while self._size > self._limits.size and self._waiting:
             self._drop_oldest(DropReason.BYTES)
 
-    def refuse(self, reason: DropReason) -> None:
-        """Account for an event that can never be sent."""
+    def refuse(self, sequence: int, reason: DropReason) -> None:
+        """Account for an event that can never be sent; as the last one of all it is announced all the same."""
         self.offered += 1
         self.dropped[reason] += 1
+        if not self.waiting:
+            self._highest_sent = max(self._highest_sent, sequence)
 
     def take(self) -> tuple[Pending, bool] | None:
         """Take the next event for sending, those in doubt first; it counts as sent.

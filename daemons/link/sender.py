@@ -103,6 +103,7 @@ class LinkSender:
         rng: for the back-off.
         hold: receives the time from an event's arrival stamp to its hand-over to the kernel.
         clock_state: tells this host's clock state.
+        begin: the highest number used before this link was there.
 
     Attributes:
         buffer: what waits, with the counts.
@@ -118,6 +119,8 @@ class LinkSender:
         rng: random.Random,
         hold: BucketHistogram,
         clock_state: Callable[[], ClockState],
+        *,
+        begin: int = 0,
     ) -> None:
         self.settings = settings
         self._session = session
@@ -127,7 +130,8 @@ class LinkSender:
         self._hold = hold
         self._clock_state = clock_state
         self._binary = settings.format == "binary"
-        self.buffer = SendBuffer(settings.limits, keep=self._binary and settings.transport is Transport.TCP)
+        keep = self._binary and settings.transport is Transport.TCP
+        self.buffer = SendBuffer(settings.limits, keep=keep, begin=begin)
         self._carrier: Carrier | None = None
         self._control: Connection | None = None
         self._resume: asyncio.TimerHandle | None = None
@@ -191,7 +195,7 @@ class LinkSender:
             else:
                 frame = encode_forwarded(sequence, receive_ns, event.event_time_ns, event.payload)
             if len(frame) > MAX_DATAGRAM_BYTES and self.settings.transport is Transport.UDP:
-                self.buffer.refuse(DropReason.TOO_LARGE)
+                self.buffer.refuse(sequence, DropReason.TOO_LARGE)
             else:
                 pendings.append(Pending(sequence, frame, receive_ns, stamp.steady_ns))
         return pendings
@@ -337,12 +341,20 @@ class LinkSender:
             if not burst:
                 self._catching_up = False
                 break
-            for pending in reversed(burst[carrier.send(burst) :]):
+            accepted = carrier.send(burst)
+            self._observe_holds(burst[:accepted])
+            for pending in reversed(burst[accepted:]):
                 buffer.untake(pending)
             if carrier.paced and buffer.waiting:
                 # Nothing slows UDP down but us: a backlog sent at once would overflow the receiver's socket.
                 self._resume = asyncio.get_running_loop().call_later(PACE_SECONDS, self._resumed)
         self._check_settled()
+
+    def _observe_holds(self, sent: list[Pending]) -> None:
+        """Measure how long events that had to wait were held, on the scale that a clock step does not touch."""
+        now_ns = self._clock.monotonic_ns()
+        for pending in sent:
+            self._hold.observe(now_ns - pending.steady_ns)
 
     def _resumed(self) -> None:
         self._resume = None

@@ -10,6 +10,7 @@ from typing import Final
 
 from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram
+from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
 from daemons.measurement.sequence import Outcome, SequenceTracker
@@ -17,6 +18,8 @@ from daemons.records import WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Vali
 
 __all__ = [
     "INVALID_REASONS",
+    "MAX_IDENTITIES",
+    "MAX_JUMP",
     "PathAccount",
     "StreamAccount",
 ]
@@ -25,7 +28,10 @@ ABSURD_NS: Final = 3_600_000_000_000
 """No path takes an hour: such a delay is a clock or a unit gone wrong."""
 
 MAX_STREAMS: Final = 256
+"""Streams with a label of their own; the others share one. It bounds what Prometheus sees, and no accounting."""
 OTHER_STREAM: Final = "other"
+MAX_IDENTITIES: Final = 8192
+"""Streams accounted for on a path, eight times what an exchange allows on a connection; events beyond are counted."""
 MAX_SESSIONS: Final = 16
 
 INVALID_REASONS = (
@@ -36,15 +42,15 @@ INVALID_REASONS = (
     "clock_step",
     "warmup",
     "absurd_sequence",
+    "too_many_streams",
 )
 """Why a figure of an event was refused; a feed's or listener's own reasons are counted beside them."""
 
-MAX_JUMP: Final = 1_000_000_000
-"""A sequence that leaps further is not a gap but nonsense."""
 
 _OK: Final = Validity.OK
 _DUPLICATE: Final = Outcome.DUPLICATE
 _STALE: Final = Outcome.STALE
+_NEW: Final = Sighting.NEW
 
 
 class StreamAccount:
@@ -57,21 +63,21 @@ class StreamAccount:
         "end_to_end_jitter",
         "events",
         "ids",
-        "last_id",
+        "label",
         "name",
         "without_event_time",
     )
 
-    def __init__(self, name: str, end_to_end: BucketHistogram, backbone: BucketHistogram | None) -> None:
+    def __init__(self, name: str, label: str, end_to_end: BucketHistogram, backbone: BucketHistogram | None) -> None:
         self.name = name
+        self.label = label
         self.events = 0
         self.without_event_time = 0
         self.end_to_end = end_to_end
         self.backbone = backbone
         self.end_to_end_jitter = InterarrivalJitter()
         self.backbone_jitter = InterarrivalJitter()
-        self.ids: SequenceTracker | None = None
-        self.last_id = -1
+        self.ids: IdAccount | None = None
 
 
 class PathAccount:
@@ -112,12 +118,23 @@ class PathAccount:
         self.figures = figures
         self._row = row
         self.streams: dict[str, StreamAccount] = {}
+        self._labels: set[str] = set()
+        self._overflow = StreamAccount(
+            "",
+            OTHER_STREAM,
+            instruments.end_to_end(OTHER_STREAM),
+            instruments.backbone(OTHER_STREAM) if link else None,
+        )
         self.sessions: dict[Hashable, SequenceTracker] = {}
         self.sessions_seen = 0
         self._closed = SequenceTracker()
+        self._catching_up: set[Hashable] = set()
+        self._lossless: set[Hashable] = set()
+        self._unreachable: dict[Hashable, int] = {}
+        self.leaps = 0
+        """How often a session's numbering moved further than can be told from nonsense by one event."""
         self.events = 0
         self.delayed = 0
-        self.repeated_ids = 0
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.stamps = dict.fromkeys(StampKind, 0)
         self.last_event_ns = 0
@@ -126,12 +143,26 @@ class PathAccount:
 
     # Sequences
 
-    def open_session(self, key: Hashable, base: int) -> SequenceTracker:
-        """Return the account of a session, begun after ``base`` if it is new."""
+    def open_session(
+        self, key: Hashable, base: int, *, lossless: bool = False, resumes: bool = False
+    ) -> SequenceTracker:
+        """Return the account of a session, begun after ``base`` if it is new.
+
+        Args:
+            key: the session.
+            base: the highest number that is not this account's.
+            lossless: whether all that is sent arrives (TCP): what is missing was given up by the forwarder.
+            resumes: whether what waited comes first, marked as delayed: numbers missing up to the first live event were
+                given up while there was no connection.
+        """
+        if resumes:
+            self._catching_up.add(key)
+        if lossless:
+            self._lossless.add(key)
         tracker = self.sessions.get(key)
         if tracker is None:
             while len(self.sessions) >= MAX_SESSIONS:
-                self._fold(self.sessions.pop(next(iter(self.sessions))))
+                self._end_session(next(iter(self.sessions)))
             tracker = self.sessions[key] = SequenceTracker(base)
             self.sessions_seen += 1
         return tracker
@@ -140,12 +171,12 @@ class PathAccount:
         """Take in that a session has sent up to ``highest``."""
         tracker = self.sessions.get(key)
         if tracker is not None and highest - tracker.highest <= MAX_JUMP:
-            tracker.announce(highest, now_ns)
+            tracker.announce(highest, now_ns, given_up=key in self._lossless)
 
     def expire(self, now_ns: int) -> int:
         """Declare lost what has been missing long enough; return how many events that was."""
         lost = sum(tracker.expire(now_ns) for tracker in self.sessions.values())
-        return lost + sum(stream.ids.expire(now_ns) for stream in self.streams.values() if stream.ids is not None)
+        return lost + sum(tracker.expire(now_ns) for tracker in self._id_trackers())
 
     def finish(self) -> None:
         """Declare lost all that is missing: the run is over."""
@@ -157,6 +188,8 @@ class PathAccount:
         for stream in self.streams.values():
             stream.end_to_end_jitter.interrupt()
             stream.backbone_jitter.interrupt()
+            if stream.ids is not None:
+                stream.ids.rejoin()
 
     def total(self, attribute: str) -> int:
         """Sum one counter of :class:`SequenceTracker` over all sessions, or streams of contiguous ids, ever seen."""
@@ -165,16 +198,64 @@ class PathAccount:
     @property
     def duplicates(self) -> int:
         """Events that this path brought again."""
-        return self.total("duplicates") + self.repeated_ids
+        return self.total("duplicates") + sum(ids.repeated for ids in self._ids())
+
+    def all_streams(self) -> list[StreamAccount]:
+        """Return the accounts of all streams, and the one of events beyond :data:`MAX_IDENTITIES` once it has any."""
+        return [*self.streams.values(), *([self._overflow] if self._overflow.events else [])]
+
+    @property
+    def id_resets(self) -> dict[str, int]:
+        """Per stream, how often the exchange began its ids anew; streams without a reset are left out."""
+        return {name: one.ids.resets for name, one in self.streams.items() if one.ids is not None and one.ids.resets}
+
+    @property
+    def id_leaps(self) -> int:
+        """How often a numbering, of ids or of a session, moved further than could be followed at once."""
+        return self.leaps + sum(ids.leaps for ids in self._ids())
+
+    def jitter_ns(self, of: Callable[[StreamAccount], InterarrivalJitter]) -> float | None:
+        """Give the jitter of the path: the mean over its streams, by their events; None where no stream has one.
+
+        RFC 3550 defines jitter for one stream: transit times of different streams do not succeed each other.
+        """
+        streams = self.streams.values()
+        known = [(stream.events, value) for stream in streams if (value := of(stream).value_ns) is not None]
+        events = sum(count for count, _value in known)
+        return sum(count * value for count, value in known) / events if events else None
 
     def _trackers(self) -> list[SequenceTracker]:
-        ids = [stream.ids for stream in self.streams.values() if stream.ids is not None]
-        return [*self.sessions.values(), *ids]
+        return [*self.sessions.values(), *self._id_trackers()]
 
-    def _fold(self, tracker: SequenceTracker) -> None:
+    def _ids(self) -> list[IdAccount]:
+        return [stream.ids for stream in self.streams.values() if stream.ids is not None]
+
+    def _id_trackers(self) -> list[SequenceTracker]:
+        return [tracker for ids in self._ids() for tracker in ids.trackers]
+
+    def _end_session(self, key: Hashable) -> None:
+        tracker = self.sessions.pop(key)
         tracker.finish()
-        for name in ("unique", "missing", "duplicates", "reordered", "stale", "gaps", "gap_events", "late"):
-            setattr(self._closed, name, getattr(self._closed, name) + getattr(tracker, name))
+        self._closed.add(tracker)
+        self._catching_up.discard(key)
+        self._lossless.discard(key)
+        self._unreachable.pop(key, None)
+
+    def _follow(self, key: Hashable, sequence: int) -> SequenceTracker | None:
+        """Judge a number that cannot be reached: None for nonsense, else the account that begins with it."""
+        before = self._unreachable.get(key)
+        self._unreachable[key] = sequence
+        if before is None or not 0 < sequence - before <= MAX_STREAMS:
+            self.invalid["absurd_sequence"] += 1
+            return None
+        # A second one right after it: the forwarder has counted on through a long outage. What that cost it tells.
+        lossless = key in self._lossless
+        self._end_session(key)
+        self.leaps += 1
+        tracker = self.sessions[key] = SequenceTracker(sequence - 1)
+        if lossless:
+            self._lossless.add(key)
+        return tracker
 
     # Events
 
@@ -191,9 +272,9 @@ class PathAccount:
             kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
-            duplicate = event.event_id is not None and self._seen(stream, event, stamp.steady_ns)
+            duplicate = event.event_id is not None and stream is not self._overflow and self._seen(stream, event, stamp)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=duplicate)
-            if not duplicate and self._race is not None and event.event_id is not None:
+            if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 self._race.observe((stream.name, event.event_id), self.index, stamp.steady_ns, live=not stamp.step_ns)
             if self._row is not None:
                 self._row(
@@ -226,23 +307,27 @@ class PathAccount:
         tracker = self.sessions.get(key) or self.open_session(key, events[0].sequence - 1)
         last = len(events) - 1
         early = stamp.kind if together else shared(stamp.kind)
+        held_back = key in self._catching_up or key in self._lossless
         for index, event in enumerate(events):
             if event.sequence - tracker.highest > MAX_JUMP:
-                self.invalid["absurd_sequence"] += 1
-                continue
+                if (followed := self._follow(key, event.sequence)) is None:
+                    continue
+                tracker = followed
             kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
-            outcome = tracker.observe(event.sequence, stamp.steady_ns)
+            outcome = tracker.observe(event.sequence, stamp.steady_ns, after_given_up=event.delayed or held_back)
+            if held_back and not event.delayed:
+                # With the first live event the backlog is over: what is missing from here on was lost on the way.
+                self._catching_up.discard(key)
+                held_back = key in self._lossless
             duplicate = outcome is _DUPLICATE or outcome is _STALE
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:
-                self.delayed += 1
-                if not stamp.step_ns and self._judge(stamp.ns - event.receive_ns) is _OK:
-                    self._instruments.delayed.observe(stamp.ns - event.receive_ns)
+                self._count_delayed(event, stamp)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=not live)
             backbone_ns, backbone_validity = self._backbone(stream, event, stamp, kind) if live else (None, _OK)
-            if not duplicate and self._race is not None and event.event_id is not None:
+            if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 self._race.observe(
                     (stream.name, event.event_id), self.index, stamp.steady_ns, live=live and not stamp.step_ns
                 )
@@ -251,23 +336,38 @@ class PathAccount:
                     validity = outcome.value if duplicate else Validity.DELAYED
                 elif backbone_validity is not _OK:
                     validity = backbone_validity
-                self._row(
-                    Row(
-                        path=self.name,
-                        stream=stream.name,
-                        sequence=event.sequence,
-                        event_id=event.event_id,
-                        event_time_ns=event.event_time_ns,
-                        forwarder_ns=event.receive_ns,
-                        departure_ns=event.departure_ns,
-                        arrival_ns=stamp.ns,
-                        end_to_end_ns=end_to_end_ns,
-                        backbone_ns=backbone_ns,
-                        stamp=kind,
-                        validity=validity,
-                        delayed=event.delayed,
-                    )
-                )
+                self._row(self._link_row(stream, event, stamp, kind, (end_to_end_ns, backbone_ns), validity))
+
+    def _count_delayed(self, event: LinkEvent, stamp: Stamp) -> None:
+        self.delayed += 1
+        if not stamp.step_ns and self._judge(stamp.ns - event.receive_ns) is _OK:
+            self._instruments.delayed.observe(stamp.ns - event.receive_ns)
+
+    def _link_row(
+        self,
+        stream: StreamAccount,
+        event: LinkEvent,
+        stamp: Stamp,
+        kind: StampKind,
+        figures: tuple[int | None, int | None],
+        validity: str,
+    ) -> Row:
+        """Make the row of an event; ``figures`` are its end-to-end and backbone latency in nanoseconds."""
+        return Row(
+            path=self.name,
+            stream=stream.name,
+            sequence=event.sequence,
+            event_id=event.event_id,
+            event_time_ns=event.event_time_ns,
+            forwarder_ns=event.receive_ns,
+            departure_ns=event.departure_ns,
+            arrival_ns=stamp.ns,
+            end_to_end_ns=figures[0],
+            backbone_ns=figures[1],
+            stamp=kind,
+            validity=validity,
+            delayed=event.delayed,
+        )
 
     def _count(self, stream: StreamAccount, stamp: Stamp, kind: StampKind) -> None:
         self.events += 1
@@ -280,29 +380,17 @@ class PathAccount:
             if self.figures is not None:
                 self.figures.host_delay.record(host_delay_ns)
 
-    def _seen(self, stream: StreamAccount, event: FeedEvent, now_ns: int) -> bool:
-        """Account for an event's id; return whether this path brought it before."""
+    def _seen(self, stream: StreamAccount, event: FeedEvent, stamp: Stamp) -> bool:
+        """Account for an event's id; return whether it is to be measured no more: it came before, or is nonsense."""
         assert event.event_id is not None
         assert event.first_id is not None
-        if not event.contiguous:
-            # Ids that leap say nothing of gaps, but one that does not advance is a repetition.
-            repeated = event.event_id <= stream.last_id
-            stream.last_id = max(stream.last_id, event.event_id)
-            self.repeated_ids += repeated
-            return repeated
-        tracker = stream.ids
-        if tracker is None:
-            tracker = stream.ids = SequenceTracker(event.first_id - 1)
-        elif event.event_id - tracker.highest > MAX_JUMP:
-            self.invalid["absurd_sequence"] += 1
-            return True
-        elif tracker.highest - event.event_id > MAX_JUMP:
-            # The nonsense came first: what follows must not be stale for ever.
-            self.invalid["absurd_sequence"] += 1
-            self._fold(tracker)
-            tracker = stream.ids = SequenceTracker(event.first_id - 1)
-        outcome = tracker.observe(event.event_id, now_ns, event.first_id)
-        return outcome is _DUPLICATE or outcome is _STALE
+        ids = stream.ids
+        if ids is None:
+            ids = stream.ids = IdAccount(contiguous=event.contiguous)
+        absurd = ids.absurd
+        sighting = ids.observe(event.first_id, event.event_id, event.event_time_ns, stamp.steady_ns)
+        self.invalid["absurd_sequence"] += ids.absurd - absurd
+        return sighting is not _NEW
 
     def _end_to_end(
         self, stream: StreamAccount, event_time_ns: int | None, stamp: Stamp, kind: StampKind, *, duplicate: bool
@@ -331,7 +419,6 @@ class PathAccount:
         stream.end_to_end_jitter.observe(figure_ns)
         if self.figures is not None:
             self.figures.end_to_end.record(figure_ns)
-            self.figures.end_to_end_jitter.observe(figure_ns)
         return figure_ns, _OK
 
     def _backbone(
@@ -360,7 +447,6 @@ class PathAccount:
             if event.departure_ns is not None:
                 self.figures.hold.record(figure_ns - one_way_ns)
                 self.figures.one_way.record(one_way_ns)
-            self.figures.backbone_jitter.observe(figure_ns)
         return figure_ns, _OK
 
     def _judge(self, backbone_ns: int) -> Validity:
@@ -372,15 +458,17 @@ class PathAccount:
         return validity
 
     def _stream(self, name: str) -> StreamAccount:
-        """Make the account of a stream; past the bound, streams share one, so that labels stay few."""
-        if len(self.streams) >= MAX_STREAMS:
-            name = OTHER_STREAM
-            if name in self.streams:
-                return self.streams[name]
+        """Make the account of a stream: labels are few, identities many; events beyond both bounds are only counted."""
+        if len(self.streams) >= MAX_IDENTITIES:
+            self.invalid["too_many_streams"] += 1
+            return self._overflow
+        label = name if len(self._labels) < MAX_STREAMS else OTHER_STREAM
+        self._labels.add(label)
         made = StreamAccount(
             name,
-            self._instruments.end_to_end(name),
-            self._instruments.backbone(name) if self.is_link else None,
+            label,
+            self._instruments.end_to_end(label),
+            self._instruments.backbone(label) if self.is_link else None,
         )
         self.streams[name] = made
         return made

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from daemons.measurement.histogram import BucketHistogram, QuantileHistogram
-from daemons.measurement.jitter import InterarrivalJitter
 from daemons.records import StampKind
 
 __all__ = ["Figures", "Instruments", "Row"]
@@ -26,8 +25,6 @@ class Figures:
     one_way: QuantileHistogram = field(default_factory=QuantileHistogram)
     host_delay: QuantileHistogram = field(default_factory=QuantileHistogram)
     rtt: QuantileHistogram = field(default_factory=QuantileHistogram)
-    end_to_end_jitter: InterarrivalJitter = field(default_factory=InterarrivalJitter)
-    backbone_jitter: InterarrivalJitter = field(default_factory=InterarrivalJitter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,9 @@ class SequenceTracker:
         highest: highest number seen or announced.
         unique: distinct numbers that arrived.
         missing: distinct numbers up to ``highest`` that did not, yet.
+        given_up: those of the missing that the sender never sent; the others were lost on the way.
         duplicates, reordered, stale: arrivals of that outcome.
-        gaps: holes declared lost.
+        gaps: holes declared lost on the way.
         gap_events: numbers in them; a number that still arrives afterwards is in ``late``.
         late: arrivals of numbers that had been declared lost.
     """
@@ -54,6 +55,8 @@ class SequenceTracker:
     __slots__ = (
         "_declared",
         "_floor",
+        "_given_up",
+        "_highest_arrived",
         "_hole_ends",
         "_hole_since",
         "_hole_starts",
@@ -63,6 +66,7 @@ class SequenceTracker:
         "duplicates",
         "gap_events",
         "gaps",
+        "given_up",
         "highest",
         "late",
         "missing",
@@ -76,6 +80,7 @@ class SequenceTracker:
         self.highest = base
         self.unique = 0
         self.missing = 0
+        self.given_up = 0
         self.duplicates = 0
         self.reordered = 0
         self.stale = 0
@@ -87,17 +92,21 @@ class SequenceTracker:
         self._hole_ends: list[int] = []
         self._hole_since: list[int] = []
         self._declared: list[bool] = []
+        self._given_up: list[bool] = []
+        # Not ``highest``, which may only have been announced: what comes after that has overtaken nothing (RFC 4737).
+        self._highest_arrived = base
         self._floor = base
         self._wait_ns = wait_ns
         self._max_holes = max_holes
 
-    def observe(self, sequence: int, now_ns: int, first: int | None = None) -> Outcome:
+    def observe(self, sequence: int, now_ns: int, first: int | None = None, *, after_given_up: bool = False) -> Outcome:
         """Account for one arrival.
 
         Args:
             sequence: the number that arrived, or the last of a range.
             now_ns: time of arrival on any steady scale.
             first: the first of a range of numbers that one arrival covers; it fills every hole that it reaches into.
+            after_given_up: whether numbers skipped right before it were never sent.
 
         Returns:
             What the arrival was.
@@ -107,17 +116,23 @@ class SequenceTracker:
         if sequence <= highest:
             return self._behind(start, sequence)
         if start > highest + 1:
-            self._open(highest + 1, start - 1, now_ns)
+            self._open(highest + 1, start - 1, now_ns, given_up=after_given_up)
         elif start <= highest:
             self._fill(start, highest)
         self.unique += sequence - max(start - 1, highest)
-        self.highest = sequence
+        self.highest = self._highest_arrived = sequence
         return _IN_ORDER
 
-    def announce(self, highest: int, now_ns: int) -> None:
-        """Take in that numbers up to ``highest`` were sent: what has not come by now is missing (tail loss)."""
+    def announce(self, highest: int, now_ns: int, *, given_up: bool = False) -> None:
+        """Take in that numbers up to ``highest`` were used: what has not come by now is missing (tail loss).
+
+        Args:
+            highest: the number.
+            now_ns: time on the scale of :meth:`observe`.
+            given_up: whether what is missing was never sent.
+        """
         if highest > self.highest:
-            self._open(self.highest + 1, highest, now_ns)
+            self._open(self.highest + 1, highest, now_ns, given_up=given_up)
             self.highest = highest
 
     def expire(self, now_ns: int) -> int:
@@ -132,12 +147,21 @@ class SequenceTracker:
         """Declare lost all that is missing: nothing more will come. Returns how many events that were."""
         return self._declare(None)
 
-    def _open(self, start: int, end: int, now_ns: int) -> None:
+    def add(self, other: "SequenceTracker") -> None:
+        """Add the counts of another tracker, which has ended."""
+        for name in ("unique", "missing", "given_up", "duplicates", "reordered", "stale", "gaps", "gap_events", "late"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def _open(self, start: int, end: int, now_ns: int, *, given_up: bool) -> None:
         self._hole_starts.append(start)
         self._hole_ends.append(end)
         self._hole_since.append(now_ns)
-        self._declared.append(False)
+        # What was given up by the sender is no loss of the way: there is nothing to wait for or to declare.
+        self._declared.append(given_up)
+        self._given_up.append(given_up)
         self.missing += end - start + 1
+        if given_up:
+            self.given_up += end - start + 1
         if len(self._hole_starts) > self._max_holes:
             self._forget_oldest()
 
@@ -146,7 +170,7 @@ class SequenceTracker:
             self.gaps += 1
             self.gap_events += self._hole_ends[0] - self._hole_starts[0] + 1
         self._floor = self._hole_ends[0]
-        for column in (self._hole_starts, self._hole_ends, self._hole_since, self._declared):
+        for column in self._columns():
             del column[0]
 
     def _declare(self, before_ns: int | None) -> int:
@@ -160,8 +184,14 @@ class SequenceTracker:
         self.gap_events += lost
         return lost
 
+    def _columns(self) -> tuple[list[int] | list[bool], ...]:
+        return (self._hole_starts, self._hole_ends, self._hole_since, self._declared, self._given_up)
+
     def _behind(self, start: int, end: int) -> Outcome:
+        overtaken, self._highest_arrived = end < self._highest_arrived, max(end, self._highest_arrived)
         if self._fill(start, end):
+            if not overtaken:
+                return _IN_ORDER
             self.reordered += 1
             return Outcome.REORDERED
         if self.base < end <= self._floor:
@@ -177,7 +207,9 @@ class SequenceTracker:
         while index < len(self._hole_starts) and self._hole_starts[index] <= end:
             low, high = max(start, self._hole_starts[index]), min(end, self._hole_ends[index])
             filled += high - low + 1
-            if self._declared[index]:
+            if self._given_up[index]:
+                self.given_up -= high - low + 1
+            elif self._declared[index]:
                 self.late += high - low + 1
             index = self._cut(index, low, high)
         self.unique += filled
@@ -190,7 +222,7 @@ class SequenceTracker:
         """Shorten, split or remove one hole; return the index of the next."""
         start, end = self._hole_starts[index], self._hole_ends[index]
         if (low, high) == (start, end):
-            for column in (self._hole_starts, self._hole_ends, self._hole_since, self._declared):
+            for column in self._columns():
                 del column[index]
             return index
         if low == start:
@@ -202,4 +234,5 @@ class SequenceTracker:
                 self._hole_ends.insert(index + 1, end)
                 self._hole_since.insert(index + 1, self._hole_since[index])
                 self._declared.insert(index + 1, self._declared[index])
+                self._given_up.insert(index + 1, self._given_up[index])
         return index + 1

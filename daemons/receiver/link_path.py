@@ -10,7 +10,7 @@ from daemons.feed.binance import Decoder
 from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
 from daemons.link.session import TimeReport
 from daemons.link.wire import Ack, Heartbeat, Hello, Transport
-from daemons.measurement.account import PathAccount
+from daemons.measurement.account import MAX_SESSIONS, PathAccount
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import UNKNOWN_CLOCK, ClockState, FeedEvent, LinkEvent, Stamp
 from daemons.timing.exchange import ClockSample
@@ -52,8 +52,10 @@ class LinkPathState:
         self._clock_state = clock_state
         self._judge = ClockJudge()
         self._tails: dict[SessionKey, list[tuple[int, int]]] = {}
-        self._peer_steps = 0
+        self._peer_steps: dict[SessionKey, int] = {}
         self._decode = Decoder().decode
+        self._newest_ns: dict[SessionKey, int] = {}
+        """Per session of a format without sessions, the newest stamp of its forwarder."""
         self._datagrams = Transport.UDP in settings.transports
         self._log = structlog.get_logger("link").bind(path=account.name)
         self.peer_clock = UNKNOWN_CLOCK
@@ -65,25 +67,28 @@ class LinkPathState:
     # LinkSink
 
     def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
-        self.account.open_session(key, acknowledged)
+        datagrams = self._datagrams if hello is None else hello.transport is Transport.UDP
+        self.account.open_session(key, acknowledged, lossless=not datagrams, resumes=hello is not None)
         self.account.interrupt()
         self._judge.clear()
         if hello is not None:
             self.peer_clock = hello.clock
-            self._peer_steps = hello.clock.steps
+            self._remember_steps(key, hello.clock.steps)
 
     def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
         if not events[0].stream:
             events = [self._identified(event) for event in events]
-            key = self._session_of(key, events[0].sequence)
+            key = self._session_of(key, events[0].sequence, events[0].receive_ns)
+            self._newest_ns[key] = max(event.receive_ns for event in events)
         self.account.observe_link(key, events, stamp, together=together)
 
     def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
         self.peer_clock = beat.clock
-        if beat.clock.steps != self._peer_steps:
-            self._peer_steps = beat.clock.steps
+        # Each forwarder has a clock of its own: two on one path must not be taken for one that is stepped.
+        if beat.clock.steps != self._peer_steps.get(key, beat.clock.steps):
             self.on_step()
             self._log.error("the forwarder's wall clock was stepped", steps=beat.clock.steps)
+        self._remember_steps(key, beat.clock.steps)
         self.peer_drops = {reason.name.lower(): count for reason, count in beat.drops.items()}
         self._announce(key, beat.highest, stamp.steady_ns)
 
@@ -142,12 +147,17 @@ class LinkPathState:
             "peer_drops": self.peer_drops,
         }
 
+    def _remember_steps(self, key: SessionKey, steps: int) -> None:
+        self._peer_steps[key] = steps
+        if len(self._peer_steps) > MAX_SESSIONS:
+            del self._peer_steps[next(iter(self._peer_steps))]
+
     def _announce(self, key: SessionKey, highest: int, now_ns: int) -> None:
         if not self._datagrams:
             # TCP keeps order: what was sent before the heartbeat and did not come will not come.
             self.account.announce(key, highest, now_ns)
             return
-        if key not in self._tails and len(self._tails) >= 16:
+        if key not in self._tails and len(self._tails) >= MAX_SESSIONS:
             self._tails.pop(next(iter(self._tails)))
         self._tails.setdefault(key, []).append((now_ns, highest))
 
@@ -160,11 +170,12 @@ class LinkPathState:
             event.stream = "unknown"
         return event
 
-    def _session_of(self, source: SessionKey, sequence: int) -> SessionKey:
+    def _session_of(self, source: SessionKey, sequence: int, receive_ns: int) -> SessionKey:
         """Tell which life of a forwarder an event belongs to, where the format does not say.
 
-        Numbers that start over by far mean a restart; a new source that goes on counting is the same forwarder on a new
-        connection.
+        A number that came before with a newer stamp of the forwarder means a restart, for a late or repeated event has
+        its old one; so do numbers that start over by far. A new source that goes on counting is the same forwarder on a
+        new connection.
         """
         sessions = self.account.sessions
         latest = next(reversed(sessions), None)
@@ -176,7 +187,8 @@ class LinkPathState:
         key = mine[-1] if mine else latest
         assert isinstance(key, int | str)
         highest = sessions[key].highest
-        if (mine and sequence > highest - RESTART_WINDOW) or (not mine and sequence > highest):
+        began_anew = sequence <= highest and receive_ns > self._newest_ns.get(key, receive_ns) + RESTART_NS
+        if not began_anew and ((mine and sequence > highest - RESTART_WINDOW) or (not mine and sequence > highest)):
             return key
         fresh = f"{base}{self.account.sessions_seen}" if mine else source
         self.account.open_session(fresh, _base(sequence))
@@ -211,5 +223,7 @@ def _base(first: int) -> int:
 
 
 JOINED = 16
+RESTART_NS = 1_000_000
+"""How much newer than all before the stamp of a number seen before must be: reads of one moment share theirs."""
 RESTART_WINDOW = 65_536
 """How far behind the highest a number may be and still be a late arrival rather than a restart."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import octaves
 from daemons.measurement.race import LEAD_BOUNDS
@@ -109,9 +110,9 @@ class ReceiverCollector(Collector):
             "latency_last_event_timestamp_seconds", "Arrival of the newest event; 0 before the first.", labels=["path"]
         )
         for account in self._receiver.accounts:
-            for stream in account.streams.values():
-                events.add_metric([account.name, stream.name], stream.events)
-                without.add_metric([account.name, stream.name], stream.without_event_time)
+            for label, (count, timeless) in _by_label(account).items():
+                events.add_metric([account.name, label], count)
+                without.add_metric([account.name, label], timeless)
             delayed.add_metric([account.name], account.delayed)
             for reason, count in (account.invalid | self._receiver.invalid_of(account)).items():
                 invalid.add_metric([account.name, reason], count)
@@ -127,6 +128,7 @@ class ReceiverCollector(Collector):
             ("late", "late_events", "Events that arrived after they had been declared lost."),
             ("reordered", "reordered_events", "Events that arrived after a later one (RFC 4737)."),
             ("stale", "stale_events", "Arrivals too old to tell whether lost or duplicate."),
+            ("given_up", "given_up_events", "Events missing because the forwarder gave them up: no loss of the way."),
         )
         for attribute, name, text in named:
             family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=["path"])
@@ -140,7 +142,17 @@ class ReceiverCollector(Collector):
         for account in self._receiver.accounts:
             duplicates.add_metric([account.name], account.duplicates)
             sessions.add_metric([account.name], account.sessions_seen)
-        yield from (duplicates, sessions)
+        resets = CounterMetricFamily(
+            "latency_feed_id_resets", "Times that the exchange began a stream's ids anew.", labels=["path", "stream"]
+        )
+        leaps = CounterMetricFamily(
+            f"{PREFIX}_sequence_leaps", "Times that a numbering moved further than could be followed.", labels=["path"]
+        )
+        for account in self._receiver.accounts:
+            for label, count in _resets_by_label(account).items():
+                resets.add_metric([account.name, label], count)
+            leaps.add_metric([account.name], account.id_leaps)
+        yield from (duplicates, sessions, resets, leaps)
 
     def _jitter(self) -> Iterator[Metric]:
         end_to_end = GaugeMetricFamily(
@@ -155,6 +167,9 @@ class ReceiverCollector(Collector):
         )
         for account in self._receiver.accounts:
             for stream in account.streams.values():
+                if stream.label != stream.name:
+                    # Streams that share a label have no jitter in common.
+                    continue
                 ours, theirs = stream.end_to_end_jitter.value_ns, stream.backbone_jitter.value_ns
                 value = ours if ours is not None else theirs
                 if value is not None:
@@ -263,3 +278,20 @@ class ReceiverCollector(Collector):
         yield CounterMetricFamily(f"{PREFIX}_result_rows", "Rows written to the CSV file.", written)
         yield CounterMetricFamily(f"{PREFIX}_result_rows_lost", "Rows that the disk did not take.", lost)
         yield CounterMetricFamily(f"{PREFIX}_result_write_errors", "Failed writes of results.", errors)
+
+
+def _by_label(account: PathAccount) -> dict[str, tuple[int, int]]:
+    """Sum a path's events, and those without event time, by the label of their stream."""
+    sums: dict[str, tuple[int, int]] = {}
+    for stream in account.all_streams():
+        events, timeless = sums.get(stream.label, (0, 0))
+        sums[stream.label] = events + stream.events, timeless + stream.without_event_time
+    return sums
+
+
+def _resets_by_label(account: PathAccount) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for stream in account.streams.values():
+        if stream.ids is not None:
+            sums[stream.label] = sums.get(stream.label, 0) + stream.ids.resets
+    return sums

@@ -61,6 +61,7 @@ class Receiver:
         self._histograms = ReceiverHistograms()
         self.rows: RowWriter | None = None
         self.race: RaceTable | None = None
+        self._told_resets: dict[tuple[str, str], int] = {}
         self.accounts: list[PathAccount] = []
         self.feeds: dict[str, FeedClient] = {}
         self.links: dict[str, LinkPathState] = {}
@@ -263,8 +264,18 @@ class Receiver:
                 state.expire(now_ns)
             for account in self.accounts:
                 account.expire(now_ns)
+                self._tell_resets(account)
             if self.race is not None:
                 self.race.expire(now_ns)
+
+    def _tell_resets(self, account: PathAccount) -> None:
+        """Say once of each stream that its ids began anew: what follows is measured on, so nothing else shows it."""
+        for stream, count in account.id_resets.items():
+            if count != self._told_resets.get((account.name, stream)):
+                self._told_resets[account.name, stream] = count
+                self._log.warning(
+                    "the exchange began the stream's ids anew", path=account.name, stream=stream, resets=count
+                )
 
     def _demand_clock(self) -> None:
         state, limits = self._clock_at_start, self._config.clock

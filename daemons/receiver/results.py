@@ -145,7 +145,7 @@ def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
     if account.is_link:
         backbone = {
             **distribution(figures.backbone),
-            "jitter_rfc3550_ms": _ms(figures.backbone_jitter.value_ns),
+            "jitter_rfc3550_ms": _ms(account.jitter_ns(lambda stream: stream.backbone_jitter)),
             "forwarder_hold": distribution(figures.hold),
             "one_way_delay": distribution(figures.one_way),
         }
@@ -153,7 +153,8 @@ def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
         "kind": "link" if account.is_link else "feed",
         "events": account.events,
         "sample_count": latency["sample_count"],
-        "events_lost": account.total("missing"),
+        "events_lost": account.total("missing") - account.total("given_up"),
+        "given_up_by_forwarder": account.total("given_up"),
         "avg_latency_ms": latency["avg_ms"],
         "median_latency_ms": latency["median_ms"],
         "p95_latency_ms": latency["p95_ms"],
@@ -162,7 +163,7 @@ def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
         "min_latency_ms": latency["min_ms"],
         "max_latency_ms": latency["max_ms"],
         "jitter_stddev_ms": latency["stddev_ms"],
-        "jitter_rfc3550_ms": _ms(figures.end_to_end_jitter.value_ns),
+        "jitter_rfc3550_ms": _ms(account.jitter_ns(lambda stream: stream.end_to_end_jitter)),
         "backbone": backbone,
         "unique": account.total("unique"),
         "gaps": account.total("gaps"),
@@ -172,6 +173,8 @@ def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
         "delayed": account.delayed,
         "without_event_time": sum(stream.without_event_time for stream in account.streams.values()),
         "sessions": account.sessions_seen,
+        "id_resets": account.id_resets,
+        "id_leaps": account.id_leaps,
         "stamps": {kind.name.lower(): count for kind, count in account.stamps.items()},
         "host_delay_ms": distribution(figures.host_delay),
         "streams": {stream.name: stream.events for stream in account.streams.values()},

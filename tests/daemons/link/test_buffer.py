@@ -53,7 +53,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def refuse(self) -> None:
         self.sequence += 1
-        self.buffer.refuse(DropReason.TOO_LARGE)
+        self.buffer.refuse(self.sequence, DropReason.TOO_LARGE)
 
     @rule(count=st.integers(1, 5))
     def send(self, count: int) -> None:
@@ -224,4 +224,22 @@ def test_what_is_still_in_doubt_is_not_announced() -> None:
     buffer.connection_lost()
     assert buffer.sent_through == 1
     assert buffer.take() is not None
+    assert buffer.sent_through == 2
+
+
+def test_a_destination_that_joins_late_has_nothing_to_do_with_what_came_before() -> None:
+    buffer = SendBuffer(BufferLimits(), keep=True, begin=15_068)
+    assert (buffer.acknowledged, buffer.sent_through) == (15_068, 15_068)
+    buffer.sent_now(Pending(15_069, b"x", 0, 0))
+    buffer.acknowledge(15_069)
+    assert (buffer.offered, buffer.forwarded) == (1, 1)
+
+
+def test_a_last_event_that_is_too_large_is_announced() -> None:
+    buffer = SendBuffer(BufferLimits(), keep=False)
+    buffer.sent_now(Pending(1, b"x", 0, 0))
+    buffer.refuse(2, DropReason.TOO_LARGE)
+    assert buffer.sent_through == 2
+    buffer.wait(Pending(3, b"x", 0, 0))
+    buffer.refuse(4, DropReason.TOO_LARGE)
     assert buffer.sent_through == 2

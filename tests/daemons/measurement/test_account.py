@@ -6,6 +6,7 @@ import pytest
 
 from daemons.measurement.account import (
     ABSURD_NS,
+    MAX_IDENTITIES,
     MAX_JUMP,
     MAX_SESSIONS,
     MAX_STREAMS,
@@ -309,7 +310,7 @@ def test_each_life_of_a_forwarder_counts_for_itself(link: tuple[Paths, PathAccou
     assert account.total("gaps") == MAX_SESSIONS + 5
 
 
-def test_streams_are_bounded_and_the_rest_share_one(link: tuple[Paths, PathAccount]) -> None:
+def test_labels_are_bounded_and_the_rest_share_one(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
 
     def events() -> Iterator[LinkEvent]:
@@ -319,8 +320,10 @@ def test_streams_are_bounded_and_the_rest_share_one(link: tuple[Paths, PathAccou
             yield event
 
     account.observe_link(1, list(events()), stamp(10), together=True)
-    assert len(account.streams) == MAX_STREAMS + 1
-    assert account.streams["other"].events == 10
+    assert len(account.streams) == MAX_STREAMS + 10
+    labels = [stream.label for stream in account.streams.values()]
+    assert len(set(labels)) == MAX_STREAMS + 1
+    assert labels.count("other") == 10
 
 
 def test_jitter_does_not_reach_across_a_reconnect(feed: tuple[Paths, PathAccount]) -> None:
@@ -331,3 +334,71 @@ def test_jitter_does_not_reach_across_a_reconnect(feed: tuple[Paths, PathAccount
     assert account.streams[STREAM].end_to_end_jitter.value_ns is None
     account.observe_feed([trade(3, 0)], stamp(900_000_160))
     assert account.streams[STREAM].end_to_end_jitter.value_ns == pytest.approx(10.0)
+
+
+def test_each_of_a_thousand_streams_has_ids_of_its_own_and_races_for_itself() -> None:
+    paths = Paths("feed", "feed2")
+    for turn in range(3):
+        for number in range(1000):
+            event_id = number * 1_000_000 + turn
+            event = FeedEvent(f"s{number}@trade", event_id, event_id, True, EPOCH_NS, b"")
+            for account in paths.accounts:
+                account.observe_feed([event], stamp(turn))
+    for account in paths.accounts:
+        account.finish()
+        assert (account.total("unique"), account.total("missing"), account.duplicates) == (3000, 0, 0)
+    assert paths.race is not None
+    (pair,) = paths.race.pairs
+    assert (pair.ties, pair.wins, pair.reference_wins) == (3000, 0, 0)
+
+
+def test_streams_beyond_every_bound_are_counted_and_nothing_is_made_up_of_them(feed: tuple[Paths, PathAccount]) -> None:
+    _paths, account = feed
+    for number in range(MAX_IDENTITIES + 2):
+        for event_id in (7, 5_000_000):
+            account.observe_feed([FeedEvent(f"s{number}", event_id, event_id, True, None, b"")], stamp(1))
+    assert account.events == 2 * (MAX_IDENTITIES + 2)
+    assert sum(stream.events for stream in account.all_streams()) == account.events
+    assert account.invalid["too_many_streams"] == 4
+    assert account.total("unique") == 2 * MAX_IDENTITIES
+
+
+def test_the_jitter_of_a_path_does_not_mix_streams(feed: tuple[Paths, PathAccount]) -> None:
+    _paths, account = feed
+    for number in range(1, 200):
+        for name, delay_ns in (("a@trade", 50_000_000), ("b@trade", 90_000_000)):
+            at_ns = number * 1_000_000_000
+            event = FeedEvent(name, number, number, True, EPOCH_NS + at_ns, b"")
+            account.observe_feed([event], stamp(at_ns + delay_ns))
+    assert account.jitter_ns(lambda stream: stream.end_to_end_jitter) == 0
+
+
+def test_what_a_forwarder_gave_up_before_it_was_connected_is_no_loss_of_the_way(
+    link: tuple[Paths, PathAccount],
+) -> None:
+    _paths, account = link
+    account.open_session(1, 10, resumes=True)
+    account.observe_link(1, [forwarded(500, 0, delayed=True), forwarded(520, 0, delayed=True)], stamp(1), together=True)
+    account.observe_link(1, [forwarded(530, 0)], stamp(2), together=True)
+    account.observe_link(1, [forwarded(533, 0)], stamp(3), together=True)
+    account.finish()
+    assert (account.total("missing"), account.total("given_up")) == (489 + 19 + 9 + 2, 489 + 19 + 9)
+    assert (account.total("gaps"), account.total("gap_events")) == (1, 2)
+
+
+def test_over_tcp_nothing_that_was_sent_is_lost(link: tuple[Paths, PathAccount]) -> None:
+    _paths, account = link
+    account.open_session(1, 0, lossless=True)
+    account.observe_link(1, [forwarded(1, 0), forwarded(5, 0)], stamp(1), together=True)
+    account.announce(1, 7, 2)
+    account.finish()
+    assert (account.total("missing"), account.total("given_up"), account.total("gaps")) == (5, 5, 0)
+
+
+def test_a_session_that_really_leapt_is_followed(link: tuple[Paths, PathAccount]) -> None:
+    _paths, account = link
+    account.observe_link(1, [forwarded(1, 0)], stamp(1), together=True)
+    for number in range(3):
+        account.observe_link(1, [forwarded(5 + MAX_JUMP + number, 0)], stamp(2 + number), together=True)
+    assert account.invalid["absurd_sequence"] == 1
+    assert (account.id_leaps, account.total("unique"), account.total("missing")) == (1, 3, 0)

@@ -17,6 +17,7 @@ class Model:
 
     base: int
     highest: int = 0
+    arrived: int = 0
     seen: set[int] = field(default_factory=set)
     missing: dict[int, tuple[int, int]] = field(default_factory=dict)
     declared: set[int] = field(default_factory=set)
@@ -27,10 +28,10 @@ class Model:
     holes: int = 0
 
     def __post_init__(self) -> None:
-        self.highest = self.base
+        self.highest = self.arrived = self.base
 
     def observe(self, sequence: int, now_ns: int, first: int) -> Outcome:
-        ahead = sequence > self.highest
+        overtaken, self.arrived = sequence < self.arrived, max(self.arrived, sequence)
         self.announce(first - 1, now_ns)
         new = [number for number in range(first, sequence + 1) if number in self.missing or number > self.highest]
         self.late += sum(number in self.declared for number in new)
@@ -38,7 +39,8 @@ class Model:
             self.seen.add(number)
             self.missing.pop(number, None)
         self.highest = max(self.highest, sequence)
-        outcome = Outcome.IN_ORDER if ahead else Outcome.REORDERED if new else Outcome.DUPLICATE
+        # RFC 4737 compares with what has arrived: an announcement overtakes nothing.
+        outcome = (Outcome.REORDERED if overtaken else Outcome.IN_ORDER) if new else Outcome.DUPLICATE
         self.counts[outcome] += 1
         return outcome
 

@@ -148,3 +148,34 @@ def test_lives_are_told_apart_where_the_format_does_not_say(
     assert path.account.sessions_seen == sessions
     assert path.account.total("missing") == missing
     assert path.account.total("unique") == len(arrivals)
+
+
+def nameless(path: Path, sequence: int, receive_ns: int, source: str = "10.0.0.1:4000") -> None:
+    event = LinkEvent(
+        sequence, EPOCH_NS + receive_ns, StampKind.KERNEL, None, None, None, "", False, TRADE % (900_000 + sequence)
+    )
+    stamp = Stamp(EPOCH_NS + receive_ns + 1000, StampKind.KERNEL, EPOCH_NS + receive_ns + 1000, receive_ns, 0)
+    path.state.on_link_events(source, [event], stamp, together=True)
+
+
+@pytest.mark.parametrize("lived", [5, 300, 60_000])
+def test_a_forwarder_without_sessions_that_restarts_on_its_port_begins_a_new_account(lived: int) -> None:
+    path = Path(Transport.UDP)
+    for number in range(1, lived + 1):
+        nameless(path, number, number * 1_000_000)
+    nameless(path, 2, 2 * 1_000_000)
+    for number in range(1, 200):
+        nameless(path, number, (lived + 5_000 + number) * 1_000_000)
+    assert path.account.sessions_seen == 2
+    assert (path.account.duplicates, path.account.total("unique")) == (1, lived + 199)
+
+
+def test_two_forwarders_on_one_path_are_not_one_whose_clock_is_stepped() -> None:
+    path = Path()
+    stamp = Stamp(EPOCH_NS, StampKind.KERNEL, EPOCH_NS, 0, 0)
+    with capture_logs() as logs:
+        for _turn in range(5):
+            for session, steps in ((1, 0), (2, 7)):
+                clock = ClockState(synchronized=True, offset_ns=0, error_bound_ns=0, source="chrony", steps=steps)
+                path.state.on_heartbeat(session, Heartbeat(0, EPOCH_NS, clock, {}), stamp)
+    assert logs == []

@@ -1,0 +1,183 @@
+"""What one stream's ids say on one path: new, seen before, lost in between, or begun anew by the exchange.
+
+Two kinds of ids: contiguous ones (trades, depth ranges), whose holes are losses, and those that only increase
+(bookTicker), of which one that does not advance is a repetition. Both can start over: a test network is reset, a symbol
+moves to another engine. An id that came before does then belong to a new event, which its event time shows: a copy
+carries the time of the original, and a new event a later one.
+"""
+
+from enum import Enum
+from typing import Final
+
+from daemons.measurement.sequence import Outcome, SequenceTracker
+
+__all__ = ["MAX_JUMP", "IdAccount", "Sighting"]
+
+MAX_JUMP: Final = 1_000_000_000
+"""An id or sequence that leaps further is nonsense, unless the next one confirms it."""
+CONFIRMED_WITHIN: Final = 1_000_000
+"""An id this close after one that could not be reached confirms it: the numbering has really moved there."""
+FAR: Final = 10_000
+"""No late copy is so many ids old while its stream is live."""
+NEAR_RESET_NS: Final = 1_000_000_000
+"""How much later than the newest event one with a slightly lower id must be to begin a new numbering."""
+TIMELESS_RUN: Final = 16
+"""So many ids in a row, each far behind the newest and above the last, begin a new numbering where no time says so."""
+
+
+class Sighting(Enum):
+    """What an event's id says of it."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    """This path brought it before, or it is too old to tell."""
+    ABSURD = "absurd"
+    """Its id cannot be reached from those before it."""
+
+
+_NEW: Final = Sighting.NEW
+_REPEATED: Final = Sighting.REPEATED
+
+
+class IdAccount:
+    """Accounts for the ids of one stream on one path.
+
+    Args:
+        contiguous: whether ids follow each other without holes.
+
+    Attributes:
+        tracker: of the present numbering; None before its first event, and where ids are not contiguous.
+        closed: sums over the numberings before it.
+        repeated: repetitions where ids only increase; else the trackers count them.
+        resets: how often the exchange began its ids anew.
+        leaps: how often the numbering moved further ahead than can be told from nonsense by one event.
+        absurd: events whose id could not be reached.
+    """
+
+    __slots__ = (
+        "_behind",
+        "_behind_run",
+        "_contiguous",
+        "_former_end",
+        "_newest_event_ns",
+        "_rejoined",
+        "_reset_event_ns",
+        "_unreachable",
+        "absurd",
+        "closed",
+        "highest",
+        "leaps",
+        "repeated",
+        "resets",
+        "tracker",
+    )
+
+    def __init__(self, *, contiguous: bool) -> None:
+        self._contiguous = contiguous
+        self.tracker: SequenceTracker | None = None
+        self.closed = SequenceTracker()
+        self.highest: int | None = None
+        self.repeated = 0
+        self.resets = 0
+        self.leaps = 0
+        self.absurd = 0
+        self._newest_event_ns = 0
+        self._rejoined = False
+        self._unreachable: int | None = None
+        self._behind = 0
+        self._behind_run = 0
+        self._former_end = 0
+        self._reset_event_ns = 0
+
+    @property
+    def trackers(self) -> tuple[SequenceTracker, ...]:
+        """All that is counted of contiguous ids."""
+        return (self.closed,) if self.tracker is None else (self.closed, self.tracker)
+
+    def rejoin(self) -> None:
+        """Note that the stream was subscribed to anew: what comes next need not continue what came before."""
+        self._rejoined = True
+
+    def observe(self, first: int, last: int, event_time_ns: int | None, now_ns: int) -> Sighting:
+        """Account for an event that covers the ids from ``first`` to ``last``.
+
+        Args:
+            first: its first id.
+            last: its last id, by which it is known.
+            event_time_ns: the exchange's event time, if any.
+            now_ns: time of arrival on any steady scale.
+        """
+        highest = self.highest
+        if highest is None:
+            return self._begin(first, last, event_time_ns, now_ns)
+        if last > highest:
+            if last - highest > MAX_JUMP:
+                return self._unreached(first, last, event_time_ns, now_ns)
+            if last <= self._former_end and event_time_ns is not None and event_time_ns < self._reset_event_ns:
+                # A late copy of before the reset: not a leap of the new numbering.
+                self.repeated += 1
+                return _REPEATED
+        elif highest - last > MAX_JUMP:
+            # The nonsense came first: what follows must not be stale for ever.
+            self.absurd += 1
+            self._close()
+            return self._begin(first, last, event_time_ns, now_ns)
+        elif self._has_begun_anew(last, highest, event_time_ns):
+            self.resets += 1
+            self._former_end = max(self._former_end, highest)
+            self._reset_event_ns = event_time_ns or 0
+            self._close()
+            return self._begin(first, last, event_time_ns, now_ns)
+        return self._count(first, last, event_time_ns, now_ns)
+
+    def _count(self, first: int, last: int, event_time_ns: int | None, now_ns: int) -> Sighting:
+        highest = self.highest
+        assert highest is not None
+        if last > highest:
+            self.highest = last
+            self._rejoined = False
+            self._behind_run = 0
+        if event_time_ns is not None and event_time_ns > self._newest_event_ns:
+            self._newest_event_ns = event_time_ns
+        if self.tracker is not None:
+            outcome = self.tracker.observe(last, now_ns, first)
+            return _REPEATED if outcome is Outcome.DUPLICATE or outcome is Outcome.STALE else _NEW
+        if last > highest:
+            return _NEW
+        self.repeated += 1
+        return _REPEATED
+
+    def _begin(self, first: int, last: int, event_time_ns: int | None, now_ns: int) -> Sighting:
+        self.highest = last - 1
+        if self._contiguous:
+            self.tracker = SequenceTracker(first - 1)
+        return self._count(first, last, event_time_ns, now_ns)
+
+    def _close(self) -> None:
+        if self.tracker is not None:
+            self.tracker.finish()
+            self.closed.add(self.tracker)
+            self.tracker = None
+        self._newest_event_ns = 0
+        self._unreachable = None
+        self._behind_run = 0
+
+    def _has_begun_anew(self, last: int, highest: int, event_time_ns: int | None) -> bool:
+        far = highest - last > FAR
+        if event_time_ns is not None:
+            return event_time_ns > self._newest_event_ns + (0 if far else NEAR_RESET_NS)
+        if not far:
+            return False
+        self._behind_run = self._behind_run + 1 if self._behind_run and last > self._behind else 1
+        self._behind = last
+        return self._rejoined or self._behind_run >= TIMELESS_RUN
+
+    def _unreached(self, first: int, last: int, event_time_ns: int | None, now_ns: int) -> Sighting:
+        before, self._unreachable = self._unreachable, last
+        if before is None or not 0 < last - before <= CONFIRMED_WITHIN:
+            self.absurd += 1
+            return Sighting.ABSURD
+        # Two in a row: an outage has lasted for longer than ids can be followed. What it lost cannot be told.
+        self.leaps += 1
+        self._close()
+        return self._begin(first, last, event_time_ns, now_ns)
