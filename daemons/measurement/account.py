@@ -51,6 +51,7 @@ _OK: Final = Validity.OK
 _DUPLICATE: Final = Outcome.DUPLICATE
 _STALE: Final = Outcome.STALE
 _NEW: Final = Sighting.NEW
+_REPEATED: Final = Sighting.REPEATED
 
 
 class StreamAccount:
@@ -387,10 +388,12 @@ class PathAccount:
         ids = stream.ids
         if ids is None:
             ids = stream.ids = IdAccount(contiguous=event.contiguous)
-        absurd = ids.absurd
         sighting = ids.observe(event.first_id, event.event_id, event.event_time_ns, stamp.steady_ns)
-        self.invalid["absurd_sequence"] += ids.absurd - absurd
-        return sighting is not _NEW
+        if sighting is _NEW:
+            return False
+        if sighting is not _REPEATED:
+            self.invalid["absurd_sequence"] += 1
+        return sighting is not Sighting.FIRST_SOUND
 
     def _end_to_end(
         self, stream: StreamAccount, event_time_ns: int | None, stamp: Stamp, kind: StampKind, *, duplicate: bool

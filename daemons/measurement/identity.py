@@ -31,6 +31,8 @@ class Sighting(Enum):
     NEW = "new"
     REPEATED = "repeated"
     """This path brought it before, or it is too old to tell."""
+    FIRST_SOUND = "first_sound"
+    """New, and what came before it was nonsense."""
     ABSURD = "absurd"
     """Its id cannot be reached from those before it."""
 
@@ -110,6 +112,16 @@ class IdAccount:
         highest = self.highest
         if highest is None:
             return self._begin(first, last, event_time_ns, now_ns)
+        if 0 < last - highest <= MAX_JUMP and last > self._former_end:
+            # What nearly every event is: the next one. In one piece, for every event of a feed passes here.
+            self.highest = last
+            self._rejoined = False
+            self._behind_run = 0
+            if event_time_ns is not None and event_time_ns > self._newest_event_ns:
+                self._newest_event_ns = event_time_ns
+            if self.tracker is not None:
+                self.tracker.observe(last, now_ns, first)
+            return _NEW
         if last > highest:
             if last - highest > MAX_JUMP:
                 return self._unreached(first, last, event_time_ns, now_ns)
@@ -121,7 +133,8 @@ class IdAccount:
             # The nonsense came first: what follows must not be stale for ever.
             self.absurd += 1
             self._close()
-            return self._begin(first, last, event_time_ns, now_ns)
+            self._begin(first, last, event_time_ns, now_ns)
+            return Sighting.FIRST_SOUND
         elif self._has_begun_anew(last, highest, event_time_ns):
             self.resets += 1
             self._former_end = max(self._former_end, highest)
