@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from daemons.configuration.feed import feed_settings
+from daemons.configuration.forwarder import METRICS_ADDRESS, ForwarderConfig, link_settings, load_forwarder
 from daemons.errors import LatencyError
-from daemons.feed_config import feed_settings
-from daemons.forwarder.config import METRICS_ADDRESS, ForwarderConfig, link_settings, load_forwarder
 from daemons.forwarder.program import Forwarder
 from daemons.service import lifecycle, logs
 from daemons.service.options import common, shared_sections

@@ -9,11 +9,11 @@ from typing import Any
 
 import structlog
 
+from daemons.configuration.feed import feed_settings
+from daemons.configuration.forwarder import DestinationSection, ForwarderConfig, link_settings
 from daemons.errors import ConfigError
 from daemons.feed.binance import streams_in
 from daemons.feed.client import FeedClient
-from daemons.feed_config import feed_settings
-from daemons.forwarder.config import DestinationSection, ForwarderConfig, link_settings
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family
 from daemons.link.sender import LinkSender
 from daemons.measurement.histogram import BucketHistogram

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from daemons.probe.config import ProbeConfig
+from daemons.configuration.probe import ProbeConfig
 from daemons.probe.egress import EgressLane
 from daemons.probe.observations import Observations
 from daemons.probe.overlay import OverlayPinger

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
+from daemons.configuration.probe import EgressSection
 from daemons.probe.attempt import Attempt, AttemptError, Reason
-from daemons.probe.config import EgressSection
 from daemons.probe.expectation import field
 from daemons.probe.lane import ColdLane, Observer
 from daemons.probe.prober import Prober

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from daemons.configuration.probe import ExpectSection
 from daemons.probe.attempt import AttemptError, Reason
-from daemons.probe.config import ExpectSection
 
 __all__ = ["Expectation", "field"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from daemons.configuration.probe import ProbeConfig, load_config
 from daemons.errors import ConfigError, LatencyError
-from daemons.probe.config import ProbeConfig, load_config
 from daemons.probe.once import OnceProgram
 from daemons.probe.program import ProbeProgram
 from daemons.probe.target import prepared

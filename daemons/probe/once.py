@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from daemons.configuration.probe import EgressSection, ProbeConfig, TargetSection
 from daemons.errors import ResultsError
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase
-from daemons.probe.config import EgressSection, ProbeConfig, TargetSection
 from daemons.probe.lane import ColdLane, Lane, WarmLane
 from daemons.probe.prober import Prober
 from daemons.probe.resolve import Resolver

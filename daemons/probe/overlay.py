@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from daemons.probe.config import OverlaySection
+from daemons.configuration.probe import OverlaySection
 from daemons.probe.echo import EchoAccount, reply_number, request
 from daemons.records import StampKind
 from daemons.stream.stamping import ANCILLARY_BYTES, Reader, Stamper, enable

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import structlog
 
+from daemons.configuration.probe import ProbeConfig
 from daemons.errors import ConfigError
 from daemons.probe.collector import Collector
-from daemons.probe.config import ProbeConfig
 from daemons.probe.debug import DebugPage
 from daemons.probe.families import Families
 from daemons.probe.prober import Prober

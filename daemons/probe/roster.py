@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from daemons.configuration.probe import EgressSection, OverlaySection, ProbeConfig, RouteSection, TargetSection
 from daemons.probe.attempt import ConnectionKind
-from daemons.probe.config import EgressSection, OverlaySection, ProbeConfig, RouteSection, TargetSection
 from daemons.probe.egress import EgressLane
 from daemons.probe.families import Families
 from daemons.probe.lane import ColdLane, WarmLane

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import structlog
 
-from daemons.probe.config import RouteSection
+from daemons.configuration.probe import RouteSection
 
 __all__ = ["FAILURES", "Hop", "RouteError", "RouteTracer", "arguments", "changed", "hops"]
 

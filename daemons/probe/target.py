@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from daemons.errors import ConfigError
-from daemons.probe.config import (
+from daemons.configuration.probe import (
     EGRESS_NAME,
     EgressSection,
     ExpectSection,
@@ -18,6 +17,7 @@ from daemons.probe.config import (
     parsed_url,
     target_name,
 )
+from daemons.errors import ConfigError
 from daemons.probe.expectation import Expectation
 from daemons.stream.tls import client_context
 

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
+from daemons.configuration.probe import EgressSection, OverlaySection, RouteSection
 from daemons.measurement.histogram import QuantileHistogram
-from daemons.probe.config import EgressSection, OverlaySection, RouteSection
 from daemons.probe.egress import EgressLane, mismatches
 from daemons.probe.overlay import OverlayPinger
 from daemons.probe.prober import Prober

@@ -6,9 +6,8 @@ from typing import Any, cast
 
 import click
 
-from daemons.errors import LatencyError
-from daemons.feed_config import feed_settings
-from daemons.receiver.config import (
+from daemons.configuration.feed import feed_settings
+from daemons.configuration.receiver import (
     DEFAULT_PORT,
     METRICS_ADDRESS,
     FeedPath,
@@ -17,6 +16,7 @@ from daemons.receiver.config import (
     listener_of,
     load_receiver,
 )
+from daemons.errors import LatencyError
 from daemons.receiver.program import Receiver
 from daemons.service import lifecycle, logs
 from daemons.service.options import common, shared_sections

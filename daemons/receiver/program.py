@@ -10,16 +10,16 @@ from typing import Any
 
 import structlog
 
+from daemons.configuration.feed import feed_settings
+from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, listener_of
 from daemons.errors import ClockError, ConfigError, ResultsError
 from daemons.feed.binance import streams_in
 from daemons.feed.client import FeedClient
-from daemons.feed_config import feed_settings
 from daemons.link.listener import LinkListener
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
-from daemons.receiver.config import FeedPath, LinkPath, ReceiverConfig, listener_of
 from daemons.receiver.link_path import LinkPathState
 from daemons.receiver.metrics import ReceiverCollector, ReceiverHistograms
 from daemons.receiver.results import RunFacts, distribution, summary, write_json

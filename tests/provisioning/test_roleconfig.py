@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from daemons.forwarder.config import link_settings, load_forwarder
-from daemons.probe.config import load_config
-from daemons.receiver.config import LinkPath, listener_of, load_receiver
+from daemons.configuration.forwarder import link_settings, load_forwarder
+from daemons.configuration.probe import load_config
+from daemons.configuration.receiver import LinkPath, listener_of, load_receiver
 from provisioning.loading import BUILT_IN, adjusted, load_topology
 from provisioning.roleconfig import role_files
 from provisioning.topology import Topology

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 import uvloop
 
+from daemons.configuration.probe import TargetSection
 from daemons.probe.attempt import Attempt
-from daemons.probe.config import TargetSection
 from daemons.probe.prober import Prober
 from daemons.probe.resolve import Lookup, Resolver
 from daemons.probe.target import Contexts, Target, prepare

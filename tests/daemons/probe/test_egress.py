@@ -3,8 +3,8 @@ from typing import cast
 
 import pytest
 
+from daemons.configuration.probe import EgressSection
 from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants
-from daemons.probe.config import EgressSection
 from daemons.probe.egress import EgressLane, Identity, identity, mismatches
 from daemons.probe.families import Families
 from daemons.probe.observations import Observations

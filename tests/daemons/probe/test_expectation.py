@@ -1,7 +1,7 @@
 import pytest
 
+from daemons.configuration.probe import ExpectSection
 from daemons.probe.attempt import AttemptError, Reason
-from daemons.probe.config import ExpectSection
 from daemons.probe.expectation import Expectation, field
 
 

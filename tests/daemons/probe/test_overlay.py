@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 from typing import cast
 
-from daemons.probe.config import OverlaySection
+from daemons.configuration.probe import OverlaySection
 from daemons.probe.overlay import OverlayPinger
 from daemons.records import Stamp, StampKind
 from daemons.stream.stamping import Reader, Stamper

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.probe.config import RouteSection
+from daemons.configuration.probe import RouteSection
 from daemons.probe.route import Hop, RouteError, RouteTracer, arguments, changed, hops
 from tests.daemons.probe.probing import run
 

@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
+from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
-from daemons.feed_config import FeedFields
 from daemons.link.listener import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.service.config import Address, LogSection, MetricsSection, Section, address, load, networks, secret

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
-from daemons.feed_config import FeedFields
 from daemons.link.buffer import BufferLimits
 from daemons.link.sender import LinkSettings
 from daemons.link.wire import Transport

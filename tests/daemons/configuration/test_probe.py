@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from daemons.configuration.probe import load_config
 from daemons.errors import ConfigError
-from daemons.probe.config import load_config
 from daemons.probe.target import prepared
 
 URL = 'url = "https://api.example.com/time"\n'
