@@ -12,7 +12,7 @@ import msgspec
 from daemons.errors import ConfigError
 from daemons.service.config import load
 from provisioning.topology import Access, Host, Topology
-from provisioning.validation import check
+from provisioning.validation import RESERVED_ADDRESSES, check
 
 __all__ = ["BUILT_IN", "adjusted", "deployment_name", "load_topology"]
 
@@ -68,7 +68,7 @@ def adjusted(
         image: an image for every host.
         volume_gib: the root volume's size for every host; 0 keeps the topology's.
         precision_time: put every host into a precision-time placement group.
-        monitor: add a monitor host beside the first receiver, or else beside the first host.
+        monitor: add a monitor host in the public subnet that reaches the most hosts, beside a receiver if it can.
         overlay: ``ipip`` or ``wireguard``; empty keeps the topology's.
         access: who may log in; None keeps the topology's.
         owner: the owner tag.
@@ -85,18 +85,7 @@ def adjusted(
             )
     hosts = list(topology.host)
     if monitor and not topology.monitors:
-        beside = next((host for host in hosts if host.role == "receiver"), hosts[0])
-        hosts.append(
-            Host(
-                name="monitor",
-                role="monitor",
-                site=beside.site,
-                subnet=beside.subnet,
-                address=str(ipaddress.IPv4Address(beside.address) + 20),
-                public="assigned",
-                type="t3.small",
-            )
-        )
+        hosts.append(_monitor(topology))
     hosts = [
         msgspec.structs.replace(
             host,
@@ -122,6 +111,36 @@ def adjusted(
     changed = msgspec.convert(msgspec.to_builtins(changed), Topology)
     check(changed)
     return changed
+
+
+def _monitor(topology: Topology) -> Host:
+    """A monitor beside one of the hosts that the internet may reach, in the site that reaches the most others."""
+    candidates = [host for host in topology.host if topology.subnet_of(host).public]
+    if not candidates:
+        raise ConfigError("--monitor", "no host stands in a public subnet", "add a public subnet with a host")
+    beside = max(
+        candidates,
+        key=lambda host: (
+            sum(topology.peered(host.site, other.site) for other in topology.host),
+            host.role == "receiver",
+        ),
+    )
+    taken = {host.address for host in topology.host if host.site == beside.site}
+    # What is next to the host looks related to it in logs; any other free address will do as well.
+    wished = str(ipaddress.IPv4Address(beside.address) + 20)
+    block = ipaddress.IPv4Network(topology.subnet_of(beside).cidr)
+    free = [str(address) for address in list(block.hosts())[RESERVED_ADDRESSES - 1 :] if str(address) not in taken]
+    if not free:
+        raise ConfigError("--monitor", f"{block} has no free address", "use a larger subnet")
+    return Host(
+        name="monitor",
+        role="monitor",
+        site=beside.site,
+        subnet=beside.subnet,
+        address=wished if wished in free else free[-1],
+        public="assigned",
+        type="t3.small",
+    )
 
 
 def deployment_name(text: str) -> str:

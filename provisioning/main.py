@@ -1,5 +1,6 @@
 """The ``provision`` command."""
 
+import datetime as dt
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from provisioning.model import Deployment, View
 from provisioning.remote import Remote, choose
 from provisioning.screen import Screen
 from provisioning.targets import targets as targets_text
+from provisioning.targets import unscraped
 from provisioning.topology import Access, Topology
+from provisioning.validation import expiry
 
 __all__ = ["main"]
 
@@ -194,6 +197,15 @@ def plan(settings: Settings) -> None:
     engine = _engine(settings, screen)
     engine.read()
     screen.plan(engine.plan())
+    _warn(settings.loaded(), screen)
+
+
+def _warn(topology: Topology, screen: Screen) -> None:
+    """Tell what can be built and will not do all that was hoped for."""
+    if topology.monitors and (names := unscraped(topology)):
+        screen.say(f"not scraped: {', '.join(names)}: no monitor stands in their site or a peered one; add a peering")
+    if topology.expires and expiry(topology.expires) <= dt.datetime.now(dt.UTC):
+        screen.say(f"expired: {topology.expires} is past; give a later --expires, or `provision down`")
 
 
 @main.command()

@@ -5,7 +5,7 @@ import json
 from provisioning.firewall import METRICS_PORTS
 from provisioning.topology import Topology
 
-__all__ = ["targets"]
+__all__ = ["targets", "unscraped"]
 
 
 def targets(topology: Topology, deployment: str, *, local: bool = False) -> str:
@@ -16,7 +16,7 @@ def targets(topology: Topology, deployment: str, *, local: bool = False) -> str:
         deployment: its name.
         local: leave out what the monitor host cannot reach (its site has no peering with theirs).
     """
-    monitors = topology.monitors
+    out_of_reach = unscraped(topology)
     groups = [
         {
             "targets": [f"{host.address}:{METRICS_PORTS[host.role]}"],
@@ -29,7 +29,16 @@ def targets(topology: Topology, deployment: str, *, local: bool = False) -> str:
             },
         }
         for host in topology.host
-        if host.role in METRICS_PORTS
-        and (not local or any(topology.peered(monitor.site, host.site) for monitor in monitors))
+        if host.role in METRICS_PORTS and not (local and host.name in out_of_reach)
     ]
     return json.dumps(groups, indent=2) + "\n"
+
+
+def unscraped(topology: Topology) -> tuple[str, ...]:
+    """The hosts with an exporter that no monitor reaches: all of them where there is no monitor."""
+    return tuple(
+        host.name
+        for host in topology.host
+        if host.role in METRICS_PORTS
+        and not any(topology.peered(monitor.site, host.site) for monitor in topology.monitors)
+    )

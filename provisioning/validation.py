@@ -4,22 +4,24 @@ Overlapping address ranges fail a peering after it was created; a private host w
 reports. Such things are told here, before the first call.
 """
 
+import datetime as dt
 import ipaddress
 import re
 from collections.abc import Iterable
 
 from daemons.errors import ConfigError
 from daemons.service.config import networks
+from provisioning.rendered import check_rendered
 from provisioning.topology import Access, Host, Site, Subnet, Topology
 
-__all__ = ["check"]
+__all__ = ["RESERVED_ADDRESSES", "check", "expiry"]
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _IMAGE = re.compile(r"debian-1[23]|ubuntu-24\.04|ami-[0-9a-f]{8,17}")
 _STREAM_URL = re.compile(r"wss://[^\s\"]+")
-_RESERVED_ADDRESSES = 4
+RESERVED_ADDRESSES = 4
 """AWS keeps the first four addresses of a subnet and the last (VPC user guide, "Subnet sizing")."""
 
 
@@ -44,6 +46,8 @@ def check(topology: Topology) -> None:
     _check_links(topology)
     _check_overlay(topology)
     _check_access(topology.access)
+    _check_tags(topology)
+    check_rendered(topology)
 
 
 def _unique(what: str, names: Iterable[str]) -> None:
@@ -153,7 +157,7 @@ def _check_address(where: str, host: Host, subnet: Subnet) -> None:
     if own not in block:
         raise ConfigError(f"{where}.address", f"{own} is not in {subnet.name} ({block})", "use one of its addresses")
     offset = int(own) - int(block.network_address)
-    if offset < _RESERVED_ADDRESSES or own == block.broadcast_address:
+    if offset < RESERVED_ADDRESSES or own == block.broadcast_address:
         raise ConfigError(
             f"{where}.address", f"{own} is reserved by AWS", "use the fifth address of the subnet or later"
         )
@@ -172,6 +176,12 @@ def _check_machine(where: str, host: Host) -> None:
         )
     if not 8 <= host.volume_gib <= 1024:
         raise ConfigError(f"{where}.volume_gib", f"{host.volume_gib} is out of range", "use 8 to 1024")
+    if host.precision_time and not host.image.startswith("ami-"):
+        raise ConfigError(
+            f"{where}.precision_time",
+            f"the kernel of {host.image} has no ENA PTP clock",
+            "leave it out, or give the ami- id of an image whose ena driver makes /dev/ptp_ena",
+        )
     if host.precision_time and host.type.startswith(("t2.", "t3.", "t3a.", "t4g.")):
         raise ConfigError(
             f"{where}.precision_time", f"{host.type} has no PTP hardware clock", "use a type such as c7i.large"
@@ -261,3 +271,35 @@ def _check_access(access: Access) -> None:
         raise ConfigError(
             "access.ssh_key", "is not a public key that EC2 takes", "use ssh-ed25519 or ssh-rsa, one line"
         )
+
+
+def _check_tags(topology: Topology) -> None:
+    # IAM takes the narrowest set of characters, and roles carry the tags too (IAM API reference, "Tag").
+    if not re.fullmatch(r"[\w .:/=+\-@]{0,256}", topology.owner):
+        raise ConfigError(
+            "--owner",
+            f"{topology.owner[:40]!r} cannot be a tag",
+            "use at most 256 letters, digits, spaces and . : / = + - @ _",
+        )
+    if topology.expires:
+        expiry(topology.expires)
+
+
+def expiry(text: str) -> dt.datetime:
+    """Read an expiry: a date, which ends with its day in UTC, or a moment with its offset.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            day = dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+            return day + dt.timedelta(days=1)
+        moment = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            "--expires", f"{text!r} is not a date", "write 2026-12-31 or 2026-12-31T18:00:00+00:00"
+        ) from error
+    if moment.tzinfo is None:
+        raise ConfigError("--expires", f"{text!r} has no time zone", "add an offset such as Z or +09:00")
+    return moment

@@ -44,7 +44,10 @@ class Groups:
 
 def test_precision_time_hosts_stand_in_a_group_of_their_site(endpoint: str) -> None:
     topology = adjusted(
-        load_topology("backbone"), types={"forwarder": "c7i.large", "receiver": "c7i.large"}, precision_time=True
+        load_topology("backbone"),
+        types={"forwarder": "c7i.large", "receiver": "c7i.large"},
+        image="ami-0123456789abcdef0",
+        precision_time=True,
     )
     groups = Groups()
 

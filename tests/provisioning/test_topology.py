@@ -7,19 +7,42 @@ import pytest
 
 from daemons.errors import ConfigError
 from provisioning.loading import BUILT_IN, adjusted, deployment_name, load_topology
+from provisioning.targets import unscraped
 from provisioning.topology import Access, Topology, port_of
-from provisioning.validation import check
+from provisioning.validation import check, expiry
+
+MONITOR_IN_FRANKFURT = {
+    "name": "monitor",
+    "role": "monitor",
+    "site": "frankfurt",
+    "subnet": "public",
+    "address": "10.1.1.30",
+    "public": "assigned",
+}
+LINK = {"forwarder": "forwarder", "receiver": "receiver"}
+SECOND_FORWARDER = {
+    "name": "other",
+    "role": "forwarder",
+    "site": "tokyo",
+    "subnet": "public",
+    "address": "10.0.1.11",
+    "public": "assigned",
+    "feed": "wss://stream.binance.com:443/stream?streams=btcusdt@trade",
+}
 
 
 def changed(name: str, **changes: Any) -> Topology:
     """A built-in topology with parts replaced, as plain data; not checked."""
-    data = msgspec.to_builtins(load_topology(name))
+    data = msgspec.json.decode(msgspec.json.encode(load_topology(name)))
     for path, value in changes.items():
         *way, last = (int(part) if part.isdigit() else part for part in path.split("__"))
         here = data
         for part in way:
             here = here[part]
-        here[last] = value
+        if last == len(here):
+            here.append(value)
+        else:
+            here[last] = value
     return msgspec.convert(data, Topology)
 
 
@@ -68,9 +91,31 @@ def test_the_seeds_addresses_are_kept() -> None:
         ("backbone", {"host__0__feed": ""}, "a forwarder needs the stream it forwards"),
         ("backbone", {"host__0__feed": "http://x"}, "is not a wss:// URL"),
         ("backbone", {"host__0__public": "none"}, "the host has no way out"),
-        ("backbone", {"host__0__precision_time": True}, "t3.micro has no PTP hardware clock"),
+        ("backbone", {"host__0__precision_time": True}, "the kernel of debian-12 has no ENA PTP clock; leave it out"),
         ("backbone", {"host__0__volume_gib": 1}, "volume_gib: 1 is out of range"),
         ("backbone", {"link__0__port": 9472}, "9472 is reserved"),
+        ("backbone", {"owner": "x" * 300}, "cannot be a tag"),
+        ("backbone", {"owner": "desk & co"}, "'desk & co' cannot be a tag"),
+        ("backbone", {"expires": "tomorrow"}, "--expires: 'tomorrow' is not a date"),
+        ("backbone", {"expires": "2026-13-01"}, "is not a date"),
+        ("backbone", {"expires": "2026-12-31T18:00"}, "has no time zone"),
+        (
+            "backbone",
+            {"link": [LINK, {**LINK, "name": "second"}]},
+            "host.forwarder: its forwarder.toml is refused: destination: 10.1.1.10:8080 is given twice",
+        ),
+        (
+            "backbone",
+            {"link": [LINK, {**LINK, "port": 7000}]},
+            "host.receiver: its receiver.toml is refused: path[0].name: 'backbone' is used twice",
+        ),
+        (
+            "backbone",
+            {"host__2": SECOND_FORWARDER, "link": [LINK, {**LINK, "name": "second", "forwarder": "other"}]},
+            "its receiver.toml is refused: path.listen: 0.0.0.0:8080 is used twice; give every link path its own port",
+        ),
+        ("egress", {"host__0__target__0__name": "a b"}, "its probe.toml is refused: target[0].name: 'a b' is no label"),
+        ("egress", {"host__0__target__0__resolve": "nowhere"}, "'nowhere' is not an IP address"),
         ("backbone", {"link": []}, "no link starts at this forwarder"),
         (
             "egress",
@@ -144,7 +189,23 @@ def test_wishes_of_the_command_line() -> None:
     with pytest.raises(ConfigError, match="has no overlay"):
         adjusted(load_topology("backbone"), types={}, overlay="wireguard")
     with pytest.raises(ConfigError, match="no PTP hardware clock"):
-        adjusted(load_topology("backbone"), types={}, precision_time=True)
+        adjusted(load_topology("backbone"), types={}, image="ami-0123456789abcdef0", precision_time=True)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_monitor_stands_where_it_reaches_every_exporter(name: str) -> None:
+    topology = adjusted(load_topology(name), types={}, monitor=True)
+    assert topology.subnet_of(topology.named_host("monitor")).public
+    assert unscraped(topology) == ()
+
+
+def test_what_no_monitor_reaches_is_named() -> None:
+    assert unscraped(changed("full", host__5=MONITOR_IN_FRANKFURT)) == ("client", "baseline")
+
+
+def test_an_expiry_ends_with_its_day_or_at_its_moment() -> None:
+    assert expiry("2026-12-31").isoformat() == "2027-01-01T00:00:00+00:00"
+    assert expiry("2026-12-31T18:00:00Z").isoformat() == "2026-12-31T18:00:00+00:00"
 
 
 @pytest.mark.parametrize("name", ["", "A", "1a", "a_b", "a-", "x" * 25])
