@@ -24,7 +24,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from provisioning.errors import AwsError, CapacityError, PendingError, ProvisionError, UncertainError
+from provisioning.errors import AwsError, CapacityError, PendingError, ProvisionError, UncertainError, remedy
 
 __all__ = ["Clock", "Cloud", "RealClock", "is_change"]
 
@@ -112,12 +112,25 @@ class Cloud:
         """Use the credentials and the endpoint that boto3 finds.
 
         Raises:
-            ProvisionError: there is no such profile.
+            ProvisionError: there is no such profile, a configuration file cannot be read, or what it says gives no
+                credentials.
         """
         try:
-            return cls(boto3.Session(profile_name=profile), RealClock())
+            session = boto3.Session(profile_name=profile)
+            # Here, and not with the first client: there a bad endpoint is a ValueError too.
+            session.get_credentials()
         except ProfileNotFound as error:
             raise ProvisionError(f"{error}; name a profile of ~/.aws/config") from error
+        except BotoCoreError as error:
+            kind = type(error).__name__
+            raise ProvisionError(f"credentials: {error}; {remedy(kind, str(error), 'credentials')}") from error
+        except (OSError, ValueError, KeyError) as error:
+            # botocore lets through what running a credential_process and reading its JSON can raise.
+            raise ProvisionError(
+                f"credentials: credential_process gave none ({error}); it must run and print JSON: "
+                "correct it in ~/.aws/config, or choose another --profile"
+            ) from error
+        return cls(session, RealClock())
 
     def account(self, region: str) -> str:
         """The account's id; also the cheapest proof that the credentials work."""
@@ -287,7 +300,13 @@ class Cloud:
                     read_timeout=60,
                 )
                 factory = cast("Any", self._session.client)
-                self._clients[service, region] = factory(service, region_name=region, config=config)
+                try:
+                    self._clients[service, region] = factory(service, region_name=region, config=config)
+                except ValueError as error:
+                    raise ProvisionError(
+                        f"{service} in {region}: {error}; an endpoint (AWS_ENDPOINT_URL, endpoint_url) "
+                        "begins with https:// or http://"
+                    ) from error
             return self._clients[service, region]
 
 

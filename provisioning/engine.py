@@ -346,6 +346,13 @@ def _raise_first(errors: Sequence[BaseException]) -> None:
     if not errors:
         return
     ranked = sorted(errors, key=lambda error: isinstance(error, Exception))
+    causes = {_cause(ranked[0])}
     for other in ranked[1:]:
-        ranked[0].add_note(str(other))
+        if _cause(other) not in causes:
+            causes.add(_cause(other))
+            ranked[0].add_note(str(other))
     raise ranked[0]
+
+
+def _cause(error: BaseException) -> str:
+    return error.cause if isinstance(error, AwsError) else str(error)

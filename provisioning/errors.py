@@ -12,6 +12,8 @@
         └── DeployError           new software did not become healthy, the old one was put back   exit code 8
 """
 
+import re
+
 from daemons.errors import LatencyError
 
 __all__ = [
@@ -44,11 +46,19 @@ class AwsError(ProvisionError):
     """
 
     def __init__(self, operation: str, about: str, region: str, code: str, message: str) -> None:
-        super().__init__(f"{about}: {operation} in {region}: {code}: {message}; {remedy(code, message, operation)}")
+        told = _ENCODED.sub("", message).rstrip(" .")
+        super().__init__(f"{about}: {operation} in {region}: {code}: {told}; {remedy(code, message, operation)}")
         self.operation = operation
         self.about = about
         self.region = region
         self.code = code
+
+    @property
+    def cause(self) -> str:
+        """What is wrong, the same for every region that a wrong login, clock, rate or permission stopped."""
+        if self.code in _DENIED:
+            return f"{self.code} {self.operation}"
+        return self.code if self.code in _OF_THE_ACCOUNT else str(self)
 
 
 class CapacityError(AwsError):
@@ -83,16 +93,41 @@ class DeployError(ProvisionError):
 
 _FREE_PLAN = "t3.micro, t3.small, c7i-flex.large or m7i-flex.large"
 
+_ENCODED = re.compile(r"\s*Encoded authorization failure message: \S+")
+"""Hundreds of characters that only `sts decode-authorization-message` can read; what it says, the rest says too."""
+
+_DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
+_ALSO_NEEDED = {"RunInstances": ", and iam:PassRole, ec2:CreateTags with it"}
+"""What EC2 checks beside the call's own permission (EC2 guide, "IAM policies for EC2")."""
+
+_LOG_IN = "the login is over: log in again (`aws sso login`, or what gave the credentials)"
+_CLOCK = "this machine's clock is wrong, or the request was held up: set the clock (`timedatectl`), then run it again"
+_RATE = "AWS limits the rate of calls in this account, whoever makes them: wait a minute and run the command again"
+_LOGIN_CODES = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "UnauthorizedSSOTokenError",
+    "SSOTokenLoadError",
+    "TokenRetrievalError",
+)
+_RATE_CODES = (
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "EC2ThrottledException",
+    "SlowDown",
+)
+
 _REMEDIES = {
-    "UnauthorizedOperation": "grant the credentials the permission for this call",
-    "AccessDenied": "grant the credentials the permission for this call",
-    "AccessDeniedException": "grant the credentials the permission for this call",
+    **dict.fromkeys(_LOGIN_CODES, _LOG_IN),
+    **dict.fromkeys(_RATE_CODES, _RATE),
+    "RequestTimeTooSkewed": _CLOCK,
+    "CredentialRetrievalError": "what gives the credentials failed: log in again, or run it by hand to see why",
     "AuthFailure": "check the access key, and that the region is enabled for the account",
     "InvalidClientTokenId": "check the access key, and that the region is enabled for the account",
     "UnrecognizedClientException": "check the access key, and that the region is enabled for the account",
     "SignatureDoesNotMatch": "check the secret key",
-    "ExpiredToken": "the credentials expired: log in again",
-    "ExpiredTokenException": "the credentials expired: log in again",
     "RequestExpired": "the credentials expired, or this machine's clock is wrong: log in again, check the clock",
     "OptInRequired": "enable the region for the account, or use another",
     "VpcLimitExceeded": "delete an unused VPC or ask for a higher quota `VPCs per Region` (5 by default)",
@@ -114,8 +149,20 @@ _REMEDIES = {
     "DependencyViolation": "something not made by this deployment uses it: remove that by hand and run again",
     "Resource.AlreadyAssociated": "the address serves something else: it is not taken away from it",
     "BucketAlreadyExists": "another account owns the bucket's name: use another --name",
+    "ConfigParseError": "correct the file, or name another by AWS_CONFIG_FILE",
     "NoCredentials": "configure credentials (`aws configure`, AWS_PROFILE, --profile)",
     "UnreachableEndpoint": "check the network, AWS_ENDPOINT_URL and the region's name",
+}
+
+_OF_THE_ACCOUNT = {
+    *_LOGIN_CODES,
+    *_RATE_CODES,
+    "RequestTimeTooSkewed",
+    "CredentialRetrievalError",
+    "RequestExpired",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "NoCredentials",
 }
 
 
@@ -129,6 +176,13 @@ def remedy(code: str, message: str, operation: str) -> str:
     """
     if "free tier" in message.lower() or "free plan" in message.lower():
         return f"this account's plan accepts few instance types: use --instance-type with {_FREE_PLAN}"
+    if code in _DENIED:
+        # Newer messages name the action; older ones leave it to the caller to know the call.
+        named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
+        action = named[1] if named else "".join(word.capitalize() for word in operation.split("_"))
+        return f"grant the credentials the permission {action}{_ALSO_NEEDED.get(action.rpartition(':')[2], '')}"
+    if code == "SignatureDoesNotMatch" and ("Signature expired" in message or "not yet current" in message):
+        return _CLOCK
     if code in _REMEDIES:
         return _REMEDIES[code]
     if code.endswith("LimitExceeded"):

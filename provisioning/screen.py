@@ -16,6 +16,7 @@ from provisioning.engine import Event, Step
 __all__ = ["Screen"]
 
 _SIGNS = {"create": "+", "change": "~", "replace": "±", "remove": "-", "blocked": "!"}
+_COUNTED = {"blocked": "blocked"}
 _COLOURS = {"create": "green", "change": "yellow", "replace": "magenta", "remove": "red", "blocked": "bold red"}
 
 
@@ -69,7 +70,7 @@ class Screen:
                 markup=False,
             )
         count = {verb: sum(step.verb == verb for step in steps) for verb in _SIGNS}
-        told = ", ".join(f"{number} to {verb}" for verb, number in count.items() if number)
+        told = ", ".join(f"{number} {_COUNTED.get(verb, f'to {verb}')}" for verb, number in count.items() if number)
         self._out.print(told or "nothing to do: everything is as the topology says", markup=False)
 
     @contextmanager

@@ -206,9 +206,9 @@ def test_a_dead_peering_is_not_mistaken_for_a_live_one(endpoint: str) -> None:
             "The specified instance type is not eligible for Free Tier.",
             r"--instance-type with t3.micro",
         ),
-        ("CreateVpc", "UnauthorizedOperation", "You are not authorized", r"create_vpc .*permission for this call"),
+        ("CreateVpc", "UnauthorizedOperation", "You are not authorized", r"create_vpc .*the permission CreateVpc$"),
         ("CreateRole", "AccessDenied", "not authorized", r"identity/\w+: create_role .*permission"),
-        ("DescribeVpcs", "ExpiredToken", "expired", r"credentials expired: log in again"),
+        ("DescribeVpcs", "ExpiredToken", "expired", r"the login is over: log in again"),
         ("DescribeVpcs", "AuthFailure", "not able to validate", r"check the access key"),
     ],
 )

@@ -1,0 +1,61 @@
+"""Every refusal tells its cause and what to do about that cause, not about another."""
+
+import pytest
+
+from provisioning.errors import AwsError
+
+
+def told(code: str, message: str = "no", operation: str = "describe_vpcs") -> str:
+    return str(AwsError(operation, "vpc/tokyo", "ap-northeast-1", code, message))
+
+
+@pytest.mark.parametrize("code", ["RequestLimitExceeded", "Throttling", "EC2ThrottledException", "SlowDown"])
+def test_a_rate_is_no_quota(code: str) -> None:
+    assert "wait a minute" in told(code)
+    assert "quota" not in told(code)
+
+
+@pytest.mark.parametrize(
+    "code", ["ExpiredToken", "UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"]
+)
+def test_a_login_that_is_over_is_told(code: str) -> None:
+    assert "log in again" in told(code)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("RequestTimeTooSkewed", "The difference between the request time and the current time is too large."),
+        ("SignatureDoesNotMatch", "Signature expired: 20261127T100000Z is now earlier than 20261127T101500Z"),
+        ("SignatureDoesNotMatch", "Signature not yet current: 20261127T120000Z is still later than 20261127T101500Z"),
+    ],
+)
+def test_a_wrong_clock_is_no_wrong_key(code: str, message: str) -> None:
+    assert "set the clock" in told(code, message)
+    assert "secret key" not in told(code, message)
+
+
+def test_a_wrong_key_is_no_wrong_clock() -> None:
+    assert "check the secret key" in told("SignatureDoesNotMatch", "The request signature we calculated does not match")
+
+
+def test_the_missing_permission_is_named_without_the_blob() -> None:
+    message = (
+        "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/desk is not authorized "
+        "to perform: ec2:RunInstances on resource: arn:aws:ec2:eu-central-1:123456789012:instance/*. "
+        "Encoded authorization failure message: Ab_9-XyZ"
+    )
+    text = told("UnauthorizedOperation", message, "run_instances")
+    assert text.endswith(
+        "grant the credentials the permission ec2:RunInstances, and iam:PassRole, ec2:CreateTags with it"
+    )
+    assert "Ab_9" not in text
+    assert told("UnauthorizedOperation", "no", "create_vpc").endswith("the permission CreateVpc")
+
+
+def test_what_the_whole_account_suffers_is_one_cause() -> None:
+    def cause(code: str, region: str) -> str:
+        return AwsError("describe_vpcs", "vpc", region, code, "no").cause
+
+    assert cause("ExpiredToken", "eu-central-1") == cause("ExpiredToken", "ap-northeast-1")
+    assert cause("VpcLimitExceeded", "eu-central-1") != cause("VpcLimitExceeded", "ap-northeast-1")
