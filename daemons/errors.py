@@ -82,11 +82,13 @@ class TransportError(LatencyError):
     Args:
         reason: a fixed word for the metric label, such as ``refused`` or ``tls``.
         detail: the sentence for the log: offending value, why, remedy.
+        retry_after_seconds: how long the peer asked us to stay away; None when it did not.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StreamError(TransportError):

@@ -14,7 +14,7 @@ import msgspec
 from daemons.errors import ConfigError
 from daemons.records import FeedEvent
 
-__all__ = ["DEFAULT_STREAMS", "Decoder", "Invalid", "Reply", "feed_url", "streams_in"]
+__all__ = ["DEFAULT_STREAMS", "Decoder", "Invalid", "Notice", "Reply", "feed_url", "streams_in"]
 
 DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 MAX_STREAMS = 1024
@@ -24,6 +24,7 @@ MAX_STREAMS = 1024
 _EARLIEST_NS = 1_483_228_800 * 10**9
 _LATEST_NS = 4_102_444_800 * 10**9
 _ID_LIMIT = 1 << 63
+_SHUTDOWN = "serverShutdown"
 _MAX_NAME = 255
 """Longest stream name that a link can carry."""
 
@@ -48,6 +49,10 @@ class Reply(msgspec.Struct):
 
     id: int | str | None
     error: str | None
+
+
+class Notice(msgspec.Struct):
+    """The exchange is about to close the connection (``serverShutdown``, since 2026): no market event."""
 
 
 class _Data(msgspec.Struct, gc=False):
@@ -93,22 +98,24 @@ class Decoder:
         self._answer = msgspec.json.Decoder(_Answer).decode
         self._named = msgspec.json.Decoder(_Named).decode
 
-    def decode(self, payload: bytes) -> FeedEvent | Reply | Invalid:
+    def decode(self, payload: bytes) -> FeedEvent | Reply | Notice | Invalid:
         """Read one text message.
 
         Returns:
-            The event; or a :class:`Reply` to a control request; or why it is neither.
+            The event; or a :class:`Reply` to a control request; or a :class:`Notice`; or why it is none of these.
         """
         try:
             envelope = self._envelope(payload)
             data = envelope.data
             if data is not None and envelope.stream is not None and _is_event(data):
-                return _event(envelope.stream, data, payload)
+                return Notice() if data.e == _SHUTDOWN else _event(envelope.stream, data, payload)
             data = self._bare(payload)
         except msgspec.ValidationError:
             return self._odd(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Invalid.MALFORMED
+        if data.e == _SHUTDOWN:
+            return Notice()
         stream = self._default or _stream_of(data)
         if stream is not None and _is_event(data):
             return _event(stream, data, payload)

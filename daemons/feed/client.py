@@ -1,20 +1,25 @@
-"""A feed that stays connected: dial, read, notice silence, back off, again."""
+"""A feed that stays connected: dial, read, notice silence, back off, again; and replace a connection before it ends.
+
+Exchanges cut connections at 24 h, and some give notice of a restart. The connection that takes over stands, and has
+proven to continue where the old one is, before the old one is closed: see :mod:`daemons.feed.overlap`.
+"""
 
 import asyncio
 import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
-from daemons.errors import FeedError, StreamError, TransportError
+from daemons.errors import StreamError, TransportError
 from daemons.feed.binance import Invalid
-from daemons.feed.session import FeedSession
+from daemons.feed.connection import FeedConnection
+from daemons.feed.overlap import Overlap
 from daemons.records import FeedEvent, Stamp
-from daemons.stream.connection import Connection
-from daemons.stream.dial import Dialled, dial
+from daemons.stream.dial import dial
 from daemons.stream.stamping import Stamper
 from daemons.timing.backoff import AttemptBudget, Backoff
 
@@ -23,7 +28,6 @@ __all__ = ["RECONNECT_REASONS", "FeedClient", "FeedCounts", "FeedSettings"]
 RECONNECT_REASONS = (
     "closed",
     "silent",
-    "planned",
     "refused",
     "timeout",
     "reset",
@@ -46,7 +50,15 @@ HEALTHY_SECONDS = 10.0
 """How long events must have flowed before the back-off starts over."""
 
 RATE_LIMIT_SECONDS = 30.0
-"""Least wait after an exchange said that we come too often."""
+"""Least wait after an exchange said that we come too often, and did not say for how long to stay away."""
+LONGEST_WAIT_SECONDS = 3 * 86_400.0
+"""Binance's bans last from two minutes to three days; nothing longer is believed."""
+OVERLAP_SECONDS = 1.0
+"""How long both connections are read at least: what the old one still has on the way comes within that."""
+PATIENCE_SECONDS = 30.0
+"""How long a new connection may bring nothing of a quiet feed before the old one is closed all the same."""
+LOOK_SECONDS = 0.05
+REPLACEMENT_REASONS = ("age", "notice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,7 @@ class FeedSettings:
         context: TLS settings for ``wss``; None for ``ws``.
         connect_timeout_seconds: for name, TCP, TLS and WebSocket handshake together.
         silence_seconds: without an event for so long the connection is given up.
-        max_age_seconds: a connection this old is replaced; exchanges cut them at 24 h.
+        max_age_seconds: a connection this old is replaced without a gap; exchanges cut them at 24 h.
         max_message_bytes: larger messages end the connection.
         backoff_cap_seconds: the longest wait between attempts.
     """
@@ -82,13 +94,16 @@ class FeedCounts:
     attempts: int = 0
     connections: int = 0
     events: int = 0
+    replacements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPLACEMENT_REASONS, 0))
+    overlap_events: int = 0
+    notices: int = 0
     reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RECONNECT_REASONS, 0))
     invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
     last_event_ns: int = 0
 
 
 class FeedClient:
-    """Runs one feed for the life of the daemon.
+    """Runs one feed for the life of the daemon; a :class:`~daemons.feed.connection.FeedSink`.
 
     Args:
         settings: where and how.
@@ -96,7 +111,8 @@ class FeedClient:
         rng: for the back-off.
         on_events: called with the events of each read and its stamp. The last event was completed by the stamped
             packet; those before it may have arrived earlier.
-        on_connected: called when a connection is established, before its first event.
+        on_connected: called when a connection is established, before its first event, and when one takes over.
+        budget: of attempts; one for all feeds of a process, for exchanges count by address.
     """
 
     def __init__(
@@ -106,38 +122,84 @@ class FeedClient:
         rng: random.Random,
         on_events: Callable[[list[FeedEvent], Stamp], None],
         on_connected: Callable[[], None] | None = None,
+        *,
+        budget: AttemptBudget | None = None,
     ) -> None:
         self._settings = settings
         self.stamper = stamper
         self._clock = stamper.clock
         self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
-        self._budget = AttemptBudget()
+        self._budget = budget or AttemptBudget()
         self._on_events = on_events
         self._on_connected = on_connected
         self._log = structlog.get_logger("feed").bind(feed=settings.name)
+        self._overlap: Overlap | None = None
+        self._old: FeedConnection | None = None
         self.counts = FeedCounts()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        while True:
-            if wait := self._budget.wait_seconds(self._clock.monotonic_ns()):
-                self._log.warning("connection attempts are used up for now", wait_seconds=round(wait, 1))
-                await self._clock.sleep(wait)
-            self._budget.spend(self._clock.monotonic_ns())
-            self.counts.attempts += 1
-            begun_ns = self._clock.monotonic_ns()
-            error = await self._attempt()
-            if self.counts.connected and self._clock.monotonic_ns() - begun_ns > HEALTHY_SECONDS * 1e9:
-                self._backoff.reset()
-            self.counts.connected = False
-            self.counts.reconnects[_class_of(error.reason)] += 1
-            delay = self._backoff.next_seconds()
-            if error.reason in ("http_429", "http_418"):
-                delay = max(delay, RATE_LIMIT_SECONDS)
-            self._log.warning("feed lost", reason=error.reason, error=str(error), retry_seconds=round(delay, 3))
-            await self._clock.sleep(delay)
+        connection: FeedConnection | None = None
+        try:
+            while True:
+                if connection is None:
+                    connection = await self._connected(None)
+                    continue
+                why = await connection.watch()
+                if isinstance(why, str):
+                    connection = await self._replaced(connection, why)
+                else:
+                    connection.close()
+                    await self._lost(why, self._is_proven(connection))
+                    connection = None
+        finally:
+            if connection is not None:
+                connection.close()
 
-    async def _attempt(self) -> TransportError:
+    # FeedSink
+
+    def deliver(self, connection: FeedConnection, events: list[FeedEvent], stamp: Stamp) -> None:
+        self.counts.last_event_ns = stamp.ns
+        overlap = self._overlap
+        if overlap is None:
+            self.counts.events += len(events)
+            self._on_events(events, stamp)
+            return
+        copies = overlap.copies
+        take = overlap.from_old if connection is self._old else overlap.from_new
+        for batch, its_stamp in take(events, stamp):
+            self.counts.events += len(batch)
+            self._on_events(batch, its_stamp)
+        self.counts.overlap_events += overlap.copies - copies
+        if overlap.settled:
+            self._overlap = None
+
+    def invalid(self, reason: Invalid, count: int) -> None:
+        self.counts.invalid[reason.value] += count
+
+    def refused(self, texts: list[str]) -> None:
+        self._log.error("the exchange refused a request", answers=texts)
+
+    # Connecting
+
+    async def _connected(self, beside: FeedConnection | None) -> FeedConnection | None:
+        """Try until a connection stands; with one beside it that still works, None when that one ends before."""
+        while True:
+            # An attempt under way is the quickest way back also when the other ends meanwhile.
+            made = await self._attempt()
+            if isinstance(made, FeedConnection):
+                return made
+            if beside is not None and beside.ended.done():
+                return None
+            await self._lost(made, proven=False, beside=beside)
+
+    async def _attempt(self) -> FeedConnection | TransportError:
+        """Dial and shake hands once, as soon as the budget allows it."""
+        while wait := self._budget.wait_seconds(self._clock.monotonic_ns()):
+            self._log.warning("connection attempts are used up for now", wait_seconds=round(wait, 1))
+            await self._clock.sleep(wait)
+        self._budget.spend(self._clock.monotonic_ns())
+        self.counts.attempts += 1
         settings = self._settings
         parts = urlsplit(settings.url)
         assert parts.hostname is not None  # checked when the URL was built
@@ -149,125 +211,105 @@ class FeedClient:
             )
         except StreamError as error:
             return error
-        return await _Attempt(self, dialled, settings).live(deadline)
-
-    def established(self) -> None:
-        """Note a completed handshake."""
-        self.counts.connected = True
-        self.counts.connections += 1
-        self._log.info("feed connected", url=self._settings.url)
-        if self._on_connected is not None:
-            self._on_connected()
-
-    def deliver(self, events: list[FeedEvent], stamp: Stamp) -> None:
-        """Hand events on."""
-        self.counts.events += len(events)
-        self.counts.last_event_ns = stamp.ns
-        self._on_events(events, stamp)
-
-    def refused(self, texts: list[str]) -> None:
-        """Log what the exchange answered to a control request."""
-        self._log.error("the exchange refused a request", answers=texts)
-
-
-class _Attempt:
-    """One connection, from dialled to ended."""
-
-    def __init__(self, client: FeedClient, dialled: Dialled, settings: FeedSettings) -> None:
-        self._client = client
-        self._settings = settings
-        self._session = FeedSession(settings.url, max_message_bytes=settings.max_message_bytes)
-        self._ended: asyncio.Future[TransportError] = asyncio.get_running_loop().create_future()
-        self._events_before = client.counts.events
-        self._connection = Connection(
-            dialled.socket,
-            client.stamper,
-            on_data=self._on_data,
-            on_close=self._on_close,
-            tls=dialled.tls,
-            peer=dialled.peer,
-        )
-
-    async def live(self, deadline: float) -> TransportError:
-        """Run the connection to its end; return why it ended."""
-        loop = asyncio.get_running_loop()
-        born = loop.time()
-        seen = self._events_before
+        connection = FeedConnection(dialled, self.stamper, settings, self)
         try:
-            self._session.start()
-            self._flush()
-            self._connection.start()
-            quiet_since = born
-            while True:
-                now = loop.time()
-                if not self._session.established:
-                    limit, reason = deadline, "timeout"
-                else:
-                    if self._client.counts.events != seen:
-                        seen, quiet_since = self._client.counts.events, now
-                    limit, reason = min(
-                        (quiet_since + self._settings.silence_seconds, "silent"),
-                        (born + self._settings.max_age_seconds, "planned"),
-                    )
-                if now >= limit:
-                    return self._gave_up(reason)
-                # Looking a few times within each limit keeps the deadline exact to a quarter.
-                pause = min(limit - now, max(0.01, self._settings.silence_seconds / 4))
-                done, _pending = await asyncio.wait({self._ended}, timeout=pause)
-                if done:
-                    return self._ended.result()
-                # A turn of the loop: after a stall of this process there is something to read before silence is judged.
-                await asyncio.sleep(0)
+            failed = await connection.stand(deadline)
+        except BaseException:
+            connection.close()
+            raise
+        if failed is not None:
+            connection.close()
+            return failed
+        self.counts.connections += 1
+        if self._overlap is None:
+            self.counts.connected = True
+            self._log.info("feed connected", url=settings.url)
+            if self._on_connected is not None:
+                self._on_connected()
+        return connection
+
+    def _is_proven(self, connection: FeedConnection) -> bool:
+        """Say whether a connection has lived long enough for the back-off to start over."""
+        return connection.events > 0 and connection.age_seconds > HEALTHY_SECONDS
+
+    async def _lost(self, error: TransportError, proven: bool, beside: FeedConnection | None = None) -> None:
+        """Count a connection lost or not made, and wait before the next attempt."""
+        if beside is None:
+            self.counts.connected = False
+        self.counts.reconnects[_class_of(error.reason)] += 1
+        # What has worked for long and broke is tried again at once: a feed that is down loses data by the second.
+        delay = 0.0
+        if proven:
+            self._backoff.reset()
+        else:
+            delay = self._backoff.next_seconds()
+        if error.reason in ("http_429", "http_418"):
+            delay = max(delay, RATE_LIMIT_SECONDS)
+        if error.retry_after_seconds is not None:
+            delay = max(delay, min(error.retry_after_seconds, LONGEST_WAIT_SECONDS))
+        self._log.warning("feed lost", reason=error.reason, error=str(error), retry_seconds=round(delay, 3))
+        if beside is None:
+            await self._clock.sleep(delay)
+            return
+        waiting = asyncio.get_running_loop().create_task(self._clock.sleep(delay))
+        try:
+            ends: set[asyncio.Future[Any]] = {waiting, beside.ended}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._connection.close()
+            waiting.cancel()
 
-    def _gave_up(self, reason: str) -> FeedError:
-        silence = self._settings.silence_seconds
-        detail = {
-            "timeout": "no WebSocket handshake in time; check the URL and the exchange",
-            "silent": f"connected, but no event for {silence:g} s; the stream may be quiet: then raise silence_seconds",
-            "planned": "replaced before the exchange's 24 h limit",
-        }[reason]
-        return FeedError(reason, f"{self._settings.url}: {detail}")
+    # Replacing
 
-    def _on_data(self, data: bytes, stamp: Stamp) -> None:
-        session = self._session
-        was_established = session.established
-        events = session.receive_data(data)
-        if not was_established and session.established:
-            self._client.established()
-        if events:
-            self._client.deliver(events, stamp)
-        if session.stirred:
-            # After the events: a pong can wait for them.
-            self._flush()
-            self._account()
-            try:
-                session.check()
-            except FeedError as error:
-                self._finish(error)
+    async def _replaced(self, old: FeedConnection, why: str) -> FeedConnection | None:
+        """Put a new connection in the place of one that still works; None when both are lost."""
+        if why == "notice":
+            self.counts.notices += 1
+        self._log.info("feed connection is being replaced", why=why)
+        self._old = old
+        try:
+            while True:
+                self._overlap = Overlap()
+                new = await self._connected(old)
+                if new is None:
+                    self._overlap = None
+                    error = old.ended.result()
+                    await self._lost(error, self._is_proven(old))
+                    return None
+                try:
+                    handed_over = await self._handed_over(old, new)
+                except BaseException:
+                    new.close()
+                    raise
+                if handed_over:
+                    self.counts.replacements[why] += 1
+                    return new
+                new.close()
+                await self._lost(new.ended.result(), proven=False, beside=old)
+        finally:
+            old.close()
+            self._old = None
 
-    def _on_close(self, error: StreamError | None) -> None:
-        self._finish(error if error is not None else self._session.receive_eof())
-
-    def _finish(self, error: TransportError) -> None:
-        self._account()
-        if not self._ended.done():
-            self._ended.set_result(error)
-
-    def _account(self) -> None:
-        invalid = self._session.invalid
-        if any(invalid.values()):
-            for reason, count in invalid.items():
-                self._client.counts.invalid[reason.value] += count
-                invalid[reason] = 0
-        if self._session.refusals:
-            self._client.refused(self._session.refusals)
-            self._session.refusals = []
-
-    def _flush(self) -> None:
-        for data in self._session.data_to_send():
-            self._connection.write(data)
+    async def _handed_over(self, old: FeedConnection, new: FeedConnection) -> bool:
+        """Read both until the new one can go on alone; False when it ended before."""
+        overlap = self._overlap
+        assert overlap is not None
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while not old.ended.done():
+            if new.ended.done():
+                return False
+            lasted = loop.time() - begun
+            if lasted >= PATIENCE_SECONDS or (lasted >= OVERLAP_SECONDS and overlap.ready):
+                break
+            await asyncio.wait({old.ended, new.ended}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        old.close()
+        if self._on_connected is not None:
+            # Another connection may be another way: its delays do not succeed the old one's.
+            self._on_connected()
+        for batch, stamp in overlap.finish():
+            self.counts.events += len(batch)
+            self._on_events(batch, stamp)
+        return True
 
 
 def _class_of(reason: str) -> str:

@@ -16,7 +16,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from daemons.errors import FeedError
-from daemons.feed.binance import Decoder, Invalid, streams_in
+from daemons.feed.binance import Decoder, Invalid, Notice, streams_in
 from daemons.records import FeedEvent
 
 __all__ = ["FeedSession"]
@@ -24,6 +24,7 @@ __all__ = ["FeedSession"]
 _END_OF_HEAD = b"\r\n\r\n"
 _FINAL_TEXT = 0x80 | Opcode.TEXT
 _MASKED = 0x80
+MAX_HEAD_BYTES = 65_536
 
 
 class FeedSession:
@@ -42,6 +43,7 @@ class FeedSession:
         established: the handshake is complete.
         stirred: something else than events has come since :meth:`data_to_send`.
         invalid: messages that were no events, by reason.
+        notices: words of the exchange that it is about to close the connection.
         replies: answers to control requests received; ``refusals`` those that were errors, as text.
     """
 
@@ -62,6 +64,9 @@ class FeedSession:
         self.invalid = dict.fromkeys(Invalid, 0)
         self.replies = 0
         self.refusals: list[str] = []
+        self.notices = 0
+        self._head = bytearray()
+        self._refusal: FeedError | None = None
 
     def start(self) -> None:
         """Begin the handshake."""
@@ -89,6 +94,8 @@ class FeedSession:
             FeedError: the exchange refused the connection (``http_403``, ``http_429``, ``handshake``), broke the
                 protocol (``protocol``, ``too_large``) or closed the connection (``closed``).
         """
+        if self._refusal is not None:
+            raise self._refusal
         if not self.established:
             self._check_handshake()
         elif self._protocol.state is not State.OPEN:
@@ -114,6 +121,7 @@ class FeedSession:
         if not self._head_done:
             seen = len(self._head_end)
             window = self._head_end + data
+            self._head += data[: MAX_HEAD_BYTES - len(self._head)]
             found = window.find(_END_OF_HEAD)
             self._head_end = window[-3:]
             if found >= 0:
@@ -124,6 +132,8 @@ class FeedSession:
                 data = data[stop:]
                 if self.established:
                     return data
+                # The head says it all: a body may be large, or never end.
+                self._refusal = self._refused_by(bytes(self._head))
         self._hand_over(data, events)
         return b""
 
@@ -176,6 +186,8 @@ class FeedSession:
         self.stirred = True
         if isinstance(decoded, Invalid):
             self.invalid[decoded] += 1
+        elif isinstance(decoded, Notice):
+            self.notices += 1
         else:
             self.replies += 1
             if decoded.error is not None:
@@ -191,19 +203,23 @@ class FeedSession:
                 self._fragments.clear()
                 self._take(payload, events)
 
+    def _refused_by(self, head: bytes) -> FeedError | None:
+        """Read the refusal out of the head of an answer (RFC 9112, section 4); None when it is none, or unreadable."""
+        status, *fields = head.decode("latin-1").split("\r\n")
+        words = status.split(" ", 2)
+        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal() or words[1] == "101":
+            return None
+        names = {
+            name.strip().lower(): value.strip() for name, _colon, value in (line.partition(":") for line in fields)
+        }
+        return _refusal(self._url, int(words[1]), names.get("retry-after"))
+
     def _check_handshake(self) -> None:
         error = self._protocol.handshake_exc
         if error is None:
             return
         if isinstance(error, InvalidStatus):
-            status = error.response.status_code
-            remedy = {
-                403: "the address or region is refused by the exchange's firewall",
-                418: "this address is banned for repeating 429s: wait",
-                429: "too many connection attempts: the back-off will ease them",
-                451: "the exchange does not serve this region",
-            }.get(status, "check the URL, and the exchange's status page")
-            raise FeedError(f"http_{status}", f"{self._url}: answered HTTP {status}; {remedy}") from error
+            raise _refusal(self._url, error.response.status_code, error.response.headers.get("Retry-After")) from error
         raise FeedError("handshake", f"{self._url}: {error}; is this a WebSocket endpoint?") from error
 
     def _raise_closed(self) -> None:
@@ -224,3 +240,20 @@ def _payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
         return at + 2, size
     start = at + (4 if size == 126 else 10)
     return start, int.from_bytes(window[at + 2 : start]) if start <= end else 0
+
+
+def _refusal(url: str, status: int, retry_after: str | None) -> FeedError:
+    remedy = {
+        403: "the address or region is refused by the exchange's firewall",
+        418: "this address is banned for repeating 429s: wait",
+        429: "too many connection attempts: the back-off will ease them",
+        451: "the exchange does not serve this region",
+    }.get(status, "check the URL, and the exchange's status page")
+    seconds = _seconds_of(retry_after) if retry_after is not None else None
+    asked = f" and asked to stay away for {seconds:g} s" if seconds is not None else ""
+    return FeedError(f"http_{status}", f"{url}: answered HTTP {status}{asked}; {remedy}", retry_after_seconds=seconds)
+
+
+def _seconds_of(retry_after: str) -> float | None:
+    """Read a Retry-After header (RFC 9110, section 10.2.3); a date, which exchanges do not send, is not believed."""
+    return float(retry_after) if retry_after.isdecimal() and len(retry_after) < 10 else None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from daemons.feed_metrics import feed_families
 from daemons.measurement.histogram import octaves
 from daemons.service.clock_metrics import clock_families
 from daemons.service.metrics import HistogramFamily
@@ -79,6 +80,7 @@ class ForwarderCollector(Collector):
         )
         last.add_metric(["feed"], feed.last_event_ns / 1e9)
         yield last
+        yield from feed_families({"feed": feed})
         yield from self._links()
         yield from clock_families(PREFIX, forwarder.monitor.state)
         yield from forwarder.reloader.families()

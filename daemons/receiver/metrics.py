@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from daemons.feed_metrics import feed_families
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import octaves
@@ -217,6 +218,7 @@ class ReceiverCollector(Collector):
             for reason, count in feed.counts.reconnects.items():
                 reconnects.add_metric([name, reason], count)
         yield from (connected, reconnects)
+        yield from feed_families({name: feed.counts for name, feed in self._receiver.feeds.items()})
 
     def _links(self) -> Iterator[Metric]:
         connected = GaugeMetricFamily(

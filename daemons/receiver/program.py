@@ -34,6 +34,7 @@ from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
 from daemons.stream.datagram import listening_socket, prepare_listening
 from daemons.stream.stamping import Stamper
+from daemons.timing.backoff import AttemptBudget
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
 
@@ -61,6 +62,7 @@ class Receiver:
         self._histograms = ReceiverHistograms()
         self.rows: RowWriter | None = None
         self.race: RaceTable | None = None
+        self._budget = AttemptBudget()
         self._told_resets: dict[tuple[str, str], int] = {}
         self.accounts: list[PathAccount] = []
         self.feeds: dict[str, FeedClient] = {}
@@ -228,7 +230,9 @@ class Receiver:
         settings = feed_settings(path.name, f"path[{index}]", path)
         account = self.accounts[index]
         account.expect(streams_in(settings.url))
-        feed = FeedClient(settings, self._stamper, self._rng, account.observe_feed, account.interrupt)
+        feed = FeedClient(
+            settings, self._stamper, self._rng, account.observe_feed, account.interrupt, budget=self._budget
+        )
         self.feeds[path.name] = feed
         return feed
 

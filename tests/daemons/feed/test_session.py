@@ -9,7 +9,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from daemons.errors import FeedError
-from daemons.feed.binance import Invalid
+from daemons.feed.binance import Decoder, Invalid, Notice
 from daemons.feed.session import FeedSession
 from daemons.records import FeedEvent
 
@@ -228,3 +228,32 @@ def test_whoever_reads_events_alone_is_not_asked_to_look_further(odd: bytes) -> 
     assert read() == 0
     assert b"".join(session.data_to_send())
     assert stirred == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("head", "reason", "seconds"),
+    [
+        (b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 120\r\n\r\n", "http_429", 120),
+        (b"HTTP/1.1 418 I'm a teapot\r\nretry-after:  259200\r\nContent-Length: 9\r\n\r\n", "http_418", 259_200),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 1000, "http_403", None),
+        (b"HTTP/1.1 429 Slow\r\nRetry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n\r\n", "http_429", None),
+        (b"HTTP/1.1 503\r\n\r\n", "http_503", None),
+    ],
+)
+def test_a_refusal_is_known_by_its_head(head: bytes, reason: str, seconds: float | None) -> None:
+    session = FeedSession("ws://127.0.0.1:1/ws/btcusdt@trade")
+    session.start()
+    for at in range(0, len(head), 7):
+        session.receive_data(head[at : at + 7])
+    with pytest.raises(FeedError) as caught:
+        session.check()
+    assert (caught.value.reason, caught.value.retry_after_seconds) == (reason, seconds)
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [b'{"e":"serverShutdown","E":1770123456789}', b'{"stream":"","data":{"e":"serverShutdown","E":1770123456789}}'],
+)
+def test_a_notice_is_no_event(notice: bytes) -> None:
+    for default in (None, "btcusdt@trade"):
+        assert isinstance(Decoder(default).decode(notice), Notice)

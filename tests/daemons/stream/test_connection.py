@@ -274,3 +274,36 @@ def test_an_authority_file_must_hold_certificates(tmp_path: Path) -> None:
         client_context(str(file))
     trustme.CA().cert_pem.write_to_path(str(file))
     assert client_context(str(file)).minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_an_address_that_swallows_packets_costs_a_quarter_of_a_second_and_not_the_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A listener whose queue is full drops what knocks, as a firewall does (listen(2), tcp_abort_on_overflow = 0)."""
+
+    async def main() -> str:
+        with socket.create_server(("127.0.0.1", 0)) as good, socket.socket() as hole:
+            hole.bind(("127.0.0.2", good.getsockname()[1]))
+            hole.listen(0)
+            knocking = [socket.socket() for _number in range(4)]
+            for one in knocking:
+                one.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    one.connect(hole.getsockname())
+            addresses = [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname()) for listener in (hole, good)
+            ]
+
+            async def resolve(*_arguments: object) -> object:
+                return addresses
+
+            monkeypatch.setattr("daemons.stream.dial.resolve", resolve)
+            try:
+                dialled = await dial("name.example", good.getsockname()[1], timeout_seconds=30)
+                with dialled.socket:
+                    return str(dialled.socket.getpeername()[0])
+            finally:
+                for one in knocking:
+                    one.close()
+
+    assert asyncio.run(main()) == "127.0.0.1"

@@ -1,0 +1,169 @@
+"""One connection of a feed, from dialled to ended: handshake, events, silence, age."""
+
+import asyncio
+from typing import Any, Protocol
+
+from daemons.errors import FeedError, StreamError, TransportError
+from daemons.feed.binance import Invalid
+from daemons.feed.session import FeedSession
+from daemons.records import FeedEvent, Stamp
+from daemons.stream.connection import Connection
+from daemons.stream.dial import Dialled
+from daemons.stream.stamping import Stamper
+
+__all__ = ["ConnectionLimits", "FeedConnection", "FeedSink"]
+
+
+class ConnectionLimits(Protocol):
+    """What of a feed's settings a connection keeps to; :class:`daemons.feed.client.FeedSettings`."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def silence_seconds(self) -> float: ...
+    @property
+    def max_age_seconds(self) -> float: ...
+    @property
+    def max_message_bytes(self) -> int: ...
+
+
+class FeedSink(Protocol):
+    """Who takes what a connection brings."""
+
+    def deliver(self, connection: "FeedConnection", events: list[FeedEvent], stamp: Stamp) -> None:
+        """Take the events of one read."""
+
+    def invalid(self, reason: Invalid, count: int) -> None:
+        """Count messages that were no events."""
+
+    def refused(self, texts: list[str]) -> None:
+        """Take answers to control requests that were errors."""
+
+
+class FeedConnection:
+    """Runs one connection; :meth:`stand` first, then :meth:`watch` until it says why the connection is over.
+
+    Args:
+        dialled: the connected socket.
+        stamper: makes stamps.
+        limits: the feed's settings.
+        sink: takes what comes.
+    """
+
+    def __init__(self, dialled: Dialled, stamper: Stamper, limits: ConnectionLimits, sink: FeedSink) -> None:
+        self._limits = limits
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._session = FeedSession(limits.url, max_message_bytes=limits.max_message_bytes)
+        self._stood: asyncio.Future[None] = self._loop.create_future()
+        self._noticed = asyncio.Event()
+        self.ended: asyncio.Future[TransportError] = self._loop.create_future()
+        self.events = 0
+        self._born = self._loop.time()
+        self._connection = Connection(
+            dialled.socket, stamper, on_data=self._on_data, on_close=self._on_close, tls=dialled.tls, peer=dialled.peer
+        )
+
+    async def stand(self, deadline: float) -> TransportError | None:
+        """Complete the handshake until the loop's time is ``deadline``; return why it failed, or None."""
+        self._session.start()
+        self._flush()
+        self._connection.start()
+        left = max(0.0, deadline - self._loop.time())
+        ends: set[asyncio.Future[Any]] = {self._stood, self.ended}
+        await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if self._stood.done():
+            self._born = self._loop.time()
+            return None
+        if self.ended.done():
+            return self.ended.result()
+        why = "no WebSocket handshake in time; check the URL and the exchange"
+        return FeedError("timeout", f"{self._limits.url}: {why}")
+
+    async def watch(self) -> TransportError | str:
+        """Wait until the connection ended, fell silent, or is to be replaced.
+
+        Returns:
+            Why it is over; or, while it still works, why it should be replaced: ``age`` or ``notice``.
+        """
+        seen, quiet_since = -1, self._loop.time()
+        while True:
+            now = self._loop.time()
+            if self.events != seen:
+                seen, quiet_since = self.events, now
+            silent, old = quiet_since + self._limits.silence_seconds, self._born + self._limits.max_age_seconds
+            if now >= silent:
+                return self._silent()
+            if now >= old:
+                return "age"
+            # Looking a few times within the limit keeps it exact to a quarter.
+            pause = min(silent - now, old - now, max(0.01, self._limits.silence_seconds / 4))
+            noticed = self._loop.create_task(self._noticed.wait())
+            try:
+                ends: set[asyncio.Future[Any]] = {self.ended, noticed}
+                await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                noticed.cancel()
+            if self.ended.done():
+                return self.ended.result()
+            if self._noticed.is_set():
+                self._noticed.clear()
+                return "notice"
+            # A turn of the loop: after a stall of this process there is something to read before silence is judged.
+            await asyncio.sleep(0)
+
+    @property
+    def age_seconds(self) -> float:
+        """How long the connection has stood."""
+        return self._loop.time() - self._born
+
+    def close(self) -> None:
+        """Close the socket; nothing is delivered any more."""
+        self._connection.close()
+
+    def _silent(self) -> FeedError:
+        silence = self._limits.silence_seconds
+        why = f"connected, but no event for {silence:g} s; the stream may be quiet: then raise silence_seconds"
+        return FeedError("silent", f"{self._limits.url}: {why}")
+
+    def _on_data(self, data: bytes, stamp: Stamp) -> None:
+        session = self._session
+        events = session.receive_data(data)
+        if session.established and not self._stood.done():
+            self._stood.set_result(None)
+        if events:
+            self.events += len(events)
+            self._sink.deliver(self, events, stamp)
+        if session.stirred:
+            # After the events: a pong can wait for them.
+            self._flush()
+            self._account()
+            try:
+                session.check()
+            except FeedError as error:
+                self._finish(error)
+
+    def _on_close(self, error: StreamError | None) -> None:
+        self._finish(error if error is not None else self._session.receive_eof())
+
+    def _finish(self, error: TransportError) -> None:
+        self._account()
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+    def _account(self) -> None:
+        session = self._session
+        for reason, count in session.invalid.items():
+            if count:
+                self._sink.invalid(reason, count)
+                session.invalid[reason] = 0
+        if session.refusals:
+            self._sink.refused(session.refusals)
+            session.refusals = []
+        if session.notices:
+            session.notices = 0
+            self._noticed.set()
+
+    def _flush(self) -> None:
+        for data in self._session.data_to_send():
+            self._connection.write(data)

@@ -1,0 +1,32 @@
+"""The metrics of feeds, for both programs that have one."""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+
+from daemons.feed.client import FeedCounts
+
+__all__ = ["feed_families"]
+
+
+def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
+    """Give the families of these feeds, by the name of their path."""
+    replacements = CounterMetricFamily(
+        "latency_feed_replacements",
+        "Connections that another took over from without a gap.",
+        labels=["path", "reason"],
+    )
+    overlap = CounterMetricFamily(
+        "latency_feed_overlap_events",
+        "Events that both connections brought while one took over: counted here and nowhere else.",
+        labels=["path"],
+    )
+    notices = CounterMetricFamily(
+        "latency_feed_notices", "Times that the exchange said that it is about to close a connection.", labels=["path"]
+    )
+    for path, counts in feeds.items():
+        for reason, count in counts.replacements.items():
+            replacements.add_metric([path, reason], count)
+        overlap.add_metric([path], counts.overlap_events)
+        notices.add_metric([path], counts.notices)
+    yield from (replacements, overlap, notices)

@@ -1,0 +1,82 @@
+"""A feed's connection is replaced by age and by notice: nothing is missing, and nothing comes twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemons.feed.exchange_server import exchange
+from tests.processes import until
+from tests.programs import forwarder, port_of, receiver, rows_of, scrape, simulator
+
+pytestmark = pytest.mark.process
+
+STREAMS = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
+
+
+def config(folder: Path, url: str, age_seconds: float) -> tuple[str, ...]:
+    file = folder / "receiver.toml"
+    path = {"name": "direct", "kind": "feed", "url": url, "max_age_seconds": age_seconds, "streams": STREAMS}
+    file.write_text("[[path]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in path.items()))
+    return "--config", str(file)
+
+
+def assert_whole(path: dict[str, Any], rows: list[dict[str, str]]) -> None:
+    """Nothing missing, nothing twice, nothing out of order, by the receiver's account and by its rows."""
+    assert (path["events_lost"], path["gaps"], path["duplicates"], path["reordered"]) == (0, 0, 0, 0)
+    assert not any(path["invalid"].values())
+    for stream in {row["stream"] for row in rows}:
+        ids = [int(row["event_id"]) for row in rows if row["stream"] == stream]
+        assert ids == sorted(set(ids))
+        if stream.endswith("@trade"):
+            assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def run(folder: Path, url: str, age_seconds: float, replacements: int, reason: str = "age", more: Any = None) -> None:
+    output, rows = folder / "results.json", folder / "results.csv"
+    wanted = ("--duration", "600", "--output", str(output), "--csv-output", str(rows))
+    with receiver(*config(folder, url, age_seconds), *wanted) as program:
+        until(lambda: scrape(program).sum("latency_receiver_events_total", path="direct") > 200, "events")
+        for done in range(1, replacements + 1):
+            if more is not None:
+                more()
+            until(
+                lambda done=done: scrape(program).sum("latency_feed_replacements_total", reason=reason) >= done,  # type: ignore[misc]
+                f"replacement {done}",
+                60,
+            )
+        page = scrape(program)
+        assert page.sum("latency_feed_overlap_events_total", path="direct") > 0
+        assert page.sum("latency_receiver_reconnects_total") == 0
+        program.terminate()
+    assert_whole(json.loads(output.read_text())["paths"]["direct"], rows_of(rows))
+
+
+def test_a_connection_that_grew_old_is_replaced_without_a_gap(tmp_path: Path) -> None:
+    streams = [word for name in STREAMS for word in ("--stream", name)]
+    with simulator("--rate", "1000", *streams) as program:
+        run(tmp_path, f"ws://{program.ready['near']}", 0.5, 6)
+
+
+def test_a_notice_of_the_exchange_is_answered_by_a_replacement_and_is_no_event(tmp_path: Path) -> None:
+    with exchange(500) as made:
+        url = f"ws://127.0.0.1:{made.port}/ws/btcusdt@trade"
+        run(tmp_path, url, 3600, 4, "notice", made.announce_shutdown)
+        assert made.connections == 5
+
+
+def test_behind_a_forwarder_its_sequence_shows_no_hole(tmp_path: Path) -> None:
+    file = tmp_path / "forwarder.toml"
+    with (
+        exchange(500) as made,
+        receiver("--mode", "aws-backbone", "--duration", "600", "--output", str(tmp_path / "r.json")) as receiving,
+    ):
+        file.write_text(f'[feed]\nurl = "ws://127.0.0.1:{made.port}/ws/btcusdt@trade"\nmax_age_seconds = 0.5\n')
+        with forwarder("--config", str(file), "--destination", f"127.0.0.1:{port_of(receiving)}") as program:
+            until(lambda: scrape(program).sum("latency_feed_replacements_total", reason="age") >= 5, "replacements", 60)
+            received = scrape(program).sum("latency_forwarder_events_received_total")
+            assert received > 500
+        receiving.terminate()
+    path = json.loads((tmp_path / "r.json").read_text())["paths"]["backbone"]
+    assert (path["events_lost"], path["given_up_by_forwarder"], path["duplicates"]) == (0, 0, 0)
