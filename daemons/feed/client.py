@@ -268,7 +268,7 @@ class FeedClient:
         self._old = old
         try:
             while True:
-                self._overlap = Overlap()
+                self._overlap = Overlap() if self._overlap is None else self._overlap.successor()
                 new = await self._connected(old)
                 if new is None:
                     self._overlap = None

@@ -67,6 +67,13 @@ class Overlap:
         """Whether the old connection can go: the new one has brought something, and nothing waits for the old one."""
         return self._new_brought and (not self._waiting or self._waiting > _MOST_WAITING)
 
+    def successor(self) -> "Overlap":
+        """Make the overlap of the next replacement, should that begin before this one has settled."""
+        made = Overlap()
+        for name, stream in self._streams.items():
+            made._streams[name] = _Stream(last=stream.last, old=stream.new if self._finished else stream.old)
+        return made
+
     def from_old(self, events: list[FeedEvent], stamp: Stamp) -> list[Batch]:
         """Take in a read of the old connection; return what to deliver, in order."""
         kept: list[FeedEvent] = []
@@ -141,7 +148,7 @@ class Overlap:
             self.copies += 1
             return False
         continues = stream.last is not None and event.contiguous and event.first_id <= stream.last + 1
-        if stream.joined or continues:
+        if stream.joined or continues or self._finished:
             stream.joined = True
             stream.last = event.event_id
             return True

@@ -125,3 +125,16 @@ def test_ranges_cut_differently_on_the_new_connection_do_not_come_twice_after_th
     assert ids(overlap.from_new([depth(13, 18)], stamp(4))) == []
     assert ids(overlap.from_new([depth(19, 25)], stamp(5))) == [25]
     assert (before, overlap.settled) == (False, True)
+
+
+def test_a_replacement_right_after_another_knows_what_was_delivered() -> None:
+    def depth(first: int, last: int) -> FeedEvent:
+        return FeedEvent("d", last, first, True, None, b"")
+
+    overlap = Overlap()
+    overlap.from_old([depth(1, 20)], stamp(1))
+    overlap.from_new([depth(5, 12)], stamp(2))
+    overlap.finish()
+    following = overlap.successor()
+    assert ids(following.from_old([depth(13, 18)], stamp(3))) == []
+    assert ids(following.from_old([depth(19, 25)], stamp(4))) == [25]
