@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse bench constraints clean
+.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse provision-trial bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,6 +87,9 @@ lab-vm: $(PACKAGES)  ## the same on virtual machines with Debian's own kernel an
 
 wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
 	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))
+
+provision-trial: $(STAMP)  ## a shell with an emulated AWS account in which every `provision` command works; needs no account
+	$(BIN)/python -m tests.provisioning.trial
 
 bench: $(STAMP)  ## latency, throughput, memory and accuracy, with ratios against baselines of the same run
 	$(BIN)/python -m benchmarks

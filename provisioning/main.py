@@ -1,8 +1,10 @@
 """The ``provision`` command."""
 
 import datetime as dt
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,12 +13,13 @@ import click
 
 from daemons.errors import ConfigError, LatencyError
 from provisioning import bundle as bundles
+from provisioning.aftermath import expires_at, standing
 from provisioning.cloud import Cloud
 from provisioning.console import host_report
 from provisioning.cost import Estimate, Item, Traffic, estimate
 from provisioning.desired import BUNDLE_OBJECT, desired
 from provisioning.engine import Engine
-from provisioning.errors import PendingError
+from provisioning.errors import PendingError, ProvisionError
 from provisioning.images import python_version
 from provisioning.kinds.storage import bucket_name, put_object
 from provisioning.loading import adjusted, deployment_name, load_topology
@@ -167,6 +170,22 @@ def _engine(settings: Settings, screen: Screen, *, bundle: str = "", nodes: bool
     return Engine(View(cloud, deployment, topology.regions, account, graph), screen.event)
 
 
+@contextmanager
+def _told_what_stands(settings: Settings, engine: Engine) -> Iterator[None]:
+    """Add to a failure what stands, what that costs, and the two commands: to go on, and to take it away."""
+    try:
+        yield
+    except ProvisionError as error:
+        for line in standing(engine, settings.loaded()):
+            error.add_note(line)
+        error.add_note(f"to go on: {shlex.join(['provision', *sys.argv[1:]])}")
+        down = ["provision", "down", "--topology", settings.topology, "--name", settings.name]
+        if settings.profile:
+            down += ["--profile", settings.profile]
+        error.add_note(f"to take it away: {shlex.join(down)}")
+        raise
+
+
 def _bundle(file: str, topology: Topology, screen: Screen) -> bytes:
     if file:
         try:
@@ -197,15 +216,17 @@ def plan(settings: Settings) -> None:
     engine = _engine(settings, screen)
     engine.read()
     screen.plan(engine.plan())
-    _warn(settings.loaded(), screen)
+    _warn(settings.loaded(), engine, screen)
 
 
-def _warn(topology: Topology, screen: Screen) -> None:
+def _warn(topology: Topology, engine: Engine, screen: Screen) -> None:
     """Tell what can be built and will not do all that was hoped for."""
     if topology.monitors and (names := unscraped(topology)):
         screen.say(f"not scraped: {', '.join(names)}: no monitor stands in their site or a peered one; add a peering")
     if topology.expires and expiry(topology.expires) <= dt.datetime.now(dt.UTC):
         screen.say(f"expired: {topology.expires} is past; give a later --expires, or `provision down`")
+    elif (end := expires_at(engine.view.found.values())) and end <= dt.datetime.now(dt.UTC):
+        screen.say(f"expired: it was to end {end.isoformat()}; `up` with a later --expires, or `provision down`")
 
 
 @main.command()
@@ -223,7 +244,7 @@ def up(settings: Settings, bundle: str, wait_seconds: int) -> None:
         if not settings.json:
             screen.plan(steps)
         _agree(settings, "Apply?")
-        with screen.progress(f"building {settings.name}", len(steps)):
+        with _told_what_stands(settings, engine), screen.progress(f"building {settings.name}", len(steps)):
             engine.apply()
     if wait_seconds:
         _wait_ready(engine, wait_seconds)
@@ -285,6 +306,7 @@ def status(settings: Settings) -> None:
         screen.result(rows)
     else:
         screen.table(settings.name, ("key", "region", "id", "state", "detail"), [tuple(row.values()) for row in rows])
+        _warn(settings.loaded(), engine, screen)
 
 
 def _state(facts: Any) -> str:
@@ -305,13 +327,36 @@ def down(settings: Settings) -> None:
         for item in found:
             screen.say(f"- remove {item.key} ({item.region}): {item.id}")
         _agree(settings, f"Remove these {len(found)} resources?")
-        with screen.progress(f"removing {settings.name}", len(found)):
+        with _told_what_stands(settings, engine), screen.progress(f"removing {settings.name}", len(found)):
             engine.remove()
     regions = ", ".join(engine.view.regions)
     if settings.json:
         screen.result({"removed": [item.id for item in found], "regions": list(engine.view.regions), "left": []})
     else:
         screen.say(f"{settings.name}: nothing is left by tag in {regions}")
+
+
+@main.command()
+@shared
+@click.pass_obj
+def reap(settings: Settings) -> None:
+    """Take the deployment away if its expiry is past, and else leave it. For a scheduler: it never asks."""
+    screen = Screen(as_json=settings.json)
+    engine = _engine(settings, screen, nodes=False)
+    engine.read(everything=True)
+    found = engine.view.surplus
+    end = expires_at(found)
+    due = end is not None and end <= dt.datetime.now(dt.UTC)
+    if due:
+        with _told_what_stands(settings, engine), screen.progress(f"removing {settings.name}", len(found)):
+            engine.remove()
+    if settings.json:
+        when = end.isoformat() if end else None
+        screen.result({"expires": when, "removed": [item.id for item in found] if due else []})
+    elif due:
+        screen.say(f"{settings.name}: expired and removed, {len(found)} resources")
+    else:
+        screen.say(f"{settings.name}: {f'stays until {end.isoformat()}' if end else 'has no expiry'}, nothing removed")
 
 
 @main.command()

@@ -126,6 +126,37 @@ def test_an_interrupted_run_stops_and_says_what_to_do(shell: Shell, endpoint: st
     assert shell.ok(*up)
 
 
+def test_an_expired_deployment_is_told_and_reaped(shell: Shell, endpoint: str) -> None:
+    empty = census(endpoint, load_topology("backbone").regions)
+    up = ("up", "--yes", "--bundle", str(shell.bundle))
+    shell.ok(*up, "--expires", "2126-12-31")
+    standing = census(endpoint, load_topology("backbone").regions)
+    assert "stays until 2127-01-01T00:00:00+00:00, nothing removed" in shell.ok("reap")
+    assert census(endpoint, load_topology("backbone").regions) == standing
+    shell.ok(*up, "--expires", "2026-01-31")
+    assert "expired: it was to end 2026-02-01" in shell.ok("status")
+    assert "expired: it was to end 2026-02-01" in shell.ok("plan")
+    assert "expired and removed" in shell.ok("reap")
+    assert census(endpoint, load_topology("backbone").regions) == empty
+    assert "has no expiry" in shell.ok("reap")
+
+
+def test_the_trial_needs_no_account(shell: Shell) -> None:
+    done = shell.run("provision", "plan", module="tests.provisioning.trial", AWS_PROFILE="nobody")
+    assert done.returncode == 0, done.stderr
+    assert "to create" in done.stdout
+
+
+def test_after_a_failure_what_stands_and_both_ways_on_are_told(shell: Shell) -> None:
+    arguments = ("up", "--yes", "--bundle", str(shell.bundle), "--image", "ami-0123456789abcdef0")
+    done = shell.run(*arguments)
+    assert done.returncode == 6, done.stderr
+    lines = done.stderr.splitlines()
+    assert any("resources stand, 0 of them hosts: about 0.0000 USD an hour" in line for line in lines), lines
+    assert lines[-2] == f"error: to go on: provision {' '.join(arguments)}"
+    assert lines[-1] == "error: to take it away: provision down --topology backbone --name latency"
+
+
 def test_what_the_operator_did_wrong_is_told(shell: Shell) -> None:
     for arguments, code, text in [
         (("plan", "-t", "backbon"), 2, "error: --topology: 'backbon' is not built in; use backbone, egress, full"),

@@ -1,0 +1,61 @@
+"""What a deployment is told to be after a command failed, and when it should have ended."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+import msgspec
+
+from provisioning.cost import Traffic, estimate
+from provisioning.engine import Engine
+from provisioning.errors import ProvisionError
+from provisioning.model import Found, tags_of
+from provisioning.topology import Topology
+from provisioning.validation import expiry
+
+__all__ = ["expires_at", "standing"]
+
+_TAGGED_ONCE = {"volume", "network-interface", "key-pair", "placement-group"}
+"""`up` leaves the tags that the making of these gave them, so they may tell an expiry of long ago."""
+
+EXPIRES_TAG = "latency:expires"
+
+
+def expires_at(resources: Iterable[Found]) -> dt.datetime | None:
+    """When the deployment shall end by the tags of what stands: the latest of them, None where there is none.
+
+    Raises:
+        ConfigError: a tag that is neither a date nor a moment.
+    """
+    own = (found for found in resources if found.kind not in _TAGGED_ONCE)
+    texts = {tags_of(found.facts).get(EXPIRES_TAG, "") for found in own} - {""}
+    return max(map(expiry, texts), default=None)
+
+
+def standing(engine: Engine, topology: Topology) -> list[str]:
+    """Look again after a failure: what stands now, and what it costs an hour.
+
+    Args:
+        engine: of the command that failed.
+        topology: what it was to build; hosts are priced by it.
+    """
+    try:
+        engine.read(everything=True)
+    except ProvisionError:
+        # What stopped the command mostly stops the look too: its message is told already.
+        return ["what stands now could not be looked up; what was made stays and costs"]
+    found = [*engine.view.found.values(), *engine.view.surplus]
+    if not found:
+        return ["nothing stands"]
+    hosts = {item.key.removeprefix("host/") for item in found if item.kind == "instance"}
+    return [f"{len(found)} resources stand, {len(hosts)} of them hosts: {_per_hour(topology, hosts)}"]
+
+
+def _per_hour(topology: Topology, names: set[str]) -> str:
+    hosts = tuple(host for host in topology.host if host.name in names)
+    if unknown := sorted(names - {host.name for host in hosts}):
+        return f"cost unknown, {', '.join(unknown)} is not in this topology"
+    try:
+        stands = msgspec.structs.replace(topology, host=hosts, link=(), overlay=None)
+        return f"about {estimate(stands, Traffic()).hour:.4f} USD an hour without traffic"
+    except ProvisionError as error:
+        return f"cost unknown ({error})"
