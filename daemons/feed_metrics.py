@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from daemons.feed.client import FeedCounts
 
@@ -24,9 +24,16 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
     notices = CounterMetricFamily(
         "latency_feed_notices", "Times that the exchange said that it is about to close a connection.", labels=["path"]
     )
+    door = GaugeMetricFamily(
+        "latency_feed_connection_info",
+        "1, with the exchange's address that the feed is connected to; absent while it is not.",
+        labels=["path", "address"],
+    )
     for path, counts in feeds.items():
+        if counts.address:
+            door.add_metric([path, counts.address], 1)
         for reason, count in counts.replacements.items():
             replacements.add_metric([path, reason], count)
         overlap.add_metric([path], counts.overlap_events)
         notices.add_metric([path], counts.notices)
-    yield from (replacements, overlap, notices)
+    yield from (door, replacements, overlap, notices)

@@ -6,6 +6,7 @@ depth), times are milliseconds or microseconds as the connection asked, and spot
 event time at all.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
@@ -253,12 +254,22 @@ def feed_url(url: str, streams: tuple[str, ...], *, microseconds: bool = True) -
         if not streams:
             raise ConfigError("streams", "none are named", "name at least one, such as btcusdt@trade")
         path, query["streams"] = "/stream", ["/".join(streams)]
-    for name in named or streams:
-        if len(name) > _MAX_NAME or not name.isascii() or not name.isprintable() or not name:
-            raise ConfigError("streams", f"{name!r} is not a stream's name", "write one such as btcusdt@trade")
-    if len(named or streams) > MAX_STREAMS:
-        raise ConfigError("streams", f"{len(named or streams)} are too many", f"a connection carries {MAX_STREAMS}")
+    _check_names(named or streams)
     if microseconds:
         query.setdefault("timeUnit", ["MICROSECOND"])
     flat = {key: values[0] for key, values in query.items()}
     return urlunsplit(parts._replace(path=path, query=urlencode(flat, safe="/@!", quote_via=quote)))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if len(name) > _MAX_NAME or not name.isascii() or not name.isprintable() or not name:
+            raise ConfigError("streams", f"{name!r} is not a stream's name", "write one such as btcusdt@trade")
+        symbol = name.partition("@")[0]
+        # Symbols are lower case in names; for others the exchange answers nothing at all. "!…" are of all symbols.
+        if not symbol.startswith("!") and symbol != symbol.lower():
+            raise ConfigError(
+                "streams", f"{name!r} would bring nothing", f"symbols are lower case: write {symbol.lower()}"
+            )
+    if len(names) > MAX_STREAMS:
+        raise ConfigError("streams", f"{len(names)} are too many", f"a connection carries {MAX_STREAMS}")

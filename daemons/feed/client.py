@@ -91,6 +91,7 @@ class FeedCounts:
     """What happened on a feed; plain integers for the metrics."""
 
     connected: bool = False
+    address: str = ""
     attempts: int = 0
     connections: int = 0
     events: int = 0
@@ -150,6 +151,8 @@ class FeedClient:
                     connection = await self._replaced(connection, why)
                 else:
                     connection.close()
+                    # Of an overlap that has not settled nothing holds for a connection made anew.
+                    self._overlap = None
                     await self._lost(why, self._is_proven(connection))
                     connection = None
         finally:
@@ -223,7 +226,8 @@ class FeedClient:
         self.counts.connections += 1
         if self._overlap is None:
             self.counts.connected = True
-            self._log.info("feed connected", url=settings.url)
+            self.counts.address = connection.address
+            self._log.info("feed connected", url=settings.url, address=connection.address)
             if self._on_connected is not None:
                 self._on_connected()
         return connection
@@ -236,6 +240,7 @@ class FeedClient:
         """Count a connection lost or not made, and wait before the next attempt."""
         if beside is None:
             self.counts.connected = False
+            self.counts.address = ""
         self.counts.reconnects[_class_of(error.reason)] += 1
         # What has worked for long and broke is tried again at once: a feed that is down loses data by the second.
         delay = 0.0
@@ -282,6 +287,8 @@ class FeedClient:
                     raise
                 if handed_over:
                     self.counts.replacements[why] += 1
+                    self.counts.address = new.address
+                    self._log.info("feed connection was replaced", why=why, address=new.address)
                     return new
                 new.close()
                 await self._lost(new.ended.result(), proven=False, beside=old)

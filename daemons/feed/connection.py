@@ -58,6 +58,7 @@ class FeedConnection:
         self._stood: asyncio.Future[None] = self._loop.create_future()
         self._noticed = asyncio.Event()
         self.ended: asyncio.Future[TransportError] = self._loop.create_future()
+        self.address = dialled.address
         self.events = 0
         self._born = self._loop.time()
         self._connection = Connection(

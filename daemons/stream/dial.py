@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ NEXT_ADDRESS_SECONDS = 0.25
 DEAD_SECONDS = 15
 """How long the peer's kernel may leave ours without an answer before the connection counts as dead."""
 
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
 _REASONS = {
     errno.ECONNREFUSED: ("refused", "nothing listens there, or a firewall rejects it"),
     errno.ECONNRESET: ("reset", "the peer or a middle box cut the connection"),
@@ -33,11 +36,15 @@ _REASONS = {
 
 @dataclass(slots=True)
 class Dialled:
-    """A connected, non-blocking socket with kernel stamps on, and its TLS session if there is one."""
+    """A connected, non-blocking socket with kernel stamps on, and its TLS session if there is one.
+
+    ``peer`` is how the peer was named, ``address`` the one of its addresses that answered.
+    """
 
     socket: socket.socket
     tls: TlsSession | None
     peer: str
+    address: str
 
 
 def prepare(sock: socket.socket) -> None:
@@ -56,14 +63,24 @@ def prepare(sock: socket.socket) -> None:
 
 def reason_of(error: OSError, where: str) -> StreamError:
     """Translate an error of a socket call: a fixed reason and a sentence with the remedy."""
-    reason, remedy = _REASONS.get(error.errno or 0, ("io", "see the system's error"))
+    reason, remedy = _REASONS.get(_number_of(error), ("io", "see the system's error"))
     return StreamError(reason, f"{where}: {error.strerror or error}; {remedy}")
+
+
+def _number_of(error: OSError) -> int:
+    """Return the error's number; of addresses that failed differently the errors come as one text: the last counts."""
+    if error.errno:
+        return error.errno
+    named = _ERRNO.findall(str(error))
+    return int(named[-1]) if named else 0
 
 
 async def dial(
     host: str, port: int, *, context: ssl.SSLContext | None = None, server_name: str = "", timeout_seconds: float = 10.0
 ) -> Dialled:
     """Connect to a name or address, trying its addresses side by side (Happy Eyeballs, RFC 8305).
+
+    An address whose TLS handshake fails is left for the others.
 
     Args:
         host: name or address.
@@ -106,23 +123,38 @@ async def resolve(
 
 async def _dial(host: str, port: int, where: str, context: ssl.SSLContext | None, server_name: str) -> Dialled:
     loop = asyncio.get_running_loop()
-    found = await resolve(host, port, socket.SOCK_STREAM)
-    try:
-        # An address that swallows packets costs this delay, not the whole time; the families take turns.
-        sock = await start_connection(
-            found, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, loop=loop, socket_factory=_stamping_socket
-        )
-    except OSError as error:
-        raise reason_of(error, where) from error
-    try:
-        tls = await _handshake(loop, sock, context, server_name, where) if context else None
-    except OSError as error:
-        sock.close()
-        raise reason_of(error, where) from error
-    except BaseException:
-        sock.close()
-        raise
-    return Dialled(sock, tls, where)
+    untried: list[AddrInfoType] = list(await resolve(host, port, socket.SOCK_STREAM))
+    last: StreamError | None = None
+    while untried:
+        try:
+            # An address that swallows packets costs this delay, not the whole time; the families take turns.
+            sock = await start_connection(
+                untried,
+                happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
+                interleave=1,
+                loop=loop,
+                socket_factory=_stamping_socket,
+            )
+        except OSError as error:
+            raise last or reason_of(error, where) from error
+        target: tuple[object, ...] = ("",)
+        try:
+            # Fails where the peer has cut the connection already.
+            target = sock.getpeername()
+            tls = await _handshake(loop, sock, context, server_name, where) if context else None
+        except (OSError, StreamError) as error:
+            sock.close()
+            last = error if isinstance(error, StreamError) else reason_of(error, where)
+            fewer = [info for info in untried if info[4] != target]
+            # One less in any case, so that this ends.
+            untried = fewer if len(fewer) < len(untried) else untried[1:]
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return Dialled(sock, tls, where, str(target[0]))
+    assert last is not None  # getaddrinfo never answers with nothing
+    raise last
 
 
 def _stamping_socket(address: AddrInfoType) -> socket.socket:

@@ -49,6 +49,7 @@ def run(folder: Path, url: str, age_seconds: float, replacements: int, reason: s
         page = scrape(program)
         assert page.sum("latency_feed_overlap_events_total", path="direct") > 0
         assert page.sum("latency_receiver_reconnects_total") == 0
+        assert page.sum("latency_feed_connection_info", path="direct", address="127.0.0.1") == 1
         program.terminate()
     assert_whole(json.loads(output.read_text())["paths"]["direct"], rows_of(rows))
 

@@ -166,6 +166,8 @@ def test_streams_are_read_back_from_urls() -> None:
         ("wss://h", ("a b\n",), "is not a stream's name"),
         ("wss://h/ws/\u00e4", (), "is not a stream's name"),
         ("wss://h/other", ("a@trade",), "is not a stream path"),
+        ("wss://h", ("BTCUSDT@trade",), "write btcusdt"),
+        ("wss://h/ws/BtcUsdt@aggTrade", (), "write btcusdt"),
         ("wss://h", (), "none are named"),
         ("wss://h", tuple(f"s{i}@trade" for i in range(1025)), "1025 are too many"),
     ],

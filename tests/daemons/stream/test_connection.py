@@ -307,3 +307,48 @@ def test_an_address_that_swallows_packets_costs_a_quarter_of_a_second_and_not_th
                     one.close()
 
     assert asyncio.run(main()) == "127.0.0.1"
+
+
+def answers(*targets: tuple[str, int]) -> Callable[..., Coroutine[Any, Any, list[object]]]:
+    async def resolve(_host: str, _port: int, kind: socket.SocketKind) -> list[object]:
+        return [(socket.AF_INET, kind, 0, "", target) for target in targets]
+
+    return resolve
+
+
+def test_an_address_that_breaks_tls_is_left_for_the_others(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_context, client = contexts
+
+    async def cut(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def work() -> None:
+        bad = await asyncio.start_server(cut, "127.0.0.2", 0)
+        good = await asyncio.start_server(keep, "127.0.0.1", 0, ssl=server_context)
+        async with bad, good:
+            targets = [one.sockets[0].getsockname() for one in (bad, good)]
+            monkeypatch.setattr("daemons.stream.dial.resolve", answers(*targets))
+            dialled = await dial("127.0.0.1", 1, context=client, timeout_seconds=DEADLINE / 2)
+            assert dialled.address == "127.0.0.1"
+            dialled.socket.close()
+
+    run(work())
+
+
+def test_the_reason_is_kept_when_addresses_fail_in_different_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))  # nothing listens
+            targets = answers(("255.255.255.255", 1), held.getsockname())
+            monkeypatch.setattr("daemons.stream.dial.resolve", targets)
+            with pytest.raises(StreamError) as caught:
+                await dial("exchange.test", 1, timeout_seconds=DEADLINE / 2)
+            assert caught.value.reason == "refused"
+
+    run(work())
