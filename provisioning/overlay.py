@@ -2,8 +2,8 @@
 
 import ipaddress
 import re
-from pathlib import Path
 
+from daemons.service.shipped import shipped
 from provisioning.errors import ProvisionError
 from provisioning.topology import Host, Topology
 
@@ -20,19 +20,19 @@ def source(name: str) -> str:
     """The text of a file in ``systemd/overlay/``.
 
     Raises:
-        ProvisionError: this is not a checkout: the package alone does not carry the systemd files.
+        ConfigError: this installation came without it.
+        ProvisionError: the file cannot be read.
     """
-    path = Path(__file__).parent.parent / "systemd" / "overlay" / name
+    path = shipped("systemd") / "overlay" / name
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ProvisionError(f"{path}: {error.strerror}; run provision from a checkout of the project") from error
+        raise ProvisionError(f"{path}: {error.strerror}; install the package again") from error
 
 
 def prometheus_files() -> list[str]:
-    """What a monitor takes from the checkout's ``prometheus/``, by its path in the checkout and in the bundle."""
-    checkout = Path(__file__).parent.parent
-    rules = sorted((checkout / "prometheus" / "rules").glob("*.yml"))
+    """What a monitor takes from ``prometheus/``, by its path in the checkout and in the bundle."""
+    rules = sorted((shipped("prometheus") / "rules").glob("*.yml"))
     return ["prometheus/prometheus.yml", *(f"prometheus/rules/{file.name}" for file in rules)]
 
 

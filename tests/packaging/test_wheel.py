@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import free_port
+from tests.provisioning.emulator import serve
 
 pytestmark = pytest.mark.process
 
@@ -105,6 +106,27 @@ def test_every_command_is_there_and_from_the_wheel(installed: Installed, command
     assert done.stdout.startswith("Usage: ")
     where = installed.run("python", "-c", "import daemons, experiments, provisioning; print(daemons.__file__)")
     assert Path(where.stdout.strip()).is_relative_to(installed.programs.parent)
+
+
+def test_a_deployment_comes_and_goes_from_an_empty_folder(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    server, endpoint = serve()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        (installed.folder / "bundle.tar.gz").write_bytes(b"a bundle")
+        up = installed.run("provision", "up", "--yes", "--bundle", "bundle.tar.gz")
+        assert up.returncode == 0, up.stderr
+        assert "latency: built" in up.stdout
+        full = installed.run("provision", "plan", "--topology", "full", "--name", "other", "--monitor")
+        assert full.returncode == 0, full.stderr
+        down = installed.run("provision", "down", "--yes")
+        assert down.returncode == 0, down.stderr
+        assert "nothing is left by tag" in down.stdout
+    finally:
+        server.shutdown()
 
 
 def test_the_demo_runs(installed: Installed) -> None:
