@@ -173,9 +173,9 @@ class LinkPathState:
     def _session_of(self, source: SessionKey, sequence: int, receive_ns: int) -> SessionKey:
         """Tell which life of a forwarder an event belongs to, where the format does not say.
 
-        A number that came before with a newer stamp of the forwarder means a restart, for a late or repeated event has
-        its old one; so do numbers that start over by far. A new source that goes on counting is the same forwarder on a
-        new connection.
+        One of the first numbers, come again with a newer stamp of the forwarder, means a restart, for a late or
+        repeated event has its old stamp; so do numbers that start over by far. A new source that goes on counting is
+        the same forwarder on a new connection.
         """
         sessions = self.account.sessions
         latest = next(reversed(sessions), None)
@@ -187,7 +187,8 @@ class LinkPathState:
         key = mine[-1] if mine else latest
         assert isinstance(key, int | str)
         highest = sessions[key].highest
-        began_anew = sequence <= highest and receive_ns > self._newest_ns.get(key, receive_ns) + RESTART_NS
+        again = 0 <= sequence <= min(highest, JOINED)
+        began_anew = again and receive_ns > self._newest_ns.get(key, receive_ns) + RESTART_NS
         if not began_anew and ((mine and sequence > highest - RESTART_WINDOW) or (not mine and sequence > highest)):
             return key
         fresh = f"{base}{self.account.sessions_seen}" if mine else source
@@ -223,7 +224,7 @@ def _base(first: int) -> int:
 
 
 JOINED = 16
-RESTART_NS = 1_000_000
-"""How much newer than all before the stamp of a number seen before must be: reads of one moment share theirs."""
+RESTART_NS = 100_000_000
+"""How much newer than all before the stamp of one of the first numbers must be: no program restarts faster."""
 RESTART_WINDOW = 65_536
 """How far behind the highest a number may be and still be a late arrival rather than a restart."""
