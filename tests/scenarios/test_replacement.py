@@ -67,6 +67,23 @@ def test_a_notice_of_the_exchange_is_answered_by_a_replacement_and_is_no_event(t
         assert made.connections == 5
 
 
+def test_a_connection_lost_right_after_it_took_over_is_made_anew_and_said_to_stand(tmp_path: Path) -> None:
+    """A stream of which the new connection brings nothing keeps the overlap from settling."""
+    file = tmp_path / "forwarder.toml"
+    with exchange(500) as made:
+        file.write_text(f'[feed]\nurl = "ws://127.0.0.1:{made.port}/stream?streams=btcusdt@trade/ethusdt@trade"\n')
+        with forwarder("--config", str(file), "--destination", "127.0.0.1:1") as program:
+            until(lambda: scrape(program).sum("latency_forwarder_events_received_total") > 100, "events")
+            made.announce_shutdown()
+            until(lambda: made.connections == 2, "the new connection")
+            made.tell_the_oldest("ETHUSDT")
+            until(lambda: scrape(program).sum("latency_feed_replacements_total") == 1, "the replacement")
+            made.cut()
+            until(lambda: made.connections == 3, "a connection made anew")
+            until(lambda: scrape(program).sum("latency_forwarder_feed_connected") == 1, "the word that it stands")
+            assert scrape(program).sum("latency_feed_connection_info", address="127.0.0.1") == 1
+
+
 def test_behind_a_forwarder_its_sequence_shows_no_hole(tmp_path: Path) -> None:
     file = tmp_path / "forwarder.toml"
     with (

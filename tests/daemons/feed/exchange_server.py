@@ -59,6 +59,19 @@ class Exchange:
         with self._lock:
             self._send({"e": "serverShutdown", "E": time.time_ns() // 1000})
 
+    def tell_the_oldest(self, symbol: str) -> None:
+        """Send one event of another symbol to the connection that has been there for longest, and to no other."""
+        with self._lock:
+            oldest = next(iter(self._members))
+            oldest.send(
+                json.dumps({"e": "trade", "E": time.time_ns() // 1000, "s": symbol, "t": 1, "p": "1", "q": "1"})
+            )
+
+    def cut(self) -> None:
+        """Close every connection without a word before."""
+        for connection in tuple(self._members):
+            connection.close()
+
     def close(self) -> None:
         self._stop.set()
 
