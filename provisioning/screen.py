@@ -45,17 +45,28 @@ class Screen:
             self._out.print(text, markup=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table on a terminal, tab-separated lines into a pipe."""
+        """Print a table on a terminal, or a block a row where it is too narrow; tab-separated lines into a pipe."""
+        lines = [tuple(row) for row in rows]
         if not self._out.is_terminal:
-            for row in [columns, *rows]:
+            for row in [columns, *lines]:
                 click.echo("\t".join(row))
             return
         table = Table(title=title, title_justify="left")
         for column in columns:
             table.add_column(column, justify="right" if column.startswith(("USD", "GB")) else "left")
-        for row in rows:
-            table.add_row(*row)
-        self._out.print(table)
+        for line in lines:
+            table.add_row(*line)
+        # A column that is made to fit loses the end of ids, addresses and sums.
+        unbounded = self._out.options.update(max_width=10_000)
+        if self._out.measure(table, options=unbounded).maximum <= self._out.width:
+            self._out.print(table)
+            return
+        self._out.print(title, markup=False)
+        for first, *others in lines:
+            self._out.print(first, style="bold", markup=False)
+            for column, text in zip(columns[1:], others, strict=True):
+                if text:
+                    self._out.print(f"  {column}: {text}", markup=False)
 
     def plan(self, steps: Sequence[Step]) -> None:
         """Print a plan, one line for each step."""
