@@ -36,7 +36,7 @@ PAIR = DEPLOYMENT + ',path="$racer",reference=~"$reference"'
 _QUERIES = {
     "deployment": ("Deployment", 'label_values(up{job="latency"},deployment)'),
     "path": ("Path", f"label_values(latency_receiver_sequence_gaps_total{{{DEPLOYMENT}}},path)"),
-    # A race has a direction: the path configured later against the earlier one.
+    # A race has a direction: a link against a feed, and among their like the later configured against the earlier.
     "racer": ("Path", f"label_values(latency_receiver_path_lead_seconds_count{{{DEPLOYMENT}}},path)"),
     "reference": (
         "Against",

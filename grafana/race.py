@@ -130,7 +130,7 @@ def race() -> Board:
             (
                 rows(
                     "Every pair, the last 5 minutes",
-                    "Leads and wins of each path against each that is before it in the configuration.",
+                    "Leads and wins of links against feeds, and of the later configured against the earlier of a kind.",
                     {
                         name: Query(
                             "max by (path, reference) (latency:lead_seconds:quantile5m"

@@ -19,6 +19,7 @@ __all__ = [
     "RunSection",
     "listener_of",
     "load_receiver",
+    "race_order",
 ]
 
 DEFAULT_PORT = 8080
@@ -178,3 +179,8 @@ def listener_of(index: int, path: LinkPath) -> tuple[Address, ListenerSettings]:
         allowed=networks(f"{where}.allowed_sources", path.allowed_sources),
     )
     return address(f"{where}.listen", path.listen), settings
+
+
+def race_order(config: ReceiverConfig) -> list[int]:
+    """Return the paths' indices, feeds before links, so that a link's lead over a feed has one sign in every file."""
+    return sorted(range(len(config.path)), key=lambda index: isinstance(config.path[index], LinkPath))

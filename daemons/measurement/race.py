@@ -80,14 +80,22 @@ class RaceTable:
     Bounded in entries and in age: an event that some path has not brought by then is counted as not seen on it.
 
     Args:
-        paths: how many paths race; of each pair the one configured later is ``path``, the earlier ``reference``.
+        paths: how many paths race.
+        order: the paths' indices, those to be beaten first; of each pair the later one here is ``path``, the earlier
+            ``reference``. By default the order of the indices.
         max_entries: how many events may wait for their other arrivals.
         max_age_ns: how long they wait.
         keep_quantiles: keep fine-grained leads, for the report of a run.
     """
 
     def __init__(
-        self, paths: int, *, max_entries: int = 200_000, max_age_ns: int = 10_000_000_000, keep_quantiles: bool = False
+        self,
+        paths: int,
+        *,
+        order: Sequence[int] | None = None,
+        max_entries: int = 200_000,
+        max_age_ns: int = 10_000_000_000,
+        keep_quantiles: bool = False,
     ) -> None:
         self._paths = paths
         self._max_entries = max_entries
@@ -95,7 +103,7 @@ class RaceTable:
         self._open: dict[Hashable, _Entry] = {}
         self.pairs = tuple(
             Pair(path, reference, LEAD_BOUNDS, keep_quantiles=keep_quantiles)
-            for reference, path in combinations(range(paths), 2)
+            for reference, path in combinations(range(paths) if order is None else order, 2)
         )
         self._pairs_of: tuple[Sequence[tuple[Pair, int, int]], ...] = tuple(
             [

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from daemons.configuration.feed import feed_settings
-from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, listener_of
+from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, listener_of, race_order
 from daemons.errors import ClockError, ConfigError, ResultsError
 from daemons.feed.binance import streams_in
 from daemons.feed.client import FeedClient
@@ -201,6 +201,7 @@ class Receiver:
         if len(config.path) > 1:
             self.race = RaceTable(
                 len(config.path),
+                order=race_order(config),
                 max_entries=config.race.max_entries,
                 max_age_ns=int(config.race.max_age_seconds * 1e9),
                 keep_quantiles=keep,

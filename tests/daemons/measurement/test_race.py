@@ -114,3 +114,18 @@ def test_an_arrival_that_was_not_live_is_counted_but_not_measured() -> None:
     table.observe("delayed", 1, 5_000_000_000)
     (pair,) = table.pairs
     assert (pair.excluded, pair.wins, pair.reference_wins, pair.lead.count) == (1, 0, 0, 0)
+
+
+@given(st.permutations(range(4)))
+def test_the_order_turns_pairs_and_signs_and_changes_nothing_else(order: list[int]) -> None:
+    table = RaceTable(4, order=order, keep_quantiles=True)
+    arrivals_ns = [1_000, 500, 2_500, 1_800]
+    for path, at_ns in enumerate(arrivals_ns):
+        table.observe("event", path, at_ns)
+    assert [(pair.path, pair.reference) for pair in table.pairs] == [
+        (later, earlier) for earlier, later in combinations(order, 2)
+    ]
+    for pair in table.pairs:
+        assert pair.leads is not None
+        assert pair.leads.mean == arrivals_ns[pair.reference] - arrivals_ns[pair.path]
+        assert (pair.wins, pair.reference_wins) == ((1, 0) if pair.leads.mean > 0 else (0, 1))
