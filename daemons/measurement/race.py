@@ -21,12 +21,15 @@ class Pair:
     Attributes:
         path, reference: indices of the two; a positive lead means that ``path`` was earlier.
         lead: distribution of leads for live export; ``leads`` the same, fine-grained, when a run keeps it.
+        ahead_ns, behind_ns: leads of either sign added up apart, for a signed sum that falls is no counter.
         wins, reference_wins, ties: how often which was earlier.
         only_path, only_reference: events that one saw and the other did not before they were forgotten.
         excluded: events that both saw, but one of them not live (it waited in a link outage, or a clock was stepped).
     """
 
     __slots__ = (
+        "ahead_ns",
+        "behind_ns",
         "excluded",
         "lead",
         "leads",
@@ -44,6 +47,8 @@ class Pair:
         self.reference = reference
         self.lead = BucketHistogram(bounds)
         self.leads = QuantileHistogram() if keep_quantiles else None
+        self.ahead_ns = 0
+        self.behind_ns = 0
         self.wins = 0
         self.reference_wins = 0
         self.ties = 0
@@ -58,8 +63,10 @@ class Pair:
             self.leads.record(lead_ns)
         if lead_ns > 0:
             self.wins += 1
+            self.ahead_ns += lead_ns
         elif lead_ns < 0:
             self.reference_wins += 1
+            self.behind_ns -= lead_ns
         else:
             self.ties += 1
 

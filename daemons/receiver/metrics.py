@@ -183,6 +183,16 @@ class ReceiverCollector(Collector):
         wins = CounterMetricFamily(
             f"{PREFIX}_path_wins", "Events that path brought earlier than reference.", labels=["path", "reference"]
         )
+        ahead = CounterMetricFamily(
+            f"{PREFIX}_path_ahead_seconds",
+            "Leads of path where it was earlier, added up.",
+            labels=["path", "reference"],
+        )
+        behind = CounterMetricFamily(
+            f"{PREFIX}_path_behind_seconds",
+            "Leads of reference where it was earlier, added up. The lead histogram's sum can fall: it has no rate.",
+            labels=["path", "reference"],
+        )
         ties = CounterMetricFamily(
             f"{PREFIX}_path_ties", "Events that both brought in the same nanosecond.", labels=["path", "reference"]
         )
@@ -201,12 +211,14 @@ class ReceiverCollector(Collector):
                 path, reference = names[pair.path], names[pair.reference]
                 wins.add_metric([path, reference], pair.wins)
                 wins.add_metric([reference, path], pair.reference_wins)
+                ahead.add_metric([path, reference], pair.ahead_ns / 1e9)
+                behind.add_metric([path, reference], pair.behind_ns / 1e9)
                 ties.add_metric([path, reference], pair.ties)
                 excluded.add_metric([path, reference], pair.excluded)
             for name, count in zip(names, race.unpaired, strict=True):
                 unpaired.add_metric([name], count)
             waiting = GaugeMetricFamily(waiting.name, waiting.documentation, len(race))
-        yield from (wins, ties, unpaired, excluded, waiting)
+        yield from (wins, ahead, behind, ties, unpaired, excluded, waiting)
 
     def _feeds(self) -> Iterator[Metric]:
         connected = GaugeMetricFamily(f"{PREFIX}_feed_connected", "1 while the feed is connected.", labels=["path"])

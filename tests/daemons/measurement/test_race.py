@@ -128,4 +128,6 @@ def test_the_order_turns_pairs_and_signs_and_changes_nothing_else(order: list[in
     for pair in table.pairs:
         assert pair.leads is not None
         assert pair.leads.mean == arrivals_ns[pair.reference] - arrivals_ns[pair.path]
+        assert pair.ahead_ns - pair.behind_ns == pair.leads.mean
+        assert min(pair.ahead_ns, pair.behind_ns) == 0
         assert (pair.wins, pair.reference_wins) == ((1, 0) if pair.leads.mean > 0 else (0, 1))
