@@ -7,6 +7,7 @@ import pytest
 from provisioning.loading import adjusted, load_topology
 from provisioning.topology import Access
 from tests.provisioning.aws import Call, Operator, census
+from tests.provisioning.emulator import NEWEST_IMAGE
 
 pytestmark = pytest.mark.process
 
@@ -46,7 +47,7 @@ def test_precision_time_hosts_stand_in_a_group_of_their_site(endpoint: str) -> N
     topology = adjusted(
         load_topology("backbone"),
         types={"forwarder": "c7i.large", "receiver": "c7i.large"},
-        image="ami-0123456789abcdef0",
+        image=NEWEST_IMAGE,
         precision_time=True,
     )
     groups = Groups()
