@@ -120,12 +120,7 @@ class PathAccount:
         self._row = row
         self.streams: dict[str, StreamAccount] = {}
         self._labels: set[str] = set()
-        self._overflow = StreamAccount(
-            "",
-            OTHER_STREAM,
-            instruments.end_to_end(OTHER_STREAM),
-            instruments.backbone(OTHER_STREAM) if link else None,
-        )
+        self._overflow: StreamAccount | None = None
         self.sessions: dict[Hashable, SequenceTracker] = {}
         self.sessions_seen = 0
         self._closed = SequenceTracker()
@@ -203,7 +198,7 @@ class PathAccount:
 
     def all_streams(self) -> list[StreamAccount]:
         """Return the accounts of all streams, and the one of events beyond :data:`MAX_IDENTITIES` once it has any."""
-        return [*self.streams.values(), *([self._overflow] if self._overflow.events else [])]
+        return [*self.streams.values(), *([self._overflow] if self._overflow is not None else [])]
 
     @property
     def id_resets(self) -> dict[str, int]:
@@ -464,14 +459,14 @@ class PathAccount:
         """Make the account of a stream: labels are few, identities many; events beyond both bounds are only counted."""
         if len(self.streams) >= MAX_IDENTITIES:
             self.invalid["too_many_streams"] += 1
+            if self._overflow is None:
+                self._overflow = self._made("", OTHER_STREAM)
             return self._overflow
         label = name if len(self._labels) < MAX_STREAMS else OTHER_STREAM
         self._labels.add(label)
-        made = StreamAccount(
-            name,
-            label,
-            self._instruments.end_to_end(label),
-            self._instruments.backbone(label) if self.is_link else None,
-        )
-        self.streams[name] = made
+        made = self.streams[name] = self._made(name, label)
         return made
+
+    def _made(self, name: str, label: str) -> StreamAccount:
+        backbone = self._instruments.backbone(label) if self.is_link else None
+        return StreamAccount(name, label, self._instruments.end_to_end(label), backbone)
