@@ -188,10 +188,8 @@ class MainJob:
         """Return how many different events the receiver has from forwarders, and how many it knows it has missed."""
         page, path = self.receiver(), {"path": "backbone"}
         unique = sum(page.values(f"{GOT}_events_total", **path)) - page.total(f"{GOT}_duplicate_events_total", **path)
-        missing = page.total(f"{GOT}_sequence_gap_events_total", **path) - page.total(
-            f"{GOT}_late_events_total", **path
-        )
-        return unique, missing
+        lost = page.total(f"{GOT}_sequence_gap_events_total", **path) - page.total(f"{GOT}_late_events_total", **path)
+        return unique, lost + page.total(f"{GOT}_given_up_events_total", **path)
 
     def sequences(self) -> list[list[int]]:
         """Return the sequence numbers of the link's rows in each CSV file, in the order of the receiver's lives."""
