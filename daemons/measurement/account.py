@@ -10,7 +10,7 @@ from typing import Final
 
 from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram
-from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting
+from daemons.measurement.identity import CONFIRMED_WITHIN, MAX_JUMP, IdAccount, Sighting
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
 from daemons.measurement.sequence import Outcome, SequenceTracker
@@ -124,7 +124,6 @@ class PathAccount:
         self.sessions: dict[Hashable, SequenceTracker] = {}
         self.sessions_seen = 0
         self._closed = SequenceTracker()
-        self._catching_up: set[Hashable] = set()
         self._lossless: set[Hashable] = set()
         self._unreachable: dict[Hashable, int] = {}
         self.leaps = 0
@@ -139,20 +138,14 @@ class PathAccount:
 
     # Sequences
 
-    def open_session(
-        self, key: Hashable, base: int, *, lossless: bool = False, resumes: bool = False
-    ) -> SequenceTracker:
+    def open_session(self, key: Hashable, base: int, *, lossless: bool = False) -> SequenceTracker:
         """Return the account of a session, begun after ``base`` if it is new.
 
         Args:
             key: the session.
             base: the highest number that is not this account's.
             lossless: whether all that is sent arrives (TCP): what is missing was given up by the forwarder.
-            resumes: whether what waited comes first, marked as delayed: numbers missing up to the first live event were
-                given up while there was no connection.
         """
-        if resumes:
-            self._catching_up.add(key)
         if lossless:
             self._lossless.add(key)
         tracker = self.sessions.get(key)
@@ -233,7 +226,6 @@ class PathAccount:
         tracker = self.sessions.pop(key)
         tracker.finish()
         self._closed.add(tracker)
-        self._catching_up.discard(key)
         self._lossless.discard(key)
         self._unreachable.pop(key, None)
 
@@ -241,7 +233,7 @@ class PathAccount:
         """Judge a number that cannot be reached: None for nonsense, else the account that begins with it."""
         before = self._unreachable.get(key)
         self._unreachable[key] = sequence
-        if before is None or not 0 < sequence - before <= MAX_STREAMS:
+        if before is None or not 0 < sequence - before <= CONFIRMED_WITHIN:
             self.invalid["absurd_sequence"] += 1
             return None
         # A second one right after it: the forwarder has counted on through a long outage. What that cost it tells.
@@ -303,7 +295,8 @@ class PathAccount:
         tracker = self.sessions.get(key) or self.open_session(key, events[0].sequence - 1)
         last = len(events) - 1
         early = stamp.kind if together else shared(stamp.kind)
-        held_back = key in self._catching_up or key in self._lossless
+        # Only where nothing is lost on the way is it known that what is missing was never sent.
+        lossless = key in self._lossless
         for index, event in enumerate(events):
             if event.sequence - tracker.highest > MAX_JUMP:
                 if (followed := self._follow(key, event.sequence)) is None:
@@ -312,11 +305,7 @@ class PathAccount:
             kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
-            outcome = tracker.observe(event.sequence, stamp.steady_ns, after_given_up=event.delayed or held_back)
-            if held_back and not event.delayed:
-                # With the first live event the backlog is over: what is missing from here on was lost on the way.
-                self._catching_up.discard(key)
-                held_back = key in self._lossless
+            outcome = tracker.observe(event.sequence, stamp.steady_ns, after_given_up=lossless)
             duplicate = outcome is _DUPLICATE or outcome is _STALE
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:

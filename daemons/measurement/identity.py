@@ -11,7 +11,7 @@ from typing import Final
 
 from daemons.measurement.sequence import Outcome, SequenceTracker
 
-__all__ = ["MAX_JUMP", "IdAccount", "Sighting"]
+__all__ = ["CONFIRMED_WITHIN", "MAX_JUMP", "IdAccount", "Sighting"]
 
 MAX_JUMP: Final = 1_000_000_000
 """An id or sequence that leaps further is nonsense, unless the next one confirms it."""
@@ -150,7 +150,8 @@ class IdAccount:
             self.highest = last
             self._rejoined = False
             self._behind_run = 0
-        if event_time_ns is not None and event_time_ns > self._newest_event_ns:
+        if last > highest and event_time_ns is not None and event_time_ns > self._newest_event_ns:
+            # Of new ids alone: one that came before must not move the time by which a new numbering is known.
             self._newest_event_ns = event_time_ns
         if self.tracker is not None:
             outcome = self.tracker.observe(last, now_ns, first)

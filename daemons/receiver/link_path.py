@@ -68,7 +68,7 @@ class LinkPathState:
 
     def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
         datagrams = self._datagrams if hello is None else hello.transport is Transport.UDP
-        self.account.open_session(key, acknowledged, lossless=not datagrams, resumes=hello is not None)
+        self.account.open_session(key, acknowledged, lossless=not datagrams)
         self.account.interrupt()
         self._judge.clear()
         if hello is not None:

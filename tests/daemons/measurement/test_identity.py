@@ -104,3 +104,12 @@ def test_any_numberings_after_each_other_are_counted_whole(lives: list[tuple[int
     assert ids.resets == resets
     assert total(ids, "unique") == len(sent)
     assert total(ids, "duplicates") + ids.repeated == copies_seen
+
+
+def test_a_reset_close_by_that_goes_on_at_once_is_noticed_within_a_second() -> None:
+    ids = IdAccount(contiguous=True)
+    for turn in range(300):
+        observe(ids, 5_000 + turn, turn * 10)
+    found = [observe(ids, 1 + turn, 3_000 + turn * 10) for turn in range(400)]
+    assert ids.resets == 1
+    assert found[102:] == [NEW] * 298
