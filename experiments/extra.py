@@ -9,6 +9,7 @@ __all__ = ["EXTRAS", "missing_of", "require_extra"]
 EXTRAS = {
     "aws": ("boto3",),
     "compare": ("numpy",),
+    "demo": ("trustme",),
     "report": ("numpy", "matplotlib", "jinja2"),
 }
 """Of each extra the modules that it brings; ``pyproject.toml`` has the versions."""

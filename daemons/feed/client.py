@@ -165,14 +165,12 @@ class FeedClient:
         self.counts.last_event_ns = stamp.ns
         overlap = self._overlap
         if overlap is None:
-            self.counts.events += len(events)
-            self._on_events(events, stamp)
+            self._hand_on(events, stamp)
             return
         copies = overlap.copies
         take = overlap.from_old if connection is self._old else overlap.from_new
         for batch, its_stamp in take(events, stamp):
-            self.counts.events += len(batch)
-            self._on_events(batch, its_stamp)
+            self._hand_on(batch, its_stamp)
         self.counts.overlap_events += overlap.copies - copies
         if overlap.settled:
             self._overlap = None
@@ -183,6 +181,10 @@ class FeedClient:
     def refused(self, texts: list[str]) -> None:
         self._log.error("the exchange refused a request", answers=texts)
 
+    def _hand_on(self, events: list[FeedEvent], stamp: Stamp) -> None:
+        self.counts.events += len(events)
+        self._on_events(events, stamp)
+
     # Connecting
 
     async def _connected(self, beside: FeedConnection | None) -> FeedConnection | None:
@@ -191,6 +193,8 @@ class FeedClient:
             # An attempt under way is the quickest way back also when the other ends meanwhile.
             made = await self._attempt()
             if isinstance(made, FeedConnection):
+                if beside is None:
+                    self._established(made)
                 return made
             if beside is not None and beside.ended.done():
                 return None
@@ -224,13 +228,15 @@ class FeedClient:
             connection.close()
             return failed
         self.counts.connections += 1
-        if self._overlap is None:
-            self.counts.connected = True
-            self.counts.address = connection.address
-            self._log.info("feed connected", url=settings.url, address=connection.address)
-            if self._on_connected is not None:
-                self._on_connected()
         return connection
+
+    def _established(self, connection: FeedConnection) -> None:
+        """Note that a connection stands where none stood: its first event is still to be delivered."""
+        self.counts.connected = True
+        self.counts.address = connection.address
+        self._log.info("feed connected", url=self._settings.url, address=connection.address)
+        if self._on_connected is not None:
+            self._on_connected()
 
     def _is_proven(self, connection: FeedConnection) -> bool:
         """Say whether a connection has lived long enough for the back-off to start over."""
@@ -314,8 +320,7 @@ class FeedClient:
             # Another connection may be another way: its delays do not succeed the old one's.
             self._on_connected()
         for batch, stamp in overlap.finish():
-            self.counts.events += len(batch)
-            self._on_events(batch, stamp)
+            self._hand_on(batch, stamp)
         return True
 
 

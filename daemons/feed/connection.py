@@ -56,7 +56,7 @@ class FeedConnection:
         self._loop = asyncio.get_running_loop()
         self._session = FeedSession(limits.url, max_message_bytes=limits.max_message_bytes)
         self._stood: asyncio.Future[None] = self._loop.create_future()
-        self._noticed = asyncio.Event()
+        self._noticed: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[TransportError] = self._loop.create_future()
         self.address = dialled.address
         self.events = 0
@@ -99,16 +99,12 @@ class FeedConnection:
                 return "age"
             # Looking a few times within the limit keeps it exact to a quarter.
             pause = min(silent - now, old - now, max(0.01, self._limits.silence_seconds / 4))
-            noticed = self._loop.create_task(self._noticed.wait())
-            try:
-                ends: set[asyncio.Future[Any]] = {self.ended, noticed}
-                await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                noticed.cancel()
+            ends: set[asyncio.Future[Any]] = {self.ended, self._noticed}
+            await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             if self.ended.done():
                 return self.ended.result()
-            if self._noticed.is_set():
-                self._noticed.clear()
+            if self._noticed.done():
+                self._noticed = self._loop.create_future()
                 return "notice"
             # A turn of the loop: after a stall of this process there is something to read before silence is judged.
             await asyncio.sleep(0)
@@ -163,7 +159,8 @@ class FeedConnection:
             session.refusals = []
         if session.notices:
             session.notices = 0
-            self._noticed.set()
+            if not self._noticed.done():
+                self._noticed.set_result(None)
 
     def _flush(self) -> None:
         for data in self._session.data_to_send():

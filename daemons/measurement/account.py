@@ -10,7 +10,7 @@ from typing import Final
 
 from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram
-from daemons.measurement.identity import CONFIRMED_WITHIN, MAX_JUMP, IdAccount, Sighting
+from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting, confirms
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
 from daemons.measurement.sequence import Outcome, SequenceTracker
@@ -124,7 +124,6 @@ class PathAccount:
         self.sessions: dict[Hashable, SequenceTracker] = {}
         self.sessions_seen = 0
         self._closed = SequenceTracker()
-        self._lossless: set[Hashable] = set()
         self._unreachable: dict[Hashable, int] = {}
         self.leaps = 0
         """How often a session's numbering moved further than can be told from nonsense by one event."""
@@ -146,13 +145,16 @@ class PathAccount:
             base: the highest number that is not this account's.
             lossless: whether all that is sent arrives (TCP): what is missing was given up by the forwarder.
         """
-        if lossless:
-            self._lossless.add(key)
         tracker = self.sessions.get(key)
+        if tracker is not None and tracker.lossless != lossless:
+            # Its transport was changed by a reload: what is missing means something else from here on.
+            base = max(base, tracker.highest)
+            self._end_session(key)
+            tracker = None
         if tracker is None:
             while len(self.sessions) >= MAX_SESSIONS:
                 self._end_session(next(iter(self.sessions)))
-            tracker = self.sessions[key] = SequenceTracker(base)
+            tracker = self.sessions[key] = SequenceTracker(base, lossless=lossless)
             self.sessions_seen += 1
         return tracker
 
@@ -160,7 +162,7 @@ class PathAccount:
         """Take in that a session has sent up to ``highest``."""
         tracker = self.sessions.get(key)
         if tracker is not None and highest - tracker.highest <= MAX_JUMP:
-            tracker.announce(highest, now_ns, given_up=key in self._lossless)
+            tracker.announce(highest, now_ns)
 
     def expire(self, now_ns: int) -> int:
         """Declare lost what has been missing long enough; return how many events that was."""
@@ -226,23 +228,20 @@ class PathAccount:
         tracker = self.sessions.pop(key)
         tracker.finish()
         self._closed.add(tracker)
-        self._lossless.discard(key)
         self._unreachable.pop(key, None)
 
     def _follow(self, key: Hashable, sequence: int) -> SequenceTracker | None:
         """Judge a number that cannot be reached: None for nonsense, else the account that begins with it."""
         before = self._unreachable.get(key)
         self._unreachable[key] = sequence
-        if before is None or not 0 < sequence - before <= CONFIRMED_WITHIN:
+        if not confirms(sequence, before):
             self.invalid["absurd_sequence"] += 1
             return None
         # A second one right after it: the forwarder has counted on through a long outage. What that cost it tells.
-        lossless = key in self._lossless
+        lossless = self.sessions[key].lossless
         self._end_session(key)
         self.leaps += 1
-        tracker = self.sessions[key] = SequenceTracker(sequence - 1)
-        if lossless:
-            self._lossless.add(key)
+        tracker = self.sessions[key] = SequenceTracker(sequence - 1, lossless=lossless)
         return tracker
 
     # Events
@@ -295,8 +294,6 @@ class PathAccount:
         tracker = self.sessions.get(key) or self.open_session(key, events[0].sequence - 1)
         last = len(events) - 1
         early = stamp.kind if together else shared(stamp.kind)
-        # Only where nothing is lost on the way is it known that what is missing was never sent.
-        lossless = key in self._lossless
         for index, event in enumerate(events):
             if event.sequence - tracker.highest > MAX_JUMP:
                 if (followed := self._follow(key, event.sequence)) is None:
@@ -305,7 +302,7 @@ class PathAccount:
             kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
-            outcome = tracker.observe(event.sequence, stamp.steady_ns, after_given_up=lossless)
+            outcome = tracker.observe(event.sequence, stamp.steady_ns)
             duplicate = outcome is _DUPLICATE or outcome is _STALE
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:

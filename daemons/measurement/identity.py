@@ -11,7 +11,7 @@ from typing import Final
 
 from daemons.measurement.sequence import Outcome, SequenceTracker
 
-__all__ = ["CONFIRMED_WITHIN", "MAX_JUMP", "IdAccount", "Sighting"]
+__all__ = ["MAX_JUMP", "IdAccount", "Sighting", "confirms"]
 
 MAX_JUMP: Final = 1_000_000_000
 """An id or sequence that leaps further is nonsense, unless the next one confirms it."""
@@ -39,6 +39,16 @@ class Sighting(Enum):
 
 _NEW: Final = Sighting.NEW
 _REPEATED: Final = Sighting.REPEATED
+
+
+def confirms(number: int, before: int | None) -> bool:
+    """Say whether a number that cannot be reached follows another such one: then the numbering has moved there.
+
+    Args:
+        number: the number.
+        before: the one before it that could not be reached; None if there was none.
+    """
+    return before is not None and 0 < number - before <= CONFIRMED_WITHIN
 
 
 class IdAccount:
@@ -150,9 +160,9 @@ class IdAccount:
             self.highest = last
             self._rejoined = False
             self._behind_run = 0
-        if last > highest and event_time_ns is not None and event_time_ns > self._newest_event_ns:
-            # Of new ids alone: one that came before must not move the time by which a new numbering is known.
-            self._newest_event_ns = event_time_ns
+            if event_time_ns is not None and event_time_ns > self._newest_event_ns:
+                # Of new ids alone: one that came before must not move the time by which a new numbering is known.
+                self._newest_event_ns = event_time_ns
         if self.tracker is not None:
             outcome = self.tracker.observe(last, now_ns, first)
             return _REPEATED if outcome is Outcome.DUPLICATE or outcome is Outcome.STALE else _NEW
@@ -188,7 +198,7 @@ class IdAccount:
 
     def _unreached(self, first: int, last: int, event_time_ns: int | None, now_ns: int) -> Sighting:
         before, self._unreachable = self._unreachable, last
-        if before is None or not 0 < last - before <= CONFIRMED_WITHIN:
+        if not confirms(last, before):
             self.absurd += 1
             return Sighting.ABSURD
         # Two in a row: an outage has lasted for longer than ids can be followed. What it lost cannot be told.

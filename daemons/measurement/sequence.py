@@ -40,6 +40,8 @@ class SequenceTracker:
         base: the highest number already accounted for elsewhere.
         wait_ns: how long a hole may stay open before it counts as a gap.
         max_holes: how many holes are remembered.
+        lossless: whether all that is sent arrives (TCP): what is missing was then given up by the sender, and is no
+            loss of the way: there is nothing to wait for or to declare.
 
     Attributes:
         highest: highest number seen or announced.
@@ -55,7 +57,6 @@ class SequenceTracker:
     __slots__ = (
         "_declared",
         "_floor",
-        "_given_up",
         "_highest_arrived",
         "_hole_ends",
         "_hole_since",
@@ -69,14 +70,18 @@ class SequenceTracker:
         "given_up",
         "highest",
         "late",
+        "lossless",
         "missing",
         "reordered",
         "stale",
         "unique",
     )
 
-    def __init__(self, base: int = 0, *, wait_ns: int = 1_000_000_000, max_holes: int = MAX_HOLES) -> None:
+    def __init__(
+        self, base: int = 0, *, wait_ns: int = 1_000_000_000, max_holes: int = MAX_HOLES, lossless: bool = False
+    ) -> None:
         self.base = base
+        self.lossless = lossless
         self.highest = base
         self.unique = 0
         self.missing = 0
@@ -92,21 +97,19 @@ class SequenceTracker:
         self._hole_ends: list[int] = []
         self._hole_since: list[int] = []
         self._declared: list[bool] = []
-        self._given_up: list[bool] = []
         # Not ``highest``, which may only have been announced: what comes after that has overtaken nothing (RFC 4737).
         self._highest_arrived = base
         self._floor = base
         self._wait_ns = wait_ns
         self._max_holes = max_holes
 
-    def observe(self, sequence: int, now_ns: int, first: int | None = None, *, after_given_up: bool = False) -> Outcome:
+    def observe(self, sequence: int, now_ns: int, first: int | None = None) -> Outcome:
         """Account for one arrival.
 
         Args:
             sequence: the number that arrived, or the last of a range.
             now_ns: time of arrival on any steady scale.
             first: the first of a range of numbers that one arrival covers; it fills every hole that it reaches into.
-            after_given_up: whether numbers skipped right before it were never sent.
 
         Returns:
             What the arrival was.
@@ -116,23 +119,22 @@ class SequenceTracker:
         if sequence <= highest:
             return self._behind(start, sequence)
         if start > highest + 1:
-            self._open(highest + 1, start - 1, now_ns, given_up=after_given_up)
+            self._open(highest + 1, start - 1, now_ns)
         elif start <= highest:
             self._fill(start, highest)
         self.unique += sequence - max(start - 1, highest)
         self.highest = self._highest_arrived = sequence
         return _IN_ORDER
 
-    def announce(self, highest: int, now_ns: int, *, given_up: bool = False) -> None:
+    def announce(self, highest: int, now_ns: int) -> None:
         """Take in that numbers up to ``highest`` were used: what has not come by now is missing (tail loss).
 
         Args:
             highest: the number.
             now_ns: time on the scale of :meth:`observe`.
-            given_up: whether what is missing was never sent.
         """
         if highest > self.highest:
-            self._open(self.highest + 1, highest, now_ns, given_up=given_up)
+            self._open(self.highest + 1, highest, now_ns)
             self.highest = highest
 
     def expire(self, now_ns: int) -> int:
@@ -152,15 +154,13 @@ class SequenceTracker:
         for name in ("unique", "missing", "given_up", "duplicates", "reordered", "stale", "gaps", "gap_events", "late"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
-    def _open(self, start: int, end: int, now_ns: int, *, given_up: bool) -> None:
+    def _open(self, start: int, end: int, now_ns: int) -> None:
         self._hole_starts.append(start)
         self._hole_ends.append(end)
         self._hole_since.append(now_ns)
-        # What was given up by the sender is no loss of the way: there is nothing to wait for or to declare.
-        self._declared.append(given_up)
-        self._given_up.append(given_up)
+        self._declared.append(self.lossless)
         self.missing += end - start + 1
-        if given_up:
+        if self.lossless:
             self.given_up += end - start + 1
         if len(self._hole_starts) > self._max_holes:
             self._forget_oldest()
@@ -185,7 +185,7 @@ class SequenceTracker:
         return lost
 
     def _columns(self) -> tuple[list[int] | list[bool], ...]:
-        return (self._hole_starts, self._hole_ends, self._hole_since, self._declared, self._given_up)
+        return (self._hole_starts, self._hole_ends, self._hole_since, self._declared)
 
     def _behind(self, start: int, end: int) -> Outcome:
         overtaken, self._highest_arrived = end < self._highest_arrived, max(end, self._highest_arrived)
@@ -207,7 +207,7 @@ class SequenceTracker:
         while index < len(self._hole_starts) and self._hole_starts[index] <= end:
             low, high = max(start, self._hole_starts[index]), min(end, self._hole_ends[index])
             filled += high - low + 1
-            if self._given_up[index]:
+            if self.lossless:
                 self.given_up -= high - low + 1
             elif self._declared[index]:
                 self.late += high - low + 1
@@ -234,5 +234,4 @@ class SequenceTracker:
                 self._hole_ends.insert(index + 1, end)
                 self._hole_since.insert(index + 1, self._hole_since[index])
                 self._declared.insert(index + 1, self._declared[index])
-                self._given_up.insert(index + 1, self._given_up[index])
         return index + 1

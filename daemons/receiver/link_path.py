@@ -73,13 +73,13 @@ class LinkPathState:
         self._judge.clear()
         if hello is not None:
             self.peer_clock = hello.clock
-            self._remember_steps(key, hello.clock.steps)
+            _remember(self._peer_steps, key, hello.clock.steps)
 
     def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
         if not events[0].stream:
             events = [self._identified(event) for event in events]
             key = self._session_of(key, events[0].sequence, events[0].receive_ns)
-            self._newest_ns[key] = max(event.receive_ns for event in events)
+            _remember(self._newest_ns, key, max(event.receive_ns for event in events))
         self.account.observe_link(key, events, stamp, together=together)
 
     def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
@@ -88,7 +88,7 @@ class LinkPathState:
         if beat.clock.steps != self._peer_steps.get(key, beat.clock.steps):
             self.on_step()
             self._log.error("the forwarder's wall clock was stepped", steps=beat.clock.steps)
-        self._remember_steps(key, beat.clock.steps)
+        _remember(self._peer_steps, key, beat.clock.steps)
         self.peer_drops = {reason.name.lower(): count for reason, count in beat.drops.items()}
         self._announce(key, beat.highest, stamp.steady_ns)
 
@@ -146,11 +146,6 @@ class LinkPathState:
             "peer_clock": msgspec.to_builtins(clock),
             "peer_drops": self.peer_drops,
         }
-
-    def _remember_steps(self, key: SessionKey, steps: int) -> None:
-        self._peer_steps[key] = steps
-        if len(self._peer_steps) > MAX_SESSIONS:
-            del self._peer_steps[next(iter(self._peer_steps))]
 
     def _announce(self, key: SessionKey, highest: int, now_ns: int) -> None:
         if not self._datagrams:
@@ -212,6 +207,13 @@ class LinkPathState:
                 remedy="check chrony on both hosts; race results are not affected",
             )
         self.suspect = verdict
+
+
+def _remember(values: dict[SessionKey, int], key: SessionKey, value: int) -> None:
+    """Keep a value of a session; of no more sessions than are accounted for, as anybody may send datagrams."""
+    values[key] = value
+    if len(values) > MAX_SESSIONS:
+        del values[next(iter(values))]
 
 
 def _base(first: int) -> int:

@@ -23,9 +23,14 @@ def shipped(folder: str) -> Path:
     """
     if (_CHECKOUT / "pyproject.toml").exists():
         return _CHECKOUT / folder
+    below = ("share", _PACKAGE, folder)
     for file in importlib.metadata.files(_PACKAGE) or []:
         parts = file.parts
-        if ("share", _PACKAGE, folder) in zip(parts, parts[1:], parts[2:], strict=False):
-            depth = len(parts) - 1 - parts.index(folder, parts.index(_PACKAGE))
-            return Path(str(file.locate())).resolve().parents[depth - 1]
+        if below in zip(parts, parts[1:], parts[2:], strict=False):
+            recorded = Path(str(file.locate())).resolve()
+            at = recorded.parts.index(folder, recorded.parts.index(_PACKAGE))
+            # `pip install --target` moves the files after it has recorded where they are: beside the packages, then.
+            for place in (Path(*recorded.parts[: at + 1]), _CHECKOUT.joinpath(*below)):
+                if place.is_dir():
+                    return place
     raise ConfigError(folder, "did not come with this installation", f"install {_PACKAGE} from its wheel")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from daemons.errors import ConfigError
+from experiments.extra import require_extra
 
 __all__ = ["certificates"]
 
@@ -17,12 +17,11 @@ def certificates(folder: Path) -> tuple[Path, Path, Path]:
         The files of the authority, of the certificate with its chain, and of its key.
 
     Raises:
-        ConfigError: the package that makes certificates is not installed.
+        MissingExtraError: the package that makes certificates is not installed.
     """
-    try:
-        import trustme  # noqa: PLC0415 only the demo needs it
-    except ImportError as error:
-        raise ConfigError("trustme", "is not installed", "pip install 'backbone-latency[demo]'") from error
+    require_extra("demo")
+    import trustme  # noqa: PLC0415 only the demo needs it
+
     authority = trustme.CA()
     server = authority.issue_cert("127.0.0.1", "localhost")
     files = (folder / "authority.pem", folder / "chain.pem", folder / "key.pem")

@@ -94,6 +94,21 @@ def test_programs_among_the_shipped_files_stay_executable(installed: Installed) 
     assert (systemd / "overlay" / "client.network").is_file()
 
 
+@pytest.mark.parametrize("option", ["--target", "--prefix"])
+def test_shipped_files_are_found_wherever_pip_was_told_to_install(wheel: Path, tmp_path: Path, option: str) -> None:
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed"]
+    subprocess.run([*install, option, str(tmp_path / "here"), wheel], check=True, capture_output=True)
+    packages = next(file.parent for file in (tmp_path / "here").rglob("daemons") if (file / "records.py").exists())
+    ask = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        " from daemons.service.shipped import shipped; print(shipped('grafana'))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", ask, packages], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (Path(told.stdout.strip()) / "dashboards").is_dir(), told.stderr
+
+
 def test_the_same_sources_give_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
     again = built(exported(tmp_path / "elsewhere"), tmp_path / "dist")
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
