@@ -10,12 +10,12 @@ from typing import Any
 import structlog
 
 from daemons.configuration.feed import feed_settings
-from daemons.configuration.forwarder import DestinationSection, ForwarderConfig, link_settings
+from daemons.configuration.forwarder import ForwarderConfig, link_settings
 from daemons.errors import ConfigError
 from daemons.feed.binance import streams_in
 from daemons.feed.client import FeedClient
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family
-from daemons.link.sender import LinkSender
+from daemons.link.sender import LinkSender, LinkSettings
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import WARMUP, FeedEvent, Stamp
 from daemons.service import logs
@@ -69,7 +69,9 @@ class Forwarder:
         self.invalid_delays = {"negative": 0, "absurd": 0, "clock_step": 0, "warmup": 0}
         self.feed = self._make_feed(config)
         self._feeding: asyncio.Task[None] | None = None
-        self._links = {section.address: self._make_link(section) for section in config.destination}
+        self._links = {section.address: self._make_link(link_settings(section)) for section in config.destination}
+        self._closed: dict[str, LinkSender] = {}
+        """Links to destinations that a reload took away, for their counts."""
         self._sending: dict[str, asyncio.Task[None]] = {}
         own = registry("forwarder")
         own.register(ForwarderCollector(self))
@@ -82,7 +84,6 @@ class Forwarder:
             self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
         self._running = Tasks()
         self._tasks: list[asyncio.Task[None]] = []
-        self._totals: dict[str, dict[str, Any]] = {}
         self._last_status = (0.0, 0)
 
     async def start(self) -> None:
@@ -108,7 +109,8 @@ class Forwarder:
         if self._http is not None:
             await self._http.stop()
         self._stamper.close()
-        self._log.info("totals", received=self.sequence, links=self._totals)
+        totals = {name: _totals(sender) for name, sender in self._closed.items()}
+        self._log.info("totals", received=self.sequence, links=totals)
 
     def status(self) -> str:
         now = asyncio.get_running_loop().time()
@@ -134,13 +136,17 @@ class Forwarder:
             self.feed = self._make_feed(config)
             self.feed.counts = counts
             self._feeding = self._running.start(self.feed.run())
-        before = {section.address: section for section in old.destination}
-        after = {section.address: section for section in config.destination}
-        await asyncio.gather(*(self._close_link(name) for name in before if before[name] != after.get(name)))
-        for name, section in after.items():
+        # Settings, not sections: the same key file may hold another key.
+        after = {section.address: link_settings(section) for section in config.destination}
+        await asyncio.gather(
+            *(
+                self._change_link(name, after[name]) if name in after else self._close_link(name)
+                for name in tuple(self._links)
+            )
+        )
+        for name, settings in after.items():
             if name not in self._links:
-                sender = self._links[name] = self._make_link(section)
-                self._sending[name] = self._running.start(sender.run())
+                self._open_link(name, settings)
 
     @property
     def senders(self) -> tuple[LinkSender, ...]:
@@ -153,13 +159,13 @@ class Forwarder:
             self.streams.setdefault(name, self._counts(name))
         return FeedClient(settings, self._stamper, self._rng, self._on_events)
 
-    def _make_link(self, section: DestinationSection) -> LinkSender:
+    def _make_link(self, settings: LinkSettings) -> LinkSender:
         return LinkSender(
-            link_settings(section),
+            settings,
             self.session,
             self._stamper,
             self._rng,
-            self._holds.labels(section.address),
+            self._holds.labels(settings.label),
             lambda: self.monitor.state,
             begin=self.sequence,
         )
@@ -168,14 +174,40 @@ class Forwarder:
         if self._feeding is not None:
             await end([self._feeding])
 
+    def _open_link(self, name: str, settings: LinkSettings) -> None:
+        sender = self._links[name] = self._make_link(settings)
+        if (earlier := self._closed.pop(name, None)) is not None:
+            sender.inherit(earlier)
+        self._sending[name] = self._running.start(sender.run())
+
     async def _close_link(self, name: str) -> None:
-        sender, task = self._links[name], self._sending.pop(name, None)
+        sender = self._links[name]
         await sender.drain(self.reloader.config.drain_seconds)
-        if task is not None:
+        # With the last event given up, so that none is offered to a link that nobody sends on.
+        self._closed[name] = self._links.pop(name)
+        if (task := self._sending.pop(name, None)) is not None:
             await end([task])
-        del self._links[name]
-        dropped = {why.name.lower(): count for why, count in sender.buffer.dropped.items() if count}
-        self._totals[name] = {"forwarded": sender.buffer.forwarded, "dropped": dropped}
+
+    async def _change_link(self, name: str, settings: LinkSettings) -> None:
+        sender = self._links[name]
+        old = sender.settings
+        if settings == old:
+            return
+        if (settings.transport, settings.format) == (old.transport, old.format):
+            if (settings.key, settings.path) == (old.key, old.path):
+                sender.adopt(settings)
+                return
+            sender.reconnects["reload"] += sender.connected
+            await end([self._sending[name]])
+            sender.adopt(settings)
+            self._sending[name] = self._running.start(sender.run())
+            return
+        await sender.drain(self.reloader.config.drain_seconds)
+        task = self._sending[name]
+        # In one step, so that there is a link to offer every event to, and one only.
+        self._closed[name] = sender
+        self._open_link(name, settings)
+        await end([task])
 
     def _counts(self, name: str) -> StreamCounts:
         return StreamCounts(0, 0, self._delays.labels(name))
@@ -208,6 +240,11 @@ class Forwarder:
             await asyncio.sleep(EXPIRE_SECONDS)
             for sender in self.senders:
                 sender.expire()
+
+
+def _totals(sender: LinkSender) -> dict[str, Any]:
+    dropped = {why.name.lower(): count for why, count in sender.buffer.dropped.items() if count}
+    return {"forwarded": sender.buffer.forwarded, "dropped": dropped}
 
 
 def _can_step(old: ForwarderConfig, new: ForwarderConfig) -> None:

@@ -123,6 +123,22 @@ class SendBuffer:
         self.offered += 1
         self._waiting.append(pending)
         self._size += len(pending.frame)
+        self._make_room()
+
+    def limit(self, limits: BufferLimits) -> None:
+        """Go on with other bounds; the oldest waiting events give way where there is no room any more."""
+        self._limits = limits
+        self._make_room()
+
+    def inherit(self, other: "SendBuffer") -> None:
+        """Go on counting where the buffer of an earlier link to the same destination, abandoned, ended."""
+        assert not other.buffered
+        self.offered += other.offered
+        self.forwarded += other.forwarded
+        for reason, count in other.dropped.items():
+            self.dropped[reason] += count
+
+    def _make_room(self) -> None:
         while len(self._waiting) > self._limits.events:
             self._drop_oldest(DropReason.COUNT)
         while self._size > self._limits.size and self._waiting:

@@ -179,6 +179,18 @@ class LinkListener:
         if self._receiver is not None:
             self._receiver.close()
 
+    def adopt(self, settings: ListenerSettings) -> None:
+        """Go on under other settings; who would not be let in under them any more is disconnected."""
+        old, self.settings = self.settings, settings
+        if settings == old:
+            return
+        rekeyed = settings.key != old.key
+        for peer in (*self._strangers, *self._peers.values()):
+            if rekeyed or not self._allowed(peer.host) or (not peer.beats and settings.formats == "binary"):
+                peer.acknowledge()
+                self.leave(peer, "the path's configuration was changed")
+                peer.close()
+
     def refuse(self, reason: str, detail: str, source: str) -> None:
         """Count a refusal, and log it unless such refusals are many."""
         count = self.counts.refusals[reason] = self.counts.refusals[reason] + 1
@@ -230,7 +242,7 @@ class LinkListener:
                 self.refuse("limit", "too many connections in their handshake", oldest.source)
                 self._strangers.discard(oldest)
                 oldest.close()
-            peer = _Peer(self, sock, f"{source[0]}:{source[1]}", self._stamper)
+            peer = _Peer(self, sock, source[0], source[1], self._stamper)
             self._strangers.add(peer)
             peer.start()
 
@@ -271,11 +283,12 @@ class LinkListener:
 class _Peer:
     """One TCP connection: a stranger, then a forwarder in the binary or the JSON format."""
 
-    def __init__(self, listener: LinkListener, sock: socket.socket, source: str, stamper: Stamper) -> None:
+    def __init__(self, listener: LinkListener, sock: socket.socket, host: str, port: int, stamper: Stamper) -> None:
         self._listener = listener
         self._clock = stamper.clock
         settings = listener.settings
-        self.source = source
+        self.host = host
+        self.source = source = f"{host}:{port}"
         self.born_ns = self.heard_ns = stamper.clock.monotonic_ns()
         self.token = secrets.randbits(64)
         self.key: SessionKey = source

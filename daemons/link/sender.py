@@ -47,6 +47,7 @@ LINK_REASONS = (
     "busy",
     "garbage",
     "too_large",
+    "reload",
 )
 """Why a link connection ended or could not be made."""
 
@@ -204,15 +205,35 @@ class LinkSender:
         """Keep the link up until cancelled."""
         while True:
             begun_ns = self._clock.monotonic_ns()
-            error = await self._attempt()
-            was_connected, self.connected = self.connected, False
-            self.buffer.connection_lost()
+            was_connected = False
+            try:
+                error = await self._attempt()
+            finally:
+                was_connected, self.connected = self.connected, False
+                self.buffer.connection_lost()
             if was_connected and self._clock.monotonic_ns() - begun_ns > HEALTHY_SECONDS * 1e9:
                 self._backoff.reset()
             self.reconnects[error.reason] += 1
             delay = self._backoff.next_seconds()
             self._log.warning("link lost", reason=error.reason, error=str(error), retry_seconds=round(delay, 3))
             await self._clock.sleep(delay)
+
+    def adopt(self, settings: LinkSettings) -> None:
+        """Go on under other settings, with all that waits and all counts.
+
+        Host, port, transport and format must be the same, for frames that wait are made for them. A connection agreed
+        on key and path: before those are changed, end :meth:`run`, and start it again after.
+        """
+        self.settings = settings
+        self.buffer.limit(settings.limits)
+        self._backoff.cap_seconds = settings.backoff_cap_seconds
+
+    def inherit(self, other: "LinkSender") -> None:
+        """Go on counting where an earlier link to the same destination, drained, ended."""
+        self.buffer.inherit(other.buffer)
+        self.refused_datagrams += other.refused_datagrams
+        for reason, count in other.reconnects.items():
+            self.reconnects[reason] += count
 
     async def drain(self, timeout_seconds: float) -> None:
         """Wait until everything is delivered, or the time is over; say goodbye, and give up what is left."""

@@ -160,9 +160,9 @@ class Receiver:
             return
         logs.configure(config.log.format, config.log.level)
         for index, (before, path) in enumerate(zip(old.path, config.path, strict=True)):
-            if before == path:
-                continue
             if isinstance(path, FeedPath):
+                if before == path:
+                    continue
                 await end([self._feeding[path.name]])
                 counts = self.feeds[path.name].counts
                 self._make_feed(index, path).counts = counts
@@ -170,7 +170,8 @@ class Receiver:
             else:
                 listener = self.links[path.name].listener
                 assert listener is not None
-                listener.settings = listener_of(index, path)[1]
+                # Also where the section is the same: its key file may hold another key.
+                listener.adopt(listener_of(index, path)[1])
 
     def _on_step(self, step_ns: int) -> None:
         self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)

@@ -71,20 +71,7 @@ async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: b
     program = make()
     beat: asyncio.Task[None] | None = None
     work: asyncio.Task[None] | None = None
-    reloads: set[asyncio.Task[None]] = set()
-
-    async def reload() -> None:
-        notifier.reloading()
-        try:
-            await program.reload()
-        finally:
-            notifier.ready(program.status())
-
-    def on_hangup() -> None:
-        task = loop.create_task(reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
+    reloads = _Reloads(program, notifier)
     order = loop.create_task(_told(told))
     try:
         begin = loop.create_task(program.start())
@@ -93,7 +80,8 @@ async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: b
             await end([begin])
             return 0
         begin.result()
-        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        reloads.start()
+        loop.add_signal_handler(signal.SIGHUP, reloads.ask)
         # What exists now lives as long as the process: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
@@ -110,10 +98,53 @@ async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: b
             work.result()
         return 0
     finally:
+        await reloads.close()
         notifier.stopping("stopping")
-        await end([task for task in (work, beat, order, *reloads) if task is not None])
+        await end([task for task in (work, beat, order) if task is not None])
         await program.stop()
         log.info("stopped")
+
+
+class _Reloads:
+    """Reloads one after the other, and none beside the stop: each leaves a program that the next can build on.
+
+    Signals that come during a reload are one more reload after it, which reads what all of them were sent for.
+    """
+
+    def __init__(self, program: Program, notifier: Notifier) -> None:
+        self._program = program
+        self._notifier = notifier
+        self._asked = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("lifecycle")
+
+    def start(self) -> None:
+        """Begin to serve requests."""
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    def ask(self) -> None:
+        """Request a reload."""
+        self._asked.set()
+
+    async def close(self) -> None:
+        """Wait for the reload under way, and begin no other."""
+        await self._busy.acquire()
+        if self._task is not None:
+            await end([self._task])
+
+    async def _serve(self) -> None:
+        while True:
+            await self._asked.wait()
+            async with self._busy:
+                self._asked.clear()
+                self._notifier.reloading()
+                try:
+                    await self._program.reload()
+                except Exception:  # noqa: BLE001 a reload that fails must not take the daemon with it
+                    self._log.exception("reload failed; restart the daemon to be sure of its configuration")
+                finally:
+                    self._notifier.ready(self._program.status())
 
 
 async def _told(event: asyncio.Event) -> None:

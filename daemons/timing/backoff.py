@@ -20,13 +20,13 @@ class Backoff:
     def __init__(self, rng: random.Random, *, base_seconds: float = 1.0, cap_seconds: float = 30.0) -> None:
         self._rng = rng
         self._base = base_seconds
-        self._cap = cap_seconds
+        self.cap_seconds = cap_seconds
         self.failures = 0
 
     def next_seconds(self) -> float:
         """Draw the delay before the next attempt."""
         # The exponent is bounded so that years of failures do not overflow a float.
-        limit = min(self._cap, self._base * 2.0 ** min(self.failures, 63))
+        limit = min(self.cap_seconds, self._base * 2.0 ** min(self.failures, 63))
         self.failures += 1
         return self._rng.uniform(0.0, limit)
 

@@ -127,3 +127,32 @@ def test_a_task_that_fails_is_not_forgotten() -> None:
         other.cancel()
 
     asyncio.run(work())
+
+
+class Slow(Noting):
+    """A program whose reloads take several turns; asked to reload and to stop again and again meanwhile."""
+
+    def __init__(self, *, fails_to_reload: bool = False) -> None:
+        super().__init__(at_wait=signal.SIGHUP)
+        self._fails_to_reload = fails_to_reload
+        self.reloads = 0
+
+    async def reload(self) -> None:
+        self.reloads += 1
+        self.life.append("reload")
+        for _turn in range(5):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.001)
+        if self.reloads == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.01)
+        self.life.append("reloaded")
+        if self._fails_to_reload:
+            raise ValueError("boom")
+
+
+@pytest.mark.parametrize("fails_to_reload", [False, True])
+def test_reloads_follow_one_another_and_the_stop_follows_the_last(fails_to_reload: bool) -> None:
+    program = Slow(fails_to_reload=fails_to_reload)
+    assert lived(program) == 0
+    assert program.life == ["start", "started", "wait", *["reload", "reloaded"] * 3, "stop"]

@@ -1,0 +1,273 @@
+"""A forwarder whose destinations are edited while events come: each event of each destination is in one counter."""
+
+import asyncio
+import ipaddress
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from daemons.configuration.feed import FeedFields
+from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
+from daemons.forwarder.program import Forwarder
+from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
+from daemons.link.wire import Ack, Transport
+from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind
+from daemons.service.config import MetricsSection
+from daemons.stream.datagram import listening_socket
+from daemons.stream.stamping import Stamper
+from daemons.timing.clock import SystemClock
+
+BOTH = frozenset((Transport.TCP, Transport.UDP))
+KEY, OTHER_KEY = b"0123456789abcdef", b"fedcba9876543210"
+
+
+class Sink:
+    """Notes the events of each session; processes all of them, or none at all."""
+
+    def __init__(self, *, acknowledges: bool = True) -> None:
+        self.sequences: list[int] = []
+        self._acknowledges = acknowledges
+
+    def on_link_events(self, _key: SessionKey, events: list[LinkEvent], _stamp: Stamp, *, together: bool) -> None:
+        assert isinstance(together, bool)
+        self.sequences += [event.sequence for event in events]
+
+    def progress(self, _key: SessionKey) -> Ack:
+        highest = max(self.sequences, default=0)
+        return Ack(highest, len(self.sequences), 0) if self._acknowledges else Ack(0, 0, 0)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        assert name in ("on_hello", "on_heartbeat", "on_bye", "on_time")
+        return lambda *_arguments: None
+
+
+class Here:
+    """A receiver's port in this loop."""
+
+    def __init__(self, stamper: Stamper, sink: Sink, key: bytes) -> None:
+        self.sink = sink
+        stream = listening_socket("127.0.0.1", 0, socket.SOCK_STREAM)
+        self.port = stream.getsockname()[1]
+        datagram = listening_socket("127.0.0.1", self.port, socket.SOCK_DGRAM)
+        settings = ListenerSettings("backbone", BOTH, key=key)
+        self.listener = LinkListener(settings, stream, datagram, stamper, sink)
+        self.listener.start()
+        self.tending = asyncio.ensure_future(self.listener.tend())
+
+    async def close(self) -> None:
+        self.tending.cancel()
+        await asyncio.gather(self.tending, return_exceptions=True)
+        self.listener.close()
+
+
+class Trial:
+    """A forwarder and what it sends to; events are offered by hand."""
+
+    def __init__(self) -> None:
+        self.stamper = Stamper(SystemClock())
+        self.config = ForwarderConfig(
+            feed=FeedFields(url="ws://127.0.0.1:1"), metrics=MetricsSection(listen=""), drain_seconds=0.2
+        )
+        self.forwarder = Forwarder(self.config, lambda: self.config)
+        self.offered: dict[str, int] = {}
+
+    def offer(self, count: int) -> None:
+        events = [FeedEvent("btcusdt@trade", number, number, True, None, b"{}") for number in range(count)]
+        self.forwarder._on_events(events, Stamp(1, StampKind.KERNEL, 1, 1))
+        for sender in self.forwarder.senders:
+            self.offered[sender.settings.label] = self.offered.get(sender.settings.label, 0) + count
+
+    async def edit(self, *sections: DestinationSection) -> None:
+        """Reload with these destinations, offering an event in every turn of the loop meanwhile."""
+        fields = {name: getattr(self.config, name) for name in self.config.__struct_fields__}
+        self.config = ForwarderConfig(**{**fields, "destination": sections})
+        reload = asyncio.ensure_future(self.forwarder.reload())
+        while not reload.done():
+            self.offer(1)
+            await asyncio.sleep(0)
+        await reload
+
+    def assert_balanced(self) -> None:
+        """See that every event offered to a destination is delivered, given up or waiting."""
+        for sender in (*self.forwarder.senders, *self.forwarder._closed.values()):
+            buffer = sender.buffer
+            assert buffer.offered == self.offered.get(sender.settings.label, 0)
+            assert buffer.offered == buffer.forwarded + sum(buffer.dropped.values()) + buffer.buffered
+
+
+@asynccontextmanager
+async def trial(*receivers: tuple[Sink, bytes]) -> AsyncIterator[tuple[Trial, list[Here]]]:
+    made = Trial()
+    heres = [Here(made.stamper, sink, key) for sink, key in receivers]
+    await made.forwarder.start()
+    try:
+        yield made, heres
+    finally:
+        await made.forwarder.stop()
+        for here in heres:
+            await here.close()
+        made.stamper.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 what is waited for are plain counters
+            await asyncio.sleep(0.005)
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+def section(here: Here, **changed: Any) -> DestinationSection:
+    return DestinationSection(**{"address": f"127.0.0.1:{here.port}", "reconnect_max_seconds": 0.01, **changed})
+
+
+def connected(made: Trial) -> Callable[[], bool]:
+    return lambda: all(sender.connected for sender in made.forwarder.senders)
+
+
+def test_an_edited_destination_keeps_its_buffer_its_counts_and_its_connection() -> None:
+    async def work() -> None:
+        async with trial((Sink(acknowledges=False), b"")) as (made, (here,)):
+            await made.edit(section(here))
+            await until(connected(made))
+            made.offer(100)
+            (before,) = made.forwarder.senders
+            waiting = before.buffer.buffered
+            await made.edit(section(here, buffer_seconds=5.0, reconnect_max_seconds=0.02))
+            (after,) = made.forwarder.senders
+            assert after is before
+            assert after.buffer.buffered > waiting
+            assert sum(after.buffer.dropped.values()) == 0
+            assert after.reconnects["reload"] == 0
+            assert here.listener.counts.connections == 1
+            made.assert_balanced()
+
+    run(work)
+
+
+def test_a_narrower_bound_holds_from_the_reload_on() -> None:
+    async def work() -> None:
+        async with trial() as (made, _none):
+            nobody = DestinationSection(address="127.0.0.1:1")
+            await made.edit(nobody)
+            made.offer(100)
+            await made.edit(DestinationSection(address="127.0.0.1:1", buffer_events=10))
+            (sender,) = made.forwarder.senders
+            assert sender.buffer.buffered == 10
+            made.assert_balanced()
+
+    run(work)
+
+
+def test_another_transport_goes_on_counting() -> None:
+    async def work() -> None:
+        sink = Sink()
+        async with trial((sink, b"")) as (made, (here,)):
+            for transport in ("tcp", "udp", "tcp", "udp"):
+                await made.edit(section(here, transport=transport))
+                await until(connected(made))
+                made.offer(10)
+                made.assert_balanced()
+            (sender,) = made.forwarder.senders
+            # What was given up when the link was changed may have arrived all the same.
+            await until(lambda: len(sink.sequences) >= sender.buffer.forwarded and not sender.buffer.buffered)
+            # Each number once: nobody else sends for this destination.
+            assert len(set(sink.sequences)) == len(sink.sequences)
+
+    run(work)
+
+
+def test_a_destination_taken_away_and_added_again_goes_on_counting() -> None:
+    async def work() -> None:
+        async with trial((Sink(), b""), (Sink(), b"")) as (made, (one, other)):
+            for _turn in range(3):
+                await made.edit(section(one), section(other))
+                await until(connected(made))
+                made.offer(10)
+                await made.edit(section(one))
+                made.assert_balanced()
+                made.offer(10)
+            assert set(made.forwarder._closed) == {f"127.0.0.1:{other.port}"}
+
+    run(work)
+
+
+def test_edits_at_random_leave_no_event_uncounted() -> None:
+    rng = random.Random(22)
+
+    async def work() -> None:
+        silent, well = Sink(acknowledges=False), Sink()
+        async with trial((silent, b""), (well, b"")) as (made, heres):
+            for _turn in range(12):
+                chosen = [here for here in heres if rng.random() < 0.8]
+                await made.edit(
+                    *(
+                        section(
+                            here,
+                            transport=rng.choice(("tcp", "udp")),
+                            path_name=rng.choice(("", "backbone")),
+                            buffer_events=rng.choice((50, 5000)),
+                        )
+                        for here in chosen
+                    )
+                )
+                made.offer(rng.randrange(200))
+                made.assert_balanced()
+                running = [task for task in made.forwarder._sending.values() if not task.done()]
+                assert len(running) == len(chosen)
+
+    run(work)
+
+
+def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(tmp_path: Path) -> None:
+    file = tmp_path / "link.key"
+
+    def keep(key: bytes) -> None:
+        file.write_bytes(key)
+        file.chmod(0o600)
+
+    async def work() -> None:
+        keep(KEY)
+        async with trial((Sink(), KEY)) as (made, (here,)):
+            listener = here.listener
+            await made.edit(section(here, key_file=str(file)))
+            await until(connected(made))
+            (sender,) = made.forwarder.senders
+            # Here first: the connection is ended, and the old key refused.
+            listener.adopt(ListenerSettings("backbone", BOTH, key=OTHER_KEY))
+            assert listener.counts.peers == 0
+            await until(lambda: sender.reconnects["key"] > 0)
+            assert listener.counts.refusals["key"] > 0
+            keep(OTHER_KEY)
+            await made.edit(section(here, key_file=str(file)))
+            await until(connected(made))
+            # Then there first.
+            keep(KEY)
+            await made.edit(section(here, key_file=str(file)))
+            assert sender.reconnects["reload"] == 1
+            await until(lambda: listener.counts.peers == 0 and sender.reconnects["key"] > 1)
+            listener.adopt(ListenerSettings("backbone", BOTH, key=KEY))
+            await until(connected(made))
+            made.assert_balanced()
+
+    run(work)
+
+
+def test_a_source_that_is_allowed_no_more_is_disconnected() -> None:
+    async def work() -> None:
+
+        async with trial((Sink(), b"")) as (made, (here,)):
+            await made.edit(section(here))
+            await until(connected(made))
+            here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("127.0.0.0/8"),)))
+            assert here.listener.counts.peers == 1
+            here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
+            assert here.listener.counts.peers == 0
+            await until(lambda: here.listener.counts.refusals["source"] > 0)
+
+    run(work)
