@@ -12,7 +12,9 @@ from provisioning.model import Found, tags_of
 from provisioning.topology import Topology
 from provisioning.validation import expiry
 
-__all__ = ["expires_at", "standing"]
+__all__ = ["NOTHING_STANDS", "expires_at", "standing"]
+
+NOTHING_STANDS = "nothing stands"
 
 _TAGGED_ONCE = {"volume", "network-interface", "key-pair", "placement-group"}
 """`up` leaves the tags that the making of these gave them, so they may tell an expiry of long ago."""
@@ -45,7 +47,7 @@ def standing(engine: Engine, topology: Topology) -> list[str]:
         return ["what stands now could not be looked up; what was made stays and costs"]
     found = [*engine.view.found.values(), *engine.view.surplus]
     if not found:
-        return ["nothing stands"]
+        return [NOTHING_STANDS]
     hosts = {item.key.removeprefix("host/") for item in found if item.kind == "instance"}
     return [f"{len(found)} resources stand, {len(hosts)} of them hosts: {_per_hour(topology, hosts)}"]
 

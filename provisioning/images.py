@@ -1,11 +1,11 @@
 """Machine images: by SSM's public parameters, or by the publisher's account where a region lacks the parameter."""
 
-from typing import cast
+from typing import Any, cast
 
 from provisioning.cloud import Cloud
 from provisioning.errors import AwsError, ProvisionError
 
-__all__ = ["image_id", "login_user", "python_version", "root_device"]
+__all__ = ["image_facts", "image_id", "login_user", "python_version", "root_device"]
 
 _DEBIAN_OWNER = "136693071363"
 """Debian's account (wiki.debian.org/Cloud/AmazonEC2Image)."""
@@ -73,8 +73,8 @@ def image_id(cloud: Cloud, region: str, image: str) -> str:
     return cast("str", max(images, key=lambda item: (item["CreationDate"], item["ImageId"]))["ImageId"])
 
 
-def root_device(cloud: Cloud, region: str, image: str, about: str) -> str:
-    """The device name that the image's root volume has; another name would add a second volume beside it.
+def image_facts(cloud: Cloud, region: str, image: str, about: str) -> dict[str, Any]:
+    """What EC2 says about an image.
 
     Raises:
         ProvisionError: the image is not there.
@@ -82,4 +82,13 @@ def root_device(cloud: Cloud, region: str, image: str, about: str) -> str:
     answer = cloud.call(region, "ec2", "describe_images", about, ImageIds=[image])
     if not answer["Images"]:
         raise ProvisionError(f"{about}: image {image} is not in {region}; use another --image")
-    return cast("str", answer["Images"][0].get("RootDeviceName") or "/dev/xvda")
+    return cast("dict[str, Any]", answer["Images"][0])
+
+
+def root_device(cloud: Cloud, region: str, image: str, about: str) -> str:
+    """The device name that the image's root volume has; another name would add a second volume beside it.
+
+    Raises:
+        ProvisionError: the image is not there.
+    """
+    return cast("str", image_facts(cloud, region, image, about).get("RootDeviceName") or "/dev/xvda")

@@ -3,7 +3,7 @@
 import datetime as dt
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +13,18 @@ import click
 
 from daemons.errors import ConfigError, LatencyError
 from provisioning import bundle as bundles
-from provisioning.aftermath import expires_at, standing
+from provisioning.aftermath import NOTHING_STANDS, expires_at, standing
 from provisioning.cloud import Cloud
 from provisioning.console import host_report
 from provisioning.cost import Estimate, Item, Traffic, estimate
 from provisioning.desired import BUNDLE_OBJECT, desired
-from provisioning.engine import Engine
+from provisioning.engine import Engine, Step
 from provisioning.errors import PendingError, ProvisionError
 from provisioning.images import python_version
 from provisioning.kinds.storage import bucket_name, put_object
 from provisioning.loading import adjusted, deployment_name, load_topology
 from provisioning.model import Deployment, View
+from provisioning.preflight import preflight
 from provisioning.remote import Remote, choose
 from provisioning.screen import Screen
 from provisioning.targets import targets as targets_text
@@ -176,9 +177,12 @@ def _told_what_stands(settings: Settings, engine: Engine) -> Iterator[None]:
     try:
         yield
     except ProvisionError as error:
-        for line in standing(engine, settings.loaded()):
+        lines = standing(engine, settings.loaded())
+        for line in lines:
             error.add_note(line)
         error.add_note(f"to go on: {shlex.join(['provision', *sys.argv[1:]])}")
+        if lines == [NOTHING_STANDS]:
+            raise
         down = ["provision", "down", "--topology", settings.topology, "--name", settings.name]
         if settings.profile:
             down += ["--profile", settings.profile]
@@ -215,8 +219,14 @@ def plan(settings: Settings) -> None:
     screen = Screen(as_json=settings.json)
     engine = _engine(settings, screen)
     engine.read()
-    screen.plan(engine.plan())
+    steps = engine.plan()
+    screen.plan(steps)
     _warn(settings.loaded(), engine, screen)
+    preflight(engine.view, _to_make(steps))
+
+
+def _to_make(steps: Sequence[Step]) -> set[str]:
+    return {step.key for step in steps if step.verb in ("create", "replace")}
 
 
 def _warn(topology: Topology, engine: Engine, screen: Screen) -> None:
@@ -243,11 +253,14 @@ def up(settings: Settings, bundle: str, wait_seconds: int) -> None:
     if steps:
         if not settings.json:
             screen.plan(steps)
+        with _told_what_stands(settings, engine):
+            preflight(engine.view, _to_make(steps))
         _agree(settings, "Apply?")
         with _told_what_stands(settings, engine), screen.progress(f"building {settings.name}", len(steps)):
             engine.apply()
     if wait_seconds:
-        _wait_ready(engine, wait_seconds)
+        with _told_what_stands(settings, engine):
+            _wait_ready(engine, wait_seconds)
     if settings.json:
         screen.plan(steps)
     else:

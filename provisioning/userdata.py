@@ -20,15 +20,21 @@ __all__ = ["MAX_BYTES", "digest", "host_files", "user_data"]
 MAX_BYTES = 16384
 """EC2's limit before base64 (EC2 guide, "User data")."""
 
-_COMPRESS_FROM_CHARACTERS = 4000
 _MTU = {"ipip": 1480, "wireguard": 1420}
 _HEAD = """#!/bin/sh
 # {deployment}/{host}: written by provision; runs once, what it installs runs at every boot.
+# To read it: sed '1,/^script=/d;/^{packed_end}/,$d' | base64 -d | gzip -d
 set -eu
-root=${{LATENCY_ROOT:-}}
-put() {{ mkdir -p "$root${{2%/*}}"; cat > "$root$2.new"; chmod "$1" "$root$2.new"; mv "$root$2.new" "$root$2"; }}
+script=$(base64 -d <<'{packed_end}' | gzip -d
+{packed}{packed_end}
+)
+eval "$script"
+"""
+_BEGIN = """root=${LATENCY_ROOT:-}
+put() { mkdir -p "$root${2%/*}"; cat > "$root$2.new"; chmod "$1" "$root$2.new"; mv "$root$2.new" "$root$2"; }
 """
 _END = "END_OF_LATENCY_FILE"
+_PACKED_END = "END_OF_LATENCY_SCRIPT"
 
 
 def user_data(
@@ -49,7 +55,7 @@ def user_data(
     """
     overlay = topology.overlay
     in_tunnel = overlay is not None and host.name in (overlay.client, overlay.gateway)
-    lines = [_HEAD.format(deployment=deployment, host=host.name)]
+    lines = [_BEGIN]
     for path, mode, text in host_files(topology, host, deployment, bucket, bucket_region, objects):
         lines.append(_put(path, mode, text))
     lines.append("systemctl daemon-reload\n")
@@ -66,7 +72,9 @@ def user_data(
     clock = 'if systemctl cat "$unit" >/dev/null 2>&1; then systemctl try-restart "$unit"; fi'
     lines.append(f"for unit in chrony.service systemd-timesyncd.service; do {clock}; done\n")
     lines.append("systemctl enable latency-bootstrap.service\nsystemctl start --no-block latency-bootstrap.service\n")
-    script = "".join(lines)
+    # Together the files are a third of their size; one by one they were four fifths of EC2's limit.
+    packed = base64.encodebytes(gzip.compress("".join(lines).encode(), mtime=0)).decode()
+    script = _HEAD.format(deployment=deployment, host=host.name, packed=packed, packed_end=_PACKED_END)
     if len(script.encode()) > MAX_BYTES:
         raise ProvisionError(
             f"host/{host.name}: user data is {len(script.encode())} bytes, EC2 takes {MAX_BYTES}; use fewer targets"
@@ -75,12 +83,9 @@ def user_data(
 
 
 def _put(path: str, mode: int, text: str) -> str:
-    """Shell that puts a file in place; a long one travels compressed, or the whole would not fit."""
+    """Shell that puts a file in place."""
     assert _END not in text
-    if len(text) < _COMPRESS_FROM_CHARACTERS:
-        return f"put {mode:04o} {path} <<'{_END}'\n{text.rstrip()}\n{_END}\n"
-    packed = base64.encodebytes(gzip.compress(text.encode(), mtime=0)).decode()
-    return f"base64 -d <<'{_END}' | gzip -d | put {mode:04o} {path}\n{packed}{_END}\n"
+    return f"put {mode:04o} {path} <<'{_END}'\n{text.rstrip()}\n{_END}\n"
 
 
 def host_files(

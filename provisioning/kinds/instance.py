@@ -84,7 +84,7 @@ class InstanceKind(Ec2Kind):
                 self._run(view, node)
             except CapacityError as error:
                 refused.append(error)
-                zones = [] if subnet.spec.zone else [zone for zone in kind.zones(view, subnet) if zone not in tried]
+                zones = [zone for zone in kind.zones(view, subnet) if zone not in tried]
                 if not zones or self._others_in(view, node, subnet):
                     raise
                 tried.add(zones[0])

@@ -66,7 +66,7 @@ class SubnetKind(Ec2Kind):
     id_key: ClassVar[str] = "SubnetId"
 
     def create(self, view: View, node: Node) -> None:
-        self.create_in(view, node, node.spec.zone or self.zones(view, node)[0])
+        self.create_in(view, node, self.zones(view, node)[0])
 
     def create_in(self, view: View, node: Node, zone: str) -> None:
         """Make the subnet in a given zone. A conflict means that another operator was faster: theirs will be found."""
@@ -83,11 +83,27 @@ class SubnetKind(Ec2Kind):
         )
 
     def zones(self, view: View, node: Node) -> list[str]:
-        """The zones of the region that offer every instance type of the subnet, in order.
+        """The zones of the region that offer every instance type of the subnet, in order; only its own if it names one.
 
         Raises:
             ProvisionError: no zone offers them all.
         """
+        # A Local or Wavelength Zone that the account opted into is listed with the offerings too, and sorts first.
+        own = {
+            item["ZoneName"]
+            for item in view.cloud.pages(
+                node.region,
+                "ec2",
+                "describe_availability_zones",
+                "AvailabilityZones",
+                node.key,
+                Filters=[
+                    {"Name": "zone-type", "Values": ["availability-zone"]},
+                    {"Name": "state", "Values": ["available"]},
+                ],
+            )
+            if item.get("ZoneType", "availability-zone") == "availability-zone"
+        }
         offered: dict[str, set[str]] = {}
         for item in view.cloud.pages(
             node.region,
@@ -99,11 +115,13 @@ class SubnetKind(Ec2Kind):
             Filters=[{"Name": "instance-type", "Values": sorted(set(node.spec.types))}],
         ):
             offered.setdefault(item["Location"], set()).add(item["InstanceType"])
-        zones = sorted(zone for zone, types in offered.items() if types >= set(node.spec.types))
+        wanted = set(node.spec.types)
+        zones = sorted(zone for zone in own if offered.get(zone, set()) >= wanted and node.spec.zone in ("", zone))
         if not zones:
+            where = node.spec.zone or f"no zone of {node.region}"
             raise ProvisionError(
-                f"{node.key}: no zone of {node.region} offers {', '.join(sorted(set(node.spec.types)))}; "
-                "use another --instance-type"
+                f"{node.key}: {where} {'does not offer' if node.spec.zone else 'offers'} {', '.join(sorted(wanted))}; "
+                "use another --instance-type" + (" or zone" if node.spec.zone else "")
             )
         return zones
 

@@ -224,7 +224,7 @@ class Cloud:
                 self.consoles[instance.id] = machine.root.parent / "console.log"
                 host = self.hosts[name] = CloudHost(self, vpc, instance, machine)
                 host.write("/etc/machine-id", "")
-                if b"latency-overlay.service" in instance.user_data:
+                if b"latency-overlay.service" in instance.first_boot:
                     host.write(*STAND_IN)
                 self._plug(host)
         # Together: a host counts as booted when its first boot's installation is done.

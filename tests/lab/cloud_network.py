@@ -6,6 +6,7 @@ subnet pass by the router, and so do not meet its security groups; no topology o
 """
 
 import base64
+import gzip
 import ipaddress
 import subprocess
 from dataclasses import dataclass, field
@@ -33,6 +34,12 @@ class Instance:
     region: str
     facts: dict[str, Any]
     user_data: bytes
+
+    @property
+    def first_boot(self) -> bytes:
+        """What the packed part of the user data does."""
+        packed = self.user_data.split(b"| gzip -d\n")[2].partition(b"END_OF")[0]
+        return gzip.decompress(base64.b64decode(packed))
 
     @property
     def id(self) -> str:

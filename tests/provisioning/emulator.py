@@ -24,6 +24,8 @@ DEBIAN = "136693071363"
 
 NEWEST_IMAGE = f"ami-0debaadcafe{10:05x}"
 """The image that a search finds; every region has it."""
+ARM_IMAGE = f"ami-0debaadcafe{99:05x}"
+IMAGE_GIB = 8
 
 
 def _images() -> list[dict[str, Any]]:
@@ -41,7 +43,7 @@ def _images() -> list[dict[str, Any]]:
         "state": "available",
         "virtualization_type": "hvm",
     }
-    return [
+    images = [
         {
             **base,
             "ami_id": f"ami-0debaadcafe{n:05x}",
@@ -50,6 +52,8 @@ def _images() -> list[dict[str, Any]]:
         }
         for n in (9, 10)
     ]
+    arm = {"ami_id": ARM_IMAGE, "architecture": "arm64", "name": "debian-12-arm64-20261001-1"}
+    return [*images, {**images[-1], **arm}]
 
 
 def load_images() -> None:
@@ -57,9 +61,16 @@ def load_images() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
         json.dump(_images(), file)
     os.environ["MOTO_AMIS_PATH"] = file.name
-    import moto.ec2.models.amis  # noqa: F401, PLC0415
+    from moto.ec2.models.amis import Ami  # noqa: PLC0415
 
     Path(file.name).unlink()
+    told = Ami.block_device_mappings
+
+    def mappings(image: Any) -> list[dict[str, Any]]:
+        """What moto tells, with the size of Debian's own images instead of its 15 GiB for every one."""
+        return [{**item, "Ebs": {**item["Ebs"], "VolumeSize": IMAGE_GIB}} for item in told.fget(image)]  # type: ignore[attr-defined]
+
+    Ami.block_device_mappings = property(mappings)  # type: ignore[method-assign,assignment]
 
 
 def _hosts(ec2: Any) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """`provision` as a process of its own, with every call written down, and killed for real where a test says so.
 
 RECORD names the file of calls; KILL_AT, if set, is "OPERATION REGION NUMBER" of the changing call to die at, and
-KILL_WITH the signal.
+KILL_WITH the signal; FAIL_AT is "OPERATION CODE" of a call that is always refused.
 """
 
 import json
@@ -33,6 +33,9 @@ def connect(profile: str | None) -> Cloud:
     if where := os.environ.get("KILL_AT"):
         name, region, number = where.split()
         aws.after.append(Once(operation(name, region), die, int(number)))
+    if refusal := os.environ.get("FAIL_AT"):
+        refused, code = refusal.split()
+        aws.before.append(lambda call: (code, "refused") if call.operation == refused else None)
     assert isinstance(aws.session, boto3.Session)
     return Cloud(aws.session, RealClock())
 

@@ -148,13 +148,30 @@ def test_the_trial_needs_no_account(shell: Shell) -> None:
 
 
 def test_after_a_failure_what_stands_and_both_ways_on_are_told(shell: Shell) -> None:
-    arguments = ("up", "--yes", "--bundle", str(shell.bundle), "--image", "ami-0123456789abcdef0")
-    done = shell.run(*arguments)
+    arguments = ("up", "--yes", "--bundle", str(shell.bundle))
+    refusal = {"FAIL_AT": "RunInstances VcpuLimitExceeded"}
+    done = shell.run(*arguments, module="tests.provisioning.recorded_provision", **refusal)
     assert done.returncode == 6, done.stderr
     lines = done.stderr.splitlines()
     assert any("resources stand, 0 of them hosts: about 0.0000 USD an hour" in line for line in lines), lines
     assert lines[-2] == f"error: to go on: provision {' '.join(arguments)}"
     assert lines[-1] == "error: to take it away: provision down --topology backbone --name latency"
+
+
+def test_what_no_host_can_be_made_of_is_told_before_anything_is_changed(shell: Shell) -> None:
+    wish = ("--image", "ami-0123456789abcdef0")
+    done = shell.run("up", "--yes", "--bundle", "none", *wish, module="tests.provisioning.recorded_provision")
+    assert done.returncode == 6, done.stderr
+    assert not [call for call in shell.calls() if call["changes"]]
+    lines = done.stderr.splitlines()
+    assert "InvalidAMIID.NotFound" in lines[0]
+    assert lines[-2:] == [
+        "error: nothing stands",
+        "error: to go on: provision up --yes --bundle none --image ami-0123456789abcdef0",
+    ]
+    planned = shell.run("plan", *wish)
+    assert planned.returncode == 6
+    assert "InvalidAMIID.NotFound" in planned.stderr
 
 
 def test_what_the_operator_did_wrong_is_told(shell: Shell) -> None:

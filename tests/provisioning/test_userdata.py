@@ -68,6 +68,25 @@ def test_no_placeholder_is_left_and_no_secret_is_in(topology: Topology, host: Ho
     assert len(text.encode()) <= MAX_BYTES
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_host_may_have_many_targets(name: str) -> None:
+    topology = load_topology(name)
+    many = tuple(Target(name=f"t{n}", url=f"https://fapi{n}.binance.com/fapi/v1/time") for n in range(60))
+    for host in topology.host:
+        if host.role == "probe":
+            asking = msgspec.structs.replace(host, target=many)
+            assert len(script(topology, asking).encode()) <= MAX_BYTES * 3 // 4
+
+
+def test_the_script_says_how_to_read_it(tmp_path: Path) -> None:
+    topology = load_topology("egress")
+    text = script(topology, topology.named_host("client"))
+    (how,) = (line.removeprefix("# To read it: ") for line in text.splitlines() if line.startswith("# To read it: "))
+    done = subprocess.run(["sh", "-c", how], input=text, text=True, capture_output=True, check=True, timeout=30)
+    assert "put 0755 /usr/local/lib/latency/bootstrap <<'" in done.stdout
+    assert done.stdout.endswith("systemctl start --no-block latency-bootstrap.service\n")
+
+
 def test_it_is_the_same_every_time() -> None:
     """It is part of a client token: anything that varies would make a second instance of a repeated request."""
     topology = load_topology("full")
