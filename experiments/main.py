@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from daemons.errors import LatencyError
+from daemons.service.command_line import CONTEXT, version_option
 from experiments.extra import require_extra
 
 __all__ = ["main"]
@@ -66,8 +67,8 @@ class _Group(click.Group):
             sys.exit(error.exit_code)
 
 
-@click.group(cls=_Group, context_settings={"max_content_width": 110})
-@click.version_option(package_name="backbone-latency")
+@click.group(cls=_Group, context_settings=CONTEXT)
+@version_option()
 def main() -> None:
     """Find out which path is faster, by how much, and how sure that is."""
 

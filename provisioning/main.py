@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from daemons.errors import ConfigError, LatencyError
+from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.spans import Span
 from provisioning import bundle as bundles
 from provisioning.aftermath import NOTHING_STANDS, expires_at, standing
 from provisioning.cloud import Cloud
@@ -150,8 +152,8 @@ class _Group(click.Group):
             context.exit(130)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="backbone-latency")
+@click.group(cls=_Group, context_settings=CONTEXT)
+@version_option()
 @shared
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -242,9 +244,9 @@ def _warn(topology: Topology, engine: Engine, screen: Screen) -> None:
 @main.command()
 @shared
 @click.option("--bundle", default="", metavar="FILE", help="Software bundle to use instead of building one.")
-@click.option("--wait", "wait_seconds", default=0, metavar="SECONDS", help="Wait until every host says it is ready.")
+@click.option("--wait", "wait_seconds", type=Span(minimum=0), default=0, help="Wait until every host says it is ready.")
 @click.pass_obj
-def up(settings: Settings, bundle: str, wait_seconds: int) -> None:
+def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
     """Build the deployment, complete a half-built one, or mend what was changed by hand."""
     screen = Screen(as_json=settings.json)
     engine = _engine(settings, screen, bundle=bundle)
@@ -268,7 +270,7 @@ def up(settings: Settings, bundle: str, wait_seconds: int) -> None:
         screen.say(f"{settings.name}: {done}; `provision status` tells when the hosts are ready")
 
 
-def _wait_ready(engine: Engine, seconds: int) -> None:
+def _wait_ready(engine: Engine, seconds: float) -> None:
     hosts = [found for key, found in sorted(engine.view.found.items()) if key.startswith("host/")]
 
     def all_ready() -> bool | None:
@@ -286,7 +288,7 @@ def _wait_ready(engine: Engine, seconds: int) -> None:
     try:
         engine.view.cloud.wait("hosts", "ready", all_ready, seconds, pause=5.0)
     except PendingError as error:
-        raise PendingError(f"hosts: not ready after {seconds} s: {waiting[0]}; see `provision status`") from error
+        raise PendingError(f"hosts: not ready after {seconds:g} s: {waiting[0]}; see `provision status`") from error
 
 
 @main.command()

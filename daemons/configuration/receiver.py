@@ -156,7 +156,7 @@ def _check(config: ReceiverConfig) -> None:
             raise ConfigError("path.listen", f"{listen} is used twice", "give every link path its own port")
     duration = config.run.duration_seconds
     if duration is not None and not 0 < duration < math.inf:
-        raise ConfigError("--duration", f"{duration} is not a length of time", "give seconds above zero")
+        raise ConfigError("run.duration_seconds", f"{duration} is not a length of time", "give seconds above zero")
     if config.race.max_entries < 1 or not 0 < config.race.max_age_seconds < math.inf:
         raise ConfigError("race", "a limit is not above zero", "give positive limits")
 

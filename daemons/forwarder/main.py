@@ -4,18 +4,21 @@ import sys
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from daemons.configuration.feed import feed_settings
 from daemons.configuration.forwarder import METRICS_ADDRESS, ForwarderConfig, link_settings, load_forwarder
 from daemons.errors import LatencyError
 from daemons.forwarder.program import Forwarder
 from daemons.service import lifecycle, logs
+from daemons.service.checking import report_check, with_credentials
+from daemons.service.command_line import CONTEXT
 from daemons.service.options import common, shared_sections
 
 __all__ = ["main"]
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(context_settings=CONTEXT)
 @click.option("--feed-url", metavar="URL", help="The exchange's WebSocket: wss://HOST:PORT, or with its streams.")
 @click.option("--stream", "streams", multiple=True, metavar="NAME", help="Stream, where the URL names none; repeat it.")
 @click.option("--destination", "destinations", multiple=True, metavar="HOST:PORT", help="A receiver; repeat it.")
@@ -44,22 +47,23 @@ def main(
 ) -> None:
     """Forward an exchange's events to latency-receivers, stamped and numbered."""
 
-    def load() -> ForwarderConfig:
+    def load(unseen: list[str] | None = None) -> ForwarderConfig:
         feed = {"url": feed_url, "streams": list(streams) or None, "ca_file": ca_file}
         links = {"path_name": path_name, "transport": transport, "format": wire_format, "key_file": key_file}
         overrides = {"feed": feed, "busy_poll": busy_poll, **shared_sections(metrics, log_format, log_level)}
         config = load_forwarder(config_file, overrides, destinations, links)
         feed_settings("feed", "feed", config.feed)
         for section in config.destination:
-            link_settings(section)
+            with_credentials(link_settings, section, lambda section: replace(section, key_file=None), unseen)
         return config
 
+    if check_config:
+        report_check(load)
+        return
     try:
         config = load()
     except LatencyError as error:
         lifecycle.die(error)
-    if check_config:
-        return
     logs.configure(config.log.format, config.log.level)
     sys.exit(lifecycle.run(lambda: Forwarder(config, load), busy_poll=config.busy_poll))
 

@@ -11,9 +11,11 @@ from daemons.errors import ConfigError, LatencyError
 from daemons.probe.once import OnceProgram
 from daemons.probe.program import ProbeProgram
 from daemons.probe.target import prepared
+from daemons.service.checking import report_check
+from daemons.service.command_line import CONTEXT, version_option
 from daemons.service.lifecycle import die, run
 from daemons.service.logs import configure
-from daemons.service.metrics import DISTRIBUTION
+from daemons.service.spans import SPAN
 
 __all__ = ["main"]
 
@@ -21,13 +23,13 @@ NO_SUCCESS = 1
 _ONCE_INTERVAL_SECONDS = 1.0
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.command(context_settings={**CONTEXT, "show_default": True})
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file; see docs/probe.md.")
-@click.option("--check-config", is_flag=True, help="Check the configuration and the files it names, and exit.")
+@click.option("--check-config", is_flag=True, help="Check the configuration and the files it names, then end.")
 @click.option("--target", "url", metavar="URL", help="Probe this URL instead of the file's targets.")
 @click.option("--connections", type=click.Choice(["cold", "warm", "both"]), help="With --target: on which connections.")
-@click.option("--interval", type=float, metavar="SECONDS", help="With --target: between two requests.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="With --target: for one request.")
+@click.option("--interval", type=SPAN, help="With --target: between two requests.")
+@click.option("--timeout", type=SPAN, help="With --target: for one request.")
 @click.option("--resolve", multiple=True, metavar="HOST=ADDRESS", help="With --target: use this address for the host.")
 @click.option("--http", type=click.Choice(["1.1", "2"]), help="With --target: the HTTP version.")
 @click.option("--ca-file", metavar="FILE", help="With --target: authorities to trust instead of the system's.")
@@ -40,16 +42,15 @@ _ONCE_INTERVAL_SECONDS = 1.0
 @click.option("--metrics", metavar="HOST:PORT", help="Where to serve metrics; empty for nowhere.  [127.0.0.1:9473]")
 @click.option("--log-format", type=click.Choice(["json", "console"]), help="Shape of the log lines.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Lowest level logged.")
-@click.version_option(package_name=DISTRIBUTION, message="%(prog)s %(version)s")
+@version_option()
 def main(**flags: Any) -> None:
     """Measure HTTPS latency, cold and warm, phase by phase, and where we leave from."""
+    if flags["check_config"]:
+        report_check(lambda _unseen: prepared(load_config(flags["config_file"], _overrides(flags))))
+        return
     try:
         overrides = _overrides(flags)
         config = load_config(flags["config_file"], overrides)
-        if flags["check_config"]:
-            prepared(config)
-            click.echo("the configuration is good")
-            return
         _check_once(flags, config)
     except LatencyError as error:
         die(error)

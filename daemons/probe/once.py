@@ -6,7 +6,6 @@ import socket
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.statistics import TargetStatistics, table
 from daemons.probe.target import Target, prepared
 from daemons.probe.vantage import identity_of, round_trips_to, route_to
+from daemons.service.distribution import DISTRIBUTION, installed_version
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 
@@ -171,7 +171,7 @@ class OnceProgram:
             "start": self._began.isoformat(),
             "end": datetime.now(UTC).isoformat(),
             "host": socket.gethostname(),
-            "versions": {"backbone-latency": version("backbone-latency"), "python": sys.version.split()[0]},
+            "versions": {DISTRIBUTION: installed_version(), "python": sys.version.split()[0]},
             "targets": {statistics.name: statistics.document() for statistics in self._statistics},
             **self._vantage,
         }

@@ -4,7 +4,6 @@ import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from daemons.configuration.probe import (
@@ -19,6 +18,7 @@ from daemons.configuration.probe import (
 )
 from daemons.errors import ConfigError
 from daemons.probe.expectation import Expectation
+from daemons.service.distribution import installed_version
 from daemons.stream.tls import client_context
 
 __all__ = ["Contexts", "Request", "Target", "egress_target", "prepare", "prepared"]
@@ -182,7 +182,7 @@ def _target(
 def _headers(given: dict[str, str]) -> tuple[tuple[str, str], ...]:
     # Compression would measure the server's compressor, and hide the body from the expectation.
     headers = {
-        "user-agent": f"latency-probe/{version('backbone-latency')}",
+        "user-agent": f"latency-probe/{installed_version()}",
         "accept": "*/*",
         "accept-encoding": "identity",
     }

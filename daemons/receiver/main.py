@@ -1,10 +1,12 @@
 """``latency-receiver``: takes the same events by several paths and measures which brings them first."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import click
+from msgspec.structs import replace
 
 from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import (
@@ -19,12 +21,15 @@ from daemons.configuration.receiver import (
 from daemons.errors import LatencyError
 from daemons.receiver.program import Receiver
 from daemons.service import lifecycle, logs
+from daemons.service.checking import report_check, with_credentials
+from daemons.service.command_line import CONTEXT
 from daemons.service.options import common, shared_sections
+from daemons.service.spans import SPAN
 
 __all__ = ["main"]
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(context_settings=CONTEXT)
 @click.option(
     "--mode",
     type=click.Choice(["baseline", "aws-backbone", "race"]),
@@ -39,7 +44,7 @@ __all__ = ["main"]
 @click.option("--format", "wire_format", type=click.Choice(["binary", "json", "any"]), help="[default: binary]")
 @click.option("--key-file", metavar="FILE", help="Shared secret; the forwarder has the same.")
 @click.option("--allow", "allowed", multiple=True, metavar="CIDR", help="Where forwarders may come from; repeat it.")
-@click.option("--duration", type=float, metavar="SECONDS", help="End by itself after so long.")
+@click.option("--duration", type=SPAN, help="End by itself after so long, such as 300s or 15m.")
 @click.option("--output", metavar="FILE.json", help="Write the run's summary here.")
 @click.option("--csv-output", metavar="FILE.csv", help="Write every event here as it comes.")
 @click.option(
@@ -91,21 +96,23 @@ def main(
         "allowed_sources": list(allowed) or None,
     }
 
-    def load() -> ReceiverConfig:
+    def load(unseen: list[str] | None = None) -> ReceiverConfig:
         config = load_receiver(config_file, overrides, cast("Mode | None", mode), feed, link)
         for index, path in enumerate(config.path):
             if isinstance(path, FeedPath):
                 feed_settings(path.name, f"path[{index}]", path)
             else:
-                listener_of(index, path)
+                check = partial(listener_of, index)
+                with_credentials(check, path, lambda path: replace(path, key_file=None), unseen)
         return config
 
+    if check_config:
+        report_check(load)
+        return
     try:
         config = load()
     except LatencyError as error:
         lifecycle.die(error)
-    if check_config:
-        return
     logs.configure(config.log.format, config.log.level)
     sys.exit(lifecycle.run(lambda: Receiver(config, load), busy_poll=config.busy_poll))
 

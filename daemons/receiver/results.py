@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from daemons.measurement.figures import Figures
 from daemons.measurement.histogram import QuantileHistogram
 from daemons.measurement.race import RaceTable
 from daemons.records import ClockState
-from daemons.service.metrics import DISTRIBUTION
+from daemons.service.distribution import DISTRIBUTION, installed_version
 
 __all__ = ["FORMAT", "RunFacts", "summary", "write_json"]
 
@@ -86,7 +85,7 @@ def summary(
         "duration_seconds": round((facts.end_ns - facts.start_ns) / 1e9, 6),
         "complete": facts.complete,
         "host": socket.gethostname(),
-        "versions": {DISTRIBUTION: version(DISTRIBUTION), "python": platform.python_version()},
+        "versions": {DISTRIBUTION: installed_version(), "python": platform.python_version()},
         "clock": {
             **clock_summary(facts.clock),
             "at_start": clock_summary(facts.clock_at_start),

@@ -22,12 +22,17 @@ __all__ = [
     "LogSection",
     "MetricsSection",
     "Section",
+    "UnseenCredentialError",
     "address",
     "effective",
     "load",
     "networks",
     "secret",
 ]
+
+
+class UnseenCredentialError(ConfigError):
+    """A credential that systemd would hand over; this process was not started by it."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -137,13 +142,16 @@ def secret(where: str, file: str) -> bytes:
     White space around the key is dropped, so a file made with ``openssl rand -hex 32`` and an editor agree.
 
     Raises:
+        UnseenCredentialError: a credential, and there is no directory of credentials.
         ConfigError: not readable, readable by everyone, or shorter than 16 bytes.
     """
     path = Path(file)
     if file.startswith("credential:"):
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if not directory:
-            raise ConfigError(where, f"{file!r}: no credentials directory", "start by systemd, or give a file's path")
+            raise UnseenCredentialError(
+                where, f"{file!r} is handed over by systemd alone", "start by systemd, or give a file's path"
+            )
         path = Path(directory) / file.removeprefix("credential:")
     try:
         key = path.read_bytes().strip()

@@ -9,7 +9,6 @@ in 0.1 µs, so that a scrape does not delay the events being measured.
 import platform
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from importlib.metadata import version
 from itertools import accumulate
 from typing import Any
 
@@ -18,12 +17,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric
 
 from daemons.measurement.histogram import Bounds, BucketHistogram
+from daemons.service.distribution import DISTRIBUTION, installed_version
 from daemons.service.http import Page, Route, text
 from daemons.service.loop_lag import LoopLag
 
-__all__ = ["DISTRIBUTION", "HistogramFamily", "MetricsPage", "landing", "registry", "zero_counts"]
-
-DISTRIBUTION = "backbone-latency"
+__all__ = ["HistogramFamily", "MetricsPage", "landing", "registry", "zero_counts"]
 
 
 class HistogramFamily:
@@ -127,7 +125,7 @@ def registry(daemon: str) -> CollectorRegistry:
         ["daemon", "version", "python"],
         registry=own,
     )
-    build.labels(daemon, version(DISTRIBUTION), platform.python_version()).set(1)
+    build.labels(daemon, installed_version(), platform.python_version()).set(1)
     started = Gauge("latency_start_timestamp_seconds", "When this daemon started", ["daemon"], registry=own)
     started.labels(daemon).set(time.time())
     return own
@@ -144,7 +142,7 @@ def landing(title: str, links: dict[str, str]) -> Route:
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto}</style>"
-        f"<h1>{title}</h1><p>{DISTRIBUTION} {version(DISTRIBUTION)}</p><ul>{items}</ul></html>\n"
+        f"<h1>{title}</h1><p>{DISTRIBUTION} {installed_version()}</p><ul>{items}</ul></html>\n"
     )
 
     async def route(_query: dict[str, str]) -> Page:

@@ -1,13 +1,12 @@
 """Command-line options that the daemons have in common."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from daemons.service.metrics import DISTRIBUTION
+from daemons.service.command_line import version_option
 
 __all__ = ["common", "shared_sections"]
 
@@ -33,8 +32,8 @@ def common(metrics: str) -> Callable[[Command], Command]:
         ),
         click.option("--log-format", type=click.Choice(["json", "console"]), help="[default: json]"),
         click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]"),
-        click.option("--check-config", is_flag=True, help="Check configuration and key files, then end."),
-        click.version_option(version(DISTRIBUTION), prog_name=DISTRIBUTION),
+        click.option("--check-config", is_flag=True, help="Check the configuration and the files it names, then end."),
+        version_option(),
     )
 
     def decorate(command: Command) -> Command:

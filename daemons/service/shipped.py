@@ -8,10 +8,10 @@ import importlib.metadata
 from pathlib import Path
 
 from daemons.errors import ConfigError
+from daemons.service.distribution import DISTRIBUTION
 
 __all__ = ["shipped"]
 
-_PACKAGE = "backbone-latency"
 _CHECKOUT = Path(__file__).parents[2]
 
 
@@ -23,14 +23,14 @@ def shipped(folder: str) -> Path:
     """
     if (_CHECKOUT / "pyproject.toml").exists():
         return _CHECKOUT / folder
-    below = ("share", _PACKAGE, folder)
-    for file in importlib.metadata.files(_PACKAGE) or []:
+    below = ("share", DISTRIBUTION, folder)
+    for file in importlib.metadata.files(DISTRIBUTION) or []:
         parts = file.parts
         if below in zip(parts, parts[1:], parts[2:], strict=False):
             recorded = Path(str(file.locate())).resolve()
-            at = recorded.parts.index(folder, recorded.parts.index(_PACKAGE))
+            at = recorded.parts.index(folder, recorded.parts.index(DISTRIBUTION))
             # `pip install --target` moves the files after it has recorded where they are: beside the packages, then.
             for place in (Path(*recorded.parts[: at + 1]), _CHECKOUT.joinpath(*below)):
                 if place.is_dir():
                     return place
-    raise ConfigError(folder, "did not come with this installation", f"install {_PACKAGE} from its wheel")
+    raise ConfigError(folder, "did not come with this installation", f"install {DISTRIBUTION} from its wheel")

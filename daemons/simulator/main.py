@@ -1,7 +1,6 @@
 """latency-simulator: a Binance-compatible exchange for the demo, tests and benchmarks."""
 
 import asyncio
-import importlib.metadata
 import json
 import ssl
 import sys
@@ -13,9 +12,11 @@ from typing import Any, Literal
 import click
 
 from daemons.errors import ConfigError
+from daemons.service.command_line import CONTEXT, version_option
 from daemons.service.config import Address, address
 from daemons.service.lifecycle import die, run
 from daemons.service.logs import configure
+from daemons.service.spans import SPAN, Span
 from daemons.simulator.connection import Rules
 from daemons.simulator.endpoint import Endpoint, Policy
 from daemons.simulator.exchange import Exchange, FarPath, Outlet
@@ -29,7 +30,6 @@ from daemons.timing.clock import SystemClock
 __all__ = ["main"]
 
 DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
-LIFETIME_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +181,12 @@ def _print(line: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+_RATE = click.FloatRange(0, min_open=True)
 _STATUS = click.IntRange(400, 599)
 _COUNT = click.IntRange(0)
-_SECONDS = click.FloatRange(0, min_open=True)
 
 
-@click.command(context_settings={"max_content_width": 110, "show_default": True})
+@click.command(context_settings={**CONTEXT, "show_default": True})
 @click.option("--listen", default="127.0.0.1:9443", metavar="HOST:PORT", help="Near endpoint; port 0 for any.")
 @click.option("--far-listen", metavar="HOST:PORT", help="Far endpoint: the same bytes, later.")
 @click.option("--far-delay-ms", type=click.FloatRange(0), default=100.0, help="Mean delay of the far endpoint.")
@@ -204,10 +204,10 @@ _SECONDS = click.FloatRange(0, min_open=True)
     default=DEFAULT_STREAMS,
     help=f"A stream to generate; repeat it or join names by / for more. SYMBOL@KIND, KIND of {', '.join(KINDS)}.",
 )
-@click.option("--rate", type=_SECONDS, default=100.0, help="Events per second, all streams together.")
+@click.option("--rate", type=_RATE, default=100.0, help="Events per second, all streams together.")
 @click.option("--poisson", is_flag=True, help="Events at random instants instead of an even grid.")
 @click.option("--seed", type=int, default=0, help="Ids, prices, choice of streams, jitter and faults follow from it.")
-@click.option("--duration", type=_SECONDS, metavar="SECONDS", help="End after this long.  [default: never]")
+@click.option("--duration", type=SPAN, help="End after this long.  [default: never]")
 @click.option("--futures", is_flag=True, help="Be USD-M futures: its payloads, limits and REST paths.")
 @click.option("--wait-for-clients", type=_COUNT, default=0, help="Emit nothing before so many are connected.")
 @click.option("--stop-after-events", type=_COUNT, help="Emit so many events, then rest.  [default: no end]")
@@ -215,25 +215,23 @@ _SECONDS = click.FloatRange(0, min_open=True)
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file.")
 @click.option(
     "--ping-interval-seconds",
-    type=click.FloatRange(0),
+    type=Span(minimum=0),
     help="Between pings to a client; 0 for none.  [default: 20; 180 for futures]",
 )
 @click.option(
     "--ping-timeout-seconds",
-    type=_SECONDS,
+    type=SPAN,
     help="Disconnect a client without a pong.  [default: 60; 600 for futures]",
 )
 @click.option(
     "--disconnect-every",
-    type=_SECONDS,
-    default=LIFETIME_SECONDS,
-    metavar="SECONDS",
+    type=SPAN,
+    default="24h",
     help="Fault: end each connection at this age, every second one without a closing handshake.",
 )
 @click.option(
     "--silent-after",
-    type=_SECONDS,
-    metavar="SECONDS",
+    type=SPAN,
     help="Fault: send no more events on a connection of this age, but keep it open.",
 )
 @click.option("--skip-ids-every", type=_COUNT, default=0, metavar="N", help="Fault: every Nth event jumps 1-5 ids.")
@@ -243,7 +241,7 @@ _SECONDS = click.FloatRange(0, min_open=True)
 @click.option("--reject-status", type=_STATUS, help="Fault: refuse every WebSocket handshake with this HTTP status.")
 @click.option("--shutdown-notice", is_flag=True, help="Send the serverShutdown event before ending.")
 @click.option("--log-format", type=click.Choice(["json", "console"]), default="json", help="On standard error.")
-@click.version_option(importlib.metadata.version("backbone-latency"), prog_name="latency-simulator")
+@version_option()
 def main(log_format: Literal["json", "console"], **flags: Any) -> None:
     """Be a Binance-compatible exchange, near and (delayed) far.
 

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from daemons.errors import ConfigError
+from daemons.service.spans import Span
 from experiments.local.demo import run_demo
 from experiments.local.simulated import RATE, Injected
 
@@ -15,7 +16,7 @@ __all__ = ["demo_command"]
 
 
 @click.command("demo")
-@click.option("--duration", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Seconds to measure.")
+@click.option("--duration", type=Span(minimum=1), default="20s", show_default=True, help="How long to measure.")
 @click.option("--keep-running", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--rate", type=click.FloatRange(min=1), default=RATE, show_default=True, help="Events per second.")
 @click.option(

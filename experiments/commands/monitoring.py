@@ -6,6 +6,7 @@ import sys
 import click
 from rich.console import Console
 
+from daemons.service.spans import Span
 from experiments.local.monitoring import ALERTMANAGER, PROMETHEUS, Target, monitor
 
 __all__ = ["monitoring_command"]
@@ -21,7 +22,7 @@ __all__ = ["monitoring_command"]
 )
 @click.option("--prometheus", default=PROMETHEUS, show_default=True, metavar="HOST:PORT", help="Where it listens.")
 @click.option("--alertmanager", default=ALERTMANAGER, show_default=True, metavar="HOST:PORT", help="Where it listens.")
-@click.option("--duration", type=click.FloatRange(min=1), metavar="SECONDS", help="End by itself.  [default: never]")
+@click.option("--duration", type=Span(minimum=1), help="End by itself.  [default: never]")
 def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
     """Run Prometheus and Alertmanager on the demo, or on daemons of yours, with this repository's configuration."""
     wanted: list[Target] = []

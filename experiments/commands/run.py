@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError
+from daemons.service.spans import SPAN, write_span
 from experiments.commands.host_options import host_options, inventory_from
 from experiments.extra import require_extra
 from experiments.folder import new_folder
@@ -18,20 +19,10 @@ from experiments.runs.endpoints import Endpoints, RealEndpoints, SimulatedEndpoi
 from experiments.runs.manifest import FILE, Manifest, begin, write_manifest
 from experiments.runs.preflight import Limits
 from experiments.runs.remote import RemoteRun
-from experiments.runs.schedule import MODES, Plan, parse_span
+from experiments.runs.schedule import MODES, Plan
 from experiments.runs.session import Session, plan_record
 
 __all__ = ["run_command"]
-
-
-def span(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    """Read an option such as ``15m``; seconds."""
-    if value is None:
-        return None
-    try:
-        return parse_span(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @click.command("run")
@@ -42,10 +33,10 @@ def span(_context: click.Context, _parameter: click.Parameter, value: str | None
     show_default=True,
     help="race: all paths at once, event by event; blocks: baseline and backbone in turn.",
 )
-@click.option("--duration", callback=span, default="300s", show_default=True, help="Of one block.")
+@click.option("--duration", type=SPAN, default="300s", show_default=True, help="Of one block.")
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Measure so often in a row.")
-@click.option("--every", callback=span, metavar="SPAN", help="Begin a round every so often: 1h.")
-@click.option("--for", "for_", callback=span, metavar="SPAN", help="With --every: for so long: 24h.")
+@click.option("--every", type=SPAN, help="Begin a round every so often: 1h.")
+@click.option("--for", "for_", type=SPAN, help="With --every: for so long: 24h.")
 @click.option("--simulator", is_flag=True, help="A made-up exchange at known distances instead of real endpoints.")
 @click.option(
     "--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="With --simulator: events/s."
@@ -58,10 +49,8 @@ def span(_context: click.Context, _parameter: click.Parameter, value: str | None
 @click.option("--transport", type=click.Choice(["tcp", "udp"]), help="What carries the events.")
 @click.option("--key-file", metavar="FILE", help="Shared secret; the forwarder has the same.")
 @click.option("--allow", "allowed", multiple=True, metavar="CIDR", help="Where forwarders may come from; repeat it.")
-@click.option(
-    "--rehearsal", callback=span, default="5s", show_default=True, help="How long rates are counted beforehand."
-)
-@click.option("--wait", callback=span, default="60s", show_default=True, help="For every path's first event.")
+@click.option("--rehearsal", type=SPAN, default="5s", show_default=True, help="How long rates are counted beforehand.")
+@click.option("--wait", type=SPAN, default="60s", show_default=True, help="For every path's first event.")
 @click.option("--max-clock-error-ms", type=click.FloatRange(0), default=10.0, show_default=True, help="Of this host.")
 @click.option("--allow-unsynchronized-clock", is_flag=True, help="Measure all the same; the results say so.")
 @click.option("--receiver", metavar="HOST", help="Which host measures, where several are receivers.")
@@ -131,7 +120,8 @@ def _run_there(inventory: Inventory, flags: dict[str, Any], console: Console) ->
         "--wait": "wait",
     }
     arguments = ["--mode", flags["mode"], "--repeat", str(flags["repeat"])]
-    arguments += _flags({flag: None if flags[name] is None else f"{flags[name]:g}" for flag, name in spans.items()})
+    given = {flag: flags[name] for flag, name in spans.items() if flags[name] is not None}
+    arguments += _flags({flag: write_span(seconds) for flag, seconds in given.items()})
     arguments += ["--max-clock-error-ms", f"{flags['max_clock_error_ms']:g}"]
     if flags["allow_unsynchronized_clock"]:
         arguments.append("--allow-unsynchronized-clock")

@@ -4,13 +4,13 @@ import platform
 import socket
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from daemons.records import ClockState
+from daemons.service.distribution import DISTRIBUTION, installed_version
 from experiments.folder import write_whole
 from experiments.runs.checks import Check
 
@@ -108,7 +108,7 @@ def now() -> str:
 def versions() -> dict[str, str]:
     """Name the software that measures."""
     return {
-        "backbone-latency": version("backbone-latency"),
+        DISTRIBUTION: installed_version(),
         "python": sys.version.split()[0],
         "kernel": f"{platform.system()} {platform.release()}",
     }

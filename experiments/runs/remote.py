@@ -12,12 +12,12 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
+from daemons.service.distribution import installed_version
 from experiments.decoding import UNDECODABLE
 from experiments.errors import InputError
 from experiments.hosts.inventory import HostEntry, Inventory
@@ -89,7 +89,7 @@ class RemoteRun:
         shell = self._shell(host)
         program = f"{host.programs}/latency-{host.role}"
         said = (await must(shell, [program, "--version"])).decode().strip()
-        ours = version("backbone-latency")
+        ours = installed_version()
         differs = "" if said.endswith(ours) else f"; this machine has {ours}, so the two may not agree"
         self._say(f"ok   host {host.name}: {said}{differs}")
         if host.managed and host.role == "forwarder":

@@ -1,21 +1,17 @@
 """Which block is due when: races or alternating single paths, repeated, and once every so often for time of day."""
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from daemons.errors import ConfigError
 
-__all__ = ["MODES", "Block", "Mode", "Plan", "parse_span"]
+__all__ = ["MODES", "Block", "Mode", "Plan"]
 
 Mode = Literal["race", "baseline", "aws-backbone"]
 """What a block measures, in the receiver's words."""
 
 MODES: dict[str, tuple[Mode, ...]] = {"race": ("race",), "blocks": ("baseline", "aws-backbone")}
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +87,3 @@ class Plan:
             for mode in MODES[self.kind]
         ]
         return [Block(number, mode, due) for number, (due, mode) in enumerate(order, start=1)]
-
-
-def parse_span(text: str) -> float:
-    """Read a span of time: ``90``, ``90s``, ``15m``, ``1h`` or ``1.5d``; returns seconds.
-
-    Raises:
-        ValueError: it is not one, or is zero.
-    """
-    match = _SPAN.fullmatch(text.strip())
-    seconds = float(match[1]) * _UNITS[match[2] or "s"] if match else 0.0
-    if not seconds:
-        raise ValueError(f"{text!r} is not a span of time; write 90s, 15m, 1h or 1d")
-    return seconds

@@ -89,6 +89,20 @@ def test_the_receiver_starts_with_what_one_command_has_installed(lab: Lab, site:
     assert scrape(host, 9472).total("latency_receiver_link_connected", path="backbone") == 0
 
 
+def check_by_hand(host: Host) -> None:
+    """As docs/operations.md has it: a key that systemd hands over is looked at in two of the three ways."""
+    check = f"{CURRENT}/bin/latency-receiver --config /etc/latency/receiver.toml --check-config"
+    said = host.shell(check)
+    assert said.startswith("the configuration is good\n")
+    assert "the key itself was not looked at" in said
+    key = "-p LoadCredential=link.key:/etc/latency/link.key"
+    for command in (
+        f"CREDENTIALS_DIRECTORY=/etc/latency {check}",
+        f"systemd-run --pipe --wait --quiet -p User=latency {key} {check}",
+    ):
+        assert host.shell(command) == "the configuration is good\n"
+
+
 def test_the_examples_are_accepted_and_every_daemon_starts_with_its_own(lab: Lab, site: Site, bundle: Path) -> None:
     host = lab.host("everything", {site: "10.82.1.18"}, layers=(bundle,))
     host.run(*INSTALL, *(word for daemon in DAEMONS for word in ("--role", daemon)))
@@ -100,6 +114,7 @@ def test_the_examples_are_accepted_and_every_daemon_starts_with_its_own(lab: Lab
         host.run("systemd-analyze", "verify", "--man=no", unit)
         exposure = host.run("systemd-analyze", "security", "--no-pager", "--threshold=20", unit).stdout
         assert "Overall exposure level" in exposure
+    check_by_hand(host)
     # `latency.target` stands for all of them.
     host.systemctl("stop", "latency.target")
     for unit in (*(f"latency-{daemon}.service" for daemon in DAEMONS), "latency-receiver.socket"):

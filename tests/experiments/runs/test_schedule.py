@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons.errors import ConfigError
-from experiments.runs.schedule import MODES, Plan, parse_span
+from experiments.runs.schedule import MODES, Plan
 
 
 def test_a_race_is_one_block() -> None:
@@ -50,16 +50,3 @@ def test_a_round_that_does_not_fit_is_refused() -> None:
 def test_every_without_for_is_refused() -> None:
     with pytest.raises(ConfigError, match="--every: says only half; give both"):
         Plan("race", 10, every_seconds=3600)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3600), ("1.5d", 129_600), (" 2h ", 7200)]
-)
-def test_spans(text: str, seconds: float) -> None:
-    assert parse_span(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "0h", "1w", "-5", "h", "1h30m", "nan"])
-def test_what_is_no_span(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a span of time; write 90s, 15m, 1h or 1d"):
-        parse_span(text)

@@ -1,0 +1,72 @@
+"""All commands of the project, held against each other: they are used by the same people."""
+
+import importlib
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from daemons.service.spans import Span
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+WITH_A_UNIT = re.compile(r"--.*-(ms|gb)$|--(rate|confidence)$")
+"""Options that are numbers and no spans: their names say the unit, or they have none."""
+
+
+def program(name: str) -> click.Command:
+    module = SCRIPTS[name].partition(":")[0].replace("provisioning.launch", "provisioning.main")
+    command = importlib.import_module(module).main
+    assert isinstance(command, click.Command)
+    return command
+
+
+def all_commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name in SCRIPTS:
+        command = program(name)
+        yield (name,), command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for below in command.list_commands(context):
+                found = command.get_command(context, below)
+                assert found is not None
+                yield (name, below), found
+
+
+COMMANDS = dict(all_commands())
+
+
+def test_the_list_is_whole() -> None:
+    assert len(SCRIPTS) == 6
+    assert len(COMMANDS) > 20
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_a_short_name_everywhere(words: tuple[str, ...]) -> None:
+    told = [CliRunner().invoke(program(words[0]), [*words[1:], flag], prog_name=words[0]) for flag in ("-h", "--help")]
+    assert [one.exit_code for one in told] == [0, 0], told[0].output
+    assert told[0].output == told[1].output
+    assert told[0].output.startswith(f"Usage: {' '.join(words)} ")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_one_version_line(name: str) -> None:
+    done = CliRunner().invoke(program(name), ["--version"], prog_name=name)
+    assert done.output == f"{name} {version('backbone-latency')}\n"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_number_is_a_span_or_its_name_says_its_unit(words: tuple[str, ...]) -> None:
+    for option in COMMANDS[words].params:
+        assert option.metavar not in {"SECONDS", "SPAN"}, f"{option.opts}: give it the type, which has the metavar"
+        if isinstance(option.type, click.types.FloatParamType):
+            assert WITH_A_UNIT.fullmatch(option.opts[0]), f"{option.opts}: is it a span?"
+        counted = option.opts[0].startswith(("--skip-ids", "--malformed"))
+        if re.search("duration|interval|timeout|wait$|every$|rehearsal", option.opts[0]) and not counted:
+            assert isinstance(option.type, Span), option.opts
