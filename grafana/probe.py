@@ -143,7 +143,8 @@ def probe() -> Board:
                 lines(
                     "Phases of a cold request (mean)",
                     "Where the time goes, stacked: means add up, percentiles do not. Good: dns near zero, connect one "
-                    "round trip, tls one or two, processing one and the server's own time.",
+                    "round trip, tls one or two, processing one and the server's own time. With a proxy, "
+                    "connect leads to it and tunnel from it to the target; tls and processing go all the way.",
                     "s",
                     _phases("cold"),
                     stacked=True,
@@ -156,7 +157,7 @@ def probe() -> Board:
             (
                 lines(
                     "Phases of a warm request (mean)",
-                    "No dns, connect or tls. Good: one round trip and the server's own time.",
+                    "No dns, connect, tunnel or tls. Good: one round trip and the server's own time.",
                     "s",
                     _phases("warm"),
                     stacked=True,
@@ -270,12 +271,13 @@ def probe() -> Board:
                         "info": Query(f"latency_probe_target_info{{{TARGET}}}"),
                         "failures": Query(
                             f"latency:probe_failures:ratio5m{{{TARGET}}} * on (instance, target) "
-                            "group_left (address, http_version, tls_version) latency_probe_target_info"
+                            "group_left (address, proxy, http_version, tls_version) latency_probe_target_info"
                         ),
                     },
                     labels={
                         "target": "Target",
                         "address": "Address",
+                        "proxy": "Proxy",
                         "http_version": "HTTP",
                         "tls_version": "TLS",
                     },

@@ -23,6 +23,7 @@ __all__ = [
     "RouteSection",
     "TargetSection",
     "load_config",
+    "parsed_proxy",
     "parsed_url",
     "target_name",
 ]
@@ -32,7 +33,9 @@ MAX_HOPS = 30
 EGRESS_NAME = "egress"
 """The egress check's value of the ``target`` label."""
 
-_RESERVED_HEADERS = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "te"})
+_RESERVED_HEADERS = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "te"}
+) | {"proxy-authorization", "proxy-connection"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -64,6 +67,8 @@ class RequestSection(Section, frozen=True):
         family: which addresses of a name to use.
         source_address: to send from; must be an address of this host.
         interface: to send through (SO_BINDTODEVICE).
+        proxy: ``http://HOST:PORT`` of the HTTP proxy to go through; empty for the direct way.
+        proxy_credentials_file: a private file with one line USER:PASSWORD for the proxy.
         minimum_tls: the oldest TLS version accepted.
         http: the HTTP version to speak.
         headers: to send beside those that the probe itself sends.
@@ -78,6 +83,8 @@ class RequestSection(Section, frozen=True):
     family: Literal["any", "ipv4", "ipv6"] = "any"
     source_address: str = ""
     interface: str = ""
+    proxy: str = ""
+    proxy_credentials_file: str = ""
     minimum_tls: Literal["1.2", "1.3"] = "1.2"
     http: Literal["1.1", "2"] = "1.1"
     headers: dict[str, str] = msgspec.field(default_factory=dict)
@@ -234,6 +241,32 @@ def parsed_url(where: str, url: str) -> SplitResult:
     return parts
 
 
+def parsed_proxy(where: str, url: str) -> tuple[str, int]:
+    """Split a proxy's URL into host and port.
+
+    Raises:
+        ConfigError: another scheme, no port, credentials, or more than host and port.
+    """
+    remedy = "write http://HOST:PORT"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(where, f"{url!r} is not a URL: {error}", remedy) from error
+    if parts.username is not None:
+        # The text itself is not shown: it holds the password.
+        raise ConfigError(where, "holds user and password", "write them into a proxy_credentials_file")
+    if parts.scheme in ("https", "socks4", "socks5", "socks5h"):
+        raise ConfigError(where, f"{url!r}: a proxy is spoken to in plain HTTP only", remedy)
+    if parts.scheme != "http" or not parts.hostname or not url.isascii() or any(letter <= " " for letter in url):
+        raise ConfigError(where, f"{url!r} is no proxy", remedy)
+    if not port:
+        raise ConfigError(where, f"{url!r} names no port, and proxies have none in common", remedy)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigError(where, f"{url!r} holds more than host and port", remedy)
+    return parts.hostname, port
+
+
 def _check_targets(targets: tuple[TargetSection, ...]) -> None:
     for number, target in enumerate(targets):
         _check_target(f"target[{number}]", target)
@@ -273,6 +306,7 @@ def _check_request(where: str, request: RequestSection) -> None:
                 f"{where}.resolve", f"{host!r} is not the URL's host", f"pin {parts.hostname!r}, or remove it"
             )
         _check_address(f"{where}.resolve.{host}", pinned)
+    _check_proxy(where, request)
     if request.source_address:
         _check_address(f"{where}.source_address", request.source_address)
     for name, value in request.headers.items():
@@ -282,6 +316,18 @@ def _check_request(where: str, request: RequestSection) -> None:
             raise ConfigError(f"{where}.headers", f"{name!r} is the probe's own business", "remove it")
     if not 0 <= request.max_body_bytes <= 1 << 30:
         raise ConfigError(f"{where}.max_body_bytes", f"{request.max_body_bytes} is out of range", "0 to 1073741824")
+
+
+def _check_proxy(where: str, request: RequestSection) -> None:
+    if not request.proxy:
+        if request.proxy_credentials_file:
+            raise ConfigError(f"{where}.proxy_credentials_file", "there is no proxy to show it to", "add proxy")
+        return
+    parsed_proxy(f"{where}.proxy", request.proxy)
+    if request.resolve:
+        raise ConfigError(
+            f"{where}.resolve", "names resolve at the proxy", "remove it, pin the name there, or remove proxy"
+        )
 
 
 def _check_route(route: RouteSection) -> None:

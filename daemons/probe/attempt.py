@@ -24,6 +24,8 @@ class Phase(StrEnum):
 
     DNS = "dns"
     CONNECT = "connect"
+    TUNNEL = "tunnel"
+    """From the call that hands CONNECT to the kernel to the proxy's answer."""
     TLS = "tls"
     PROCESSING = "processing"
     """From the last byte of the request handed to the kernel to the first byte of the response."""
@@ -43,6 +45,16 @@ class Reason(StrEnum):
     """Connecting failed in a way that has no word of its own; the detail names it."""
     LOCAL = "local"
     """This host's own doing: the source address is not ours, descriptors or threads have run out."""
+    TUNNEL_TIMEOUT = "tunnel_timeout"
+    """The proxy was asked for a tunnel and did not answer."""
+    PROXY_DENIED = "proxy_denied"
+    """The proxy answered 403: its rules forbid the client or the target."""
+    PROXY_AUTHENTICATION = "proxy_authentication"
+    """The proxy answered 407: it wants user and password, or others."""
+    PROXY_UNAVAILABLE = "proxy_unavailable"
+    """The proxy answered 5xx: it does not reach the target, or is overloaded."""
+    PROXY_REFUSED = "proxy_refused"
+    """The proxy answered CONNECT with any other status than 2xx; the detail names it."""
     TLS = "tls"
     TLS_TIMEOUT = "tls_timeout"
     CERTIFICATE = "certificate"
@@ -89,6 +101,8 @@ class Instants(msgspec.Struct):
         dns_done: the address was known.
         connect_start: connect(2) was called.
         connect_done: the connection stood.
+        tunnel_start: the call that handed CONNECT for a proxy to the kernel began; stays None without a tunnel.
+        tunnel_done: the proxy's answer had arrived.
         tls_start: the handshake began.
         tls_done: the handshake was complete on our side.
         request_sent: the call that handed the end of the request to the kernel began.
@@ -103,6 +117,8 @@ class Instants(msgspec.Struct):
     dns_done: int | None = None
     connect_start: int | None = None
     connect_done: int | None = None
+    tunnel_start: int | None = None
+    tunnel_done: int | None = None
     tls_start: int | None = None
     tls_done: int | None = None
     request_sent: int | None = None
@@ -115,6 +131,7 @@ class Instants(msgspec.Struct):
         for phase, since, until in (
             (Phase.DNS, self.dns_start, self.dns_done),
             (Phase.CONNECT, self.connect_start, self.connect_done),
+            (Phase.TUNNEL, self.tunnel_start, self.tunnel_done),
             (Phase.TLS, self.tls_start, self.tls_done),
             (Phase.PROCESSING, self.request_sent, self.first_byte),
             (Phase.TRANSFER, self.first_byte, self.last_byte),
@@ -145,6 +162,8 @@ class Instants(msgspec.Struct):
             return Reason.TIMEOUT
         if self.tls_start is not None and self.tls_done is None:
             return Reason.TLS_TIMEOUT
+        if self.tunnel_start is not None and self.tunnel_done is None:
+            return Reason.TUNNEL_TIMEOUT
         if self.connect_start is not None and self.connect_done is None:
             return Reason.CONNECT_TIMEOUT
         if self.dns_start is not None and self.dns_done is None:
@@ -162,7 +181,7 @@ class Attempt(msgspec.Struct):
         wall_ns: the wall clock at the actual start, to place it in time; durations never come from it.
         reason: why it failed; None for success.
         detail: the same as a sentence.
-        address: the one address that was tried.
+        address: the one address that was tried; with a proxy, the proxy's.
         source: our own address and port on that connection.
         tls_version: as negotiated.
         cipher: as negotiated.

@@ -106,14 +106,18 @@ class Channel:
         host, port, *_ = self._socket.getsockname()
         return f"{host}:{port}"
 
-    async def handshake(self, context: ssl.SSLContext, server_name: str) -> TlsSession:
+    async def handshake(self, context: ssl.SSLContext, server_name: str, data: bytes = b"") -> TlsSession:
         """Do the TLS handshake; return the session, for what was negotiated.
+
+        Args:
+            context: TLS settings.
+            server_name: to send and to verify.
+            data: bytes of the peer that have come already.
 
         Raises:
             AttemptError: the peer is not what it should be, or went away.
         """
         session = TlsSession(context, server_name)
-        data = b""
         while True:
             try:
                 done = session.handshake(data)

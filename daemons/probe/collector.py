@@ -98,15 +98,16 @@ def _facts(observations: tuple[Observations, ...]) -> Iterator[Metric]:
     )
     info = GaugeMetricFamily(
         "latency_probe_target_info",
-        "Constant 1, labelled with the address in use and what was negotiated with it",
-        labels=["target", "address", "http_version", "tls_version", "cipher"],
+        "Constant 1, labelled with the address connected to, the proxy if there is one, and what was negotiated",
+        labels=["target", "address", "proxy", "http_version", "tls_version", "cipher"],
     )
     for seen in observations:
         if seen.certificate_expiry_seconds is not None:
             expiry.add_metric([seen.name], seen.certificate_expiry_seconds)
         if seen.latest is not None:
             latest = seen.latest
-            info.add_metric([seen.name, latest.address, latest.http_version, latest.tls_version, latest.cipher], 1)
+            negotiated = [latest.http_version, latest.tls_version, latest.cipher]
+            info.add_metric([seen.name, latest.address, seen.proxy, *negotiated], 1)
     yield from (expiry, info)
 
 

@@ -47,7 +47,9 @@ class DebugPage:
             self._running -= 1
         if query.get("debug") == "true":
             return Page(text("\n".join(described(target, attempt) for attempt in attempts)))
-        return Page(text(msgspec.json.encode([_plain(one) for one in attempts]).decode() + "\n"), "application/json")
+        return Page(
+            text(msgspec.json.encode([_plain(target, one) for one in attempts]).decode() + "\n"), "application/json"
+        )
 
     async def _attempts(self, target: Target, *, warm: bool) -> list[Attempt]:
         now_ns = self._prober.clock.monotonic_ns
@@ -74,6 +76,7 @@ def described(target: Target, attempt: Attempt) -> str:
         f"{label:<13} {value}"
         for label, value in (
             ("server name", target.host),
+            ("proxy", target.proxy.authority if target.proxy else ""),
             ("pinned to", str(target.pinned[1][0]) if target.pinned else ""),
             ("address", attempt.address),
             ("source", attempt.source),
@@ -99,13 +102,14 @@ def described(target: Target, attempt: Attempt) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _plain(attempt: Attempt) -> dict[str, object]:
+def _plain(target: Target, attempt: Attempt) -> dict[str, object]:
     return {
         "target": attempt.target,
         "connection": attempt.connection,
         "success": attempt.succeeded,
         "reason": attempt.reason,
         "detail": attempt.detail,
+        "proxy": target.proxy.authority if target.proxy else None,
         "address": attempt.address,
         "source": attempt.source,
         "tls_version": attempt.tls_version,

@@ -31,7 +31,7 @@ class Families:
     def __init__(self) -> None:
         self.phase = HistogramFamily(
             "latency_probe_phase_seconds",
-            "Duration of one phase of a successful request; a warm one has neither dns nor connect nor tls",
+            "Duration of one phase of a successful request; a warm one has none of dns, connect, tunnel and tls",
             ("target", "connection", "phase"),
             _PART,
         )

@@ -36,7 +36,7 @@ class Http1:
         headers = [("host", request.authority), *request.headers]
         if request.body or request.method in ("POST", "PUT"):
             headers.append(("content-length", str(len(request.body))))
-        head = h11.Request(method=request.method, target=request.path, headers=headers)
+        head = h11.Request(method=request.method, target=request.target, headers=headers)
         events: list[h11.Event] = [head, h11.Data(data=request.body), h11.EndOfMessage()]
         return b"".join(self._connection.send(event) or b"" for event in events)
 

@@ -35,6 +35,10 @@ _ONCE_INTERVAL_SECONDS = 1.0
 @click.option("--ca-file", metavar="FILE", help="With --target: authorities to trust instead of the system's.")
 @click.option("--source-address", metavar="ADDRESS", help="With --target: send from this address.")
 @click.option("--interface", metavar="NAME", help="With --target: send through this interface.")
+@click.option("--proxy", metavar="URL", help="With --target: go through this HTTP proxy, http://HOST:PORT.")
+@click.option(
+    "--proxy-credentials-file", metavar="FILE", help="With --proxy: a private file with one line USER:PASSWORD."
+)
 @click.option("--once", is_flag=True, help="Make --count requests on each kind of connection, print a table, and end.")
 @click.option("--count", type=click.IntRange(1, 10_000_000), default=100, help="With --once: how many requests.")
 @click.option("--json", "json_output", type=click.Path(path_type=Path), help="With --once: write the statistics here.")
@@ -87,6 +91,8 @@ def _overrides(flags: dict[str, Any]) -> dict[str, Any]:
         "ca_file": flags["ca_file"],
         "source_address": flags["source_address"],
         "interface": flags["interface"],
+        "proxy": flags["proxy"],
+        "proxy_credentials_file": flags["proxy_credentials_file"],
     }
     given = {key: value for key, value in target.items() if value is not None}
     if flags["url"] is None:

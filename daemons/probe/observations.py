@@ -52,6 +52,8 @@ class Observations:
         families: where its histograms belong.
 
     Attributes:
+        name: the target's.
+        proxy: host and port of the proxy that it is reached through; empty for none.
         slots: the accounts of each lane.
         failures: attempts that failed, by reason.
         reconnects: how often the warm connection was lost and made anew.
@@ -63,11 +65,14 @@ class Observations:
 
     def __init__(self, target: Target, lanes: tuple[ConnectionKind, ...], families: Families) -> None:
         self.name = target.name
+        self.proxy = target.proxy.authority if target.proxy else ""
         self._families = families
         # A warm lane makes its connection by a cold attempt.
         cold = [Phase.CONNECT, *_WARM_PHASES]
         if target.context is not None:
             cold.insert(1, Phase.TLS)
+        if target.tunnelled:
+            cold.insert(1, Phase.TUNNEL)
         if target.pinned is None:
             cold.insert(0, Phase.DNS)
         self._latencies = {ConnectionKind.COLD: _Latencies(families, target.name, ConnectionKind.COLD, tuple(cold))}

@@ -1,4 +1,4 @@
-"""Making one attempt: resolve, connect, handshake, ask, check; one address, one try, every instant kept."""
+"""Making one attempt: resolve, connect, tunnel, handshake, ask, check; one address, one try, every instant kept."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from daemons.probe.http1 import Http1
 from daemons.probe.http2 import Http2
 from daemons.probe.resolve import Resolved, Resolver
 from daemons.probe.target import Target
+from daemons.probe.tunnel import Tunnel
 from daemons.stream.stamping import Stamper
 from daemons.stream.tls import TlsSession, unverified_context
 from daemons.timing.clock import Clock
@@ -95,11 +96,12 @@ class Prober:
             assert response.status is not None  # a complete response has one
             body = bytes(response.body)
             kept = keep and wire.protocol.reusable
+            _check_passed_on(target, response.status)
             target.expectation.check(response.status, response.location, body)
         except TimeoutError:
             attempt.fail(
                 attempt.instants.timeout_reason(),
-                f"{attempt.address or target.host}: not done within {target.timeout_seconds:g} s; "
+                f"{attempt.address or target.peer[0]}: not done within {target.timeout_seconds:g} s; "
                 "check the path and the server, or raise timeout_seconds",
             )
         except AttemptError as error:
@@ -121,12 +123,10 @@ class Prober:
         """
         try:
             async with asyncio.timeout(target.timeout_seconds):
-                resolved = await self._resolve(target, Instants(0, 0))
-                channel = Channel(resolved.family, self._stamper, target.host)
+                unseen = Attempt(target.name, ConnectionKind.COLD, Instants(0, 0), 0)
+                channel, early = await self._reach(target, unseen)
                 try:
-                    channel.bind(target.source_address, target.interface)
-                    await channel.connect(resolved.address)
-                    session = await channel.handshake(self._unverified, target.host)
+                    session = await channel.handshake(self._unverified, target.host, early)
                     return expiry_seconds(session.certificate)
                 finally:
                     channel.close()
@@ -135,17 +135,11 @@ class Prober:
 
     async def _open(self, target: Target, attempt: Attempt) -> Wire:
         instants = attempt.instants
-        resolved = await self._resolve(target, instants)
-        attempt.address = str(resolved.address[0])
-        channel = Channel(resolved.family, self._stamper, f"{target.host} ({attempt.address}:{target.port})")
+        channel, early = await self._reach(target, attempt)
         try:
-            channel.bind(target.source_address, target.interface)
-            instants.connect_start = self.clock.monotonic_ns()
-            instants.connect_done = await channel.connect(resolved.address)
-            attempt.source = channel.source
             if target.context is not None:
                 instants.tls_start = self.clock.monotonic_ns()
-                session = await channel.handshake(target.context, target.host)
+                session = await channel.handshake(target.context, target.host, early)
                 instants.tls_done = self.clock.monotonic_ns()
                 _record_negotiated(session, attempt)
                 if target.http2:
@@ -157,12 +151,47 @@ class Prober:
             channel.close()
             raise
 
+    async def _reach(self, target: Target, attempt: Attempt) -> tuple[Channel, bytes]:
+        """Connect to the target, or to its proxy and by a tunnel of that; return also what came too early to be asked.
+
+        Raises:
+            AttemptError: there is no way.
+        """
+        instants = attempt.instants
+        host, port = target.peer
+        resolved = await self._resolve(target, instants)
+        attempt.address = str(resolved.address[0])
+        where = f"{host} ({attempt.address}:{port})"
+        if target.proxy is not None:
+            where = f"{target.host} by proxy {where}"
+        channel = Channel(resolved.family, self._stamper, where)
+        try:
+            channel.bind(target.source_address, target.interface)
+            instants.connect_start = self.clock.monotonic_ns()
+            instants.connect_done = await channel.connect(resolved.address)
+            attempt.source = channel.source
+            if target.proxy is None or not target.tunnelled:
+                return channel, b""
+            tunnel = Tunnel(target.proxy, target.host_and_port)
+            # The instant before the call stands while it waits, so that time running out in it has its name.
+            instants.tunnel_start = self.clock.monotonic_ns()
+            instants.tunnel_start = await channel.send(tunnel.request())
+            while True:
+                data, arrival_ns = await channel.receive()
+                if tunnel.receive(data):
+                    break
+            instants.tunnel_done = max(arrival_ns, instants.tunnel_start)
+        except BaseException:
+            channel.close()
+            raise
+        return channel, tunnel.surplus
+
     async def _resolve(self, target: Target, instants: Instants) -> Resolved:
         if target.pinned is not None:
             family, address = target.pinned
             return Resolved(family, address, 0)
         instants.dns_start = self.clock.monotonic_ns()
-        resolved = await self._resolver.resolve(target.host, target.port, target.family)
+        resolved = await self._resolver.resolve(*target.peer, target.family)
         instants.dns_done = resolved.done_ns
         return resolved
 
@@ -190,6 +219,15 @@ class Prober:
         finally:
             attempt.status = response.status
             attempt.body_bytes = len(response.body)
+
+
+def _check_passed_on(target: Target, status: int) -> None:
+    """Refuse a proxy's own answer to a request in absolute form; others than 407 cannot be told from the server's."""
+    if target.request.through_proxy and status == 407:
+        raise AttemptError(
+            Reason.PROXY_AUTHENTICATION,
+            f"proxy {target.peer[0]}: answers with 407; give the right user and password by proxy_credentials_file",
+        )
 
 
 def _check_http2(session: TlsSession, host: str) -> None:

@@ -92,6 +92,7 @@ class TargetStatistics:
     def __init__(self, url: str, target: Target) -> None:
         self.name = target.name
         self._url = url
+        self._proxy = target.proxy.authority if target.proxy else None
         self.connections: dict[ConnectionKind, ConnectionStatistics] = {}
         self._slots: dict[ConnectionKind, Slots] = {}
         self._reconnects = 0
@@ -152,6 +153,7 @@ class TargetStatistics:
         expiry = self._expiry_seconds
         return {
             "url": self._url,
+            "proxy": self._proxy,
             "address": latest.address if latest else None,
             "source": latest.source if latest else None,
             "http_version": latest.http_version if latest else None,

@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from daemons.configuration.probe import (
@@ -18,7 +18,7 @@ from daemons.configuration.probe import (
 )
 from daemons.errors import ConfigError
 from daemons.probe.expectation import Expectation
-from daemons.service.distribution import installed_version
+from daemons.probe.proxy import USER_AGENT, Proxy, proxy_of
 from daemons.stream.tls import client_context
 
 __all__ = ["Contexts", "Request", "Target", "egress_target", "prepare", "prepared"]
@@ -40,14 +40,21 @@ class Request:
         path: with the query.
         headers: further ones, names in lower case.
         body: what follows them.
+        through_proxy: a proxy passes it on and must be told of scheme and authority.
     """
 
     method: str
     scheme: str
     authority: str
     path: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes
+    through_proxy: bool = False
+
+    @property
+    def target(self) -> str:
+        """The request target of HTTP/1.1: origin form, or for a proxy absolute form (RFC 9112, section 3.2)."""
+        return f"{self.scheme}://{self.authority}{self.path}" if self.through_proxy else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,9 @@ class Target:
         name: the value of the ``target`` label.
         host: from the URL: what is resolved, sent as SNI and verified.
         port: from the URL.
-        pinned: the address to use instead of resolving, as connect(2) wants it with its family; None to resolve.
+        proxy: through which the target is reached; None for the direct way.
+        pinned: the address to connect to, the target's or its proxy's, as connect(2) wants it with its family; None to
+            resolve.
         family: which addresses to resolve to.
         source_address: to bind to, or nothing.
         interface: to bind to, or nothing.
@@ -74,6 +83,7 @@ class Target:
     name: str
     host: str
     port: int
+    proxy: Proxy | None
     pinned: tuple[int, tuple[Any, ...]] | None
     family: int
     source_address: str
@@ -85,6 +95,21 @@ class Target:
     timeout_seconds: float
     interval_ns: int
     max_body_bytes: int
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Host and port that TCP connects to: the target's, or its proxy's."""
+        return (self.host, self.port) if self.proxy is None else (self.proxy.host, self.proxy.port)
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether a proxy makes a tunnel to the target; plain HTTP it passes on request by request."""
+        return self.proxy is not None and self.context is not None
+
+    @property
+    def host_and_port(self) -> str:
+        """The target's own, as CONNECT wants them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Contexts:
@@ -153,12 +178,15 @@ def _target(
     parts = parsed_url(f"{where}.url", section.url)
     host = parts.hostname or ""
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    proxy = proxy_of(section, where)
+    passed_on = proxy if parts.scheme == "http" else None
     shown = f"[{host}]" if ":" in host else host
     return Target(
         name=name,
         host=host,
         port=port,
-        pinned=_pinned(host, port, section.resolve),
+        proxy=proxy,
+        pinned=_pinned(proxy.host, proxy.port, {}) if proxy else _pinned(host, port, section.resolve),
         family=_FAMILIES[section.family],
         source_address=section.source_address,
         interface=section.interface,
@@ -169,8 +197,9 @@ def _target(
             scheme=parts.scheme,
             authority=shown if port == _DEFAULT_PORTS[parts.scheme] else f"{shown}:{port}",
             path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-            headers=_headers(section.headers),
+            headers=_headers(section.headers, passed_on),
             body=body.encode(),
+            through_proxy=passed_on is not None,
         ),
         expectation=expectation,
         timeout_seconds=section.timeout_seconds,
@@ -179,14 +208,16 @@ def _target(
     )
 
 
-def _headers(given: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def _headers(given: dict[str, str], proxy: Proxy | None) -> tuple[tuple[str, str], ...]:
     # Compression would measure the server's compressor, and hide the body from the expectation.
     headers = {
-        "user-agent": f"latency-probe/{installed_version()}",
+        "user-agent": USER_AGENT,
         "accept": "*/*",
         "accept-encoding": "identity",
     }
     headers.update((name.lower(), value) for name, value in given.items())
+    if proxy is not None and proxy.authorization:
+        headers["proxy-authorization"] = proxy.authorization
     return tuple(headers.items())
 
 

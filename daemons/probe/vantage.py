@@ -35,6 +35,7 @@ async def identity_of(section: EgressSection, target: Target, prober: Prober) ->
     found = lane.identity
     return {
         "url": section.url,
+        "proxy": target.proxy.authority if target.proxy else None,
         "address": found.address if found else None,
         "city": (found.city or None) if found else None,
         "country": (found.country or None) if found else None,

@@ -27,6 +27,7 @@ __all__ = [
     "effective",
     "load",
     "networks",
+    "private_file",
     "secret",
 ]
 
@@ -137,13 +138,25 @@ def networks(where: str, texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network 
 
 
 def secret(where: str, file: str) -> bytes:
-    """Read a key file; ``credential:NAME`` means a systemd credential (systemd.exec(5), ``LoadCredential=``).
+    """Read a key file, as :func:`private_file`.
 
     White space around the key is dropped, so a file made with ``openssl rand -hex 32`` and an editor agree.
 
     Raises:
         UnseenCredentialError: a credential, and there is no directory of credentials.
         ConfigError: not readable, readable by everyone, or shorter than 16 bytes.
+    """
+    key = private_file(where, file).strip()
+    if len(key) < 16:
+        raise ConfigError(where, f"{file}: holds {len(key)} bytes", "use at least 16, such as `openssl rand -hex 32`")
+    return key
+
+
+def private_file(where: str, file: str) -> bytes:
+    """Read a file that is not for everyone; ``credential:NAME`` means a systemd credential (systemd.exec(5)).
+
+    Raises:
+        ConfigError: not readable, or readable by everyone.
     """
     path = Path(file)
     if file.startswith("credential:"):
@@ -154,15 +167,13 @@ def secret(where: str, file: str) -> bytes:
             )
         path = Path(directory) / file.removeprefix("credential:")
     try:
-        key = path.read_bytes().strip()
+        content = path.read_bytes()
         mode = path.stat().st_mode
     except OSError as error:
         raise ConfigError(where, f"{file}: cannot be read: {error.strerror}", "create it with mode 0600") from error
     if mode & 0o007:
         raise ConfigError(where, f"{file}: is open to every user", "chmod 0600 it")
-    if len(key) < 16:
-        raise ConfigError(where, f"{file}: holds {len(key)} bytes", "use at least 16, such as `openssl rand -hex 32`")
-    return key
+    return content
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

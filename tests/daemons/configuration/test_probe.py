@@ -1,4 +1,6 @@
 # ruff: noqa: E501 a message in one piece can be searched for
+import base64
+import socket
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,46 @@ def written(tmp_path: Path, text: str) -> Path:
             'target[0].http: HTTP/2 needs https; write an https URL, or http = "1.1"',
         ),
         (
+            f'[[target]]\n{URL}proxy = "10.1.1.10:3128"',
+            "target[0].proxy: '10.1.1.10:3128' is no proxy; write http://HOST:PORT",
+        ),
+        (
+            f'[[target]]\n{URL}proxy = "http://10.1.1.10"',
+            "target[0].proxy: 'http://10.1.1.10' names no port, and proxies have none in common; write http://HOST:PORT",
+        ),
+        (
+            f'[[target]]\n{URL}proxy = "http://10.1.1.10:0"',
+            "target[0].proxy: 'http://10.1.1.10:0' names no port, and proxies have none in common; write http://HOST:PORT",
+        ),
+        (
+            f'[[target]]\n{URL}proxy = "http://10.1.1.10:99999"',
+            "target[0].proxy: 'http://10.1.1.10:99999' is not a URL: Port out of range 0-65535; write http://HOST:PORT",
+        ),
+        (
+            f'[egress]\n{URL}proxy = "socks5://10.1.1.10:1080"',
+            "egress.proxy: 'socks5://10.1.1.10:1080': a proxy is spoken to in plain HTTP only; write http://HOST:PORT",
+        ),
+        (
+            f'[[target]]\n{URL}proxy = "http://10.1.1.10:3128/x"',
+            "target[0].proxy: 'http://10.1.1.10:3128/x' holds more than host and port; write http://HOST:PORT",
+        ),
+        (
+            f'[[target]]\n{URL}proxy = "http://me:opensesame@10.1.1.10:3128"',
+            "target[0].proxy: holds user and password; write them into a proxy_credentials_file",
+        ),
+        (
+            f'[[target]]\n{URL}proxy_credentials_file = "/etc/latency/proxy"',
+            "target[0].proxy_credentials_file: there is no proxy to show it to; add proxy",
+        ),
+        (
+            f'[[target]]\n{URL}proxy = "http://a:1"\nresolve = {{"api.example.com" = "10.1.1.10"}}',
+            "target[0].resolve: names resolve at the proxy; remove it, pin the name there, or remove proxy",
+        ),
+        (
+            f'[[target]]\n{URL}headers = {{Proxy-Authorization = "Basic bWU6b3BlbnNlc2FtZQ=="}}',
+            "target[0].headers: 'Proxy-Authorization' is the probe's own business; remove it",
+        ),
+        (
             f'[egress]\n{URL}expected_address = "Tokyo"',
             "egress.expected_address: 'Tokyo' is not an IP address; write one such as 10.0.1.10",
         ),
@@ -160,5 +202,54 @@ def test_the_documented_file_is_good_and_names_nothing_unknown(tmp_path: Path) -
     page = (Path(__file__).parents[3] / "docs" / "probe.md").read_text(encoding="utf-8")
     example = page.split("```toml\n")[1].split("```")[0].replace("…", "...")
     config = load_config(written(tmp_path, example), {})
-    assert [target.name for target in config.target] == ["binance"]
+    assert [target.name for target in config.target] == ["binance", "binance-by-proxy"]
     assert None not in (config.egress, config.route, config.overlay)
+
+
+def test_a_proxy_is_where_to_connect_to_and_the_target_what_to_ask_for(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.write_bytes("größe:p:w\r\n".encode())
+    credentials.chmod(0o600)
+    text = f"""
+        [[target]]
+        url = "https://[2001:db8::1]/"
+        proxy = "http://10.1.1.10:3128"
+        proxy_credentials_file = "{credentials}"
+        [[target]]
+        url = "http://api.example.com/v3/time?a=b"
+        proxy = "http://proxy.example:3128/"
+        [egress]
+        url = "https://ip.example:8443/json"
+        proxy = "http://[fd00::10]:3128"
+    """
+    (_s1, first), (_s2, second), (_s3, egress) = prepared(load_config(written(tmp_path, text), {}))
+    assert first.proxy is not None
+    assert first.proxy.authorization == "Basic " + base64.b64encode("größe:p:w".encode()).decode()
+    assert first.proxy.authorization not in repr(first)
+    assert (first.pinned, first.tunnelled) == ((socket.AF_INET, ("10.1.1.10", 3128)), True)
+    assert (first.peer, first.host_and_port) == (("10.1.1.10", 3128), "[2001:db8::1]:443")
+    assert (first.request.target, "proxy-authorization" in dict(first.request.headers)) == ("/", False)
+    assert (second.peer, second.pinned, second.tunnelled) == (("proxy.example", 3128), None, False)
+    assert second.request.target == "http://api.example.com/v3/time?a=b"
+    assert egress.proxy is not None
+    assert (egress.proxy.authority, egress.host_and_port) == ("[fd00::10]:3128", "ip.example:8443")
+
+
+@pytest.mark.parametrize("content", [b"", b"user", b":password", b"user:pass\x00word", b"user:pass\nword", b"\n"])
+def test_credentials_that_are_none_are_refused_and_not_shown(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "credentials"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    text = f'[[target]]\n{URL}proxy = "http://a:1"\nproxy_credentials_file = "{file}"'
+    with pytest.raises(ConfigError) as caught:
+        prepared(load_config(written(tmp_path, text), {}))
+    assert str(caught.value) == f"target[0].proxy_credentials_file: {file}: is not one line USER:PASSWORD; write it so"
+
+
+def test_credentials_that_everyone_may_read_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    file.write_bytes(b"user:password")
+    file.chmod(0o644)
+    text = f'[egress]\n{URL}proxy = "http://a:1"\nproxy_credentials_file = "{file}"'
+    with pytest.raises(ConfigError, match=r"egress.proxy_credentials_file: .*: is open to every user; chmod 0600 it"):
+        prepared(load_config(written(tmp_path, text), {}))

@@ -9,12 +9,15 @@ import msgspec
 import uvloop
 
 from daemons.configuration.probe import TargetSection
-from daemons.probe.attempt import Attempt
+from daemons.probe.attempt import Attempt, Phase
 from daemons.probe.prober import Prober
 from daemons.probe.resolve import Lookup, Resolver
 from daemons.probe.target import Contexts, Target, prepare
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
+
+DIRECT_PHASES = set(Phase) - {Phase.TUNNEL}
+"""What a cold request has that goes through no proxy."""
 
 ResultT = TypeVar("ResultT")
 

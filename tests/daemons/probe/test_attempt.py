@@ -38,6 +38,8 @@ def test_the_phase_in_which_time_ran_out_is_named() -> None:
         Reason.TIMEOUT,
         Reason.CONNECT_TIMEOUT,
         Reason.TIMEOUT,
+        Reason.TUNNEL_TIMEOUT,
+        Reason.TIMEOUT,
         Reason.TLS_TIMEOUT,
         Reason.TIMEOUT,
         Reason.TIMEOUT,

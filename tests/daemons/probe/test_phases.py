@@ -11,7 +11,8 @@ import pytest
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase
 from daemons.probe.prober import Wire
 from daemons.probe.target import Target
-from tests.daemons.probe.probing import prober, run, target_of
+from tests.daemons.probe.probing import DIRECT_PHASES, prober, run, target_of
+from tests.daemons.probe.proxy import proxying
 from tests.daemons.probe.server import Authority, Behaviour, serving
 from tests.processes import until
 
@@ -28,6 +29,7 @@ Excess = dict[Phase, int]
 
 BEGINNINGS = {
     Phase.DNS: "dns_start",
+    Phase.TUNNEL: "tunnel_start",
     Phase.TLS: "tls_start",
     Phase.PROCESSING: "request_sent",
     Phase.TRANSFER: "first_byte",
@@ -117,17 +119,33 @@ def test_a_delay_shows_in_its_phase_alone_when_cold(
         def attributed() -> bool:
             # The handshake's own arithmetic takes a millisecond or more; what was injected comes on top of it.
             return all(
-                abs(delayed[each] - (little[each] if each is Phase.TLS else 0)) <= TOLERANCE_NS for each in Phase
+                abs(delayed[each] - (little[each] if each is Phase.TLS else 0)) <= TOLERANCE_NS for each in delayed
             )
 
         little, delayed = batch(DELAY / 4), batch(DELAY)
-        assert set(delayed) == set(Phase)
+        assert set(delayed) == DIRECT_PHASES
         for _batch in range(BATCHES):
             # The minimum comes down to the truth as rounds go on; a delay in the wrong phase never goes away.
             if attributed():
                 break
             little, delayed = least(little, batch(DELAY / 4)), least(delayed, batch(DELAY))
         assert attributed(), (little, delayed)
+
+
+def test_a_slow_proxy_shows_in_the_tunnel_alone(authority: Authority) -> None:
+    with serving(authority.context()) as server, proxying(delay=DELAY) as proxy:
+        target = target_of(f"https://127.0.0.1:{server.port}/", ca_file=str(authority.file), proxy=proxy.url)
+
+        def batch() -> Excess:
+            found = excess(cold(target), Phase.TUNNEL, proxy.seen.slept)
+            proxy.seen.slept.clear()
+            # The handshake's own arithmetic takes a millisecond or more.
+            del found[Phase.TLS]
+            return found
+
+        found = repeated(batch)
+        assert set(found) == DIRECT_PHASES - {Phase.DNS, Phase.TLS} | {Phase.TUNNEL}
+        assert max(found.values()) <= TOLERANCE_NS, found
 
 
 @pytest.mark.parametrize(("behaviour", "phase"), [("first_byte", Phase.PROCESSING), ("body", Phase.TRANSFER)])

@@ -1,0 +1,55 @@
+"""The HTTP proxy that a request goes through, and what it must be told of us."""
+
+import base64
+from dataclasses import dataclass, field
+
+from daemons.configuration.probe import RequestSection, parsed_proxy
+from daemons.errors import ConfigError
+from daemons.service.config import private_file
+from daemons.service.distribution import installed_version
+
+__all__ = ["USER_AGENT", "Proxy", "proxy_of"]
+
+USER_AGENT = f"latency-probe/{installed_version()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where the proxy is and how it knows us.
+
+    Attributes:
+        host: name or address; only this is resolved here, the target's name is the proxy's to resolve.
+        port: TCP port.
+        authorization: the value of Proxy-Authorization; empty for none. A secret: in no message, page or record.
+    """
+
+    host: str
+    port: int
+    authorization: str = field(default="", repr=False)
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as a URL has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def proxy_of(section: RequestSection, where: str) -> Proxy | None:
+    """Make the proxy of a section, which has been checked; None for the direct way.
+
+    Raises:
+        ConfigError: the file of credentials cannot be used.
+    """
+    if not section.proxy:
+        return None
+    host, port = parsed_proxy(f"{where}.proxy", section.proxy)
+    file = section.proxy_credentials_file
+    return Proxy(host, port, _basic(f"{where}.proxy_credentials_file", file) if file else "")
+
+
+def _basic(where: str, file: str) -> str:
+    """Encode user and password (RFC 7617, section 2): the first colon divides them, control characters are refused."""
+    content = private_file(where, file).strip(b"\r\n")
+    user, colon, _password = content.partition(b":")
+    if not colon or not user or any(byte < 0x20 or byte == 0x7F for byte in content):
+        raise ConfigError(where, f"{file}: is not one line USER:PASSWORD", "write it so")
+    return "Basic " + base64.b64encode(content).decode()
