@@ -8,7 +8,7 @@ outcome is not known raises :class:`UncertainError`, and :meth:`Cloud.create_onc
 import time
 from collections.abc import Callable, Collection, Sequence
 from threading import Event, Lock
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import boto3
 from botocore.config import Config
@@ -25,35 +25,14 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from provisioning.errors import AwsError, CapacityError, PendingError, ProvisionError, UncertainError, remedy
+from provisioning.patience import SERVER_FAULTS, Clock, Patience, in_use, patience_seconds
 
-__all__ = ["Clock", "Cloud", "RealClock", "is_change"]
+__all__ = ["Cloud", "RealClock"]
 
 T = TypeVar("T")
 
-_THROTTLES = {
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "EC2ThrottledException",
-    "SlowDown",
-    "PriorRequestNotComplete",
-    "ConcurrentModification",
-    "OperationAborted",
-    "ConditionalRequestConflict",
-}
-_SERVER_FAULTS = {
-    "InternalError",
-    "InternalFailure",
-    "ServiceUnavailable",
-    "Unavailable",
-    "ServiceFailure",
-    "500",
-    "503",
-}
 _CAPACITY = {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "Unsupported"}
 _REMOVALS = ("delete_", "release_", "terminate_")
-_READS = ("describe_", "get_", "list_", "head_")
 _NOT_REPEATABLE = {
     "create_vpc",
     "create_subnet",
@@ -64,16 +43,8 @@ _NOT_REPEATABLE = {
     "allocate_address",
     "run_instances",
 }
-_BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 _VISIBLE_WITHIN_SECONDS = 60.0
-
-
-class Clock(Protocol):
-    """The time that waits and retries are measured by."""
-
-    def monotonic(self) -> float: ...
-
-    def sleep(self, seconds: float) -> None: ...
+_LOST_SECONDS = 30.0
 
 
 class RealClock:
@@ -84,11 +55,6 @@ class RealClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-def is_change(operation: str) -> bool:
-    """Whether a boto3 method can change anything in the account."""
-    return not operation.startswith(_READS)
 
 
 class Cloud:
@@ -141,9 +107,9 @@ class Cloud:
     ) -> dict[str, Any]:
         """Make one call, and repeat it while repeating is safe and promises something.
 
-        Throttled calls are repeated always: they had no effect. Calls whose answer was lost are repeated unless the
-        repetition would make a second resource. ``….NotFound`` from a change is repeated too, because what was just
-        made is not visible everywhere at once, except from a deletion, where it means done.
+        What promises something, and for how long, is :func:`patience_seconds`'s to say. Calls whose answer was lost are
+        repeated unless the repetition would make a second resource. A deletion of what is not there is done. What is
+        in use is told at once: before another attempt the caller has to look who uses it now.
 
         Args:
             region: the region called; for IAM any.
@@ -160,8 +126,8 @@ class Cloud:
             AwsError: AWS refused; :class:`CapacityError` where another zone may help.
             UncertainError: the answer was lost and the call cannot be repeated blindly.
         """
-        last: ProvisionError | None = None
-        for pause in (*_BACKOFF_SECONDS, None):
+        patience = Patience(self.clock)
+        while True:
             if self.stopping.is_set():
                 raise ProvisionError(
                     f"{about}: {operation} in {region}: not called, interrupted; run the command again"
@@ -169,11 +135,8 @@ class Cloud:
             try:
                 return self._attempt(region, service, operation, about, tolerate, params)
             except _RepeatError as again:
-                last = again.error
-            if pause is not None:
-                self.clock.sleep(pause)
-        assert last is not None  # the loop returns or sets it
-        raise last
+                if not patience.again(again.within_seconds):
+                    raise again.error from again
 
     def _attempt(
         self,
@@ -191,18 +154,19 @@ class Cloud:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in tolerate or (operation.startswith(_REMOVALS) and _absent(code)):
                 return {}
-            if code in _SERVER_FAULTS and operation in _NOT_REPEATABLE:
+            if code in SERVER_FAULTS and operation in _NOT_REPEATABLE:
                 raise UncertainError(operation, about, region, code) from error
             refusal = _refusal(error, code, operation, about, region)
-            late = is_change(operation) and _late(code, str(error))
-            if late or code in _THROTTLES or code in _SERVER_FAULTS:
-                raise _RepeatError(refusal) from error
+            seconds = patience_seconds(code, operation, str(error))
+            if seconds and not in_use(code, operation):
+                raise _RepeatError(refusal, seconds) from error
             raise refusal from error
         except (ConnectTimeoutError, EndpointConnectionError) as error:
-            raise _RepeatError(AwsError(operation, about, region, "UnreachableEndpoint", str(error))) from error
+            unreachable = AwsError(operation, about, region, "UnreachableEndpoint", str(error))
+            raise _RepeatError(unreachable, patience_seconds(unreachable.code, operation)) from error
         except (HTTPClientError, ResponseParserError) as error:
             lost = UncertainError(operation, about, region, type(error).__name__)
-            raise (lost if operation in _NOT_REPEATABLE else _RepeatError(lost)) from error
+            raise (lost if operation in _NOT_REPEATABLE else _RepeatError(lost, _LOST_SECONDS)) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise AwsError(operation, about, region, "NoCredentials", str(error)) from error
         except BotoCoreError as error:
@@ -311,24 +275,18 @@ class Cloud:
 
 
 class _RepeatError(Exception):
-    """A call failed in a way that repeating may cure."""
+    """A call failed in a way that repeating may cure, for so long after the first attempt."""
 
-    def __init__(self, error: ProvisionError) -> None:
+    def __init__(self, error: ProvisionError, within_seconds: float) -> None:
         super().__init__(str(error))
         self.error = error
+        self.within_seconds = within_seconds
 
 
 def _refusal(error: ClientError, code: str, operation: str, about: str, region: str) -> AwsError:
     message = str(error.response.get("Error", {}).get("Message", ""))
     kind = CapacityError if code in _CAPACITY and operation == "run_instances" else AwsError
     return kind(operation, about, region, code, message)
-
-
-def _late(code: str, message: str) -> bool:
-    """Whether an error may only say that something just made is not known everywhere yet."""
-    if code == "InvalidParameterValue":
-        return "IAM Instance Profile" in message
-    return code.endswith(".NotFound") and not code.startswith("InvalidAMIID")
 
 
 def _absent(code: str) -> bool:

@@ -25,6 +25,7 @@ from provisioning.kinds.peering import PeeringKind
 from provisioning.kinds.security import SecurityGroupKind
 from provisioning.kinds.storage import BucketKind, ObjectKind
 from provisioning.model import Found, Kind, Node, View
+from provisioning.patience import Patience, in_use, patience_seconds
 
 __all__ = ["KINDS", "Engine", "Event", "Step"]
 
@@ -63,16 +64,6 @@ _DELETION_STAGES = (
 )
 """What a stage's resources stand in the way of comes later. Within a stage everything goes at once."""
 
-_IN_USE = {
-    "DependencyViolation",
-    "InvalidIPAddress.InUse",
-    "InvalidGroup.InUse",
-    "InvalidPlacementGroup.InUse",
-    "DeleteConflict",
-    "BucketNotEmpty",
-    "ResourceInUse",
-}
-_DEPENDENCY_SECONDS = 300.0
 _ROUNDS = 6
 _OPTIONAL_KINDS = {"volume", "network-interface"}
 """They come and go with their instances, so only ``down`` looks for them."""
@@ -293,21 +284,17 @@ class Engine:
                 self._parallel(self._delete_one, batch)
 
     def _delete_one(self, found: Found) -> None:
-        clock = self.view.cloud.clock
-        deadline = clock.monotonic() + _DEPENDENCY_SECONDS
-        pause = 1.0
+        patience = Patience(self.view.cloud.clock)
         while True:
             try:
                 KINDS[found.kind].delete(self.view, found)
             except AwsError as error:
-                if error.code not in _IN_USE:
+                if not in_use(error.code, error.operation):
                     raise
-                if clock.monotonic() >= deadline:
+                if not patience.again(patience_seconds(error.code, error.operation)):
                     error.add_note(self._in_the_way(found))
                     raise
                 # Interfaces of terminated instances detach late, and role changes reach S3 and EC2 late.
-                clock.sleep(pause)
-                pause = min(pause * 2, 15.0)
                 current = KINDS[found.kind].find(self.view, found.region, found.key)
                 found = next((item for item in current if item.id == found.id), found)
             else:

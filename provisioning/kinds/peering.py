@@ -92,17 +92,18 @@ class PeeringKind(Ec2Kind):
             )
 
     def _accept(self, view: View, node: Node, found: Found) -> None:
-        # The accepter's region may not know the id for a while: the call repeats NotFound by itself.
-        view.cloud.wait(
+        # The accepter's region may not know the id for a while, and has to be past the request itself: what is accepted
+        # before is refused like what was accepted already.
+        there = node.spec.accepter_region
+        state = view.cloud.wait(
             node.key,
-            f"known in {node.spec.accepter_region}",
-            lambda: self._describe(view, node.key, node.spec.accepter_region, found.id),
+            f"requested in {there}",
+            lambda: self._beyond(view, node.key, there, found.id, "initiating-request"),
             _WITHIN_SECONDS,
         )
-        state = self._beyond(view, node.key, node.region, found.id, "initiating-request")
         if state == "pending-acceptance":
             view.cloud.call(
-                node.spec.accepter_region,
+                there,
                 "ec2",
                 "accept_vpc_peering_connection",
                 node.key,

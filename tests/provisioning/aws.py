@@ -14,12 +14,14 @@ import boto3
 import botocore.session
 from botocore.exceptions import ConnectionClosedError
 
-from provisioning.cloud import Cloud, is_change
+from provisioning.cloud import Cloud
 from provisioning.desired import desired
 from provisioning.engine import Engine, Event
 from provisioning.model import Deployment, Found, View
+from provisioning.patience import is_change
 from provisioning.topology import Topology
 from tests.provisioning.emulator import EFFECT_HEADER, EFFECTS
+from tests.provisioning.world import World
 
 
 class ProcessDeathError(BaseException):
@@ -48,21 +50,6 @@ def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-class Clock:
-    """Time that passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._lock = threading.Lock()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.now += seconds
-
-
 Fault = Callable[[Call], tuple[str, str] | dict[str, Any] | BaseException | None]
 """Decides before a call is sent: an error (code, message), a faked answer, an exception to raise, or None."""
 
@@ -72,8 +59,14 @@ RECORDED: list[Call] = []
 """Every call of the running test, in order; the rules are checked over it when the test ends."""
 
 
+@functools.cache
+def world(endpoint: str) -> World:
+    """The account behind an emulator, one for all sessions with it."""
+    return World(functools.partial(client, endpoint))
+
+
 class Aws:
-    """A session with hooks.
+    """A session with hooks, through which the world is seen.
 
     ``before`` are asked before a call is sent, ``after`` when its answer is there: raising there loses the answer.
     """
@@ -84,6 +77,7 @@ class Aws:
         self.before: list[Fault] = []
         self.after: list[Callable[[Call], BaseException | None]] = []
         self.dead = False
+        self.world = world(endpoint)
         self._lock = threading.Lock()
         self._pending = threading.local()
         self.session = session()
@@ -105,7 +99,7 @@ class Aws:
                 raise ProcessDeathError
             self.calls.append(call)
             RECORDED.append(call)
-            for fault in self.before:
+            for fault in (*self.before, self.world.before):
                 if (outcome := fault(call)) is None:
                     continue
                 call.effect = next(EFFECTS)
@@ -131,6 +125,7 @@ class Aws:
         if http_response.status_code >= 300:
             call.error = parsed.get("Error", {}).get("Code", "?")
         else:
+            self.world.after(call, parsed)
             call.answer = {k: v for k, v in parsed.items() if k not in ("ResponseMetadata", "Body")}
         with self._lock:
             if self.dead:
@@ -187,7 +182,7 @@ class Operator:
         self.aws = Aws(self.endpoint)
 
     def engine(self, *, nodes: bool = True) -> Engine:
-        cloud = Cloud(self.aws.session, Clock())
+        cloud = Cloud(self.aws.session, self.aws.world.clock)
         deployment = Deployment(self.name, self.topology.owner, self.topology.expires)
         account = cloud.account(self.topology.regions[0])
         graph = desired(self.topology, deployment, account, lambda: b"a bundle") if nodes else {}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.provisioning.aws import RECORDED
+from tests.provisioning.aws import RECORDED, world
 from tests.provisioning.aws_rules import violations
 from tests.provisioning.emulator import serve
 
@@ -39,6 +39,7 @@ def reset(endpoint: str) -> None:
     """Empty the account; what was recorded belongs to the old one and is checked now."""
     assert violations(RECORDED) == []
     RECORDED.clear()
+    world(endpoint).reset()
     request = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 200

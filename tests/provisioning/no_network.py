@@ -4,7 +4,7 @@ import boto3
 
 from provisioning.cloud import Cloud
 from provisioning.main import Settings, main
-from tests.provisioning.aws import Clock
+from tests.provisioning.world import Clock
 
 
 def connect(profile: str | None) -> Cloud:

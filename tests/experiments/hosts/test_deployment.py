@@ -12,9 +12,10 @@ from provisioning.cloud import Cloud
 from provisioning.errors import ProvisionError
 from provisioning.loading import adjusted, load_topology
 from provisioning.topology import Access, Topology
-from tests.provisioning.aws import RECORDED, Aws, Clock
+from tests.provisioning.aws import RECORDED, Aws
 from tests.provisioning.emulator import serve
 from tests.provisioning.test_remote import ACCESS, KEY, standing
+from tests.provisioning.world import Clock
 
 pytestmark = pytest.mark.exhaustive
 

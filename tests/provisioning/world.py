@@ -1,0 +1,359 @@
+"""AWS's lateness, laid over the emulator: what was made is seen and known later, states pass through their stages.
+
+Time is virtual and moves only when somebody sleeps, so none of it costs any. What is late by how much is drawn anew for
+each resource; which of it AWS documents and which is assumed stands in docs/provisioning.md.
+"""
+
+import copy
+import json
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+LISTED_SECONDS = 8.0
+"""A list may lack what was made so long ago."""
+KNOWN_SECONDS = 20.0
+"""A call that names what was made so long ago may be answered that there is no such thing."""
+PROFILE_SECONDS = 118.0
+"""EC2 may refuse an instance profile that got its role so long ago."""
+STATE_SECONDS = 40.0
+"""A state lasts no longer than this, where the next one comes by itself."""
+ADDRESS_SECONDS = 100.0
+"""The address of a host may stay taken so long after its end was asked for."""
+BUCKET_NAME_SECONDS = 72 * 3600.0
+"""The name of a deleted bucket stays taken."""
+
+_MADE: dict[str, Callable[[Any, Any], list[str]]] = {
+    "CreateVpc": lambda _, answer: [answer["Vpc"]["VpcId"]],
+    "CreateSubnet": lambda _, answer: [answer["Subnet"]["SubnetId"]],
+    "CreateInternetGateway": lambda _, answer: [answer["InternetGateway"]["InternetGatewayId"]],
+    "CreateRouteTable": lambda _, answer: [answer["RouteTable"]["RouteTableId"]],
+    "CreateSecurityGroup": lambda _, answer: [answer["GroupId"]],
+    "CreateVpcPeeringConnection": lambda _, answer: [answer["VpcPeeringConnection"]["VpcPeeringConnectionId"]],
+    "AllocateAddress": lambda _, answer: [answer["AllocationId"]],
+    "ImportKeyPair": lambda params, _: [params["KeyName"]],
+    "RunInstances": lambda _, answer: [item["InstanceId"] for item in answer["Instances"]],
+    "CreateRole": lambda params, _: [f"role/{params['RoleName']}"],
+    "CreateInstanceProfile": lambda params, _: [f"profile/{params['InstanceProfileName']}"],
+    "CreateBucket": lambda params, _: [f"bucket/{params['Bucket']}"],
+}
+
+_LISTS: dict[str, tuple[str, str, str]] = {
+    "DescribeVpcs": ("Vpcs", "VpcId", ""),
+    "DescribeSubnets": ("Subnets", "SubnetId", ""),
+    "DescribeInternetGateways": ("InternetGateways", "InternetGatewayId", ""),
+    "DescribeRouteTables": ("RouteTables", "RouteTableId", ""),
+    "DescribeSecurityGroups": ("SecurityGroups", "GroupId", ""),
+    "DescribeVpcPeeringConnections": ("VpcPeeringConnections", "VpcPeeringConnectionId", ""),
+    "DescribeAddresses": ("Addresses", "AllocationId", ""),
+    "DescribeKeyPairs": ("KeyPairs", "KeyName", ""),
+    "DescribeTags": ("Tags", "ResourceId", ""),
+    "ListRoles": ("Roles", "RoleName", "role/"),
+    "ListInstanceProfiles": ("InstanceProfiles", "InstanceProfileName", "profile/"),
+    "ListBuckets": ("Buckets", "Name", "bucket/"),
+}
+
+_UNKNOWN = {
+    "vpc": "InvalidVpcID.NotFound",
+    "subnet": "InvalidSubnetID.NotFound",
+    "igw": "InvalidInternetGatewayID.NotFound",
+    "rtb": "InvalidRouteTableID.NotFound",
+    "sg": "InvalidGroup.NotFound",
+    "pcx": "InvalidVpcPeeringConnectionID.NotFound",
+    "eipalloc": "InvalidAllocationID.NotFound",
+    "i": "InvalidInstanceID.NotFound",
+}
+"""EC2's code for an id that it does not know, by the id's prefix (EC2 API, "Error codes")."""
+
+_GLOBAL = ("iam", "s3")
+_ROUTES_TO_PROFILES = ("RunInstances", "AssociateIamInstanceProfile", "ReplaceIamInstanceProfileAssociation")
+Refusal = tuple[str, str]
+
+
+class Clock:
+    """Time that passes only by sleeping; what several threads sleep adds up."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._lock = threading.Lock()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.now += seconds
+
+
+class World:
+    """The account behind the emulator, as its clients see it.
+
+    ``before`` is asked before a call is sent and may answer in the emulator's place; ``after`` sees a good answer, and
+    takes out of it or changes what a client cannot see yet.
+
+    Args:
+        reach: gives a client of the emulator for a service and a region, which tells the truth.
+    """
+
+    def __init__(self, reach: Callable[[str, str], Any]) -> None:
+        self._reach = reach
+        self._lock = threading.RLock()
+        self.reset()
+
+    def reset(self, seed: int = 0) -> None:
+        """Forget everything: the account is a new one."""
+        self.clock = Clock()
+        self.automation: list[Callable[[Any, dict[str, Any]], None]] = []
+        """Other people's programs: each is told every change that succeeded, and acts on the account at once."""
+        self._random = random.Random(seed)
+        self._listed: dict[tuple[str, str], float] = {}
+        self._known: dict[tuple[str, str], float] = {}
+        self._profiles: dict[str, float] = {}
+        self._associated: dict[str, str] = {}  # instance: id of the profile that it was given
+        self._tokens: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+        self._running: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+        self._addresses: dict[tuple[str, str], float] = {}  # subnet, address: taken until
+        self._held: list[tuple[set[str], float]] = []  # what a host that is ending still uses, until when
+        self._peerings: dict[str, dict[str, dict[str, float]]] = {}  # id, stage, region: until when
+        self._tagged_there: set[tuple[str, str]] = set()
+        self._buckets: dict[str, float] = {}
+
+    def before(self, call: Any) -> Refusal | dict[str, Any] | None:
+        """Refuse a call, or answer it, as AWS would and the emulator does not."""
+        with self._lock:
+            for check in (self._unknown, self._named, self._in_use, self._token):
+                if (outcome := check(call)) is not None:
+                    return outcome
+        return None
+
+    def after(self, call: Any, answer: dict[str, Any]) -> None:
+        """Note what a call made; hide in a list what cannot be seen yet."""
+        with self._lock:
+            for made in _MADE.get(call.operation, lambda *_: [])(call.params, answer):
+                self._note(call, made)
+            if handler := getattr(self, f"_on_{call.operation}", None):
+                handler(call, answer)
+            self._hide(call, answer)
+        if call.changes:
+            for program in self.automation:
+                program(call, answer)
+
+    def _within(self, seconds: float) -> float:
+        return self.clock.now + self._random.uniform(0, seconds)
+
+    def _later(self, moment: float) -> bool:
+        return moment > self.clock.now
+
+    def _place(self, call: Any, name: str) -> tuple[str, str]:
+        return ("" if call.service in _GLOBAL else call.region, name)
+
+    def _note(self, call: Any, made: str) -> None:
+        regions = [call.region]
+        if call.operation == "CreateVpcPeeringConnection":
+            regions.append(call.params.get("PeerRegion", call.region))
+        for region in regions:
+            place = ("" if call.service in _GLOBAL else region, made)
+            self._listed[place] = self._within(LISTED_SECONDS)
+            self._known[place] = self._within(KNOWN_SECONDS)
+
+    def _hide(self, call: Any, answer: dict[str, Any]) -> None:
+        if call.operation == "DescribeInstances":
+            for reservation in answer.get("Reservations", []):
+                kept = [item for item in reservation["Instances"] if self._seen(call, item["InstanceId"])]
+                reservation["Instances"] = [self._instance(item) for item in kept]
+        elif call.operation in _LISTS:
+            key, name, prefix = _LISTS[call.operation]
+            answer[key] = [item for item in answer.get(key) or [] if self._seen(call, prefix + item.get(name, ""))]
+
+    def _seen(self, call: Any, name: str) -> bool:
+        return not self._later(self._listed.get(self._place(call, name), 0.0))
+
+    # what is not known yet
+
+    def _unknown(self, call: Any) -> Refusal | None:
+        """EC2: an id is not known everywhere at once. Filters are no ids: they find nothing."""
+        if call.service != "ec2":
+            return None
+        plain = {name: value for name, value in call.params.items() if name not in ("Filters", "ClientToken")}
+        for text in _texts(plain):
+            if self._later(self._known.get((call.region, text), 0.0)):
+                return _UNKNOWN.get(
+                    text.rpartition("-")[0], "InvalidKeyPair.NotFound"
+                ), f"The ID '{text}' does not exist"
+        return None
+
+    def _named(self, call: Any) -> Refusal | None:
+        """IAM and S3: a name is not known everywhere at once, and not to EC2 for longer still."""
+        if call.operation not in _MADE:
+            for field, prefix, code in (
+                ("RoleName", "role/", "NoSuchEntity"),
+                ("InstanceProfileName", "profile/", "NoSuchEntity"),
+                ("Bucket", "bucket/", "404" if call.operation == "HeadBucket" else "NoSuchBucket"),
+            ):
+                name = call.params.get(field)
+                if name and self._later(self._known.get(("", prefix + name), 0.0)):
+                    return code, f"{name} cannot be found."
+        if call.operation in _ROUTES_TO_PROFILES:
+            name = call.params.get("IamInstanceProfile", {}).get("Name", "")
+            if self._later(self._profiles.get(name, 0.0)):
+                told = f"Value ({name}) for parameter iamInstanceProfile.name is invalid."
+                return "InvalidParameterValue", f"{told} Invalid IAM Instance Profile name"
+        if call.operation == "CreateBucket" and self._later(self._buckets.get(call.params["Bucket"], 0.0)):
+            return "OperationAborted", "A conflicting conditional operation is currently in progress"
+        return None
+
+    def _in_use(self, call: Any) -> Refusal | None:
+        """What a host that is ending still stands in, holds or wears."""
+        if call.operation == "RunInstances":
+            for interface in call.params.get("NetworkInterfaces", []):
+                place = (interface.get("SubnetId", ""), interface.get("PrivateIpAddress", ""))
+                if self._later(self._addresses.get(place, 0.0)):
+                    return "InvalidIPAddress.InUse", f"Address {place[1]} is in use."
+        removals = ("DeleteSubnet", "DeleteSecurityGroup", "DeleteVpc", "DetachInternetGateway")
+        if call.operation in removals:
+            named = set(_texts(call.params))
+            if any(things & named and self._later(until) for things, until in self._held):
+                return "DependencyViolation", "resource has a dependent object"
+        if call.operation == "AssociateAddress" and self._later(self._running.get(call.params["InstanceId"], 0.0)):
+            return "IncorrectInstanceState", "The pending-instance is not in a valid state for this operation."
+        if call.operation == "AcceptVpcPeeringConnection":
+            stages = self._peerings.get(call.params["VpcPeeringConnectionId"], {})
+            if self._later(stages.get("initiating-request", {}).get(call.region, 0.0)):
+                return "InvalidStateTransition", "the connection is being requested"
+        return None
+
+    # hosts
+
+    def _token(self, call: Any) -> Refusal | dict[str, Any] | None:
+        """A client token answers a second time with what it made the first time (EC2 API, "Ensuring idempotency")."""
+        token = call.params.get("ClientToken")
+        if call.operation != "RunInstances" or not token or (call.region, token) not in self._tokens:
+            return None
+        told, answer = self._tokens[call.region, token]
+        if told != json.dumps(call.params, sort_keys=True):
+            return "IdempotentParameterMismatch", "the token was used with other parameters"
+        return copy.deepcopy(answer)
+
+    def _on_RunInstances(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        for interface in call.params.get("NetworkInterfaces", []):
+            if "PrivateIpAddress" in interface:
+                self._addresses[interface["SubnetId"], interface["PrivateIpAddress"]] = math.inf
+        for item in answer["Instances"]:
+            self._running[item["InstanceId"]] = self._within(STATE_SECONDS)
+            self._associate(item["InstanceId"], call.params)
+        if token := call.params.get("ClientToken"):
+            plain = {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+            self._tokens[call.region, token] = (json.dumps(call.params, sort_keys=True), copy.deepcopy(plain))
+
+    def _on_StartInstances(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        for instance in call.params["InstanceIds"]:
+            self._running[instance] = self._within(STATE_SECONDS)
+
+    def _on_TerminateInstances(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        for item in self._truth(call.region, call.params["InstanceIds"]):
+            if item["InstanceId"] in self._ended:
+                continue
+            ended = self._ended[item["InstanceId"]] = self._within(STATE_SECONDS)
+            # moto forgets where a terminated host stood; what was asked for tells.
+            asked: dict[str, Any] = next(
+                (
+                    json.loads(told)["NetworkInterfaces"][0]
+                    for told, made in self._tokens.values()
+                    if made["Instances"][0]["InstanceId"] == item["InstanceId"]
+                ),
+                {},
+            )
+            if asked:
+                place = (asked["SubnetId"], asked["PrivateIpAddress"])
+                self._addresses[place] = ended + self._random.uniform(0, ADDRESS_SECONDS - STATE_SECONDS)
+                self._held.append(({asked["SubnetId"], *asked["Groups"]}, ended))
+
+    def _truth(self, region: str, instances: list[str]) -> Iterator[dict[str, Any]]:
+        answer = self._reach("ec2", region).describe_instances(InstanceIds=instances)
+        return (item for reservation in answer["Reservations"] for item in reservation["Instances"])
+
+    def _instance(self, item: dict[str, Any]) -> dict[str, Any]:
+        identity, state = item["InstanceId"], item["State"]["Name"]
+        if state == "running" and self._later(self._running.get(identity, 0.0)):
+            item["State"] = {"Code": 0, "Name": "pending"}
+        if state == "terminated" and self._later(self._ended.get(identity, 0.0)):
+            item["State"] = {"Code": 32, "Name": "shutting-down"}
+        # moto tells the association's id where AWS tells the profile's.
+        if "IamInstanceProfile" in item and identity in self._associated:
+            item["IamInstanceProfile"]["Id"] = self._associated[identity]
+        return item
+
+    def _associate(self, instance: str, params: Mapping[str, Any]) -> None:
+        if name := params.get("IamInstanceProfile", {}).get("Name"):
+            profile = self._reach("iam", "us-east-1").get_instance_profile(InstanceProfileName=name)
+            self._associated[instance] = profile["InstanceProfile"]["InstanceProfileId"]
+
+    def _on_AssociateIamInstanceProfile(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        self._associate(call.params["InstanceId"], call.params)
+
+    def _on_ReplaceIamInstanceProfileAssociation(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        self._associate(answer["IamInstanceProfileAssociation"]["InstanceId"], call.params)
+
+    # identities and buckets
+
+    def _on_CreateInstanceProfile(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        self._profiles[call.params["InstanceProfileName"]] = self._within(PROFILE_SECONDS)
+
+    _on_AddRoleToInstanceProfile = _on_CreateInstanceProfile  # noqa: N815
+
+    # peerings
+
+    def _on_CreateVpcPeeringConnection(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        regions = {call.region, call.params.get("PeerRegion", call.region)}
+        identity = answer["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+        self._stage(identity, "initiating-request", regions)
+        self._tagged_there.add((call.region, identity))
+
+    def _on_AcceptVpcPeeringConnection(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        identity = call.params["VpcPeeringConnectionId"]
+        self._stage(identity, "provisioning", set(self._peerings.get(identity, {}).get("initiating-request", {})))
+
+    def _on_DeleteVpcPeeringConnection(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        identity = call.params["VpcPeeringConnectionId"]
+        if "deleting" not in self._peerings.get(identity, {}):
+            self._stage(identity, "deleting", set(self._peerings.get(identity, {}).get("initiating-request", {})))
+
+    def _stage(self, identity: str, stage: str, regions: set[str]) -> None:
+        until = {region: self._within(STATE_SECONDS) for region in regions}
+        self._peerings.setdefault(identity, {})[stage] = until
+
+    def _on_CreateTags(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        self._tagged_there.update((call.region, name) for name in call.params["Resources"])
+
+    def _on_DescribeVpcPeeringConnections(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        follows = {"pending-acceptance": "initiating-request", "active": "provisioning", "deleted": "deleting"}
+        for item in answer.get("VpcPeeringConnections", []):
+            identity, code = item["VpcPeeringConnectionId"], item["Status"]["Code"]
+            before = follows.get(code, "")
+            until = self._peerings.get(identity, {}).get(before, {}).get(call.region, 0.0)
+            if self._later(until):
+                item["Status"] = {"Code": before, "Message": before}
+            # moto shares the tags of a connection between its two regions.
+            if identity in self._peerings and (call.region, identity) not in self._tagged_there:
+                item["Tags"] = []
+
+    def _on_DescribeRouteTables(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        for table in answer.get("RouteTables", []):
+            for route in table.get("Routes", []):
+                if "deleting" in self._peerings.get(route.get("VpcPeeringConnectionId", ""), {}):
+                    route["State"] = "blackhole"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a call's parameters."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
