@@ -27,6 +27,7 @@ __all__ = [
     "StreamError",
     "TransportError",
     "WireError",
+    "brief",
 ]
 
 
@@ -105,3 +106,20 @@ class LinkError(TransportError):
 
 class WireError(LinkError):
     """Bytes on a link that are not the wire format; the connection they came on cannot be trusted further."""
+
+
+_FRAMES = 3
+
+
+def brief(error: BaseException) -> str:
+    """Tell of an exception that nobody foresaw in one short line: its kind, its text, and where it was raised.
+
+    A traceback of what a peer has sent can have a thousand frames, and takes longer to write than the peer to send.
+    """
+    places: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places = [*places[1 - _FRAMES :], f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"]
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {str(error)[:200]} ({' > '.join(places) or 'nowhere'})"

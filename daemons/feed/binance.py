@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
+from daemons.decoding import UNDECODABLE
 from daemons.errors import ConfigError
 from daemons.records import FeedEvent
 
@@ -113,7 +114,7 @@ class Decoder:
             data = self._bare(payload)
         except msgspec.ValidationError:
             return self._odd(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return Invalid.MALFORMED
         if data.e == _SHUTDOWN:
             return Notice()
@@ -134,7 +135,7 @@ class Decoder:
             if answer.result or answer.id is not None:
                 return Reply(answer.id, None)
             named = self._named(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return Invalid.MALFORMED
         if named.stream is None:
             return Invalid.UNKNOWN

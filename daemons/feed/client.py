@@ -40,6 +40,7 @@ RECONNECT_REASONS = (
     "protocol",
     "handshake",
     "too_large",
+    "unexpected",
     "http_4xx",
     "http_5xx",
     "http_other",
@@ -58,6 +59,9 @@ OVERLAP_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0
 """How long a new connection may bring nothing of a quiet feed before the old one is closed all the same."""
 LOOK_SECONDS = 0.05
+MAX_ANSWERS = 5
+MAX_ANSWER = 200
+"""How much of what an exchange answers is told."""
 REPLACEMENT_REASONS = ("age", "notice")
 
 
@@ -179,7 +183,8 @@ class FeedClient:
         self.counts.invalid[reason.value] += count
 
     def refused(self, texts: list[str]) -> None:
-        self._log.error("the exchange refused a request", answers=texts)
+        few = [text[:MAX_ANSWER] for text in texts[:MAX_ANSWERS]]
+        self._log.error("the exchange refused a request", answers=few, times=len(texts))
 
     def _hand_on(self, events: list[FeedEvent], stamp: Stamp) -> None:
         self.counts.events += len(events)

@@ -4,10 +4,11 @@ It has four fields, no session, no signature and no departure stamp; ``binance_e
 the event has none, and ``tokyo_receive_timestamp`` in nanoseconds.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
+from daemons.decoding import UNDECODABLE
 from daemons.errors import WireError
 from daemons.records import LinkEvent, StampKind
 
@@ -16,10 +17,14 @@ __all__ = ["LineDecoder", "decode_forwarded", "encode_forwarded"]
 MAX_LINE: Final = 8 << 20
 
 
+_INT64: Final = (1 << 63) - 1
+"""The largest number that any field, or a time made of it in nanoseconds, may have: what follows counts in int64."""
+
+
 class _Forwarded(msgspec.Struct, gc=False):
-    sequence_id: int
-    tokyo_receive_timestamp: int
-    binance_event_time: int
+    sequence_id: Annotated[int, msgspec.Meta(ge=0, le=_INT64)]
+    tokyo_receive_timestamp: Annotated[int, msgspec.Meta(ge=0, le=_INT64)]
+    binance_event_time: Annotated[int, msgspec.Meta(ge=-_INT64, le=_INT64)]
     event_data: str
 
 
@@ -41,13 +46,13 @@ def decode_forwarded(data: bytes) -> LinkEvent:
     """
     try:
         found = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise WireError("garbage", f"not a ForwardedEvent: {error}") from error
-    if not 0 <= found.sequence_id < 1 << 63:
-        raise WireError("garbage", f"sequence_id {found.sequence_id} is out of range")
     time = found.binance_event_time
     # 13 digits are milliseconds, 16 microseconds, as the exchange was asked for.
     time_ns = None if time <= 0 else time * (1_000_000 if time < 10**14 else 1_000)
+    if time_ns is not None and time_ns > _INT64:
+        raise WireError("garbage", f"binance_event_time {time} is out of range")
     return LinkEvent(
         found.sequence_id,
         found.tokyo_receive_timestamp,

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import structlog
 
-from daemons.errors import LinkError, StreamError, WireError
+from daemons.errors import LinkError, StreamError, WireError, brief
 from daemons.link import wire
 from daemons.link.forwarded import LineDecoder, decode_forwarded
 from daemons.link.session import ReceiverSession, TimeReport
@@ -34,6 +34,7 @@ REFUSAL_REASONS = (
     "too_large",
     "token",
     "format",
+    "unexpected",
 )
 """Why a peer was turned away or a datagram thrown away."""
 
@@ -255,6 +256,12 @@ class LinkListener:
         return any(address in network for network in self.settings.allowed)
 
     def _on_datagram(self, data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
+        try:
+            self._take_datagram(data, stamp, source)
+        except Exception as error:  # noqa: BLE001 the wall: whatever a peer sends costs its own datagram at most
+            self.refuse("unexpected", brief(error), source[0])
+
+    def _take_datagram(self, data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
         host, port = source
         settings = self.settings
         if not self._allowed(host):
@@ -395,6 +402,8 @@ class _Peer:
             sink.on_link_events(self.key, events, stamp, together=False)
 
     def _on_close(self, error: StreamError | None) -> None:
+        if error is not None and error.reason == "unexpected":
+            self._listener.refuse(error.reason, str(error), self.source)
         self._listener.leave(self, str(error) if error else "closed by the forwarder")
 
 

@@ -47,6 +47,7 @@ LINK_REASONS = (
     "busy",
     "garbage",
     "too_large",
+    "unexpected",
     "reload",
 )
 """Why a link connection ended or could not be made."""

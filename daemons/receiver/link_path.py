@@ -1,5 +1,6 @@
 """A link path of the receiver: its listener's events and clock exchanges, brought to the path's account."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ class LinkPathState:
         self._rtt = rtt
         self._clock_state = clock_state
         self._judge = ClockJudge()
-        self._tails: dict[SessionKey, list[tuple[int, int]]] = {}
+        self._tails: dict[SessionKey, deque[tuple[int, int]]] = {}
         self._peer_steps: dict[SessionKey, int] = {}
         self._decode = Decoder().decode
         self._newest_ns: dict[SessionKey, int] = {}
@@ -126,7 +127,7 @@ class LinkPathState:
         """Take in announcements whose events have had time to come."""
         for key, tails in self._tails.items():
             while tails and now_ns - tails[0][0] >= TAIL_NS:
-                self.account.announce(key, tails.pop(0)[1], now_ns)
+                self.account.announce(key, tails.popleft()[1], now_ns)
 
     def finish(self) -> None:
         """Take in all announcements: nothing more will come."""
@@ -154,7 +155,7 @@ class LinkPathState:
             return
         if key not in self._tails and len(self._tails) >= MAX_SESSIONS:
             self._tails.pop(next(iter(self._tails)))
-        self._tails.setdefault(key, []).append((now_ns, highest))
+        self._tails.setdefault(key, deque()).append((now_ns, highest))
 
     def _identified(self, event: LinkEvent) -> LinkEvent:
         """Fill in what the seeds' format leaves out, from the exchange's message itself."""

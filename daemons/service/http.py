@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import h11
-import structlog
 
 from daemons.errors import ListenError
+from daemons.service import logs
 
 __all__ = ["HttpServer", "Page", "Route"]
 
@@ -55,7 +55,6 @@ class HttpServer:
         self._listen = listen
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
-        self._log = structlog.get_logger("http")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -141,8 +140,8 @@ class HttpServer:
             return Page(text(f"{path}: no such page; try {' '.join(self._routes)}\n"), status=404)
         try:
             return await route({key: values[0] for key, values in parse_qs(query).items()})
-        except Exception:  # noqa: BLE001 a broken page must not take the daemon with it
-            self._log.exception("page failed", path=path)
+        except Exception as error:  # noqa: BLE001 a broken page must not take the daemon with it
+            logs.unexpected(error, f"page {path}")
             return Page(text("this page failed; the daemon's log says why\n"), status=500)
 
 

@@ -15,6 +15,7 @@ import structlog
 import uvloop
 
 from daemons.errors import LatencyError
+from daemons.service import logs
 from daemons.service.notify import Notifier
 
 __all__ = ["Program", "Tasks", "die", "end", "run"]
@@ -64,6 +65,7 @@ def run(make: Callable[[], Program], *, notifier: Notifier | None = None, busy_p
 
 async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: bool) -> int:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_exception)
     log = structlog.get_logger("lifecycle")
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -117,7 +119,6 @@ class _Reloads:
         self._asked = asyncio.Event()
         self._busy = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger("lifecycle")
 
     def start(self) -> None:
         """Begin to serve requests."""
@@ -141,10 +142,16 @@ class _Reloads:
                 self._notifier.reloading()
                 try:
                     await self._program.reload()
-                except Exception:  # noqa: BLE001 a reload that fails must not take the daemon with it
-                    self._log.exception("reload failed; restart the daemon to be sure of its configuration")
+                except Exception as error:  # noqa: BLE001 a reload that fails must not take the daemon with it
+                    logs.unexpected(error, "reload; restart the daemon to be sure of its configuration")
                 finally:
                     self._notifier.ready(self._program.status())
+
+
+def _on_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Give a home to what a callback of the loop, or a task that nobody waits for, has raised."""
+    error = context.get("exception")
+    logs.unexpected(error if error is not None else RuntimeError("without an exception"), str(context.get("message")))
 
 
 async def _told(event: asyncio.Event) -> None:

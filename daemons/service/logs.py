@@ -5,11 +5,33 @@ Nothing is logged per event; what happens per event is counted.
 
 import logging
 import sys
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
 
-__all__ = ["configure"]
+from daemons.errors import brief
+from daemons.service.log_limit import LogLimit
+
+__all__ = ["LogCounts", "configure", "counts", "limit", "unexpected"]
+
+
+@dataclass(slots=True)
+class LogCounts:
+    """What happened that a log may not have room for; plain integers for the metrics."""
+
+    unexpected: int = 0
+
+
+limit = LogLimit()
+counts = LogCounts()
+"""Of this process, which has one log."""
+
+
+def unexpected(error: BaseException, where: str) -> None:
+    """Count and tell of an exception that nobody foresaw, and that the daemon lives on after."""
+    counts.unexpected += 1
+    structlog.get_logger("daemon").error("unexpected error", error=brief(error), where=where[:200])
 
 
 def configure(style: Literal["json", "console"], level: str) -> None:
@@ -31,7 +53,7 @@ def configure(style: Literal["json", "console"], level: str) -> None:
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
-        processors=[*shared, *renderer],
+        processors=[limit, *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -44,6 +66,7 @@ def configure(style: Literal["json", "console"], level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    handler.addFilter(lambda record: limit.admit(f"{record.name}\0{record.levelname}") is not None)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING))

@@ -14,9 +14,11 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from daemons.measurement.histogram import Bounds, BucketHistogram
+from daemons.service import logs
 from daemons.service.distribution import DISTRIBUTION, installed_version
 from daemons.service.http import Page, Route, text
 from daemons.service.loop_lag import LoopLag
@@ -119,6 +121,7 @@ def registry(daemon: str) -> CollectorRegistry:
     own = CollectorRegistry()
     ProcessCollector(registry=own)
     own.register(LoopLag(daemon))
+    own.register(_LogCollector(daemon))
     build = Gauge(
         "latency_build_info",
         "Constant 1, labelled with what is running",
@@ -129,6 +132,28 @@ def registry(daemon: str) -> CollectorRegistry:
     started = Gauge("latency_start_timestamp_seconds", "When this daemon started", ["daemon"], registry=own)
     started.labels(daemon).set(time.time())
     return own
+
+
+class _LogCollector(Collector):
+    """What the log of this process had no room for, and what nobody foresaw."""
+
+    def __init__(self, daemon: str) -> None:
+        self._daemon = daemon
+
+    def collect(self) -> Iterator[Metric]:
+        dropped = CounterMetricFamily(
+            "latency_log_lines_dropped",
+            "Log lines that were not written: too many of their kind (limited).",
+            labels=["daemon", "reason"],
+        )
+        dropped.add_metric([self._daemon, "limited"], logs.limit.dropped)
+        unexpected = CounterMetricFamily(
+            "latency_unexpected_errors",
+            "Exceptions that nobody foresaw, and that the daemon lives on after; the log has a line for each kind.",
+            labels=["daemon"],
+        )
+        unexpected.add_metric([self._daemon], logs.counts.unexpected)
+        yield from (dropped, unexpected)
 
 
 def zero_counts(reasons: Iterable[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from daemons.errors import StreamError
+from daemons.errors import StreamError, brief
 from daemons.records import Stamp
 from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
@@ -71,7 +71,7 @@ class Connection:
         """Begin to read; plain bytes that came with the end of the TLS handshake are delivered at once."""
         self._loop.add_reader(self._fd, self._on_readable)
         if self._tls is not None:
-            self._deliver(b"", self._reader.stamp([]))
+            self._take(b"", self._reader.stamp([]))
 
     def write(self, data: bytes) -> None:
         """Send bytes, now if the kernel takes them, else as soon as it does. After a close they are dropped."""
@@ -122,11 +122,16 @@ class Connection:
             self._fail(None)
             return
         stamp = self._reader.stamp(ancillary)
-        data = bytes(_views[0][:size])
-        if self._tls is None:
-            self._on_data(data, stamp)
-        else:
-            self._deliver(data, stamp)
+        self._take(bytes(_views[0][:size]), stamp)
+
+    def _take(self, data: bytes, stamp: Stamp) -> None:
+        try:
+            if self._tls is None:
+                self._on_data(data, stamp)
+            else:
+                self._deliver(data, stamp)
+        except Exception as error:  # noqa: BLE001 the wall: whatever a peer sends ends its own connection at most
+            self._fail(StreamError("unexpected", f"{self.peer}: what it sent was not foreseen: {brief(error)}"))
 
     def _deliver(self, data: bytes, stamp: Stamp) -> None:
         assert self._tls is not None

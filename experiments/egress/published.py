@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from experiments.decoding import UNDECODABLE
+from daemons.decoding import UNDECODABLE
 from experiments.errors import InputError
 
 __all__ = ["Published", "load_published"]

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from experiments.decoding import UNDECODABLE
+from daemons.decoding import UNDECODABLE
 from experiments.errors import InputError
 from experiments.results.series import Flags, Floats
 

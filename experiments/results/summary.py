@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from experiments.decoding import UNDECODABLE
+from daemons.decoding import UNDECODABLE
 from experiments.errors import InputError
 
 __all__ = ["FORMAT", "ClockSummary", "LinkSummary", "PathSummary", "RunSummary", "is_unfinished", "load_summary"]

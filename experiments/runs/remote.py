@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from daemons.decoding import UNDECODABLE
 from daemons.service.distribution import installed_version
-from experiments.decoding import UNDECODABLE
 from experiments.errors import InputError
 from experiments.hosts.inventory import HostEntry, Inventory
 from experiments.hosts.leashed import Leashed, leash, leashed

@@ -175,3 +175,14 @@ def test_streams_are_read_back_from_urls() -> None:
 def test_bad_urls_are_refused(url: str, streams: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         feed_url(url, streams)
+
+
+@pytest.mark.parametrize("levels", [900, 995, 1_000, 5_000, 100_000])
+@pytest.mark.parametrize(
+    "head", [b'{"stream":"btcusdt@trade","data":', b'{"e":"trade","E":1,"s":"BTCUSDT","t":1,"x":', b"", b'{"data":']
+)
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_deep_nesting_is_no_event_and_nothing_worse(head: bytes, opening: bytes, levels: int) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    for payload in (head + opening * levels, head + opening * levels + b"1" + closing * levels + b"}" * bool(head)):
+        assert isinstance(Decoder().decode(payload), Invalid)

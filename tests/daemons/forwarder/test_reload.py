@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import random
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,55 +11,14 @@ from typing import Any
 from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
 from daemons.forwarder.program import Forwarder
-from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
-from daemons.link.wire import Ack, Transport
-from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind
+from daemons.link.listener import ListenerSettings
+from daemons.records import FeedEvent, Stamp, StampKind
 from daemons.service.config import MetricsSection
-from daemons.stream.datagram import listening_socket
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
+from tests.daemons.link.listening import BOTH, Here, Sink, until
 
-BOTH = frozenset((Transport.TCP, Transport.UDP))
 KEY, OTHER_KEY = b"0123456789abcdef", b"fedcba9876543210"
-
-
-class Sink:
-    """Notes the events of each session; processes all of them, or none at all."""
-
-    def __init__(self, *, acknowledges: bool = True) -> None:
-        self.sequences: list[int] = []
-        self._acknowledges = acknowledges
-
-    def on_link_events(self, _key: SessionKey, events: list[LinkEvent], _stamp: Stamp, *, together: bool) -> None:
-        assert isinstance(together, bool)
-        self.sequences += [event.sequence for event in events]
-
-    def progress(self, _key: SessionKey) -> Ack:
-        highest = max(self.sequences, default=0)
-        return Ack(highest, len(self.sequences), 0) if self._acknowledges else Ack(0, 0, 0)
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        assert name in ("on_hello", "on_heartbeat", "on_bye", "on_time")
-        return lambda *_arguments: None
-
-
-class Here:
-    """A receiver's port in this loop."""
-
-    def __init__(self, stamper: Stamper, sink: Sink, key: bytes) -> None:
-        self.sink = sink
-        stream = listening_socket("127.0.0.1", 0, socket.SOCK_STREAM)
-        self.port = stream.getsockname()[1]
-        datagram = listening_socket("127.0.0.1", self.port, socket.SOCK_DGRAM)
-        settings = ListenerSettings("backbone", BOTH, key=key)
-        self.listener = LinkListener(settings, stream, datagram, stamper, sink)
-        self.listener.start()
-        self.tending = asyncio.ensure_future(self.listener.tend())
-
-    async def close(self) -> None:
-        self.tending.cancel()
-        await asyncio.gather(self.tending, return_exceptions=True)
-        self.listener.close()
 
 
 class Trial:
@@ -101,7 +59,7 @@ class Trial:
 @asynccontextmanager
 async def trial(*receivers: tuple[Sink, bytes]) -> AsyncIterator[tuple[Trial, list[Here]]]:
     made = Trial()
-    heres = [Here(made.stamper, sink, key) for sink, key in receivers]
+    heres = [Here(made.stamper, sink, ListenerSettings("backbone", BOTH, key=key)) for sink, key in receivers]
     await made.forwarder.start()
     try:
         yield made, heres
@@ -110,12 +68,6 @@ async def trial(*receivers: tuple[Sink, bytes]) -> AsyncIterator[tuple[Trial, li
         for here in heres:
             await here.close()
         made.stamper.close()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 what is waited for are plain counters
-            await asyncio.sleep(0.005)
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:

@@ -1,5 +1,10 @@
 """What the receiver makes of a link's announcements, clock exchanges and nameless sessions."""
 
+import asyncio
+import csv
+import pathlib
+import random
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -10,6 +15,7 @@ from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.receiver.link_path import JOINED, RESTART_WINDOW, TAIL_NS, LinkPathState
+from daemons.receiver.rows import RowWriter
 from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
 from daemons.timing.exchange import ClockSample
 
@@ -179,3 +185,42 @@ def test_two_forwarders_on_one_path_are_not_one_whose_clock_is_stepped() -> None
                 clock = ClockState(synchronized=True, offset_ns=0, error_bound_ns=0, source="chrony", steps=steps)
                 path.state.on_heartbeat(session, Heartbeat(0, EPOCH_NS, clock, {}), stamp)
     assert logs == []
+
+
+def test_extreme_numbers_and_times_are_measured_counted_and_written(tmp_path: pathlib.Path) -> None:
+    rng = random.Random(223)
+    extremes = (0, 1, -1, 2**31, 2**62, 2**63 - 1, -(2**63), EPOCH_NS)
+    path = Path(Transport.UDP)
+    rows = RowWriter(tmp_path / "rows.csv")
+    path.account._row = rows.add
+    path.state.on_hello(SESSION, 0, None)
+    count = 3_000
+    for number in range(count):
+        event = LinkEvent(
+            rng.choice((number + 1, number + 1, 2**63, 2**64 - 1, rng.getrandbits(64) or 1)),
+            rng.choice(extremes),
+            rng.choice(tuple(StampKind)),
+            rng.choice((None, *extremes)),
+            rng.choice((None, *extremes)),
+            rng.choice((None, 0, 2**63, 2**64 - 1)),
+            rng.choice(("x@trade", "", '","\n')),
+            rng.random() < 0.5,
+            TRADE % number,
+        )
+        at_ns = rng.choice(extremes[:-2])
+        stamp = Stamp(EPOCH_NS, StampKind.KERNEL, EPOCH_NS + 1, number, rng.choice((0, 0, at_ns)))
+        path.state.on_link_events(SESSION, [event], stamp, together=True)
+        beat = Heartbeat(rng.choice((number, 2**64 - 1)), rng.choice(extremes), UNKNOWN_CLOCK, {})
+        path.state.on_heartbeat(SESSION, beat, stamp)
+        path.exchange(rng.choice(extremes), abs(rng.choice(extremes)))
+        path.state.expire(number)
+        path.account.expire(number)
+    path.state.finish()
+    path.account.finish()
+    assert path.account.events + path.account.invalid["absurd_sequence"] == count
+    assert path.account.events > count / 3
+    rows.open()
+    asyncio.run(rows.close())
+    assert (rows.written, rows.lost, rows.errors) == (path.account.events, 0, 0)
+    with rows.file.open(newline="") as handle:
+        assert len(list(csv.DictReader(handle))) == path.account.events

@@ -352,3 +352,30 @@ def test_the_reason_is_kept_when_addresses_fail_in_different_ways(monkeypatch: p
             assert caught.value.reason == "refused"
 
     run(work())
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_the_taker_does_not_foresee_ends_the_connection_and_nothing_else(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], secure: bool
+) -> None:
+    async def work() -> None:
+        server, client = contexts if secure else (None, None)
+        escaped: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
+        async with connected(server, client) as (one, other):
+
+            def fail(data: bytes, _stamp: Stamp) -> None:
+                raise RecursionError(data.decode())
+
+            one.connection._on_data = fail
+            other.connection.write(b"too deep")
+            await one.until(lambda: one.closed)
+            (error,) = one.closed
+            assert error is not None
+            assert error.reason == "unexpected"
+            assert str(error).startswith("the peer: what it sent was not foreseen: RecursionError: too deep (")
+            assert not one.connection.is_open
+            await other.until(lambda: other.closed)
+        assert escaped == []
+
+    run(work())

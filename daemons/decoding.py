@@ -1,4 +1,4 @@
-"""What decoding a file can raise, beside what the decoder's documentation names."""
+"""What decoding can raise, beside what the decoder's documentation names."""
 
 import msgspec
 

@@ -1,0 +1,58 @@
+"""A receiver's port in the test's own loop."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from daemons.link.listener import LinkListener, LinkSink, ListenerSettings, SessionKey
+from daemons.link.wire import Ack, Transport
+from daemons.records import LinkEvent, Stamp
+from daemons.stream.datagram import listening_socket
+from daemons.stream.stamping import Stamper
+
+__all__ = ["BOTH", "Here", "Sink", "until"]
+
+BOTH = frozenset((Transport.TCP, Transport.UDP))
+
+
+class Sink:
+    """Notes the events of each session; processes all of them, or none at all."""
+
+    def __init__(self, *, acknowledges: bool = True) -> None:
+        self.sequences: list[int] = []
+        self._acknowledges = acknowledges
+
+    def on_link_events(self, _key: SessionKey, events: list[LinkEvent], _stamp: Stamp, *, together: bool) -> None:
+        assert isinstance(together, bool)
+        self.sequences += [event.sequence for event in events]
+
+    def progress(self, _key: SessionKey) -> Ack:
+        highest = max(self.sequences, default=0)
+        return Ack(highest, len(self.sequences), 0) if self._acknowledges else Ack(0, 0, 0)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        assert name in ("on_hello", "on_heartbeat", "on_bye", "on_time")
+        return lambda *_arguments: None
+
+
+class Here:
+    """A receiver's port in this loop."""
+
+    def __init__(self, stamper: Stamper, sink: LinkSink, settings: ListenerSettings) -> None:
+        stream = listening_socket("127.0.0.1", 0, socket.SOCK_STREAM)
+        self.port = stream.getsockname()[1]
+        datagram = listening_socket("127.0.0.1", self.port, socket.SOCK_DGRAM)
+        self.listener = LinkListener(settings, stream, datagram, stamper, sink)
+        self.listener.start()
+        self.tending = asyncio.ensure_future(self.listener.tend())
+
+    async def close(self) -> None:
+        self.tending.cancel()
+        await asyncio.gather(self.tending, return_exceptions=True)
+        self.listener.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 what is waited for are plain counters
+            await asyncio.sleep(0.005)

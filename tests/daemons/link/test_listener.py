@@ -1,0 +1,218 @@
+"""The wall around a receiver's port: what comes is an event, or counted; nothing else happens."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from daemons.link import wire
+from daemons.link.listener import ListenerSettings, SessionKey
+from daemons.link.wire import Ack, Bye, Challenge, ClockReply, DropReason, Heartbeat, Hello, Reject, RejectReason
+from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp
+from daemons.stream.stamping import Stamper
+from daemons.timing.clock import SystemClock
+from tests.daemons.link.listening import BOTH, Here, Sink, until
+
+LINE = b'{"sequence_id":%d,"tokyo_receive_timestamp":%d,"binance_event_time":%d,"event_data":"%s"}'
+EVENT = wire.encode_event(1, 1, 0, None, 1, None, b"btcusdt@trade", b"{}")
+HELLO = wire.encode(Hello(1, wire.Transport.TCP, 5, bytes(16), 0, "", UNKNOWN_CLOCK))
+NASTY_LINES = (
+    b'{"sequence_id":' + b"[" * 5_000,
+    b'{"other":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001,
+    LINE % (1, 1, 10**4298, b""),
+    LINE % (1, 10**4298, 1, b""),
+    LINE % (10**4298, 1, 1, b""),
+    LINE % (1, 1, 10**14 - 1, b""),
+    LINE % (1, 1, 2**63, b""),
+    LINE % (2**63, 1, 1, b""),
+    LINE % (1, 2**63, 1, b""),
+    LINE % (-1, 1, 1, b""),
+    b'{"sequence_id":1,"tokyo_receive_timestamp":1,"binance_event_time":1,"event_data":"\xff\xfe"}',
+    b'{"\xff":1}',
+    b"{}",
+    b"{",
+)
+"""Each is no event, and each is counted."""
+
+
+class Breaking(Sink):
+    """A sink with a fault of ours in it."""
+
+    def on_link_events(self, _key: SessionKey, _events: list[LinkEvent], _stamp: Stamp, *, together: bool) -> None:
+        raise KeyError(together)
+
+
+@asynccontextmanager
+async def port(sink: Sink, **settings: Any) -> AsyncIterator[Here]:
+    """Listen; whatever reaches the loop's own handler of exceptions has got past the wall."""
+    escaped: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
+    stamper = Stamper(SystemClock())
+    here = Here(stamper, sink, ListenerSettings("backbone", **{"transports": BOTH, "formats": "any", **settings}))
+    try:
+        yield here
+    finally:
+        await here.close()
+        stamper.close()
+    assert escaped == []
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await work()
+
+    asyncio.run(bounded())
+
+
+async def say(here: Here, *pieces: bytes) -> None:
+    """Connect, say something piece by piece, and read until the other side has closed as well."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write_eof()
+        await reader.read()
+    except OSError:
+        # It was closed on us.
+        pass
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("line", NASTY_LINES, ids=range(len(NASTY_LINES)))
+def test_a_line_that_is_no_event_is_counted_and_those_beside_it_are_events(line: bytes) -> None:
+    async def work() -> None:
+        sink = Sink()
+        async with port(sink) as here:
+            good = [LINE % (number, 1, 1, b"") for number in (7, 8)]
+            await say(here, good[0] + b"\n" + line + b"\n" + good[1] + b"\n")
+            assert sink.sequences == [7, 8]
+            assert here.listener.counts.malformed == 1
+            assert sum(here.listener.counts.refusals.values()) == 0
+
+    run(work)
+
+
+def frames(rng: random.Random) -> bytes:
+    """Make a frame of any kind with any values."""
+    word = rng.choice((0, 1, 2**31, 2**63 - 1, 2**63, 2**64 - 1, rng.getrandbits(64)))
+    signed = rng.choice((0, -1, 1, 2**63 - 1, -(2**63), rng.getrandbits(62)))
+    event = wire.encode_event(word, signed, rng.randrange(16), signed, -signed - 1, word, b"x@trade", rng.randbytes(9))
+    return rng.choice(
+        (
+            event,
+            event,
+            event,
+            HELLO,
+            wire.encode(Heartbeat(word, signed, UNKNOWN_CLOCK, {DropReason.AGE: word})),
+            wire.encode(Ack(word, word, word)),
+            wire.encode(ClockReply(rng.getrandbits(32), signed, signed, signed)),
+            wire.encode(Bye(word)),
+            wire.encode(Challenge(1, bytes(16))),
+            wire.encode(Reject(RejectReason.KEY, "no")),
+        )
+    )
+
+
+def mutated(rng: random.Random, data: bytes) -> bytes:
+    """Change, cut or double a few bytes, or none."""
+    changed = bytearray(data)
+    for _turn in range(rng.choice((0, 0, 1, 3))):
+        at = rng.randrange(len(changed) + 1)
+        match rng.randrange(3):
+            case 0:
+                changed[at : at + 1] = rng.randbytes(1)
+            case 1:
+                del changed[at : at + rng.randrange(8)]
+            case _:
+                changed[at:at] = changed[at : at + 8]
+    return bytes(changed)
+
+
+def test_whatever_is_said_over_tcp_the_port_lives_and_its_books_are_kept() -> None:
+    rng = random.Random(221)
+
+    async def work() -> None:
+        sink = Sink()
+        async with port(sink) as here:
+            for _connection in range(400):
+                if rng.random() < 0.5:
+                    pieces = [mutated(rng, HELLO), *(mutated(rng, frames(rng)) for _frame in range(rng.randrange(9)))]
+                else:
+                    pieces = [mutated(rng, rng.choice((*NASTY_LINES, LINE % (1, 1, 1, b"x")))) + b"\n"]
+                await say(here, *pieces)
+            await until(lambda: here.listener.counts.peers == 0)
+            counts = here.listener.counts
+            assert counts.refusals["unexpected"] == 0
+            assert counts.connections > 100
+            assert counts.refusals["garbage"] > 20
+            before = len(sink.sequences)
+            await say(here, LINE % (9, 1, 1, b"") + b"\n")
+            assert len(sink.sequences) == before + 1
+
+    run(work)
+
+
+def test_every_datagram_is_an_event_or_counted() -> None:
+    rng = random.Random(222)
+    total = 3_000
+
+    async def work() -> None:
+        sink = Sink()
+        async with port(sink) as here:
+            counts = here.listener.counts
+
+            def dealt_with() -> int:
+                return len(sink.sequences) + counts.malformed + sum(counts.refusals.values())
+
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as intruder:
+                intruder.connect(("127.0.0.1", here.port))
+                for number in range(total):
+                    # At most one event each, so that the sum is one of datagrams.
+                    kind = rng.randrange(3)
+                    if kind == 0:
+                        data = rng.choice((*NASTY_LINES, LINE % (number, 1, 1, b"x")))
+                    elif kind == 1:
+                        data = wire.datagram_head(rng.getrandbits(64)) + mutated(rng, frames(rng))
+                    else:
+                        data = mutated(rng, wire.datagram_head(1) + EVENT)
+                    intruder.send(data)
+                    if number % 50 == 49:
+                        await until(lambda sent=number + 1: dealt_with() == sent)  # type: ignore[misc]
+            assert dealt_with() == total
+            assert len(sink.sequences) > 10
+            assert counts.refusals["unexpected"] == 0
+            assert counts.refusals["token"] > 100
+
+    run(work)
+
+
+def test_a_fault_of_ours_costs_one_connection_or_one_datagram_and_is_counted_and_told_in_one_line() -> None:
+    async def work() -> None:
+        async with port(Breaking()) as here:
+            counts = here.listener.counts
+            line = LINE % (1, 1, 1, b"") + b"\n"
+            for number in range(1, 6):
+                await say(here, line * 3)
+                await until(lambda count=number: counts.refusals["unexpected"] == count)  # type: ignore[misc]
+            await say(here, HELLO, EVENT)
+            await until(lambda: counts.refusals["unexpected"] == 6)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(line, ("127.0.0.1", here.port))
+            await until(lambda: counts.refusals["unexpected"] == 7)
+            assert counts.peers == 0
+
+    with capture_logs() as lines:
+        run(work)
+    errors = [line["error"] for line in lines if line["event"] == "peer refused"]
+    # At 1, 2 and 4 of them.
+    assert len(errors) == 3
+    assert all("KeyError: False (" in error and "test_listener.py" in error and len(error) < 300 for error in errors)
