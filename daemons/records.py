@@ -5,7 +5,18 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["KERNEL", "WARMUP", "ClockState", "FeedEvent", "LinkEvent", "Stamp", "StampKind", "Validity", "shared"]
+__all__ = [
+    "KERNEL",
+    "WARMUP",
+    "ClockState",
+    "FeedEvent",
+    "LinkEvent",
+    "Stamp",
+    "StampKind",
+    "Validity",
+    "inexact",
+    "shared",
+]
 
 
 class StampKind(IntEnum):
@@ -14,7 +25,7 @@ class StampKind(IntEnum):
     KERNEL = 0
     """By the kernel, for the packet that completed this event."""
     SHARED = 1
-    """By the kernel, for the last packet of a read that completed later events too: may be late, never early."""
+    """By the kernel, for the last packet of a read that brought more after this event: may be late, never early."""
     USER = 2
     """By us after the read, because the kernel gave none: late by our own host delay."""
     WARMUP = 3
@@ -66,6 +77,11 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
     handled_ns: int
     steady_ns: int
     step_ns: int = 0
+
+
+def inexact(stamp: Stamp) -> Stamp:
+    """Return the stamp of a read that ended with something else than its last event: no event has it for its own."""
+    return msgspec.structs.replace(stamp, kind=SHARED) if stamp.kind is KERNEL else stamp
 
 
 class FeedEvent(msgspec.Struct, gc=False):

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from daemons.errors import FeedError, StreamError, TransportError
 from daemons.feed.binance import Invalid
 from daemons.feed.session import FeedSession
-from daemons.records import FeedEvent, Stamp
+from daemons.records import FeedEvent, Stamp, inexact
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
 from daemons.stream.stamping import Stamper
@@ -31,7 +31,7 @@ class FeedSink(Protocol):
     """Who takes what a connection brings."""
 
     def deliver(self, connection: "FeedConnection", events: list[FeedEvent], stamp: Stamp) -> None:
-        """Take the events of one read."""
+        """Take the events of one read; its stamp is exact for the last of them alone, if it is for any."""
 
     def invalid(self, reason: Invalid, count: int) -> None:
         """Count messages that were no events."""
@@ -130,7 +130,7 @@ class FeedConnection:
             self._stood.set_result(None)
         if events:
             self.events += len(events)
-            self._sink.deliver(self, events, stamp)
+            self._sink.deliver(self, events, stamp if session.exact else inexact(stamp))
         if session.stirred:
             # After the events: a pong can wait for them.
             self._flush()

@@ -11,9 +11,7 @@ The classes here do no input or output, and know no time.
 from collections import deque
 from dataclasses import dataclass, field
 
-import msgspec
-
-from daemons.records import FeedEvent, Stamp, shared
+from daemons.records import FeedEvent, Stamp, inexact
 
 __all__ = ["Batch", "Overlap"]
 
@@ -132,7 +130,7 @@ class Overlap:
 
     def _is_next(self, event: FeedEvent, is_last: bool, stamp: Stamp) -> bool:
         """Say whether an event of the new connection is to be delivered now; one that is ahead waits."""
-        batch = ([event], stamp if is_last else _not_exact(stamp))
+        batch = ([event], stamp if is_last else inexact(stamp))
         if event.event_id is None:
             if not self._finished:
                 self._timeless.append(batch)
@@ -184,11 +182,7 @@ def _batch(kept: list[FeedEvent], events: list[FeedEvent], stamp: Stamp) -> list
     """Make a batch of what is kept of a read; without the read's last event no stamp in it is exact."""
     if not kept:
         return []
-    return [(kept, stamp if kept[-1] is events[-1] else _not_exact(stamp))]
-
-
-def _not_exact(stamp: Stamp) -> Stamp:
-    return msgspec.structs.replace(stamp, kind=shared(stamp.kind))
+    return [(kept, stamp if kept[-1] is events[-1] else inexact(stamp))]
 
 
 def _is_after(batch: Batch, stream: _Stream) -> bool:

@@ -41,6 +41,7 @@ class FeedSession:
 
     Attributes:
         established: the handshake is complete.
+        exact: the last read ended with its last event: that event, and it alone, came with the read's last packet.
         stirred: something else than events has come since :meth:`data_to_send`.
         invalid: messages that were no events, by reason.
         notices: words of the exchange that it is about to close the connection.
@@ -59,6 +60,7 @@ class FeedSession:
         self._head_end = b""
         self._head_done = False
         self._partial = bytearray()
+        self.exact = False
         self.stirred = True
         self.established = False
         self.invalid = dict.fromkeys(Invalid, 0)
@@ -144,7 +146,9 @@ class FeedSession:
             self._partial += data
             window = self._partial
         at, end = 0, len(window)
+        before = len(events)
         while end - at >= 2:
+            before = len(events)
             if window[at + 1] & _MASKED:
                 # A server must not mask (section 5.1); the protocol says so.
                 self._hand_over(bytes(window[at:]), events)
@@ -163,6 +167,7 @@ class FeedSession:
             else:
                 break
             at = stop
+        self.exact = at == end and len(events) > before
         if window is self._partial:
             del self._partial[:at]
         elif at < end:

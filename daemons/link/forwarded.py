@@ -67,9 +67,14 @@ def decode_forwarded(data: bytes) -> LinkEvent:
 
 
 class LineDecoder:
-    """Cuts a byte stream into lines of ForwardedEvents."""
+    """Cuts a byte stream into lines of ForwardedEvents.
+
+    Attributes:
+        exact: the last read ended with the line of its last event.
+    """
 
     def __init__(self) -> None:
+        self.exact = False
         self._rest = b""
 
     def feed(self, data: bytes) -> tuple[list[LinkEvent], int]:
@@ -84,11 +89,15 @@ class LineDecoder:
             raise WireError("too_large", f"line of more than {MAX_LINE} bytes")
         events: list[LinkEvent] = []
         bad = 0
+        ends_with_event = False
         for line in lines:
+            ends_with_event = False
             if not line.strip():
                 continue
             try:
                 events.append(decode_forwarded(line))
+                ends_with_event = True
             except WireError:
                 bad += 1
+        self.exact = ends_with_event and not self._rest
         return events, bad

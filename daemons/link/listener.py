@@ -14,7 +14,7 @@ from daemons.link import wire
 from daemons.link.forwarded import LineDecoder, decode_forwarded
 from daemons.link.session import ReceiverSession, TimeReport
 from daemons.link.wire import Ack, Bye, Heartbeat, Hello, Transport
-from daemons.records import LinkEvent, Stamp
+from daemons.records import LinkEvent, Stamp, inexact
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramReceiver
 from daemons.stream.dial import prepare
@@ -373,7 +373,9 @@ class _Peer:
         events, bad = lines.feed(data)
         self._listener.counts.malformed += bad
         if events:
-            self._listener.sink.on_link_events(self.key, events, stamp, together=False)
+            self._listener.sink.on_link_events(
+                self.key, events, stamp if lines.exact else inexact(stamp), together=False
+            )
 
     def _take_frames(self, data: bytes, stamp: Stamp) -> None:
         sink = self._listener.sink
@@ -383,7 +385,7 @@ class _Peer:
                 events.append(happened)
                 continue
             if events:
-                sink.on_link_events(self.key, events, stamp, together=False)
+                sink.on_link_events(self.key, events, inexact(stamp), together=False)
                 events = []
             match happened:
                 case Hello():
@@ -399,7 +401,8 @@ class _Peer:
                 case TimeReport():
                     sink.on_time(self.key, happened)
         if events:
-            sink.on_link_events(self.key, events, stamp, together=False)
+            exact = stamp if self._session.exact else inexact(stamp)
+            sink.on_link_events(self.key, events, exact, together=False)
 
     def _on_close(self, error: StreamError | None) -> None:
         if error is not None and error.reason == "unexpected":

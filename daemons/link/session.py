@@ -209,6 +209,11 @@ class ReceiverSession:
                 raise WireError("garbage", f"{type(message).__name__} came out of turn")
         return happened
 
+    @property
+    def exact(self) -> bool:
+        """Whether the last read ended with the last message that came of it."""
+        return self._decoder.exact
+
     def ask_time(self, wall_ns: Callable[[], int]) -> None:
         """Ask the forwarder for its time; the question's departure is read as late as possible."""
         self._number += 1

@@ -354,10 +354,12 @@ class FrameDecoder:
 
     Attributes:
         limit: largest body accepted; raised once the peer is known.
+        exact: the last read ended with a message, of which nothing came in a packet after the read's last.
     """
 
     def __init__(self, limit: int = MAX_STRANGER_BODY) -> None:
         self.limit = limit
+        self.exact = False
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Message]:
@@ -387,6 +389,7 @@ class FrameDecoder:
                 messages.append(_control(kind, data[at + size : stop]))
             at = stop
         self._rest = data[at:]
+        self.exact = at == end
         return messages
 
 

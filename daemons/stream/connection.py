@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from daemons.errors import StreamError, brief
-from daemons.records import Stamp
+from daemons.records import Stamp, inexact
 from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 from daemons.stream.tls import TlsSession
@@ -27,7 +27,7 @@ class Connection:
     Args:
         sock: connected and non-blocking, with stamping enabled.
         stamper: makes the stamps.
-        on_data: called with the bytes of each read and its stamp.
+        on_data: called with the bytes of each read and its stamp: of the packet that brought the last of them.
         on_close: called once, with None when the peer closed in order, else with what broke.
         on_writable: called when everything written has gone to the kernel after it could not at once.
         tls: the session, its handshake complete.
@@ -122,6 +122,9 @@ class Connection:
             self._fail(None)
             return
         stamp = self._reader.stamp(ancillary)
+        if size == READ_BYTES:
+            # The kernel joins packets that wait, and the stamp is then of the last: a part of it may be unread.
+            stamp = inexact(stamp)
         self._take(bytes(_views[0][:size]), stamp)
 
     def _take(self, data: bytes, stamp: Stamp) -> None:
@@ -141,7 +144,7 @@ class Connection:
             self._fail(error)
             return
         if plain:
-            self._on_data(plain, stamp)
+            self._on_data(plain, stamp if self._tls.exact else inexact(stamp))
         if self._open and (wanted := self._tls.data_to_send()):
             self._send_raw(wanted)
         if ended:

@@ -39,6 +39,10 @@ class TlsSession:
     """One TLS connection without I/O: bytes of the wire in, plain bytes out, and the other way.
 
     Call :meth:`handshake` with received bytes until it returns True; then :meth:`decrypt` and :meth:`encrypt`.
+
+    Attributes:
+        exact: the last bytes given to :meth:`decrypt` completed the last plain ones that it returned: no ticket, alert
+            or part of a record came after them.
     """
 
     def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
@@ -46,6 +50,7 @@ class TlsSession:
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self._name = server_name
+        self.exact = False
 
     def handshake(self, data: bytes = b"") -> bool:
         """Go on with the handshake.
@@ -82,9 +87,12 @@ class TlsSession:
         if data:
             self._incoming.write(data)
         plain = []
+        self.exact = False
         try:
+            # OpenSSL takes one record at a time from what has come, and never more of it than the record.
             while piece := self._object.read(262144):
                 plain.append(piece)
+                self.exact = not self._incoming.pending
         except ssl.SSLWantReadError:
             return b"".join(plain), False
         except ssl.SSLZeroReturnError:

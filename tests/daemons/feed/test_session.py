@@ -12,6 +12,7 @@ from daemons.errors import FeedError
 from daemons.feed.binance import Decoder, Invalid, Notice
 from daemons.feed.session import FeedSession
 from daemons.records import FeedEvent
+from tests.daemons.arrivals import arrivals, judge
 
 URL = "ws://exchange.test:9443/stream?streams=btcusdt@trade"
 
@@ -257,3 +258,39 @@ def test_a_refusal_is_known_by_its_head(head: bytes, reason: str, seconds: float
 def test_a_notice_is_no_event(notice: bytes) -> None:
     for default in (None, "btcusdt@trade"):
         assert isinstance(Decoder(default).decode(notice), Notice)
+
+
+def frame(opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, payload, fin).serialize(mask=False)
+
+
+ITEMS: dict[str, Callable[[int], list[tuple[bytes, bool]]]] = {
+    "event": lambda number: [(frame(Opcode.TEXT, trade(number)), True)],
+    "ping": lambda _number: [(frame(Opcode.PING, b"are you there"), False)],
+    "pong": lambda _number: [(frame(Opcode.PONG, b""), False)],
+    "answer": lambda number: [(frame(Opcode.TEXT, b'{"result":null,"id":%d}' % number), False)],
+    "binary": lambda _number: [(frame(Opcode.BINARY, b"\0\1\2"), False)],
+    "broken": lambda _number: [(frame(Opcode.TEXT, b"{"), False)],
+    "notice": lambda _number: [(frame(Opcode.TEXT, b'{"e":"serverShutdown","E":1}'), False)],
+    "fragments": lambda number: [
+        (frame(Opcode.TEXT, trade(number)[:9], fin=False), False),
+        (frame(Opcode.PING, b"between"), False),
+        (frame(Opcode.CONT, trade(number)[9:], fin=True), True),
+    ],
+}
+"""What an exchange may send: pieces of bytes, and whether an event is complete with each."""
+
+
+@given(st.data())
+def test_a_stamp_is_exact_for_what_the_last_packet_completed_and_for_nothing_else(data: st.DataObject) -> None:
+    session, server = opened()
+    session.receive_data(said(server))
+    stream, ends = b"", []
+    for number, name in enumerate(data.draw(st.lists(st.sampled_from(sorted(ITEMS)), min_size=1, max_size=8))):
+        for piece, is_event in ITEMS[name](number):
+            stream += piece
+            if is_event:
+                ends.append(len(stream))
+    came = data.draw(arrivals(stream))
+    batches = [(len(session.receive_data(read)), stamp, session.exact) for read, stamp in came]
+    judge(came, ends, batches)

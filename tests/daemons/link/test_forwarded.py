@@ -9,6 +9,7 @@ from daemons.errors import WireError
 from daemons.link import forwarded
 from daemons.link.forwarded import LineDecoder, decode_forwarded, encode_forwarded
 from daemons.records import LinkEvent, StampKind
+from tests.daemons.arrivals import arrivals, judge
 
 MESSAGES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=80).map(str.encode)
 SEQUENCES = st.integers(0, 2**63 - 1)
@@ -133,3 +134,16 @@ def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WireError) as caught:
         decoder.feed(b"x")
     assert caught.value.reason == "too_large"
+
+
+@given(st.data())
+def test_a_stamp_is_exact_for_the_line_that_the_last_packet_completed(data: st.DataObject) -> None:
+    lines = LineDecoder()
+    stream = b""
+    ends: list[int] = []
+    for kind in data.draw(st.lists(st.sampled_from(["event", "blank", "broken"]), min_size=1, max_size=8)):
+        stream += {"event": encode_forwarded(len(ends), 1, None, b"{}"), "blank": b"", "broken": b"{"}[kind] + b"\r\n"
+        if kind == "event":
+            ends.append(len(stream))
+    came = data.draw(arrivals(stream))
+    judge(came, ends, [(len(lines.feed(read)[0]), stamp, lines.exact) for read, stamp in came])

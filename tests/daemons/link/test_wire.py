@@ -36,6 +36,7 @@ from daemons.link.wire import (
     redeparted,
 )
 from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
+from tests.daemons.arrivals import arrivals
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-format.md"
 VECTORS = {
@@ -313,3 +314,16 @@ def test_an_oversized_frame_is_refused_at_its_head() -> None:
     decoder = FrameDecoder(MAX_BODY)
     with pytest.raises(WireError, match="exceeds the limit"):
         decoder.feed(wire.HEAD.pack(0xB1, wire.Kind.EVENT, MAX_BODY + 1))
+
+
+@given(st.data())
+def test_a_read_is_exact_when_it_ends_with_a_message(data: st.DataObject) -> None:
+    decoder = FrameDecoder(MAX_BODY)
+    frames = [encoded(MESSAGES[name]) for name in data.draw(st.lists(st.sampled_from(sorted(MESSAGES)), min_size=1))]
+    ends = {sum(map(len, frames[: count + 1])) for count in range(len(frames))}
+    came = data.draw(arrivals(b"".join(frames)))
+    exact = []
+    for read, _stamp in came:
+        decoder.feed(read)
+        exact.append(decoder.exact)
+    assert exact == [end in ends for end in came.reads]

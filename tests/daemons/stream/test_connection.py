@@ -108,10 +108,8 @@ class Served(TlsSession):
     """The server's side of a session; the product only needs the client's."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        super().__init__(ssl.create_default_context(), "server")
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._name = "server"
 
     async def shake(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         data = b""
