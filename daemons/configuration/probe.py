@@ -324,9 +324,9 @@ def _check_proxy(where: str, request: RequestSection) -> None:
             raise ConfigError(f"{where}.proxy_credentials_file", "there is no proxy to show it to", "add proxy")
         return
     parsed_proxy(f"{where}.proxy", request.proxy)
-    if request.resolve:
+    if request.resolve and urlsplit(request.url).scheme == "http":
         raise ConfigError(
-            f"{where}.resolve", "names resolve at the proxy", "remove it, pin the name there, or remove proxy"
+            f"{where}.resolve", "a proxy resolves the names of http URLs itself", "remove it, or write an https URL"
         )
 
 

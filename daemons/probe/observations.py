@@ -71,7 +71,7 @@ class Observations:
         cold = [Phase.CONNECT, *_WARM_PHASES]
         if target.context is not None:
             cold.insert(1, Phase.TLS)
-        if target.tunnelled:
+        if target.tunnel:
             cold.insert(1, Phase.TUNNEL)
         if target.pinned is None:
             cold.insert(0, Phase.DNS)

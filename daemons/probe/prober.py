@@ -170,9 +170,9 @@ class Prober:
             instants.connect_start = self.clock.monotonic_ns()
             instants.connect_done = await channel.connect(resolved.address)
             attempt.source = channel.source
-            if target.proxy is None or not target.tunnelled:
+            if target.proxy is None or not target.tunnel:
                 return channel, b""
-            tunnel = Tunnel(target.proxy, target.host_and_port)
+            tunnel = Tunnel(target.proxy, target.tunnel)
             # The instant before the call stands while it waits, so that time running out in it has its name.
             instants.tunnel_start = self.clock.monotonic_ns()
             instants.tunnel_start = await channel.send(tunnel.request())

@@ -8,7 +8,7 @@ from daemons.errors import ConfigError
 from daemons.service.config import private_file
 from daemons.service.distribution import installed_version
 
-__all__ = ["USER_AGENT", "Proxy", "proxy_of"]
+__all__ = ["USER_AGENT", "Proxy", "authority_of", "proxy_of"]
 
 USER_AGENT = f"latency-probe/{installed_version()}"
 
@@ -30,7 +30,16 @@ class Proxy:
     @property
     def authority(self) -> str:
         """Host and port, as a URL has them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return authority_of(self.host, self.port)
+
+
+def authority_of(host: str, port: int) -> str:
+    """Join host and port as URLs and CONNECT have them (RFC 3986, section 3.2).
+
+    >>> authority_of("api.example.com", 443), authority_of("2001:db8::1", 443)
+    ('api.example.com:443', '[2001:db8::1]:443')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def proxy_of(section: RequestSection, where: str) -> Proxy | None:

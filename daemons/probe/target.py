@@ -18,7 +18,7 @@ from daemons.configuration.probe import (
 )
 from daemons.errors import ConfigError
 from daemons.probe.expectation import Expectation
-from daemons.probe.proxy import USER_AGENT, Proxy, proxy_of
+from daemons.probe.proxy import USER_AGENT, Proxy, authority_of, proxy_of
 from daemons.stream.tls import client_context
 
 __all__ = ["Contexts", "Request", "Target", "egress_target", "prepare", "prepared"]
@@ -66,6 +66,8 @@ class Target:
         host: from the URL: what is resolved, sent as SNI and verified.
         port: from the URL.
         proxy: through which the target is reached; None for the direct way.
+        tunnel: host and port that the proxy is asked to connect to, for the proxy to resolve unless an address is
+            pinned; empty where it passes plain HTTP on request by request, and without a proxy.
         pinned: the address to connect to, the target's or its proxy's, as connect(2) wants it with its family; None to
             resolve.
         family: which addresses to resolve to.
@@ -84,6 +86,7 @@ class Target:
     host: str
     port: int
     proxy: Proxy | None
+    tunnel: str
     pinned: tuple[int, tuple[Any, ...]] | None
     family: int
     source_address: str
@@ -100,16 +103,6 @@ class Target:
     def peer(self) -> tuple[str, int]:
         """Host and port that TCP connects to: the target's, or its proxy's."""
         return (self.host, self.port) if self.proxy is None else (self.proxy.host, self.proxy.port)
-
-    @property
-    def tunnelled(self) -> bool:
-        """Whether a proxy makes a tunnel to the target; plain HTTP it passes on request by request."""
-        return self.proxy is not None and self.context is not None
-
-    @property
-    def host_and_port(self) -> str:
-        """The target's own, as CONNECT wants them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Contexts:
@@ -186,7 +179,8 @@ def _target(
         host=host,
         port=port,
         proxy=proxy,
-        pinned=_pinned(proxy.host, proxy.port, {}) if proxy else _pinned(host, port, section.resolve),
+        tunnel=authority_of(_pins(section).get(host, host), port) if proxy and not passed_on else "",
+        pinned=_literal(proxy.host, proxy.port) if proxy else _literal(_pins(section).get(host, host), port),
         family=_FAMILIES[section.family],
         source_address=section.source_address,
         interface=section.interface,
@@ -221,10 +215,13 @@ def _headers(given: dict[str, str], proxy: Proxy | None) -> tuple[tuple[str, str
     return tuple(headers.items())
 
 
-def _pinned(host: str, port: int, resolve: dict[str, str]) -> tuple[int, tuple[Any, ...]] | None:
-    pins = {name.lower(): address for name, address in resolve.items()}
+def _pins(section: RequestSection) -> dict[str, str]:
+    return {name.lower(): address for name, address in section.resolve.items()}
+
+
+def _literal(host: str, port: int) -> tuple[int, tuple[Any, ...]] | None:
     try:
-        address = ipaddress.ip_address(pins.get(host, host))
+        address = ipaddress.ip_address(host)
     except ValueError:
         return None
     if address.version == 4:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from daemons.configuration.probe import parsed_proxy
 from daemons.errors import ConfigError
 from daemons.service.config import Section, load
 
@@ -136,11 +137,15 @@ class Scenario(Section, frozen=True):
         name: of the scenario.
         host: where it is measured; empty for this machine.
         count: requests of each kind, where it differs from ``[target]``.
+        proxy: ``http://HOST:PORT`` of the HTTP proxy that requests and the egress check go through; empty for none.
+        proxy_credentials_file: on the scenario's host, with one line USER:PASSWORD.
     """
 
     name: str
     host: str = ""
     count: int = 0
+    proxy: str = ""
+    proxy_credentials_file: str = ""
     cold: RequestExpectation = RequestExpectation()
     warm: RequestExpectation = RequestExpectation()
     overlay: OverlayExpectation | None = None
@@ -195,7 +200,18 @@ def load_suite(file: Path) -> Suite:
                 "use letters, digits, dot, dash, underscore, and each once: results go to a folder of that name",
             )
         _check_scenario(where, scenario)
+        _check_proxy(where, scenario, suite.target)
     return suite
+
+
+def _check_proxy(where: str, scenario: Scenario, target: TargetSection) -> None:
+    if not scenario.proxy:
+        if scenario.proxy_credentials_file:
+            raise ConfigError(f"{where}.proxy_credentials_file", "there is no proxy to show it to", "add proxy")
+        return
+    parsed_proxy(f"{where}.proxy", scenario.proxy)
+    if target.address and urlsplit(target.url).scheme == "http":
+        raise ConfigError("target.address", "a proxy resolves the names of http URLs itself", "ask by https")
 
 
 def _check_scenario(where: str, scenario: Scenario) -> None:

@@ -64,6 +64,7 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
         findings: what was seen; empty when nothing could be.
         reason: of the outcome, where it is not a pass.
         samples: how many measurements it rests on.
+        medians_ms: of the parts of a request that there were, in their order, and of the whole.
     """
 
     phase: str
@@ -71,6 +72,7 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[Finding] = []
     reason: str = ""
     samples: int = 0
+    medians_ms: dict[str, float] = {}
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
@@ -101,7 +103,8 @@ def judge_first(target: Mapping[str, Any], program: Finding) -> PhaseResult:
     if requests["failures"]:
         finding = Finding(what="target", seen=target["url"], outcome="fail", reason=details)
         return PhaseResult(phase=phase, outcome="fail", findings=[program, finding], reason=details, samples=1)
-    seen = f"{target['url']} at {target['address']}, {target['tls_version'] or 'no TLS'}"
+    way = f"by proxy {target['proxy']}" if target.get("proxy") else f"at {target['address']}"
+    seen = f"{target['url']} {way}, {target['tls_version'] or 'no TLS'}"
     finding = Finding(what="target", seen=seen, outcome="pass")
     return PhaseResult(phase=phase, outcome="pass", findings=[program, finding], samples=1)
 
@@ -133,7 +136,12 @@ def judge_requests(phase: str, target: Mapping[str, Any], expected: RequestExpec
         return PhaseResult(phase=phase, outcome="fail", findings=[finding], reason=reason)
     findings = [_within("failed", failed / attempts, expected.failed, _sentences(details))]
     findings += _figures(requests["total"], expected, answered, "count in [target]")
-    return _phase(phase, findings, answered)
+    return msgspec.structs.replace(_phase(phase, findings, answered), medians_ms=_medians(requests))
+
+
+def _medians(requests: Mapping[str, Any]) -> dict[str, float]:
+    parts = {**requests["phases"], "total": requests["total"]}
+    return {name: figures["median_ms"] for name, figures in parts.items() if figures["median_ms"] is not None}
 
 
 def _instead(phase: str, connections: Mapping[str, Any]) -> str:

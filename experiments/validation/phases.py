@@ -122,7 +122,7 @@ def phases_of(suite: Suite, scenario: Scenario, egress_address: str) -> list[Pha
         )
     if (expected := scenario.egress) is not None:
         endpoint = suite.egress
-        section = {name: getattr(endpoint, name) for name in endpoint.__struct_fields__}
+        section = {name: getattr(endpoint, name) for name in endpoint.__struct_fields__} | _way(scenario)
         wanted = EgressExpectation(
             address=expected.address or egress_address, city=expected.city, country=expected.country
         )
@@ -137,7 +137,7 @@ def _requests(suite: Suite, scenario: Scenario, kind: str, count: int) -> Phase:
     expected = scenario.cold if kind == "cold" else scenario.warm
     return Phase(
         kind,
-        {"target": [_target(suite, kind)]},
+        {"target": [_target(suite, scenario, kind)]},
         count,
         # At worst every request takes as long as it may.
         seconds + count * suite.target.timeout_seconds,
@@ -145,7 +145,7 @@ def _requests(suite: Suite, scenario: Scenario, kind: str, count: int) -> Phase:
     )
 
 
-def _target(suite: Suite, connections: str) -> dict[str, Any]:
+def _target(suite: Suite, scenario: Scenario, connections: str) -> dict[str, Any]:
     target = suite.target
     section: dict[str, Any] = {
         "name": TARGET,
@@ -154,13 +154,20 @@ def _target(suite: Suite, connections: str) -> dict[str, Any]:
         "timeout_seconds": target.timeout_seconds,
         "connections": connections,
         "ca_file": target.ca_file,
+        **_way(scenario),
     }
     if target.address:
         section["resolve"] = {suite.target_host: target.address}
     return section
 
 
-async def preflight(suite: Suite, vantage: Vantage, folder: Path) -> PhaseResult:
+def _way(scenario: Scenario) -> dict[str, Any]:
+    # Left out where there is none: a host with an older probe would refuse keys that it does not know.
+    way = {"proxy": scenario.proxy, "proxy_credentials_file": scenario.proxy_credentials_file}
+    return {name: value for name, value in way.items() if value}
+
+
+async def preflight(suite: Suite, scenario: Scenario, vantage: Vantage, folder: Path) -> PhaseResult:
     """See that the host can be reached, has the probe, and that the target answers one request."""
     phase = "preflight"
     try:
@@ -170,7 +177,7 @@ async def preflight(suite: Suite, vantage: Vantage, folder: Path) -> PhaseResult
     program = Finding(what="program", seen=said, outcome="pass")
     one = Phase(
         phase,
-        {"target": [_target(suite, "cold")]},
+        {"target": [_target(suite, scenario, "cold")]},
         1,
         suite.target.timeout_seconds,
         lambda document: judge_first(document["targets"][TARGET], program),

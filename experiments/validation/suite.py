@@ -129,7 +129,7 @@ class ValidationRun:
     ) -> None:
         found = ScenarioResult(name=scenario.name, host=scenario.host or vantage.shell.name, start=now())
         result.scenarios.append(found)
-        first = await self._phase(result, found, "preflight", preflight(self._suite, vantage, folder))
+        first = await self._phase(result, found, "preflight", preflight(self._suite, scenario, vantage, folder))
         for phase in phases_of(self._suite, scenario, egress):
             if first.outcome == "pass":
                 await self._phase(result, found, phase.name, phase.measure(vantage, folder))

@@ -20,6 +20,11 @@ th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dfe3
 .pass { color: #1a7f37 } .fail { color: #b42318; font-weight: bold }
 .inconclusive { color: #8a6100 } @media print { body { margin: 0 } }
 """
+_PARTS = ("dns", "connect", "tunnel", "tls", "processing", "transfer", "total")
+_SIDE_BY_SIDE = (
+    "Medians in ms of the parts of answered requests. Through a proxy, connect leads to it, and tunnel from it to the "
+    "target."
+)
 _PHASE_COLUMNS = ("phase", "outcome", "samples", "figure", "seen", "expected", "why")
 
 
@@ -45,6 +50,9 @@ def render_markdown(result: Validation) -> str:
     for scenario in result.scenarios:
         lines += ["", f"## {_title(scenario)}", "", _row(_PHASE_COLUMNS), _row(["---"] * len(_PHASE_COLUMNS))]
         lines += [_row(cells) for cells in _rows(scenario)]
+    if rows := _side_by_side(result):
+        lines += ["", "## Side by side", "", _SIDE_BY_SIDE, "", _row(rows[0]), _row(["---"] * len(rows[0]))]
+        lines += [_row(cells) for cells in rows[1:]]
     if result.comparisons:
         lines += ["", "## Differences", "", *(f"- {sentence}" for sentence in result.comparisons)]
     return "\n".join(lines) + "\n"
@@ -68,9 +76,31 @@ def render_html(result: Validation) -> str:
             parts += [f"<td{_class(cell)}>{html.escape(cell)}</td>" for cell in cells]
             parts.append("</tr>")
         parts.append("</table>")
+    if rows := _side_by_side(result):
+        parts += ["<h2>Side by side</h2>", f"<p>{html.escape(_SIDE_BY_SIDE)}</p><table>"]
+        for tag, cells in zip(["th", *["td"] * len(rows)], rows, strict=False):
+            parts.append("<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>")
+        parts.append("</table>")
     if result.comparisons:
         parts += ["<h2>Differences</h2><ul>", *(f"<li>{html.escape(one)}</li>" for one in result.comparisons), "</ul>"]
     return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def _side_by_side(result: Validation) -> list[list[str]]:
+    """Make a table of the parts of requests, cold below cold and warm below warm; nothing where none was answered."""
+    measured = [
+        (kind, scenario.name, phase.medians_ms)
+        for kind in ("cold", "warm")
+        for scenario in result.scenarios
+        for phase in scenario.phases
+        if phase.phase == kind and phase.medians_ms
+    ]
+    parts = [part for part in _PARTS if any(part in medians for _kind, _name, medians in measured)]
+    rows = [
+        [kind, name, *(f"{medians[part]:.3f}" if part in medians else "-" for part in parts)]
+        for kind, name, medians in measured
+    ]
+    return [["requests", "scenario", *parts], *rows] if rows else []
 
 
 def _head(result: Validation) -> list[str]:

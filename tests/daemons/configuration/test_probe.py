@@ -127,8 +127,8 @@ def written(tmp_path: Path, text: str) -> Path:
             "target[0].proxy_credentials_file: there is no proxy to show it to; add proxy",
         ),
         (
-            f'[[target]]\n{URL}proxy = "http://a:1"\nresolve = {{"api.example.com" = "10.1.1.10"}}',
-            "target[0].resolve: names resolve at the proxy; remove it, pin the name there, or remove proxy",
+            '[[target]]\nurl = "http://a.example/"\nproxy = "http://b:1"\nresolve = {"a.example" = "10.1.1.10"}',
+            "target[0].resolve: a proxy resolves the names of http URLs itself; remove it, or write an https URL",
         ),
         (
             f'[[target]]\n{URL}headers = {{Proxy-Authorization = "Basic bWU6b3BlbnNlc2FtZQ=="}}',
@@ -221,18 +221,19 @@ def test_a_proxy_is_where_to_connect_to_and_the_target_what_to_ask_for(tmp_path:
         [egress]
         url = "https://ip.example:8443/json"
         proxy = "http://[fd00::10]:3128"
+        resolve = {{"ip.example" = "203.0.113.7"}}
     """
     (_s1, first), (_s2, second), (_s3, egress) = prepared(load_config(written(tmp_path, text), {}))
     assert first.proxy is not None
     assert first.proxy.authorization == "Basic " + base64.b64encode("größe:p:w".encode()).decode()
     assert first.proxy.authorization not in repr(first)
-    assert (first.pinned, first.tunnelled) == ((socket.AF_INET, ("10.1.1.10", 3128)), True)
-    assert (first.peer, first.host_and_port) == (("10.1.1.10", 3128), "[2001:db8::1]:443")
+    assert (first.pinned, first.peer) == ((socket.AF_INET, ("10.1.1.10", 3128)), ("10.1.1.10", 3128))
+    assert first.tunnel == "[2001:db8::1]:443"
     assert (first.request.target, "proxy-authorization" in dict(first.request.headers)) == ("/", False)
-    assert (second.peer, second.pinned, second.tunnelled) == (("proxy.example", 3128), None, False)
+    assert (second.peer, second.pinned, second.tunnel) == (("proxy.example", 3128), None, "")
     assert second.request.target == "http://api.example.com/v3/time?a=b"
     assert egress.proxy is not None
-    assert (egress.proxy.authority, egress.host_and_port) == ("[fd00::10]:3128", "ip.example:8443")
+    assert (egress.proxy.authority, egress.tunnel) == ("[fd00::10]:3128", "203.0.113.7:8443")
 
 
 @pytest.mark.parametrize("content", [b"", b"user", b":password", b"user:pass\x00word", b"user:pass\nword", b"\n"])

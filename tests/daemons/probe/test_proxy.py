@@ -66,6 +66,18 @@ def test_the_proxy_makes_the_tunnel_and_resolves_the_name(authority: Authority) 
         assert sent_ns - 1_000_000 <= instants.tunnel_done <= instants.tls_start
 
 
+def test_a_pinned_address_is_what_the_proxy_connects_to(authority: Authority) -> None:
+    with serving(authority.context("api.example.com")) as server, proxying() as proxy:
+        url = f"https://api.example.com:{server.port}/"
+        pin = {"resolve": {"api.example.com": "127.0.0.1"}}
+        record = attempt(target_of(url, ca_file=str(authority.file), proxy=proxy.url, **pin))
+        assert record.reason is None, record.detail
+        assert curl(url, proxy.url, authority, "--connect-to", f"::127.0.0.1:{server.port}") == ("200", "200")
+        assert proxy.seen.tunnels == [f"127.0.0.1:{server.port}"] * 2
+        assert server.seen.server_names == ["api.example.com"] * 2
+        assert server.seen.hosts == [f"api.example.com:{server.port}"] * 2
+
+
 @pytest.mark.parametrize("http", ["1.1", "2"])
 def test_warm_requests_use_the_tunnel_again(authority: Authority, http: str) -> None:
     with serving(authority.context(alpn=("h2", "http/1.1"))) as server, proxying() as proxy:

@@ -33,6 +33,18 @@ def test_the_example_has_the_three_scenarios_and_is_accepted() -> None:
     assert via_nat.egress.host == "nat"
 
 
+def test_the_second_example_compares_the_three_ways_out() -> None:
+    suite = load_suite(EXAMPLE.with_name("validation-proxy.toml"))
+    assert [(scenario.name, scenario.host) for scenario in suite.scenario] == [
+        ("direct", "baseline"),
+        ("via-nat", "client"),
+        ("via-proxy", "proxied"),
+    ]
+    assert suite.baseline == "direct"
+    assert [scenario.proxy for scenario in suite.scenario] == ["", "", "http://10.1.1.20:3128"]
+    assert [scenario.egress.host for scenario in suite.scenario if scenario.egress] == ["baseline", "nat", "proxy"]
+
+
 def test_a_route_leads_to_the_targets_host_unless_told_otherwise(tmp_path: Path) -> None:
     file = tmp_path / "suite.toml"
     file.write_text(SUITE)
@@ -53,6 +65,14 @@ def test_a_route_leads_to_the_targets_host_unless_told_otherwise(tmp_path: Path)
         (('name = "direct"', "count = 5"), r"scenario\[0\].name: is missing"),
         (("10.0.0.0/8", "10.0.0.1/8"), r"scenario\[0\].route.through: 10.0.0.1/8 has host bits set"),
         (('country = "SG"', ""), r"scenario\[0\].egress: nothing is expected; give address, host, city or country"),
+        (
+            ('name = "direct"', 'name = "a"\nproxy = "10.1.1.20"'),
+            r"scenario\[0\].proxy: '10.1.1.20' is no proxy; write http",
+        ),
+        (
+            ('name = "direct"', 'name = "a"\nproxy_credentials_file = "x"'),
+            r"scenario\[0\].proxy_credentials_file: there is no proxy to show it to",
+        ),
         (("[target]", 'baseline = "x"\n[target]'), "baseline: 'x' is no scenario; there are direct"),
         (('time"', 'time"\ncount = 0'), "target: count or interval_seconds is out of range"),
     ],

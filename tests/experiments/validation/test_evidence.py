@@ -31,7 +31,7 @@ def requests(answered: int, failures: dict[str, int] | None = None, **figures: f
         **figures,
     }
     details = {reason: f"{reason} it was" for reason in failed}
-    cold = {"attempts": answered + sum(failed.values()), "failures": failed, "total": total}
+    cold = {"attempts": answered + sum(failed.values()), "failures": failed, "total": total, "phases": {}}
     return {"connections": {"cold": cold}, "failure_details": details, "url": "https://x", "address": "192.0.2.1"}
 
 

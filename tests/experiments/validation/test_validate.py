@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from experiments.local.certificates import certificates
 from experiments.main import main
+from tests.daemons.probe.proxy import proxying
 from tests.experiments.hosts.sshd import sshd
 from tests.processes import running, until
 
@@ -42,6 +43,32 @@ def validate(folder: Path, suite: str, *arguments: str) -> tuple[subprocess.Comp
 
 def outcomes(result: dict[str, Any], scenario: int = 0) -> dict[str, str]:
     return {phase["phase"]: phase["outcome"] for phase in result["scenarios"][scenario]["phases"]}
+
+
+def test_the_direct_way_and_a_proxy_are_scenarios_of_one_suite(tmp_path: Path, target: str) -> None:
+    with proxying() as proxy, proxying(b"HTTP/1.1 403 Forbidden\r\n\r\n", then="close") as strict:
+        suite = (
+            f'baseline = "direct"\n{target}[[scenario]]\nname = "direct"\n'
+            f'[[scenario]]\nname = "via-proxy"\nproxy = "{proxy.url}"\n[scenario.egress]\ncountry = "JP"\n'
+            f'[[scenario]]\nname = "refused"\nproxy = "{strict.url}"\n'
+        ).replace("count = 80", "count = 30")
+        done, result = validate(tmp_path, suite)
+        # One for the preflight, one for each cold request, one kept for all warm ones, and the egress check's.
+        assert len(proxy.seen.tunnels) >= 1 + 30 + 1 + 1
+    assert done.returncode == 1, done.stdout + done.stderr
+    direct, proxied, refused = result["scenarios"]
+    assert outcomes(result, 1) == {"preflight": "pass", "cold": "pass", "warm": "pass", "egress": "inconclusive"}
+    assert f"by proxy {proxy.url.removeprefix('http://')}" in proxied["phases"][0]["findings"][1]["seen"]
+    assert refused["outcome"] == "fail"
+    assert "answers CONNECT" in refused["phases"][0]["reason"]
+    parts = ["connect", "tls", "processing", "transfer", "total"]
+    assert list(direct["phases"][1]["medians_ms"]) == parts
+    assert list(proxied["phases"][1]["medians_ms"]) == ["connect", "tunnel", *parts[1:]]
+    assert list(proxied["phases"][2]["medians_ms"]) == parts[2:]
+    assert [text.split(":")[0] for text in result["comparisons"]] == ["cold", "warm"] * 2
+    told = (tmp_path / "out/validation.md").read_text()
+    assert "| requests | scenario | connect | tunnel | tls | processing | transfer | total |" in told
+    assert "<th>tunnel</th>" in (tmp_path / "out/validation.html").read_text()
 
 
 def test_what_is_as_expected_passes_and_is_compared_with_the_baseline(tmp_path: Path, target: str) -> None:
