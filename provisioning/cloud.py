@@ -156,7 +156,7 @@ class Cloud:
                 return {}
             if code in SERVER_FAULTS and operation in _NOT_REPEATABLE:
                 raise UncertainError(operation, about, region, code) from error
-            refusal = _refusal(error, code, operation, about, region)
+            refusal = _refusal(error, code, service, operation, about, region)
             seconds = patience_seconds(code, operation, str(error))
             if seconds and not in_use(code, operation):
                 raise _RepeatError(refusal, seconds) from error
@@ -283,10 +283,10 @@ class _RepeatError(Exception):
         self.within_seconds = within_seconds
 
 
-def _refusal(error: ClientError, code: str, operation: str, about: str, region: str) -> AwsError:
+def _refusal(error: ClientError, code: str, service: str, operation: str, about: str, region: str) -> AwsError:
     message = str(error.response.get("Error", {}).get("Message", ""))
     kind = CapacityError if code in _CAPACITY and operation == "run_instances" else AwsError
-    return kind(operation, about, region, code, message)
+    return kind(operation, about, region, code, message, service=service)
 
 
 def _absent(code: str) -> bool:

@@ -15,6 +15,7 @@
 import re
 
 from daemons.errors import LatencyError
+from provisioning.permissions import ALSO_CHECKED, permission
 
 __all__ = [
     "AwsError",
@@ -43,11 +44,15 @@ class AwsError(ProvisionError):
         region: the region called.
         code: AWS's error code.
         message: AWS's sentence.
+        service: boto3's name of the service; most operations are EC2's.
     """
 
-    def __init__(self, operation: str, about: str, region: str, code: str, message: str) -> None:
+    def __init__(
+        self, operation: str, about: str, region: str, code: str, message: str, *, service: str = "ec2"
+    ) -> None:
         told = _ENCODED.sub("", message).rstrip(" .")
-        super().__init__(f"{about}: {operation} in {region}: {code}: {told}; {remedy(code, message, operation)}")
+        helps = remedy(code, message, operation, service)
+        super().__init__(f"{about}: {operation} in {region}: {code}: {told}; {helps}")
         self.operation = operation
         self.about = about
         self.region = region
@@ -96,9 +101,10 @@ _FREE_PLAN = "t3.micro, t3.small, c7i-flex.large or m7i-flex.large"
 _ENCODED = re.compile(r"\s*Encoded authorization failure message: \S+")
 """Hundreds of characters that only `sts decode-authorization-message` can read; what it says, the rest says too."""
 
-_DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
-_ALSO_NEEDED = {"RunInstances": ", and iam:PassRole, ec2:CreateTags with it"}
-"""What EC2 checks beside the call's own permission (EC2 guide, "IAM policies for EC2")."""
+_DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403"}
+"""``403`` is all that S3 says to a HEAD."""
+_DENYING = re.compile(r"(?:explicit deny in an?|because no) ((?:[\w-]+ )*(?:policy|boundary))")
+"""The kind of policy that denies, where AWS says so; an identity's own is what a grant mends."""
 
 _LOG_IN = "the login is over: log in again (`aws sso login`, or what gave the credentials)"
 _CLOCK = "this machine's clock is wrong, or the request was held up: set the clock (`timedatectl`), then run it again"
@@ -166,21 +172,19 @@ _OF_THE_ACCOUNT = {
 }
 
 
-def remedy(code: str, message: str, operation: str) -> str:
+def remedy(code: str, message: str, operation: str, service: str = "ec2") -> str:
     """What the operator can do about an AWS error.
 
     Args:
         code: AWS's error code.
         message: AWS's sentence; free-plan refusals are told from other bad parameters only by it.
         operation: the API operation.
+        service: boto3's name of the service.
     """
     if "free tier" in message.lower() or "free plan" in message.lower():
         return f"this account's plan accepts few instance types: use --instance-type with {_FREE_PLAN}"
     if code in _DENIED:
-        # Newer messages name the action; older ones leave it to the caller to know the call.
-        named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
-        action = named[1] if named else "".join(word.capitalize() for word in operation.split("_"))
-        return f"grant the credentials the permission {action}{_ALSO_NEEDED.get(action.rpartition(':')[2], '')}"
+        return _grant(message, operation, permission(service, operation))
     if code == "SignatureDoesNotMatch" and ("Signature expired" in message or "not yet current" in message):
         return _CLOCK
     if code in _REMEDIES:
@@ -190,3 +194,16 @@ def remedy(code: str, message: str, operation: str) -> str:
     if code.endswith(".NotFound"):
         return "it was removed meanwhile: run the command again"
     return f"look the code up in the reference of {operation}, correct the cause and run the command again"
+
+
+def _grant(message: str, operation: str, asked: str) -> str:
+    """Name the permission that is missing, and whose policy withholds it."""
+    # Newer messages name the action, which may be another than the call's; older ones name none.
+    named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
+    action = named[1] if named else asked
+    denying = _DENYING.search(message)
+    if denying and denying[1] != "identity-based policy":
+        return f"{action} is withheld by a {denying[1]}: ask whoever keeps it; `provision policy` prints what is needed"
+    also = f" (and {', '.join(ALSO_CHECKED[action])} with it)" if action in ALSO_CHECKED else ""
+    other = " (or use another --name: the bucket may be another account's)" if operation == "head_bucket" else ""
+    return f"grant the credentials the permission {action}{also}; `provision policy` prints all that is needed{other}"

@@ -26,6 +26,7 @@ from provisioning.images import python_version
 from provisioning.kinds.storage import bucket_name, put_object
 from provisioning.loading import adjusted, deployment_name, load_topology
 from provisioning.model import Deployment, View
+from provisioning.permissions import policy_text
 from provisioning.preflight import preflight
 from provisioning.remote import Remote, choose
 from provisioning.screen import Screen
@@ -372,6 +373,12 @@ def reap(settings: Settings) -> None:
         screen.say(f"{settings.name}: expired and removed, {len(found)} resources")
     else:
         screen.say(f"{settings.name}: {f'stays until {end.isoformat()}' if end else 'has no expiry'}, nothing removed")
+
+
+@main.command()
+def policy() -> None:
+    """Print the IAM policy with all the permissions that `provision` needs, and no other. Calls nothing."""
+    click.echo(policy_text(), nl=False)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """The wheel is the product: what it holds, and its commands in an empty environment and an empty folder."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -135,6 +136,7 @@ def test_a_deployment_comes_and_goes_from_an_empty_folder(
         up = installed.run("provision", "up", "--yes", "--bundle", "bundle.tar.gz")
         assert up.returncode == 0, up.stderr
         assert "latency: built" in up.stdout
+        assert json.loads(installed.run("provision", "policy").stdout)["Version"] == "2012-10-17"
         full = installed.run("provision", "plan", "--topology", "full", "--name", "other", "--monitor")
         assert full.returncode == 0, full.stderr
         down = installed.run("provision", "down", "--yes")

@@ -22,7 +22,10 @@ def connect(profile: str | None) -> Cloud:
     record = Path(os.environ["RECORD"])
 
     def write(call: Call) -> None:
+        names = {"Bucket", "Key", "Name", "Path", "RoleName", "InstanceProfileName"}
+        params = {name: value for name, value in call.params.items() if name in names}
         line = {"operation": call.operation, "region": call.region, "changes": call.changes}
+        line |= {"service": call.service, "params": params}
         with record.open("a") as out:
             out.write(json.dumps(line) + "\n")
 

@@ -47,10 +47,49 @@ def test_the_missing_permission_is_named_without_the_blob() -> None:
     )
     text = told("UnauthorizedOperation", message, "run_instances")
     assert text.endswith(
-        "grant the credentials the permission ec2:RunInstances, and iam:PassRole, ec2:CreateTags with it"
+        "grant the credentials the permission ec2:RunInstances (and iam:PassRole, ec2:CreateTags with it); "
+        "`provision policy` prints all that is needed"
     )
     assert "Ab_9" not in text
-    assert told("UnauthorizedOperation", "no", "create_vpc").endswith("the permission CreateVpc")
+    assert "the permission ec2:CreateVpc;" in told("UnauthorizedOperation", "no", "create_vpc")
+
+
+def test_the_permission_is_the_services_own() -> None:
+    def asked(service: str, operation: str, code: str = "AccessDenied") -> str:
+        return str(AwsError(operation, "bucket", "eu-central-1", code, "Access Denied", service=service))
+
+    assert "permission iam:CreateRole (and iam:TagRole with it);" in asked("iam", "create_role")
+    assert "permission s3:ListBucket;" in asked("s3", "list_objects_v2")
+    assert "permission s3:PutBucketPublicAccessBlock;" in asked("s3", "put_public_access_block")
+    # A HEAD has no body, so S3 gives no code but the status, and for a stranger's bucket the same.
+    assert "permission s3:ListBucket; " in asked("s3", "head_bucket", "403")
+    assert "another --name" in asked("s3", "head_bucket", "403")
+
+
+def test_a_permission_that_is_needed_along_with_the_call_is_named() -> None:
+    message = (
+        "User: arn:aws:iam::123456789012:user/desk is not authorized to perform: iam:PassRole on resource: "
+        "arn:aws:iam::123456789012:role/backbone-latency/x/y because no identity-based policy allows the iam:PassRole "
+        "action"
+    )
+    assert "the permission iam:PassRole;" in told("UnauthorizedOperation", message, "run_instances")
+
+
+@pytest.mark.parametrize(
+    ("reason", "policy"),
+    [
+        ("with an explicit deny in a service control policy", "service control policy"),
+        ("with an explicit deny in a permissions boundary", "permissions boundary"),
+        ("because no permissions boundary allows the ec2:CreateVpc action", "permissions boundary"),
+        ("with an explicit deny in a resource-based policy", "resource-based policy"),
+        ("because no service control policy allows the ec2:CreateVpc action", "service control policy"),
+    ],
+)
+def test_what_a_grant_cannot_mend_is_told_otherwise(reason: str, policy: str) -> None:
+    message = f"User: arn:aws:iam::123456789012:user/desk is not authorized to perform: ec2:CreateVpc {reason}"
+    text = told("UnauthorizedOperation", message, "create_vpc")
+    assert f"ec2:CreateVpc is withheld by a {policy}: ask whoever keeps it" in text
+    assert "grant the credentials" not in text
 
 
 def test_what_the_whole_account_suffers_is_one_cause() -> None:

@@ -206,7 +206,7 @@ def test_a_dead_peering_is_not_mistaken_for_a_live_one(endpoint: str) -> None:
             "The specified instance type is not eligible for Free Tier.",
             r"--instance-type with t3.micro",
         ),
-        ("CreateVpc", "UnauthorizedOperation", "You are not authorized", r"create_vpc .*the permission CreateVpc$"),
+        ("CreateVpc", "UnauthorizedOperation", "You are not authorized", r"create_vpc .*the permission ec2:CreateVpc;"),
         ("CreateRole", "AccessDenied", "not authorized", r"identity/\w+: create_role .*permission"),
         ("DescribeVpcs", "ExpiredToken", "expired", r"the login is over: log in again"),
         ("DescribeVpcs", "AuthFailure", "not able to validate", r"check the access key"),

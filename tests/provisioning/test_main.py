@@ -13,6 +13,7 @@ import pytest
 
 from provisioning.loading import load_topology
 from tests.provisioning.aws import Operator, census
+from tests.provisioning.test_permissions import refused
 
 pytestmark = pytest.mark.process
 
@@ -80,7 +81,9 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert time.monotonic() - started < 60
     assert recorded.returncode == 0, recorded.stderr
     assert "created host/" in recorded.stderr
-    assert any(call["changes"] for call in shell.calls())
+    calls = shell.calls()
+    assert any(call["changes"] for call in calls)
+    assert refused(calls) == []
 
     rows = json.loads(shell.ok("status", "-t", name, "--json"))
     assert {row["state"] for row in rows} <= {"present", "available", "running", "active"}
@@ -99,7 +102,9 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert {group["labels"]["host"] for group in groups} == {host.name for host in topology.host}
     assert "total\t" in shell.ok("cost", "-t", name)
 
-    assert "nothing is left by tag in" in shell.ok("down", "-t", name, "--yes")
+    down = shell.run("-t", name, "down", "--yes", module="tests.provisioning.recorded_provision")
+    assert "nothing is left by tag in" in down.stdout, down.stderr
+    assert refused(shell.calls()) == []
     assert census(endpoint, topology.regions) == empty
 
 
