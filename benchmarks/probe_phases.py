@@ -83,8 +83,8 @@ def _shown(ms: float | None) -> str:
 def _probe(url: str, ca_file: Path) -> tuple[Round, Round]:
     async def pair() -> tuple[Attempt, Attempt]:
         async with prober() as one:
-            cold, _body, wire = await one.attempt(target, one.clock.monotonic_ns(), keep=True)
-            warm, _body, _wire = await one.attempt(target, one.clock.monotonic_ns(), wire)
+            cold, wire = await one.attempt(target, one.clock.monotonic_ns(), keep=True)
+            warm, _wire = await one.attempt(target, one.clock.monotonic_ns(), wire)
             return cold, warm
 
     target = target_of(url, ca_file=str(ca_file))

@@ -184,6 +184,8 @@ def running(
             if program.exit_code is None:
                 program.terminate(deadline_seconds)
             ended = program.wait(deadline_seconds)
+            # A traceback with local variables would show keys and requests.
+            assert '"locals":' not in program.log, program.log
             if not program.killed:
                 allowed = exit_code if isinstance(exit_code, tuple) else (exit_code,)
                 assert ended in allowed, f"exit code {ended}, not {exit_code}:\n{program.log}"

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -12,6 +12,7 @@ import msgspec
 
 from daemons.errors import ConfigError
 from daemons.service.config import LogSection, MetricsSection, Section, address, load
+from daemons.service.secrecy import shown_url, values_in_query
 
 __all__ = [
     "EGRESS_NAME",
@@ -25,6 +26,7 @@ __all__ = [
     "load_config",
     "parsed_proxy",
     "parsed_url",
+    "secret_values",
     "target_name",
 ]
 
@@ -75,6 +77,8 @@ class RequestSection(Section, frozen=True):
         ca_file: PEM file of authorities to trust instead of the system's.
         max_body_bytes: a longer body fails the attempt.
     """
+
+    hidden = ("headers", "body")
 
     url: str
     interval_seconds: float = 10.0
@@ -223,21 +227,24 @@ def parsed_url(where: str, url: str) -> SplitResult:
     Raises:
         ConfigError: another scheme, no host, credentials, a fragment, or characters that a request cannot carry.
     """
+    shown = repr(shown_url(url))
     try:
         parts = urlsplit(url)
         _port = parts.port
     except ValueError as error:
-        raise ConfigError(where, f"{url!r} is not a URL: {error}", "write https://HOST/PATH") from error
+        # Its message may hold all that stands before the path.
+        why = "malformed" if "@" in url else str(error)
+        raise ConfigError(where, f"{shown} is not a URL: {why}", "write https://HOST/PATH") from error
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ConfigError(where, f"{url!r} is not an HTTPS URL", "write https://HOST/PATH")
-    if not url.isascii() or any(character <= " " for character in url):
+        raise ConfigError(where, f"{shown} is not an HTTPS URL", "write https://HOST/PATH")
+    if any(not "!" <= character <= "~" for character in url):
         raise ConfigError(
             where,
-            f"{url!r} holds a character that a request cannot carry",
+            f"{shown} holds a character that a request cannot carry",
             "write the host in punycode and the rest percent-encoded",
         )
     if parts.username is not None or parts.fragment:
-        raise ConfigError(where, f"{url!r} holds credentials or a fragment", "send credentials by `headers`")
+        raise ConfigError(where, f"{shown} holds credentials or a fragment", "send credentials by `headers`")
     return parts
 
 
@@ -252,7 +259,8 @@ def parsed_proxy(where: str, url: str) -> tuple[str, int]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ConfigError(where, f"{url!r} is not a URL: {error}", remedy) from error
+        why = "malformed" if "@" in url else str(error)
+        raise ConfigError(where, f"{shown_url(url)!r} is not a URL: {why}", remedy) from error
     if parts.username is not None:
         # The text itself is not shown: it holds the password.
         raise ConfigError(where, "holds user and password", "write them into a proxy_credentials_file")
@@ -265,6 +273,18 @@ def parsed_proxy(where: str, url: str) -> tuple[str, int]:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ConfigError(where, f"{url!r} holds more than host and port", remedy)
     return parts.hostname, port
+
+
+def secret_values(section: RequestSection) -> Iterator[str]:
+    """Yield what must not be shown of a section: values of headers, of the body, and of the URL's query."""
+    for value in section.headers.values():
+        yield value
+        # A scheme and its credentials (RFC 9110, section 11.4).
+        yield value.partition(" ")[2]
+    yield from values_in_query(urlsplit(section.url).query)
+    if isinstance(section, TargetSection):
+        yield section.body
+        yield from values_in_query(section.body)
 
 
 def _check_targets(targets: tuple[TargetSection, ...]) -> None:
@@ -310,8 +330,11 @@ def _check_request(where: str, request: RequestSection) -> None:
     if request.source_address:
         _check_address(f"{where}.source_address", request.source_address)
     for name, value in request.headers.items():
-        if not _TOKEN.fullmatch(name) or not value.isascii() or not value.isprintable():
-            raise ConfigError(f"{where}.headers", f"{name!r}: {value!r} is no header", "use printable ASCII")
+        if not _TOKEN.fullmatch(name) or not value.isascii() or not value.isprintable() or value != value.strip():
+            # Without the value, which may be a key.
+            raise ConfigError(
+                f"{where}.headers", f"{name!r}: is no header", "use printable ASCII, no blank at its beginning or end"
+            )
         if name.lower() in _RESERVED_HEADERS:
             raise ConfigError(f"{where}.headers", f"{name!r} is the probe's own business", "remove it")
     if not 0 <= request.max_body_bytes <= 1 << 30:

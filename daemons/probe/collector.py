@@ -50,7 +50,7 @@ def _slots(observations: tuple[Observations, ...]) -> Iterator[Metric]:
     )
     sent = CounterMetricFamily(
         "latency_probe_attempts",
-        "Attempts begun, by the kind of schedule that asked for them; a warm one connects first where it must",
+        "Attempts begun, by the kind of schedule that asked; equals successes plus failures, but for those under way",
         labels=labels,
     )
     missed = CounterMetricFamily(
@@ -135,6 +135,11 @@ def _egress(lane: EgressLane) -> Iterator[Metric]:
 
 def _route(tracer: RouteTracer) -> Iterator[Metric]:
     target = tracer.target
+    slots = CounterMetricFamily(
+        "latency_probe_route_slots",
+        "Slots of the route's schedule that have come; equals traces, failures and missed slots, but for one under way",
+        labels=["target"],
+    )
     traces = CounterMetricFamily("latency_probe_route_traces", "Traces that succeeded", labels=["target"])
     failures = CounterMetricFamily(
         "latency_probe_route_failures", "Traces that failed, by reason", labels=["target", "reason"]
@@ -164,6 +169,7 @@ def _route(tracer: RouteTracer) -> Iterator[Metric]:
         "Constant 1, labelled with the address of a hop in the last trace",
         labels=["target", "hop", "address"],
     )
+    slots.add_metric([target], tracer.slots)
     traces.add_metric([target], tracer.traces)
     missed.add_metric([target], tracer.missed)
     changes.add_metric([target], tracer.changes)
@@ -179,12 +185,13 @@ def _route(tracer: RouteTracer) -> Iterator[Metric]:
             worst.add_metric([target, number], hop.worst_ns / 1e9)
         if hop.address is not None:
             info.add_metric([target, number, hop.address], 1)
-    yield from (traces, failures, missed, changes, count, loss, average, worst, info)
+    yield from (slots, traces, failures, missed, changes, count, loss, average, worst, info)
 
 
 def _overlay(pinger: OverlayPinger) -> Iterator[Metric]:
     account = pinger.account
     for name, documentation, value in (
+        ("slots", "Slots that have come; equals requests sent plus missed slots", pinger.slots),
         ("sent", "Echo requests sent to the tunnel peer", account.sent),
         ("received", "Echo requests answered in time", account.received),
         ("lost", "Echo requests not answered in time", account.lost),

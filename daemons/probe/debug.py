@@ -53,12 +53,12 @@ class DebugPage:
 
     async def _attempts(self, target: Target, *, warm: bool) -> list[Attempt]:
         now_ns = self._prober.clock.monotonic_ns
-        attempt, _body, wire = await self._prober.attempt(target, now_ns(), keep=warm)
+        attempt, wire = await self._prober.attempt(target, now_ns(), keep=warm)
         attempts = [attempt]
         if attempt.reason is Reason.CERTIFICATE:
             attempt.certificate_expiry_seconds = await self._prober.inspect(target)
         if wire is not None:
-            attempt, _body, _wire = await self._prober.attempt(target, now_ns(), wire)
+            attempt, _wire = await self._prober.attempt(target, now_ns(), wire)
             attempts.append(attempt)
         elif warm:
             attempts[0].detail = attempts[0].detail or "the server does not keep the connection open"
@@ -67,9 +67,8 @@ class DebugPage:
 
 def described(target: Target, attempt: Attempt) -> str:
     """Tell an attempt in lines for a person."""
-    request = target.request
     lines = [
-        f"{request.method} {request.scheme}://{request.authority}{request.path}",
+        f"{target.request.method} {target.url}",
         f"connection    {attempt.connection}",
     ]
     lines += [

@@ -1,21 +1,24 @@
 """From which address, city and country the internet sees us."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
-import msgspec
 import structlog
 
 from daemons.configuration.probe import EgressSection
 from daemons.probe.attempt import Attempt, AttemptError, Reason
-from daemons.probe.expectation import field
+from daemons.probe.expectation import decoded, field
 from daemons.probe.lane import ColdLane, Observer
 from daemons.probe.prober import Prober
 from daemons.probe.target import Target
+from daemons.service.secrecy import NOTHING, Secrets
 
 __all__ = ["EgressLane", "Identity", "identity", "mismatches"]
 
 MAX_PLACE_CHARACTERS = 100
+_BRACKETED = re.compile(r"\[([^]]*)\](:\d+)?")
+_IPV4_WITH_PORT = re.compile(r"([\d.]+):\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +30,17 @@ class Identity:
     country: str = ""
 
 
-def identity(body: bytes, section: EgressSection) -> Identity:
-    """Read the endpoint's answer: JSON, or an address as plain text.
+def identity(body: bytes, section: EgressSection, secrets: Secrets = NOTHING) -> Identity:
+    """Read the endpoint's answer: JSON, or an address as plain text, in the forms that servers write addresses in.
 
     Raises:
         AttemptError: it holds no address.
     """
     city = country = ""
     try:
-        document = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        text = body.decode("utf-8", "replace").strip()
+        document = decoded(body)
+    except ValueError:
+        text = body.decode("utf-8-sig", "replace").strip()
     else:
         # An address in quotes is JSON too.
         text = document if isinstance(document, str) else _text(document, section.address_field)
@@ -45,17 +48,17 @@ def identity(body: bytes, section: EgressSection) -> Identity:
         country = _text(document, section.country_field)
     try:
         # A list, as a chain of proxies makes of it, begins with the client.
-        address = str(ipaddress.ip_address(text.split(",")[0].strip()))
+        address = _address(text.split(",")[0].strip())
     except ValueError as error:
         raise AttemptError(
             Reason.BODY, f"{text[:60]!r}: is not an address; use another url, or set address_field"
         ) from error
-    return Identity(address, city, country)
+    return Identity(address, secrets.hide(city), secrets.hide(country))
 
 
 def mismatches(found: Identity, section: EgressSection) -> list[str]:
     """Say in what the identity differs from the one expected; a place that the endpoint leaves out differs."""
-    address = str(ipaddress.ip_address(section.expected_address)) if section.expected_address else ""
+    address = _address(section.expected_address) if section.expected_address else ""
     return [
         f"{what} is {seen or 'not told'!s} instead of {wanted}"
         for what, seen, wanted in (
@@ -91,18 +94,12 @@ class EgressLane(ColdLane):
         self.changes = 0
         self._learned_from_ns = 0
 
-    async def _use(self, intended_ns: int) -> None:
-        attempt, body, _wire = await self._prober.attempt(self._target, intended_ns)
-        if attempt.succeeded:
-            self._learn(attempt, body)
-        await self._finish(attempt)
+    async def _use(self, intended_ns: int) -> Attempt:
+        attempt, _wire = await self._prober.attempt(self._target, intended_ns, judge=self._learn)
+        return attempt
 
     def _learn(self, attempt: Attempt, body: bytes) -> None:
-        try:
-            found = identity(body, self._section)
-        except AttemptError as error:
-            attempt.fail(error.reason, str(error))
-            return
+        found = identity(body, self._section, self._target.secrets)
         if attempt.instants.start < self._learned_from_ns:
             # Checks may overlap: a later one has been answered before this one, and knows better.
             return
@@ -115,6 +112,21 @@ class EgressLane(ColdLane):
         if wrong and self.matches is not False:
             self._log.error("egress identity is not the expected one", why="; ".join(wrong))
         self.matches = not wrong
+
+
+def _address(text: str) -> str:
+    """Return the one spelling of an address, without brackets, port, or the IPv6 form of an IPv4 address.
+
+    A server whose socket is IPv6 sees IPv4 clients as ``::ffff:203.0.113.7`` (RFC 4291, section 2.5.5.2); load
+    balancers add the client's port.
+
+    Raises:
+        ValueError: it is not an address.
+    """
+    if match := _BRACKETED.fullmatch(text) or _IPV4_WITH_PORT.fullmatch(text):
+        text = match[1]
+    address = ipaddress.ip_address(text)
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _text(document: object, path: str) -> str:

@@ -8,9 +8,28 @@ import msgspec
 from daemons.configuration.probe import ExpectSection
 from daemons.probe.attempt import AttemptError, Reason
 
-__all__ = ["Expectation", "field"]
+__all__ = ["Expectation", "decoded", "field"]
 
-_SHOWN_BYTES = 60
+_SHOWN_CHARACTERS = 60
+
+
+def decoded(body: bytes) -> Any:
+    """Decode a JSON body.
+
+    RFC 8259, section 8.1, asks for UTF-8 and lets a byte-order mark be ignored; what is not UTF-8 is read as Latin-1,
+    in which every byte is a character and the ASCII ones are the same, since some services still send it.
+
+    Raises:
+        ValueError: it is not JSON, or nested deeper than anything that is meant.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def field(document: Any, path: str) -> Any:
@@ -64,16 +83,20 @@ class Expectation:
     def _check_json(self, body: bytes) -> None:
         path, wanted = self._section.json_field, self._section.json_value
         try:
-            found = field(msgspec.json.decode(body), path)
-        except msgspec.DecodeError as error:
+            found = field(decoded(body), path)
+        except ValueError as error:
             raise AttemptError(Reason.BODY, f"{_shown(body)}: is not JSON: {error}") from error
         except KeyError as error:
             raise AttemptError(Reason.BODY, f"{_shown(body)}: has no field {path!r}") from error
         # True equals 1 in Python, but not in JSON.
         if wanted is not None and (found != wanted or isinstance(found, bool) is not isinstance(wanted, bool)):
-            raise AttemptError(Reason.BODY, f"{path}: is {found!r} instead of {wanted!r}")
+            raise AttemptError(Reason.BODY, f"{path}: is {_cut(repr(found))} instead of {wanted!r}")
 
 
 def _shown(body: bytes) -> str:
-    text = body[:_SHOWN_BYTES].decode("utf-8", "replace")
-    return repr(text) + ("…" if len(body) > _SHOWN_BYTES else "")
+    text = body[:_SHOWN_CHARACTERS].decode("utf-8", "replace")
+    return repr(text) + ("…" if len(body) > _SHOWN_CHARACTERS else "")
+
+
+def _cut(text: str) -> str:
+    return text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else "")

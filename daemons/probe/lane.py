@@ -27,7 +27,10 @@ class Observer(Protocol):
         """One of them has an attempt, which begins now."""
 
     def finished(self, kind: ConnectionKind, attempt: Attempt) -> None:
-        """An attempt of this lane has ended; in a warm lane it was a cold one if it had to connect."""
+        """An attempt of this lane has ended; in a warm lane it was a cold one if it had to connect.
+
+        It is counted before anything else is done with it: attempts begun = successes + failures + those under way.
+        """
 
     def reconnecting(self) -> None:
         """The warm connection was lost and is made anew."""
@@ -63,7 +66,7 @@ class Lane:
             missed += 1
         else:
             observer.sent(self.kind)
-            task = asyncio.get_running_loop().create_task(self._use(intended_ns))
+            task = asyncio.get_running_loop().create_task(self._account(intended_ns))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if missed:
@@ -82,11 +85,22 @@ class Lane:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _use(self, intended_ns: int) -> None:
+    async def _account(self, intended_ns: int) -> None:
+        """Use a slot. Whatever happens in it ends here, as one attempt that is counted."""
+        try:
+            attempt = await self._use(intended_ns)
+        except Exception as error:  # noqa: BLE001 an attempt that is lost is one that nobody misses
+            attempt = self._prober.broken(self._target, self.kind, intended_ns, error)
+        try:
+            self._observer.finished(self.kind, attempt)
+            await self._inspect(attempt)
+        except Exception as error:  # noqa: BLE001 the attempt is counted; what failed after that is not its fault
+            self._prober.faults.note(error, self.target)
+
+    async def _use(self, intended_ns: int) -> Attempt:
         raise NotImplementedError
 
-    async def _finish(self, attempt: Attempt) -> None:
-        self._observer.finished(self.kind, attempt)
+    async def _inspect(self, attempt: Attempt) -> None:
         if attempt.reason is not Reason.CERTIFICATE or attempt.instants.end is None:
             return
         if self._inspected_ns is None or attempt.instants.end - self._inspected_ns >= INSPECTION_NS:
@@ -112,9 +126,9 @@ class ColdLane(Lane):
         most = math.ceil(target.timeout_seconds * 1e9 / target.interval_ns) + 1
         super().__init__(target, prober, observer, most)
 
-    async def _use(self, intended_ns: int) -> None:
-        attempt, _body, _wire = await self._prober.attempt(self._target, intended_ns)
-        await self._finish(attempt)
+    async def _use(self, intended_ns: int) -> Attempt:
+        attempt, _wire = await self._prober.attempt(self._target, intended_ns)
+        return attempt
 
 
 class WarmLane(Lane):
@@ -142,7 +156,7 @@ class WarmLane(Lane):
             self._wire.close()
             self._wire = None
 
-    async def _use(self, intended_ns: int) -> None:
+    async def _use(self, intended_ns: int) -> Attempt:
         wire, self._wire = self._wire, None
         try:
             if wire is not None and not await wire.alive():
@@ -154,6 +168,6 @@ class WarmLane(Lane):
             raise
         if wire is None and self._had_one:
             self._observer.reconnecting()
-        attempt, _body, self._wire = await self._prober.attempt(self._target, intended_ns, wire, keep=True)
+        attempt, self._wire = await self._prober.attempt(self._target, intended_ns, wire, keep=True)
         self._had_one = self._had_one or self._wire is not None
-        await self._finish(attempt)
+        return attempt

@@ -10,7 +10,7 @@ from daemons.configuration.probe import ProbeConfig, load_config
 from daemons.errors import ConfigError, LatencyError
 from daemons.probe.once import OnceProgram
 from daemons.probe.program import ProbeProgram
-from daemons.probe.target import prepared
+from daemons.probe.target import prepared, secrets_of
 from daemons.service.checking import report_check
 from daemons.service.command_line import CONTEXT, version_option
 from daemons.service.lifecycle import die, run
@@ -56,9 +56,10 @@ def main(**flags: Any) -> None:
         overrides = _overrides(flags)
         config = load_config(flags["config_file"], overrides)
         _check_once(flags, config)
+        secrets = secrets_of(config)
     except LatencyError as error:
         die(error)
-    configure(config.log.format, config.log.level)
+    configure(config.log.format, config.log.level, secrets)
     if flags["once"]:
         made: list[OnceProgram] = []
 

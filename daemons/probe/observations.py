@@ -11,14 +11,15 @@ _WARM_PHASES = (Phase.PROCESSING, Phase.TRANSFER)
 
 
 class Slots:
-    """The accounts of one lane: ``sent + missed == expected``, always."""
+    """The accounts of one lane: ``expected == sent + missed`` and ``sent == ended`` + those under way, always."""
 
-    __slots__ = ("expected", "missed", "sent")
+    __slots__ = ("ended", "expected", "missed", "sent")
 
     def __init__(self) -> None:
         self.expected = 0
         self.missed = 0
         self.sent = 0
+        self.ended = 0
 
 
 class _Latencies:
@@ -108,6 +109,12 @@ class Observations:
 
     def finished(self, kind: ConnectionKind, attempt: Attempt) -> None:
         """Count an attempt that has ended; only successes have a latency."""
+        self.slots[kind].ended += 1
+        self.outcomes[kind] = attempt.succeeded
+        if attempt.reason is None:
+            self.successes += 1
+        else:
+            self.failures[attempt.reason] += 1
         self._families.lag.observe(attempt.instants.lag_ns)
         if attempt.host_delay_ns is not None:
             self._families.host_delay.observe(attempt.host_delay_ns)
@@ -115,12 +122,8 @@ class Observations:
             self.latest = attempt
         if attempt.certificate_expiry_seconds is not None:
             self.certificate_expiry_seconds = attempt.certificate_expiry_seconds
-        self.outcomes[kind] = attempt.succeeded
-        if attempt.reason is None:
-            self.successes += 1
+        if attempt.succeeded:
             self._latencies[attempt.connection].observe(attempt)
-        else:
-            self.failures[attempt.reason] += 1
 
     @property
     def successful(self) -> bool:

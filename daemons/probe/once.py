@@ -4,8 +4,10 @@ import asyncio
 import csv
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ class OnceProgram:
         self._targets = [(s, target) for s, target in sections if isinstance(s, TargetSection)]
         self._egress = [(s, target) for s, target in sections if isinstance(s, EgressSection)]
         self._vantage: dict[str, dict[str, Any]] = {}
-        self._statistics = [TargetStatistics(section.url, target) for section, target in self._targets]
+        self._statistics = [TargetStatistics(target) for _section, target in self._targets]
         clock = SystemClock()
         self._clock = clock
         self._stamper = Stamper(clock)
@@ -78,6 +80,7 @@ class OnceProgram:
         self._timetable = Timetable(clock, asyncio.get_running_loop())
         self._files = ExitStack()
         self._began = datetime.now(UTC)
+        self._unwritten: ResultsError | None = None
         self.failed = True
 
     async def start(self) -> None:
@@ -92,12 +95,12 @@ class OnceProgram:
             try:
                 # Line buffered: what was measured is in the file, whatever happens next.
                 file = self._files.enter_context(self._csv_output.open("w", encoding="utf-8", newline="", buffering=1))
+                rows = csv.writer(file, lineterminator="\n")
+                rows.writerow(_COLUMNS)
             except OSError as error:
                 raise _not_writable(self._csv_output, error) from error
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(_COLUMNS)
             for statistics in self._statistics:
-                statistics.on_attempt = lambda attempt: rows.writerow(_row(attempt))
+                statistics.on_attempt = partial(self._write_row, self._csv_output, rows.writerow)
 
     async def wait(self) -> None:
         """Return when all is measured."""
@@ -114,10 +117,18 @@ class OnceProgram:
             )
 
     async def stop(self) -> None:
-        """Print the table and write the statistics of what was measured, be it all or not."""
+        """Print the table and write the statistics of what was measured, be it all or not.
+
+        Raises:
+            ResultsError: a file could not be written; the table is printed nevertheless.
+        """
         self._timetable.close()
         self._stamper.close()
-        self._files.close()
+        if self._csv_output is not None:
+            try:
+                self._files.close()
+            except OSError as error:
+                self._unwritten = self._unwritten or _not_writable(self._csv_output, error)
         answered = all(statistics.answered for statistics in self._statistics)
         known = not self._egress or self._vantage.get("egress", {}).get("address") is not None
         self.failed = not (answered and known)
@@ -127,6 +138,8 @@ class OnceProgram:
             sys.stdout.write(f"{name}: {msgspec.json.encode(found).decode()}\n")
         if self._json_output is not None:
             _written(self._json_output, msgspec.json.format(msgspec.json.encode(self._document())) + b"\n")
+        if self._unwritten is not None:
+            raise self._unwritten
 
     def status(self) -> str:
         """Say how far it is."""
@@ -134,6 +147,13 @@ class OnceProgram:
 
     async def reload(self) -> None:
         """Do nothing: a measurement keeps the settings that it began with."""
+
+    def _write_row(self, file: Path, write: Callable[[list[object]], object], attempt: Attempt) -> None:
+        try:
+            write(_row(attempt))
+        except OSError as error:
+            # A full disk ends neither the measurement nor the figures of the other file.
+            self._unwritten = self._unwritten or _not_writable(file, error)
 
     async def _measure(self, section: TargetSection, target: Target, statistics: TargetStatistics) -> None:
         kinds = lane_kinds(section)

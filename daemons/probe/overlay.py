@@ -9,6 +9,7 @@ import structlog
 
 from daemons.configuration.probe import OverlaySection
 from daemons.probe.echo import EchoAccount, reply_number, request
+from daemons.probe.faults import Faults
 from daemons.records import StampKind
 from daemons.stream.stamping import ANCILLARY_BYTES, Reader, Stamper, enable
 
@@ -29,6 +30,7 @@ class OverlayPinger:
 
     Attributes:
         peer: its address.
+        slots: that have come; equals requests sent + missed.
         account: what became of the requests.
         missed: slots without a request: they went by unseen, or no socket could be had.
         send_errors: requests that the kernel refused to send; they are lost.
@@ -44,8 +46,10 @@ class OverlayPinger:
         self._socket: socket.socket | None = None
         self._reader: Reader | None = None
         self._log = structlog.get_logger("overlay")
+        self._faults = Faults("overlay")
         self.peer = section.peer
         self.account = EchoAccount(round(section.timeout_seconds * 1e9))
+        self.slots = 0
         self.missed = 0
         self.send_errors = 0
         self.complaint = ""
@@ -56,14 +60,26 @@ class OverlayPinger:
         return self._socket is not None
 
     def slot(self, _intended_ns: int, missed: int) -> None:
-        """Send a request; count as lost what was not answered in time."""
+        """Send a request; count as lost what was not answered in time.
+
+        Whatever happens, the slot ends here as a request, which is then received, lost or outstanding, or as missed.
+        """
+        self.slots += missed + 1
         self.missed += missed
+        sent = self.account.sent
+        try:
+            self._send()
+        except Exception as error:  # noqa: BLE001 a slot that is lost is one that nobody misses
+            why = self._faults.note(error, self.peer)
+            self.complaint = self.complaint or ("" if self.open else f"{self.peer}: {why}")
+        self.missed += 1 - (self.account.sent - sent)
+
+    def _send(self) -> None:
         if self._socket is not None:
             # An answer that came in time is none the later for our having been held up.
             self._on_readable()
         self.account.expire(self._clock.monotonic_ns())
         if self._socket is None and not self._opened():
-            self.missed += 1
             return
         assert self._socket is not None
         sent_ns = self._clock.monotonic_ns()
@@ -95,9 +111,11 @@ class OverlayPinger:
             if section.source_address:
                 sock.bind((section.source_address, 0))
             sock.connect((section.peer, 0))
-        except OSError as error:
+        except BaseException as error:
             if sock is not None:
                 sock.close()
+            if not isinstance(error, OSError):
+                raise
             if not self.complaint:
                 self._log.error("overlay peer cannot be pinged", peer=section.peer, why=error.strerror, remedy=_REMEDY)
             self.complaint = f"{section.peer}: cannot be pinged: {error.strerror}; {_REMEDY}"
@@ -109,6 +127,12 @@ class OverlayPinger:
         return True
 
     def _on_readable(self) -> None:
+        try:
+            self._receive()
+        except Exception as error:  # noqa: BLE001 what is not understood is no answer; requests still go out
+            self._faults.note(error, self.peer)
+
+    def _receive(self) -> None:
         assert self._socket is not None
         assert self._reader is not None
         for _turn in range(READS_A_TURN):

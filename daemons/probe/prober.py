@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import structlog
 
 from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants, Reason
 from daemons.probe.certificate import CertificateError, expiry_seconds
 from daemons.probe.channel import Channel
+from daemons.probe.faults import Faults
 from daemons.probe.http1 import Http1
 from daemons.probe.http2 import Http2
 from daemons.probe.resolve import Resolved, Resolver
@@ -18,7 +18,10 @@ from daemons.stream.stamping import Stamper
 from daemons.stream.tls import TlsSession, unverified_context
 from daemons.timing.clock import Clock
 
-__all__ = ["Prober", "Wire"]
+__all__ = ["Judge", "Prober", "Wire"]
+
+Judge = Callable[[Attempt, bytes], None]
+"""Looks at an attempt and its body that are otherwise good; raises AttemptError for what it does not accept."""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Prober:
 
     Attributes:
         clock: by which instants are taken.
+        faults: of attempts, by target.
     """
 
     def __init__(self, stamper: Stamper, resolver: Resolver) -> None:
@@ -61,11 +65,17 @@ class Prober:
         self.clock: Clock = stamper.clock
         self._resolver = resolver
         self._unverified = unverified_context()
-        self._log = structlog.get_logger("prober")
+        self.faults = Faults("prober")
 
     async def attempt(
-        self, target: Target, intended_ns: int, wire: Wire | None = None, *, keep: bool = False
-    ) -> tuple[Attempt, bytes, Wire | None]:
+        self,
+        target: Target,
+        intended_ns: int,
+        wire: Wire | None = None,
+        *,
+        keep: bool = False,
+        judge: Judge | None = None,
+    ) -> tuple[Attempt, Wire | None]:
         """Make one attempt; whatever goes wrong is in the record that it returns.
 
         Args:
@@ -73,19 +83,14 @@ class Prober:
             intended_ns: when the schedule wanted it, by the monotonic clock.
             wire: the connection of a warm attempt; None to make one, for a cold attempt.
             keep: leave the connection open when it can serve another request.
+            judge: has the last word on an answer that is as the target expects it.
 
         Returns:
-            The record, the response's body, and the connection if it was kept.
+            The record, and the connection if it was kept.
         """
-        attempt = Attempt(
-            target=target.name,
-            connection=ConnectionKind.COLD if wire is None else ConnectionKind.WARM,
-            instants=Instants(intended=intended_ns, start=self.clock.monotonic_ns()),
-            wall_ns=self.clock.wall_ns(),
-        )
+        attempt = self._begun(target, ConnectionKind.COLD if wire is None else ConnectionKind.WARM, intended_ns)
         if wire is not None:
             _copy_negotiated(wire.first, attempt)
-        body = b""
         kept = False
         try:
             async with asyncio.timeout(target.timeout_seconds):
@@ -98,6 +103,8 @@ class Prober:
             kept = keep and wire.protocol.reusable
             _check_passed_on(target, response.status)
             target.expectation.check(response.status, response.location, body)
+            if judge is not None:
+                judge(attempt, body)
         except TimeoutError:
             attempt.fail(
                 attempt.instants.timeout_reason(),
@@ -107,13 +114,21 @@ class Prober:
         except AttemptError as error:
             attempt.fail(error.reason, str(error))
         except Exception as error:  # noqa: BLE001 a fault of ours must not end the measurement of all other targets
-            self._log.exception("attempt broke", target=target.name)
-            attempt.fail(Reason.INTERNAL, f"{type(error).__name__}: {error}; the log has the traceback")
+            attempt.fail(Reason.INTERNAL, self.faults.note(error, target.name))
         finally:
             attempt.instants.end = self.clock.monotonic_ns()
+            # A server may say in its answer what it was asked with.
+            attempt.detail = target.secrets.hide(attempt.detail)
             if wire is not None and not kept:
                 wire.close()
-        return attempt, body, wire if kept else None
+        return attempt, wire if kept else None
+
+    def broken(self, target: Target, kind: ConnectionKind, intended_ns: int, error: Exception) -> Attempt:
+        """Make the record of an attempt of which nothing is known but what broke it off."""
+        attempt = self._begun(target, kind, intended_ns)
+        attempt.instants.end = attempt.instants.start
+        attempt.fail(Reason.INTERNAL, target.secrets.hide(self.faults.note(error, target.name)))
+        return attempt
 
     async def inspect(self, target: Target) -> int | None:
         """Find out when a certificate that was refused expires, on a connection that verifies nothing and asks nothing.
@@ -132,6 +147,13 @@ class Prober:
                     channel.close()
         except (TimeoutError, AttemptError, CertificateError):
             return None
+        except Exception as error:  # noqa: BLE001 as for an attempt
+            self.faults.note(error, target.name)
+            return None
+
+    def _begun(self, target: Target, kind: ConnectionKind, intended_ns: int) -> Attempt:
+        instants = Instants(intended=intended_ns, start=self.clock.monotonic_ns())
+        return Attempt(target=target.name, connection=kind, instants=instants, wall_ns=self.clock.wall_ns())
 
     async def _open(self, target: Target, attempt: Attempt) -> Wire:
         instants = attempt.instants

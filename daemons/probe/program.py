@@ -16,7 +16,7 @@ from daemons.probe.prober import Prober
 from daemons.probe.resolve import Resolver
 from daemons.probe.roster import Roster
 from daemons.probe.schedule import Timetable
-from daemons.probe.target import prepared
+from daemons.probe.target import prepared, secrets_of
 from daemons.service import logs
 from daemons.service.config import address, effective
 from daemons.service.http import HttpServer, Page, Route, text
@@ -92,7 +92,7 @@ class ProbeProgram:
         config = self._reloader.reload(_can_step)
         if config is None:
             return
-        logs.configure(config.log.format, config.log.level)
+        logs.configure(config.log.format, config.log.level, secrets_of(config))
         await self._roster.apply(config)
 
     def _exporter(self, listen: str) -> HttpServer:

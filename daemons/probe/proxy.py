@@ -10,6 +10,7 @@ from daemons.service.distribution import installed_version
 
 __all__ = ["USER_AGENT", "Proxy", "authority_of", "proxy_of"]
 
+_SCHEME = "Basic "
 USER_AGENT = f"latency-probe/{installed_version()}"
 
 
@@ -31,6 +32,13 @@ class Proxy:
     def authority(self) -> str:
         """Host and port, as a URL has them."""
         return authority_of(self.host, self.port)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of it must not be shown: user and password, as they are sent and as they were written."""
+        encoded = self.authorization.removeprefix(_SCHEME)
+        _user, _colon, password = base64.b64decode(encoded).decode("utf-8", "replace").partition(":")
+        return (encoded, password)
 
 
 def authority_of(host: str, port: int) -> str:
@@ -61,4 +69,4 @@ def _basic(where: str, file: str) -> str:
     user, colon, _password = content.partition(b":")
     if not colon or not user or any(byte < 0x20 or byte == 0x7F for byte in content):
         raise ConfigError(where, f"{file}: is not one line USER:PASSWORD", "write it so")
-    return "Basic " + base64.b64encode(content).decode()
+    return _SCHEME + base64.b64encode(content).decode()

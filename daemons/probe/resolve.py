@@ -77,24 +77,26 @@ class Resolver:
     def _work(
         self, loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[Resolved]", host: str, port: int, family: int
     ) -> None:
-        result: Resolved | AttemptError
+        result: Resolved | Exception
         try:
             found = self._lookup(host, port, family)
             result = Resolved(found[0][0], found[0][4], self._clock.monotonic_ns())
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or str(error)
             result = AttemptError(Reason.DNS, f"{host}: does not resolve: {why}; check the name and the resolver")
+        except Exception as error:  # noqa: BLE001 else the attempt would hang, and the look-up count for ever
+            result = error
         try:
             loop.call_soon_threadsafe(self._deliver, answer, result)
         except RuntimeError:
             # The loop has ended, and with it everyone who wanted to know.
             return
 
-    def _deliver(self, answer: "asyncio.Future[Resolved]", result: Resolved | AttemptError) -> None:
+    def _deliver(self, answer: "asyncio.Future[Resolved]", result: Resolved | Exception) -> None:
         self.outstanding -= 1
         if answer.done():
             return
-        if isinstance(result, AttemptError):
-            answer.set_exception(result)
-        else:
+        if isinstance(result, Resolved):
             answer.set_result(result)
+        else:
+            answer.set_exception(result)

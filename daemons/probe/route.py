@@ -9,17 +9,21 @@ import msgspec
 import structlog
 
 from daemons.configuration.probe import RouteSection
+from daemons.probe.faults import Faults
 
 __all__ = ["FAILURES", "Hop", "RouteError", "RouteTracer", "arguments", "changed", "hops"]
 
-FAILURES = ("missing", "refused", "timeout", "output")
-"""Why a trace failed: mtr is not installed, it ended with an error, it did not end, its report is not understood."""
+FAILURES = ("missing", "refused", "timeout", "output", "internal")
+"""Why a trace failed: mtr is not installed, it ended with an error, it did not end, its report is not understood; or
+the fault is the probe's own, and the log has the traceback."""
 
 GRACE_SECONDS = 30.0
 """What mtr may take beyond a second for each cycle: it waits for late answers."""
 
 _UNANSWERED = "???"
-_Number = Annotated[float, msgspec.Meta(ge=0)]
+_Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3.6e6)]
+"""An hour: no packet lives that long, and no figure of mtr's is infinite."""
 
 
 class RouteError(Exception):
@@ -52,9 +56,9 @@ class Hop:
 class _Hub(msgspec.Struct, rename={"loss_percent": "Loss%", "average_ms": "Avg", "worst_ms": "Wrst"}):
     count: int
     host: str
-    loss_percent: _Number
-    average_ms: _Number
-    worst_ms: _Number
+    loss_percent: _Percentage
+    average_ms: _Milliseconds
+    worst_ms: _Milliseconds
 
 
 class _Result(msgspec.Struct):
@@ -78,7 +82,7 @@ def hops(report: bytes, most: int) -> tuple[Hop, ...]:
     try:
         # Versions differ in whether numbers are written as text.
         found = msgspec.json.decode(report, type=_Report, strict=False).report.hubs
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RouteError("output", f"mtr's report is not understood: {error}; use mtr 0.9 or newer") from error
     return tuple(_hop(hub) for hub in found if 1 <= hub.count <= most)
 
@@ -114,6 +118,7 @@ class RouteTracer:
     Attributes:
         target: where to.
         hops: of the latest trace; empty before the first.
+        slots: that have come; equals traces + failures + missed, but for the one that is running.
         traces: how many succeeded.
         changes: how often the route differed from the one before.
         failures: how many traces failed, by reason.
@@ -125,9 +130,11 @@ class RouteTracer:
     def __init__(self, section: RouteSection) -> None:
         self._section = section
         self._log = structlog.get_logger("route")
+        self._faults = Faults("route")
         self._task: asyncio.Task[None] | None = None
         self.target = section.target
         self.hops: tuple[Hop, ...] = ()
+        self.slots = 0
         self.traces = 0
         self.changes = 0
         self.failures = dict.fromkeys(FAILURES, 0)
@@ -137,6 +144,7 @@ class RouteTracer:
 
     def slot(self, _intended_ns: int, missed: int) -> None:
         """Trace, unless the trace before is still running."""
+        self.slots += missed + 1
         self.missed += missed
         if self._task is not None and not self._task.done():
             self.missed += 1
@@ -155,20 +163,29 @@ class RouteTracer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _trace(self) -> None:
+        """Trace; whatever comes of it ends here, as one trace or one failure."""
         section = self._section
         try:
             found = hops(await _output(arguments(section), section.cycles + GRACE_SECONDS), section.max_hops)
         except RouteError as error:
-            self.failures[error.reason] += 1
             # Once for each reason on end, not every few minutes for months.
             if self.failure != error.reason:
                 self._log.warning("route not traced", target=section.target, why=str(error))
-            self.failure, self.complaint = error.reason, str(error)
-            return
+            self._fail(error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 a trace that is lost is one that nobody misses
+            self._fail("internal", self._faults.note(error, section.target))
+        else:
+            self._learn(found)
+
+    def _fail(self, reason: str, complaint: str) -> None:
+        self.failures[reason] += 1
+        self.failure, self.complaint = reason, complaint
+
+    def _learn(self, found: tuple[Hop, ...]) -> None:
         self.failure = self.complaint = ""
         if self.traces and changed(self.hops, found):
             self.changes += 1
-            self._log.info("route changed", target=section.target, hops=[hop.address for hop in found])
+            self._log.info("route changed", target=self.target, hops=[hop.address for hop in found])
         self.hops = found
         self.traces += 1
 
@@ -209,7 +226,7 @@ def _hop(hub: _Hub) -> Hop:
     return Hop(
         number=hub.count,
         address=None if hub.host == _UNANSWERED else hub.host,
-        loss_ratio=min(hub.loss_percent / 100, 1.0),
+        loss_ratio=hub.loss_percent / 100,
         average_ns=round(hub.average_ms * 1e6) if answered else None,
         worst_ns=round(hub.worst_ms * 1e6) if answered else None,
     )

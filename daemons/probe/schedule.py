@@ -5,6 +5,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+from daemons.probe.faults import Faults
 from daemons.timing.alarm import Alarm
 from daemons.timing.clock import Clock
 
@@ -49,7 +50,7 @@ Slot = Callable[[int, int], object]
 
 
 class Timetable:
-    """Calls back at the slots of any number of grids.
+    """Calls back at the slots of any number of grids; one whose call fails costs the others nothing.
 
     Args:
         clock: says what is due.
@@ -60,6 +61,7 @@ class Timetable:
         self._clock = clock
         self._alarm = Alarm(loop, self._on_alarm)
         self._numbers = itertools.count()
+        self._faults = Faults("timetable")
         self._due: list[tuple[int, int, Grid, Slot]] = []
 
     def add(self, grid: Grid, slot: Slot) -> int:
@@ -84,6 +86,9 @@ class Timetable:
             _due_ns, number, grid, slot = self._due[0]
             intended_ns, missed = grid.take(now_ns)
             heapq.heapreplace(self._due, (grid.next_ns, number, grid, slot))
-            slot(intended_ns, missed)
+            try:
+                slot(intended_ns, missed)
+            except Exception as error:  # noqa: BLE001 else no grid would be served any more
+                self._faults.note(error, "slot")
         if self._due:
             self._alarm.set(self._due[0][0])

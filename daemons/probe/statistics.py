@@ -81,7 +81,6 @@ class TargetStatistics:
     """The figures of one target; an observer of its lanes.
 
     Args:
-        url: for the record.
         target: the target.
 
     Attributes:
@@ -89,9 +88,9 @@ class TargetStatistics:
         on_attempt: is given every attempt that has ended.
     """
 
-    def __init__(self, url: str, target: Target) -> None:
+    def __init__(self, target: Target) -> None:
         self.name = target.name
-        self._url = url
+        self._url = target.url
         self._proxy = target.proxy.authority if target.proxy else None
         self.connections: dict[ConnectionKind, ConnectionStatistics] = {}
         self._slots: dict[ConnectionKind, Slots] = {}
@@ -123,6 +122,7 @@ class TargetStatistics:
 
     def finished(self, kind: ConnectionKind, attempt: Attempt) -> None:
         """Take in an attempt under the connection that it was really made on."""
+        self._slots[kind].ended += 1
         self.connections.setdefault(attempt.connection, ConnectionStatistics()).observe(attempt)
         if attempt.http_version:
             self._latest = attempt
@@ -162,7 +162,13 @@ class TargetStatistics:
             "certificate_expiry": None if expiry is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiry)),
             "reconnects": self._reconnects,
             "slots": {
-                kind: {"expected": slots.expected, "sent": slots.sent, "missed": slots.missed}
+                kind: {
+                    "expected": slots.expected,
+                    "sent": slots.sent,
+                    "missed": slots.missed,
+                    # By the end of the measurement; all others succeeded or failed.
+                    "broken_off": slots.sent - slots.ended,
+                }
                 for kind, slots in self._slots.items()
             },
             "failure_details": dict(self._details),

@@ -14,14 +14,16 @@ from daemons.configuration.probe import (
     RequestSection,
     TargetSection,
     parsed_url,
+    secret_values,
     target_name,
 )
 from daemons.errors import ConfigError
 from daemons.probe.expectation import Expectation
 from daemons.probe.proxy import USER_AGENT, Proxy, authority_of, proxy_of
+from daemons.service.secrecy import Secrets, shown_url
 from daemons.stream.tls import client_context
 
-__all__ = ["Contexts", "Request", "Target", "egress_target", "prepare", "prepared"]
+__all__ = ["Contexts", "Request", "Target", "egress_target", "prepare", "prepared", "secrets_of"]
 
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _MINIMUM_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -63,6 +65,8 @@ class Target:
 
     Attributes:
         name: the value of the ``target`` label.
+        url: as it may be shown.
+        secrets: what no record of an attempt may hold.
         host: from the URL: what is resolved, sent as SNI and verified.
         port: from the URL.
         proxy: through which the target is reached; None for the direct way.
@@ -83,6 +87,8 @@ class Target:
     """
 
     name: str
+    url: str
+    secrets: Secrets
     host: str
     port: int
     proxy: Proxy | None
@@ -156,6 +162,15 @@ def prepared(config: ProbeConfig) -> list[tuple[TargetSection | EgressSection, T
     return made
 
 
+def secrets_of(config: ProbeConfig) -> Secrets:
+    """Return what no log line may hold, from the configuration and the files that it names.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    return Secrets(value for _section, target in prepared(config) for value in target.secrets.values)
+
+
 def egress_target(section: EgressSection, contexts: Contexts) -> Target:
     """Make the target of the egress check.
 
@@ -176,6 +191,8 @@ def _target(
     shown = f"[{host}]" if ":" in host else host
     return Target(
         name=name,
+        url=shown_url(section.url),
+        secrets=Secrets((*secret_values(section), *(proxy.secrets if proxy else ()))),
         host=host,
         port=port,
         proxy=proxy,

@@ -22,7 +22,7 @@ _EXPIRY_PERIOD_SECONDS = 0.05
 
 async def identity_of(section: EgressSection, target: Target, prober: Prober) -> dict[str, Any]:
     """Ask for our identity, once more or twice when there is no answer; as plain data."""
-    statistics = TargetStatistics(section.url, target)
+    statistics = TargetStatistics(target)
     lane = EgressLane(section, target, prober, statistics)
     try:
         for _try in range(_EGRESS_TRIES):
@@ -34,7 +34,7 @@ async def identity_of(section: EgressSection, target: Target, prober: Prober) ->
         await lane.close()
     found = lane.identity
     return {
-        "url": section.url,
+        "url": target.url,
         "proxy": target.proxy.authority if target.proxy else None,
         "address": found.address if found else None,
         "city": (found.city or None) if found else None,

@@ -11,11 +11,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
 from daemons.errors import ConfigError
+from daemons.service.secrecy import HIDDEN, shown_url
 
 __all__ = [
     "Address",
@@ -37,7 +38,13 @@ class UnseenCredentialError(ConfigError):
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all configuration structs: immutable, and closed to unknown keys."""
+    """Base of all configuration structs: immutable, and closed to unknown keys.
+
+    Attributes:
+        hidden: fields whose values are nobody's business but the peer's; of a table, the names may be seen.
+    """
+
+    hidden: ClassVar[tuple[str, ...]] = ()
 
 
 class LogSection(Section, frozen=True):
@@ -100,8 +107,11 @@ def build(kind: type[ConfigT], raw: Mapping[str, Any]) -> ConfigT:
 
 
 def effective(config: Section) -> dict[str, Any]:
-    """Return the whole configuration as plain data, for the log line at start; key files appear by name only."""
-    return cast("dict[str, Any]", msgspec.to_builtins(config))
+    """Return the configuration as plain data, for the log line at start.
+
+    Key files appear by name only, URLs without what may be a credential, hidden fields not at all.
+    """
+    return {name: _shown(name in config.hidden, value) for name, value in msgspec.structs.asdict(config).items()}
 
 
 def address(where: str, text: str, *, default_host: str = "") -> Address:
@@ -174,6 +184,18 @@ def private_file(where: str, file: str) -> bytes:
     if mode & 0o007:
         raise ConfigError(where, f"{file}: is open to every user", "chmod 0600 it")
     return content
+
+
+def _shown(hidden: bool, value: Any) -> Any:
+    if isinstance(value, Section):
+        return effective(value)
+    if isinstance(value, (list, tuple)):
+        return [_shown(hidden, one) for one in value]
+    if isinstance(value, dict):
+        return {name: _shown(hidden, one) for name, one in value.items()}
+    if hidden and value:
+        return HIDDEN
+    return shown_url(value) if isinstance(value, str) and "://" in value else msgspec.to_builtins(value)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

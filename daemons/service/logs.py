@@ -1,6 +1,7 @@
 """Structured logs: one JSON object a line for the journal, or coloured text for a terminal.
 
-Nothing is logged per event; what happens per event is counted.
+Nothing is logged per event; what happens per event is counted. A traceback shows no local variables, which would hold
+keys and requests, and a configured secret is hidden wherever it stands.
 """
 
 import logging
@@ -12,6 +13,7 @@ import structlog
 
 from daemons.errors import brief
 from daemons.service.log_limit import LogLimit
+from daemons.service.secrecy import NOTHING, Secrets
 
 __all__ = ["LogCounts", "configure", "counts", "limit", "unexpected"]
 
@@ -34,12 +36,16 @@ def unexpected(error: BaseException, where: str) -> None:
     structlog.get_logger("daemon").error("unexpected error", error=brief(error), where=where[:200])
 
 
-def configure(style: Literal["json", "console"], level: str) -> None:
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
+def configure(style: Literal["json", "console"], level: str, secrets: Secrets = NOTHING) -> None:
     """Send all logs, ours and the libraries', to standard error in one style.
 
     Args:
         style: ``json`` (journald, log shippers) or ``console`` (people).
         level: the lowest level shown: debug, info, warning or error.
+        secrets: values that no line may hold.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
@@ -48,15 +54,23 @@ def configure(style: Literal["json", "console"], level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_TRACEBACKS, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
+
+    def hide(_logger: object, _method: str, line: object) -> str:
+        return secrets.hide(str(line))
+
+    renderer.append(hide)
     structlog.configure(
         processors=[limit, *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        # A reload changes level and secrets of loggers that exist.
+        cache_logger_on_first_use=False,
     )
     # Libraries log through the standard module; give their lines the same shape.
     handler = logging.StreamHandler(sys.stderr)

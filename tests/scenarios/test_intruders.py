@@ -71,6 +71,7 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
                 with forwarder("--feed-url", url, *destination, *flags) as wrong:
                     line = json.loads(wrong.wait_for_log('"reason": "key"'))
                     assert "give both ends the same key file" in line["error"]
+                assert KEY not in wrong.log
             assert refusals(program)["key"] >= 2
 
             # Another version.
@@ -124,6 +125,7 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
             assert received <= total
             settled(program, "latency_receiver_events_total", received)
         program.terminate()
+        assert KEY not in program.log + sender.log
     path = json.loads(output.read_text())["paths"]["backbone"]
     assert (path["events"], path["unique"], path["events_lost"], path["sessions"]) == (received, received, 0, 1)
 

@@ -35,7 +35,7 @@ def written(tmp_path: Path, text: str) -> Path:
         ),
         (
             '[[target]]\nurl = "https://u:p@a/"',
-            "target[0].url: 'https://u:p@a/' holds credentials or a fragment; send credentials by `headers`",
+            "target[0].url: 'https://***@a/' holds credentials or a fragment; send credentials by `headers`",
         ),
         (
             '[[target]]\nurl = "https://bücher.example/"',
@@ -72,7 +72,7 @@ def written(tmp_path: Path, text: str) -> Path:
         ),
         (
             f'[[target]]\n{URL}headers = {{"X-A" = "a\\nb"}}',
-            "target[0].headers: 'X-A': 'a\\nb' is no header; use printable ASCII",
+            "target[0].headers: 'X-A': is no header; use printable ASCII, no blank at its beginning or end",
         ),
         (
             f'[[target]]\n{URL}expect = {{regex = "("}}',

@@ -9,7 +9,9 @@ import msgspec
 import uvloop
 
 from daemons.configuration.probe import TargetSection
-from daemons.probe.attempt import Attempt, Phase
+from daemons.probe.attempt import Attempt, ConnectionKind, Phase
+from daemons.probe.families import Families
+from daemons.probe.observations import Observations
 from daemons.probe.prober import Prober
 from daemons.probe.resolve import Lookup, Resolver
 from daemons.probe.target import Contexts, Target, prepare
@@ -49,12 +51,17 @@ def run(main: Callable[[], Awaitable[ResultT]], seconds: float = 60) -> ResultT:
     return uvloop.run(bounded())
 
 
+def observations(target: Target, kinds: tuple[ConnectionKind, ...]) -> Observations:
+    """Make an observer of a target's lanes, as the daemon has it."""
+    return Observations(target, kinds, Families())
+
+
 def attempt(target: Target, lookup: Lookup | None = None) -> Attempt:
     """Make one cold attempt."""
 
     async def once() -> Attempt:
         async with prober(lookup) as one:
-            record, _body, wire = await one.attempt(target, one.clock.monotonic_ns())
+            record, wire = await one.attempt(target, one.clock.monotonic_ns())
             assert wire is None
             return record
 

@@ -1,14 +1,18 @@
 import asyncio
+import contextlib
+import ipaddress
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daemons.configuration.probe import EgressSection
 from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants
 from daemons.probe.egress import EgressLane, Identity, identity, mismatches
 from daemons.probe.families import Families
 from daemons.probe.observations import Observations
-from daemons.probe.prober import Prober
+from daemons.probe.prober import Judge, Prober
 from daemons.probe.target import Target
 from tests.daemons.probe.probing import run, target_of
 
@@ -27,16 +31,61 @@ SECTION = EgressSection(url="https://ip.example/")
         ),
         (b'{"ip": "35.76.36.216", "city": null}', Identity("35.76.36.216", "", "")),
         (b'{"ip": "10.0.0.1, 192.0.2.1"}', Identity("10.0.0.1")),
+        (b"::ffff:203.0.113.7", Identity("203.0.113.7")),
+        (b'{"ip": "::FFFF:cb00:7107"}', Identity("203.0.113.7")),
+        (b"203.0.113.7:443\n", Identity("203.0.113.7")),
+        (b'{"ip": "203.0.113.7:51234, 10.0.0.1"}', Identity("203.0.113.7")),
+        (b"[2001:db8::1]:443", Identity("2001:db8::1")),
+        (b"[2001:DB8::1]", Identity("2001:db8::1")),
+        (b"[::ffff:203.0.113.7]:1", Identity("203.0.113.7")),
+        (b"\xef\xbb\xbf203.0.113.7\r\n", Identity("203.0.113.7")),
+        (b'\xef\xbb\xbf{"ip": "203.0.113.7"}', Identity("203.0.113.7")),
+        (
+            b'{"ip":"198.51.100.9","city":"S\xe3o Paulo"}',  # Latin-1
+            Identity("198.51.100.9", "São Paulo"),
+        ),
+        ('{"ip":"198.51.100.9","city":"São Paulo"}'.encode(), Identity("198.51.100.9", "São Paulo")),
     ],
 )
 def test_an_identity_is_read_from_json_or_text(body: bytes, found: Identity) -> None:
     assert identity(body, SECTION) == found
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"ip": 5}', b"[1]", b"\xff\xff", b'{"ip": "Tokyo"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"{}",
+        b'{"ip": 5}',
+        b"[1]",
+        b"\xff\xff",
+        b'{"ip": "Tokyo"}',
+        b"203.0.113.7:https",
+        b"[203.0.113.7",
+        b"1.2.3.4.5:80",
+        b"[" * 100_000,
+        b'{"ip":' * 100_000,
+        b'"\\ud800"',
+        b"9" * 5000,
+    ],
+)
 def test_an_answer_without_an_address_is_refused(body: bytes) -> None:
     with pytest.raises(AttemptError, match="is not an address"):
         identity(body, SECTION)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.sampled_from([b'{"ip":"', b"203.0.113.7", b'","city":"', b'"}', b"\xff", b"[", b"]", b":", b"\xef\xbb\xbf"])
+    .flatmap(lambda piece: st.lists(st.just(piece) | st.binary(max_size=4), max_size=8))
+    .map(b"".join)
+)
+def test_whatever_an_endpoint_answers_is_an_identity_or_a_reason(body: bytes) -> None:
+    with contextlib.suppress(AttemptError):
+        found = identity(body, SECTION)
+        assert str(ipaddress.ip_address(found.address)) == found.address
+        found.city.encode()
 
 
 def test_fields_may_be_elsewhere() -> None:
@@ -58,6 +107,11 @@ def test_only_what_is_expected_is_compared() -> None:
 def test_addresses_are_compared_as_addresses_and_not_as_text() -> None:
     wanted = EgressSection(url="https://a/", expected_address="2001:0db8:0:0::1")
     assert mismatches(Identity("2001:db8::1"), wanted) == []
+    mapped = EgressSection(url="https://a/", expected_address="::ffff:203.0.113.7")
+    assert mismatches(identity(b"203.0.113.7", mapped), mapped) == []
+    plain = EgressSection(url="https://a/", expected_address="203.0.113.7")
+    assert mismatches(identity(b"::ffff:203.0.113.7", plain), plain) == []
+    assert mismatches(identity(b"::ffff:203.0.113.8", plain), plain)
 
 
 class Answers:
@@ -66,12 +120,13 @@ class Answers:
     def __init__(self) -> None:
         self.bodies: list[asyncio.Future[bytes]] = []
 
-    async def attempt(self, target: Target, intended_ns: int) -> tuple[Attempt, bytes, None]:
+    async def attempt(self, target: Target, intended_ns: int, judge: Judge) -> tuple[Attempt, None]:
         attempt = Attempt(target.name, ConnectionKind.COLD, Instants(intended=intended_ns, start=intended_ns), 0)
         self.bodies.append(asyncio.get_running_loop().create_future())
         body = await self.bodies[-1]
         attempt.instants.end = intended_ns + 1
-        return attempt, body, None
+        judge(attempt, body)
+        return attempt, None
 
 
 def test_an_answer_that_a_later_check_has_overtaken_changes_nothing() -> None:

@@ -85,7 +85,7 @@ def test_no_descriptor_leaks_in_ten_thousand_attempts_whatever_becomes_of_them(
 
                 async def worker() -> None:
                     for _attempt in left:
-                        record, _body, _wire = await one.attempt(next(cycle), one.clock.monotonic_ns())
+                        record, _wire = await one.attempt(next(cycle), one.clock.monotonic_ns())
                         outcomes[record.reason] += 1
 
                 await asyncio.gather(*(worker() for _worker in range(AT_ONCE)))

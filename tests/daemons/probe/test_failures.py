@@ -255,7 +255,7 @@ def test_running_out_of_descriptors_is_this_hosts_fault(monkeypatch: pytest.Monk
                     raise OSError(errno.EMFILE, "Too many open files")
 
                 patch.setattr("daemons.probe.channel.socket.socket", none_left)
-                record, _body, _wire = await one.attempt(target, one.clock.monotonic_ns())
+                record, _wire = await one.attempt(target, one.clock.monotonic_ns())
                 return record
 
     record = run(once)

@@ -78,7 +78,7 @@ def warm(target: Target) -> list[Attempt]:
         async with prober() as one:
             wire: Wire | None = None
             for _round in range(ROUNDS + 1):
-                record, _body, wire = await one.attempt(target, one.clock.monotonic_ns(), wire, keep=True)
+                record, wire = await one.attempt(target, one.clock.monotonic_ns(), wire, keep=True)
                 assert wire is not None, record.detail
                 attempts.append(record)
             if wire is not None:
@@ -205,14 +205,14 @@ def held_up(authority: Authority) -> tuple[Attempt, int]:
             async with prober() as one:
                 # Past the time in which stamps may be late after the kernel was asked for the first.
                 await asyncio.sleep(0.15)
-                _first, _body, wire = await one.attempt(target, one.clock.monotonic_ns(), keep=True)
+                _first, wire = await one.attempt(target, one.clock.monotonic_ns(), keep=True)
                 assert wire is not None
                 asked = asyncio.create_task(one.attempt(target, one.clock.monotonic_ns(), wire))
                 await asyncio.to_thread(until, lambda: len(server.seen.requests) == 2, "the request is there")
                 # The loop stands still from before the answer until well after it.
                 until(lambda: len(server.seen.slept["first_byte"]) == 2, "the answer is being sent")
                 time.sleep(0.1)  # noqa: ASYNC251 the point of the test
-                record, _body, _wire = await asked
+                record, _wire = await asked
                 return record
 
         record = run(main)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -309,6 +310,26 @@ def test_a_results_file_that_cannot_be_written_is_known_before_the_measurement(t
     done = once("--target", "https://127.0.0.1:1/", "--json", str(tmp_path / "no" / "such.json"))
     assert done.returncode == 5
     assert "cannot be written" in done.stderr
+
+
+def test_a_disk_that_fills_up_during_the_measurement_is_told_at_its_end(authority: Authority, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    with serving(authority.context()) as server:
+        command = [sys.executable, "-m", MODULE, "--once", "--target", f"https://localhost:{server.port}/"]
+        command += ["--ca-file", str(authority.file), "--count", "5", "--interval", "0.01", "--csv", str(file)]
+        # Room for the heading and a row or two.
+        shell = f"ulimit -f 1; exec {shlex.join(command)}"
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 5, done.stderr
+    assert f"{file}: cannot be written: File too large" in done.stderr
+    rows = [line for line in done.stdout.splitlines() if "localhost" in line]
+    assert [line.split("│")[3].strip() for line in rows] == ["5", "5"]
+
+
+def test_a_full_disk_is_told_before_the_measurement() -> None:
+    done = once("--target", "https://127.0.0.1:1/", "--csv", "/dev/full")
+    assert done.returncode == 5
+    assert "/dev/full: cannot be written: No space left on device" in done.stderr
 
 
 def test_check_config(authority: Authority, tmp_path: Path) -> None:

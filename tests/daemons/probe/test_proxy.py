@@ -88,7 +88,7 @@ def test_warm_requests_use_the_tunnel_again(authority: Authority, http: str) -> 
                 records = []
                 wire = None
                 for _number in range(4):
-                    record, _body, wire = await one.attempt(target, one.clock.monotonic_ns(), wire, keep=True)
+                    record, wire = await one.attempt(target, one.clock.monotonic_ns(), wire, keep=True)
                     records.append(record)
                 assert wire is not None
                 wire.close()

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemons.configuration.probe import RouteSection
@@ -36,6 +36,12 @@ def test_hops_are_bounded() -> None:
 
 
 @given(st.binary(max_size=200) | st.text().map(str.encode))
+@example(b'{"report":' * 100_000)
+@example(report(hub(1, "a", "0.00", "inf")))
+@example(report(hub(1, "a", "0.00", "1e300")))
+@example(report(hub(1, "a", "0.00", 1, "Infinity")))
+@example(report(hub(1, "a", 100.1)))
+@example(report(hub(1, "a\xe3")).decode("latin-1").encode("latin-1").replace(b"\\u00e3", b"\xe3"))
 def test_other_output_is_refused(output: bytes) -> None:
     with pytest.raises(RouteError) as caught:
         hops(output, 30)

@@ -14,8 +14,11 @@ log.debug("too small")
 log.info("hello", number=5)
 logging.getLogger("library").warning("from a %s", "library")
 logging.getLogger("library").info("not shown")
-try:
+def handshake(key):
     raise ValueError("boom")
+
+try:
+    handshake("a-key-in-a-variable")
 except ValueError:
     log.exception("failed")
 """
@@ -36,6 +39,43 @@ def test_json_is_one_object_a_line_for_our_logs_and_the_libraries() -> None:
     assert (lines[0]["path"], lines[0]["number"]) == ("backbone", 5)
     assert all(line["time"].endswith("Z") for line in lines)
     assert lines[2]["exception"][0]["exc_value"] == "boom"
+    assert lines[2]["exception"][0]["frames"][-1]["name"] == "handshake"
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_traceback_shows_no_local_variables(style: str) -> None:
+    text = "\n".join(logged(style, "info"))
+    assert "handshake" in text
+    assert "a-key-in-a-variable" not in text.replace('handshake("a-key-in-a-variable")', "")
+
+
+CHANGING = """
+import logging, sys, structlog
+from daemons.service import logs
+from daemons.service.secrecy import Secrets
+
+log = structlog.get_logger("x")
+for level, secrets in (("warning", ["first-secret"]), ("info", ["second-secret"])):
+    logs.configure(sys.argv[1], level, Secrets(secrets))
+    log.info("changed-now")
+    log.warning("a", b="first-secret", c={"d": ["second-secret"]})
+    logging.getLogger("library").warning("%s %s", "first-secret", "second-secret")
+    try:
+        raise ValueError("not first-secret but second-secret")
+    except ValueError:
+        log.exception("failed")
+"""
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_secret_is_in_no_line_also_when_it_changes(style: str) -> None:
+    done = subprocess.run([sys.executable, "-c", CHANGING, style], capture_output=True, text=True, check=True)
+    first, changed, second = done.stderr.partition("changed-now")
+    assert changed
+    assert ("first-secret" in first, "second-secret" in first) == (False, True)
+    assert ("first-secret" in second, "second-secret" in second) == (True, False)
+    assert "***" in first
+    assert "***" in second
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("warning", 2), ("error", 1)])
