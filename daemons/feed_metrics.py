@@ -30,8 +30,8 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         labels=["path", "address"],
     )
     for path, counts in feeds.items():
-        if counts.address:
-            door.add_metric([path, counts.address], 1)
+        for address in sorted(set(counts.addresses.values())):
+            door.add_metric([path, address], 1)
         for reason, count in counts.replacements.items():
             replacements.add_metric([path, reason], count)
         overlap.add_metric([path], counts.overlap_events)

@@ -1,6 +1,6 @@
 """The values that flow between layers. Times are integer nanoseconds since the Unix epoch unless named otherwise."""
 
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Final
 
 import msgspec
@@ -9,8 +9,10 @@ __all__ = [
     "KERNEL",
     "WARMUP",
     "ClockState",
+    "EventKind",
     "FeedEvent",
     "LinkEvent",
+    "Numbering",
     "Stamp",
     "StampKind",
     "Validity",
@@ -84,22 +86,49 @@ def inexact(stamp: Stamp) -> Stamp:
     return msgspec.structs.replace(stamp, kind=SHARED) if stamp.kind is KERNEL else stamp
 
 
+class Numbering(Enum):
+    """How the ids of one stream of one symbol follow each other, and so what a hole in them says."""
+
+    NONE = "none"
+    """Events have no ids."""
+    INCREASING = "increasing"
+    """Ids only grow: a hole says nothing, an id that does not grow is a repetition."""
+    CONTIGUOUS = "contiguous"
+    """Each id is the one before plus one: a hole of n ids is n events lost."""
+    CHAINED = "chained"
+    """Each event names the id before it: a hole is at least one event lost, of how many ids it may be."""
+
+
+class EventKind(msgspec.Struct, frozen=True):
+    """What an event is of, the same on whatever stream and in whatever encoding it comes.
+
+    Attributes:
+        name: such as ``trade``, ``book`` or ``depth@100ms``; with the symbol and the id it makes the event's identity.
+        numbering: how its ids follow each other.
+    """
+
+    name: str
+    numbering: Numbering
+
+
 class FeedEvent(msgspec.Struct, gc=False):
     """One event of an exchange's stream.
 
     Attributes:
         stream: the stream's name as subscribed, such as ``btcusdt@trade``.
+        symbol: in lower case; empty where an event is of no single one.
+        kind: what it is of.
         event_id: the exchange's id, equal on every path; None for streams without one.
-        first_id: where an event covers a range of ids, its first; else equal to ``event_id``.
-        contiguous: whether ids of this stream follow each other without holes.
+        previous_id: the id that the event follows; None where ids only grow, or are none.
         event_time_ns: the exchange's event time; None for streams without one.
         payload: the message as received, untouched.
     """
 
     stream: str
+    symbol: str
+    kind: EventKind
     event_id: int | None
-    first_id: int | None
-    contiguous: bool
+    previous_id: int | None
     event_time_ns: int | None
     payload: bytes
 

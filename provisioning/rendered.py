@@ -9,7 +9,7 @@ from daemons.configuration.forwarder import link_settings, load_forwarder
 from daemons.configuration.probe import load_config
 from daemons.configuration.receiver import FeedPath, listener_of, load_receiver
 from daemons.errors import ConfigError
-from daemons.feed.binance import feed_url
+from daemons.feed.endpoints import feed_urls
 from provisioning.roleconfig import role_files
 from provisioning.topology import Topology
 
@@ -41,7 +41,7 @@ def check_rendered(topology: Topology) -> None:
 
 def _forwarder(text: str) -> None:
     config = load_forwarder(None, tomllib.loads(text), (), {})
-    feed_url(config.feed.url, config.feed.streams, microseconds=config.feed.microseconds)
+    feed_urls(config.feed.url, config.feed.streams, microseconds=config.feed.microseconds)
     for section in config.destination:
         link_settings(msgspec.structs.replace(section, key_file=None))
 
@@ -50,7 +50,7 @@ def _receiver(text: str) -> None:
     config = load_receiver(None, tomllib.loads(text), None, {}, {})
     for index, path in enumerate(config.path):
         if isinstance(path, FeedPath):
-            feed_url(path.url, path.streams, microseconds=path.microseconds)
+            feed_urls(path.url, path.streams, microseconds=path.microseconds)
         else:
             listener_of(index, msgspec.structs.replace(path, key_file=None))
 

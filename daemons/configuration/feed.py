@@ -1,8 +1,8 @@
 """How a feed is configured, wherever one is."""
 
 from daemons.errors import ConfigError
-from daemons.feed.binance import DEFAULT_STREAMS, feed_url
 from daemons.feed.client import FeedSettings
+from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls
 from daemons.service.config import Section
 from daemons.stream.tls import client_context
 
@@ -37,8 +37,8 @@ class FeedFields(Section, frozen=True):
     reconnect_max_seconds: float = 30.0
 
 
-def feed_settings(name: str, where: str, fields: FeedFields) -> FeedSettings:
-    """Check a feed's keys and turn them into settings.
+def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettings, ...]:
+    """Check a feed's keys and turn them into settings, one for each connection that its streams need.
 
     Args:
         name: the feed's name in logs.
@@ -48,7 +48,7 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> FeedSettings:
     Raises:
         ConfigError: the URL, a limit or the CA file is unusable.
     """
-    url = feed_url(fields.url, fields.streams, microseconds=fields.microseconds)
+    urls = feed_urls(fields.url, fields.streams, microseconds=fields.microseconds)
     for limit in (
         "connect_timeout_seconds",
         "silence_seconds",
@@ -58,13 +58,17 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> FeedSettings:
     ):
         if getattr(fields, limit) <= 0:
             raise ConfigError(f"{where}.{limit}", f"{getattr(fields, limit)} is not above zero", "give a positive one")
-    return FeedSettings(
-        name=name,
-        url=url,
-        context=client_context(fields.ca_file) if url.startswith("wss:") else None,
-        connect_timeout_seconds=fields.connect_timeout_seconds,
-        silence_seconds=fields.silence_seconds,
-        max_age_seconds=fields.max_age_seconds,
-        max_message_bytes=fields.max_message_bytes,
-        backoff_cap_seconds=fields.reconnect_max_seconds,
+    context = client_context(fields.ca_file) if urls[0].startswith("wss:") else None
+    return tuple(
+        FeedSettings(
+            name=name,
+            url=url,
+            context=context,
+            connect_timeout_seconds=fields.connect_timeout_seconds,
+            silence_seconds=fields.silence_seconds,
+            max_age_seconds=fields.max_age_seconds,
+            max_message_bytes=fields.max_message_bytes,
+            backoff_cap_seconds=fields.reconnect_max_seconds,
+        )
+        for url in urls
     )

@@ -243,6 +243,10 @@ def parsed_url(where: str, url: str) -> SplitResult:
             f"{shown} holds a character that a request cannot carry",
             "write the host in punycode and the rest percent-encoded",
         )
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        raise ConfigError(where, f"{parts.hostname!r} is no host's name", "check its dots and spelling") from error
     if parts.username is not None or parts.fragment:
         raise ConfigError(where, f"{shown} holds credentials or a fragment", "send credentials by `headers`")
     return parts

@@ -2,33 +2,32 @@
 
 Facts from Binance's own documentation (web-socket-streams.md of binance-spot-api-docs, and the USD-M futures pages):
 one key has different types in different streams (``a`` is a price in bookTicker, an id in aggTrade and a list in
-depth), times are milliseconds or microseconds as the connection asked, and spot bookTicker and partial depth carry no
-event time at all.
+depth), times are milliseconds or microseconds as the connection asked, and spot bookTicker, partial depth and
+referencePrice carry no event time at all. What a stream's name says is in :mod:`daemons.feed.streams`.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
-from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
+from typing import Final
 
 import msgspec
 
 from daemons.decoding import UNDECODABLE
-from daemons.errors import ConfigError
-from daemons.records import FeedEvent
+from daemons.feed.streams import PARTIAL, Stream, stream_of
+from daemons.records import EventKind, FeedEvent, Numbering
 
-__all__ = ["DEFAULT_STREAMS", "Decoder", "Invalid", "Notice", "Reply", "feed_url", "streams_in"]
-
-DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
-MAX_STREAMS = 1024
-"""Streams one spot connection may carry."""
+__all__ = ["Decoder", "Invalid", "Notice", "Reply"]
 
 # Exchange clocks before the first market and after the year 2100 are not times.
 _EARLIEST_NS = 1_483_228_800 * 10**9
 _LATEST_NS = 4_102_444_800 * 10**9
 _ID_LIMIT = 1 << 63
 _SHUTDOWN = "serverShutdown"
-_MAX_NAME = 255
-"""Longest stream name that a link can carry."""
+_MAX_KNOWN = 8192
+"""Names whose meaning is remembered; an exchange allows 1,024 streams on a connection."""
+_CONTIGUOUS: Final = Numbering.CONTIGUOUS
+_CHAINED: Final = Numbering.CHAINED
+_INCREASING: Final = Numbering.INCREASING
 
 
 class Invalid(StrEnum):
@@ -65,7 +64,15 @@ class _Data(msgspec.Struct, gc=False):
     a: msgspec.Raw = msgspec.Raw(b"")
     u: int | None = None
     U: int | None = None
+    pu: int | None = None
     lastUpdateId: int | None = None  # noqa: N815 Binance's spelling
+
+
+class _Unnumbered(msgspec.Struct, gc=False):
+    """What is read of streams that have no ids; their other fields may be of any type."""
+
+    e: str | None = None
+    E: int | None = None
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -90,15 +97,24 @@ class Decoder:
     """Reads messages of one connection.
 
     Args:
-        default_stream: the stream's name where messages do not say it themselves (raw ``/ws/<name>`` connections).
+        names: the streams subscribed to, where messages do not say themselves of which they are (raw ``/ws/<name>``
+            connections). Without any, an event that does not say it gets the name that it would most likely have.
     """
 
-    def __init__(self, default_stream: str | None = None) -> None:
-        self._default = default_stream
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._known: dict[str, Stream] = {}
         self._envelope = msgspec.json.Decoder(_Envelope).decode
         self._bare = msgspec.json.Decoder(_Data).decode
+        self._unnumbered = msgspec.json.Decoder(_Unnumbered).decode
         self._answer = msgspec.json.Decoder(_Answer).decode
         self._named = msgspec.json.Decoder(_Named).decode
+        streams = [stream for name in names if (stream := self._stream(name)) is not None]
+        self._only = streams[0] if len(streams) == 1 else None
+        self._signed = {sign: stream for stream in streams for sign in stream.signatures(futures=False)}
+        for stream in streams:
+            # Of futures, which do not mix these on a raw connection: see feed.endpoints.
+            for sign in stream.signatures(futures=True):
+                self._signed.setdefault(sign, stream)
 
     def decode(self, payload: bytes) -> FeedEvent | Reply | Notice | Invalid:
         """Read one text message.
@@ -109,54 +125,82 @@ class Decoder:
         try:
             envelope = self._envelope(payload)
             data = envelope.data
-            if data is not None and envelope.stream is not None and _is_event(data):
-                return Notice() if data.e == _SHUTDOWN else _event(envelope.stream, data, payload)
+            if data is not None and envelope.stream is not None:
+                stream = self._known.get(envelope.stream) or self._stream(envelope.stream)
+                if data.e == _SHUTDOWN:
+                    return Notice()
+                return Invalid.MALFORMED if stream is None else _event(stream, data, payload)
             data = self._bare(payload)
         except msgspec.ValidationError:
             return self._odd(payload)
         except UNDECODABLE:
             return Invalid.MALFORMED
+        if data.e is None and data.u is None and data.lastUpdateId is None:
+            return self._odd(payload)
         if data.e == _SHUTDOWN:
             return Notice()
-        stream = self._default or _stream_of(data)
-        if stream is not None and _is_event(data):
-            return _event(stream, data, payload)
-        return self._odd(payload)
+        stream = self._only or self._stream_of(data)
+        return Invalid.UNKNOWN if stream is None else _event(stream, data, payload)
+
+    def symbol_of(self, payload: bytes) -> str:
+        """Return the symbol of an event, in lower case; empty where it is of no single one."""
+        found = self.decode(payload)
+        return found.symbol if isinstance(found, FeedEvent) else ""
+
+    def _stream(self, name: str) -> Stream | None:
+        stream = stream_of(name)
+        if stream is not None and len(self._known) < _MAX_KNOWN:
+            self._known[name] = stream
+        return stream
+
+    def _stream_of(self, data: _Data) -> Stream | None:
+        """Find the stream of an event that came without an envelope."""
+        event = data.e or ("bookTicker" if data.u is not None else PARTIAL)
+        symbol = data.s.lower() if data.s is not None else ""
+        if self._signed:
+            return self._signed.get((event, symbol))
+        name = f"{symbol}@{'depth' if event == 'depthUpdate' else event}"
+        return (self._known.get(name) or self._stream(name)) if symbol else None
 
     def _odd(self, payload: bytes) -> FeedEvent | Reply | Invalid:
-        """Read what is no single event: arrays, replies, errors, nonsense."""
+        """Read what is no single event with an id: arrays, replies, errors, nonsense, and fields of other types."""
         try:
             if payload.lstrip()[:1] == b"[":
                 msgspec.json.decode(payload, type=list[msgspec.Raw])
-                return self._array(self._default, payload)
+                return self._array(self._only, payload)
             answer = self._answer(payload)
             if answer.code is not None or answer.error:
                 return Reply(answer.id, f"{answer.code} {answer.msg}" if answer.msg else bytes(answer.error).decode())
             if answer.result or answer.id is not None:
                 return Reply(answer.id, None)
             named = self._named(payload)
+            if named.stream is not None:
+                stream, data = self._known.get(named.stream) or self._stream(named.stream), bytes(named.data)
+                if stream is not None and data[:1] == b"[":
+                    return self._array(stream, payload)
+            else:
+                stream, data = self._only, payload
+            if stream is None or stream.kind.numbering is not Numbering.NONE:
+                return Invalid.UNKNOWN if named.stream is None else Invalid.MALFORMED
+            found = self._unnumbered(data)
         except UNDECODABLE:
             return Invalid.MALFORMED
-        if named.stream is None:
-            return Invalid.UNKNOWN
-        return self._array(named.stream, payload) if bytes(named.data)[:1] == b"[" else Invalid.MALFORMED
+        return _event(stream, _Data(e=found.e, E=found.E), payload)
 
-    def _array(self, stream: str | None, payload: bytes) -> FeedEvent | Invalid:
-        if stream is None or not stream.startswith("!"):
+    def _array(self, stream: Stream | None, payload: bytes) -> FeedEvent | Invalid:
+        if stream is None or not stream.is_of_all:
             return Invalid.ARRAY
-        if not _is_carriable(stream, payload):
+        if not _is_utf8(payload):
             return Invalid.MALFORMED
         # All-market arrays are emitted on a timer and have no identity; they are carried, not compared.
-        return FeedEvent(stream, None, None, False, None, payload)
+        return FeedEvent(stream.name, "", stream.kind, None, None, None, payload)
 
 
-def _is_carriable(stream: str, payload: bytes) -> bool:
-    """Say whether a link can carry it: a short ASCII name, and UTF-8, as RFC 6455 demands of a text message.
+def _is_utf8(payload: bytes) -> bool:
+    """Say whether a link can carry it: UTF-8, as RFC 6455 demands of a text message.
 
-    The decoder alone does not see to the latter: msgspec looks only at the strings that it decodes.
+    The decoder alone does not see to it: msgspec looks only at the strings that it decodes.
     """
-    if len(stream) > _MAX_NAME or not stream.isascii():
-        return False
     if payload.isascii():
         return True
     try:
@@ -166,111 +210,54 @@ def _is_carriable(stream: str, payload: bytes) -> bool:
     return True
 
 
-def _is_event(data: _Data) -> bool:
-    return data.e is not None or data.u is not None or data.lastUpdateId is not None
-
-
-def _stream_of(data: _Data) -> str | None:
-    """Derive the stream's name from an event that came without an envelope."""
-    if data.s is None:
-        return None
-    kind = data.e
-    if kind is None:
-        kind = "bookTicker" if data.u is not None else None
-    elif kind == "depthUpdate":
-        kind = "depth"
-    return f"{data.s.lower()}@{kind}" if kind else None
-
-
-def _event(stream: str, data: _Data, payload: bytes) -> FeedEvent | Invalid:
-    kind = data.e
+def _event(stream: Stream, data: _Data, payload: bytes) -> FeedEvent | Invalid:
     time_ns: int | None = None
     if data.E is not None:
         # 13 digits are milliseconds, 16 microseconds.
         time_ns = data.E * (1_000_000 if data.E < 10**14 else 1_000)
         if not _EARLIEST_NS < time_ns < _LATEST_NS:
             return Invalid.EVENT_TIME
-    elif kind is not None:
+    elif stream.rule.timed:
         return Invalid.EVENT_TIME
-    first: int | None = None
-    identity: int | None = None
     try:
-        if kind == "trade":
-            first = identity = int(data.t)
-        elif kind == "aggTrade":
-            first = identity = int(data.a)
-        elif kind == "depthUpdate":
-            first, identity = _range(data)
-        elif kind is None or kind == "bookTicker":
-            identity = data.u if data.u is not None else data.lastUpdateId
+        identity, previous = _ids(stream.kind, data)
     except ValueError:
         return Invalid.MALFORMED
-    in_range = identity is None or 0 <= (identity if first is None else first) <= identity < _ID_LIMIT
-    if not in_range or not _is_carriable(stream, payload):
+    if not (payload.isascii() or _is_utf8(payload)):
         return Invalid.MALFORMED
-    return FeedEvent(stream, identity, first if first is not None else identity, first is not None, time_ns, payload)
+    symbol = stream.symbol
+    if not symbol and data.s is not None:
+        symbol = data.s.lower()
+    return FeedEvent(stream.name, symbol, stream.kind, identity, previous, time_ns, payload)
 
 
-def _range(data: _Data) -> tuple[int, int]:
-    if data.U is None or data.u is None:
-        raise ValueError
-    return data.U, data.u
-
-
-def streams_in(url: str) -> tuple[str, ...]:
-    """Return the stream names that a URL subscribes to."""
-    parts = urlsplit(url)
-    if parts.path.rstrip("/").endswith("/stream"):
-        listed = parse_qs(parts.query).get("streams", [""])[0]
-        return tuple(name for name in listed.split("/") if name)
-    _base, found, names = parts.path.partition("/ws/")
-    return tuple(name for name in names.split("/") if name) if found else ()
-
-
-def feed_url(url: str, streams: tuple[str, ...], *, microseconds: bool = True) -> str:
-    """Complete a feed URL: a bare endpoint gets the streams on one combined connection, and the time unit is asked for.
-
-    Args:
-        url: ``wss://host:port``, or a full ``/ws/<name>`` or ``/stream?streams=…`` URL, which keeps its streams.
-        streams: names to subscribe to where the URL names none.
-        microseconds: ask for microsecond times (spot only; futures ignore it).
+def _ids(kind: EventKind, data: _Data) -> tuple[int | None, int | None]:
+    """Return an event's id and the one that it follows.
 
     Raises:
-        ConfigError: not a WebSocket URL, no stream, or more than one connection may carry.
+        ValueError: they are missing, or are none.
     """
-    refusal = ConfigError("feed url", f"{url!r} is not a WebSocket URL", "write wss://stream.binance.com:9443")
-    try:
-        parts = urlsplit(url)
-        possible = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise refusal from error
-    if not possible:
-        raise refusal
-    query = parse_qs(parts.query)
-    path = parts.path
-    named = streams_in(url)
-    if not named:
-        if path.rstrip("/") not in ("", "/ws", "/stream"):
-            raise ConfigError("feed url", f"{path!r} is not a stream path", "use /ws/<stream> or /stream?streams=a/b")
-        if not streams:
-            raise ConfigError("streams", "none are named", "name at least one, such as btcusdt@trade")
-        path, query["streams"] = "/stream", ["/".join(streams)]
-    _check_names(named or streams)
-    if microseconds:
-        query.setdefault("timeUnit", ["MICROSECOND"])
-    flat = {key: values[0] for key, values in query.items()}
-    return urlunsplit(parts._replace(path=path, query=urlencode(flat, safe="/@!", quote_via=quote)))
+    numbering = kind.numbering
+    previous: int | None = None
+    if numbering is _CONTIGUOUS:
+        identity = int(data.t if kind.name == "trade" else data.a)
+        previous = identity - 1
+    elif numbering is _CHAINED:
+        identity, previous = _linked(data)
+    elif numbering is _INCREASING:
+        found = data.u if data.u is not None else data.lastUpdateId
+        if found is None:
+            raise ValueError
+        identity = found
+    else:
+        return None, None
+    if not 0 <= identity < _ID_LIMIT or (previous is not None and not -1 <= previous < identity):
+        raise ValueError
+    return identity, previous
 
 
-def _check_names(names: Sequence[str]) -> None:
-    for name in names:
-        if len(name) > _MAX_NAME or not name.isascii() or not name.isprintable() or not name:
-            raise ConfigError("streams", f"{name!r} is not a stream's name", "write one such as btcusdt@trade")
-        symbol = name.partition("@")[0]
-        # Symbols are lower case in names; for others the exchange answers nothing at all. "!…" are of all symbols.
-        if not symbol.startswith("!") and symbol != symbol.lower():
-            raise ConfigError(
-                "streams", f"{name!r} would bring nothing", f"symbols are lower case: write {symbol.lower()}"
-            )
-    if len(names) > MAX_STREAMS:
-        raise ConfigError("streams", f"{len(names)} are too many", f"a connection carries {MAX_STREAMS}")
+def _linked(data: _Data) -> tuple[int, int]:
+    """Return the last id of a range, and the id that the range follows: futures say it, spot says its own first."""
+    if data.U is None or data.u is None or data.u < data.U:
+        raise ValueError
+    return data.u, data.U - 1 if data.pu is None else data.pu

@@ -7,7 +7,7 @@ proven to continue where the old one is, before the old one is closed: see :mod:
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,13 +17,14 @@ import structlog
 from daemons.errors import StreamError, TransportError
 from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
+from daemons.feed.endpoints import streams_in
 from daemons.feed.overlap import Overlap
 from daemons.records import FeedEvent, Stamp
 from daemons.stream.dial import dial
 from daemons.stream.stamping import Stamper
 from daemons.timing.backoff import AttemptBudget, Backoff
 
-__all__ = ["RECONNECT_REASONS", "FeedClient", "FeedCounts", "FeedSettings"]
+__all__ = ["RECONNECT_REASONS", "Feed", "FeedCounts", "FeedSettings"]
 
 RECONNECT_REASONS = (
     "closed",
@@ -67,7 +68,7 @@ REPLACEMENT_REASONS = ("age", "notice")
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """What a feed needs to know.
+    """What one connection of a feed needs to know.
 
     Attributes:
         name: the feed's name in logs.
@@ -92,10 +93,15 @@ class FeedSettings:
 
 @dataclass(slots=True)
 class FeedCounts:
-    """What happened on a feed; plain integers for the metrics."""
+    """What happened on a feed, all its connections together; plain integers for the metrics.
 
-    connected: bool = False
-    address: str = ""
+    Attributes:
+        needed: how many connections its streams need.
+        addresses: of the connections that stand, by URL.
+    """
+
+    needed: int = 1
+    addresses: dict[str, str] = field(default_factory=dict)
     attempts: int = 0
     connections: int = 0
     events: int = 0
@@ -106,18 +112,58 @@ class FeedCounts:
     invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
     last_event_ns: int = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether all connections stand."""
+        return len(self.addresses) >= self.needed
 
-class FeedClient:
-    """Runs one feed for the life of the daemon; a :class:`~daemons.feed.connection.FeedSink`.
+
+class Feed:
+    """A feed for the life of the daemon, over as many connections as its streams need.
 
     Args:
-        settings: where and how.
+        settings: of each connection.
         stamper: makes the arrival stamps, and holds the clock.
         rng: for the back-off.
         on_events: called with the events of each read and its stamp. The last event was completed by the stamped
             packet; those before it may have arrived earlier.
-        on_connected: called when a connection is established, before its first event, and when one takes over.
+        on_connected: called with a connection's streams when it is established, before its first event, and when
+            another takes over from it.
         budget: of attempts; one for all feeds of a process, for exchanges count by address.
+        counts: those of the feed that this one takes over from, to count on.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[FeedSettings],
+        stamper: Stamper,
+        rng: random.Random,
+        on_events: Callable[[list[FeedEvent], Stamp], None],
+        on_connected: Callable[[Sequence[str]], None] | None = None,
+        *,
+        budget: AttemptBudget | None = None,
+        counts: FeedCounts | None = None,
+    ) -> None:
+        self.counts = counts or FeedCounts()
+        self.counts.needed = len(settings)
+        self.streams = tuple(name for one in settings for name in streams_in(one.url))
+        budget = budget or AttemptBudget()
+        self._clients = [_Client(one, stamper, rng, on_events, on_connected, budget, self.counts) for one in settings]
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for client in self._clients:
+                group.create_task(client.run())
+
+
+class _Client:
+    """Runs one connection of a feed, and those that replace it; a :class:`~daemons.feed.connection.FeedSink`.
+
+    Args:
+        settings: where and how.
+        stamper: makes the arrival stamps, and holds the clock.
+        rng, on_events, on_connected, budget, counts: the feed's.
     """
 
     def __init__(
@@ -126,21 +172,22 @@ class FeedClient:
         stamper: Stamper,
         rng: random.Random,
         on_events: Callable[[list[FeedEvent], Stamp], None],
-        on_connected: Callable[[], None] | None = None,
-        *,
-        budget: AttemptBudget | None = None,
+        on_connected: Callable[[Sequence[str]], None] | None,
+        budget: AttemptBudget,
+        counts: FeedCounts,
     ) -> None:
         self._settings = settings
+        self._streams = streams_in(settings.url)
         self.stamper = stamper
         self._clock = stamper.clock
         self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
-        self._budget = budget or AttemptBudget()
+        self._budget = budget
         self._on_events = on_events
         self._on_connected = on_connected
         self._log = structlog.get_logger("feed").bind(feed=settings.name)
         self._overlap: Overlap | None = None
         self._old: FeedConnection | None = None
-        self.counts = FeedCounts()
+        self.counts = counts
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -160,6 +207,7 @@ class FeedClient:
                     await self._lost(why, self._is_proven(connection))
                     connection = None
         finally:
+            self.counts.addresses.pop(self._settings.url, None)
             if connection is not None:
                 connection.close()
 
@@ -237,11 +285,10 @@ class FeedClient:
 
     def _established(self, connection: FeedConnection) -> None:
         """Note that a connection stands where none stood: its first event is still to be delivered."""
-        self.counts.connected = True
-        self.counts.address = connection.address
+        self.counts.addresses[self._settings.url] = connection.address
         self._log.info("feed connected", url=self._settings.url, address=connection.address)
         if self._on_connected is not None:
-            self._on_connected()
+            self._on_connected(self._streams)
 
     def _is_proven(self, connection: FeedConnection) -> bool:
         """Say whether a connection has lived long enough for the back-off to start over."""
@@ -250,8 +297,7 @@ class FeedClient:
     async def _lost(self, error: TransportError, proven: bool, beside: FeedConnection | None = None) -> None:
         """Count a connection lost or not made, and wait before the next attempt."""
         if beside is None:
-            self.counts.connected = False
-            self.counts.address = ""
+            self.counts.addresses.pop(self._settings.url, None)
         self.counts.reconnects[_class_of(error.reason)] += 1
         # What has worked for long and broke is tried again at once: a feed that is down loses data by the second.
         delay = 0.0
@@ -298,7 +344,7 @@ class FeedClient:
                     raise
                 if handed_over:
                     self.counts.replacements[why] += 1
-                    self.counts.address = new.address
+                    self.counts.addresses[self._settings.url] = new.address
                     self._log.info("feed connection was replaced", why=why, address=new.address)
                     return new
                 new.close()
@@ -323,7 +369,7 @@ class FeedClient:
         old.close()
         if self._on_connected is not None:
             # Another connection may be another way: its delays do not succeed the old one's.
-            self._on_connected()
+            self._on_connected(self._streams)
         for batch, stamp in overlap.finish():
             self._hand_on(batch, stamp)
         return True

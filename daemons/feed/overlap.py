@@ -51,7 +51,8 @@ class Overlap:
     """
 
     def __init__(self) -> None:
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[tuple[str, str], _Stream] = {}
+        """By name and symbol: a stream of all symbols has ids of each."""
         self._timeless: deque[Batch] = deque(maxlen=_REMEMBERED)
         self._texts: deque[bytes] = deque(maxlen=_REMEMBERED)
         self._waiting = 0
@@ -81,7 +82,7 @@ class Overlap:
                 self._texts.append(event.payload)
                 kept.append(event)
                 continue
-            stream = self._streams.get(event.stream) or self._stream(event.stream)
+            stream = self._stream(event)
             anew, stream.old = event.event_id < stream.old, event.event_id
             if stream.last is not None and event.event_id <= stream.last and not anew:
                 self.copies += 1
@@ -135,8 +136,7 @@ class Overlap:
             if not self._finished:
                 self._timeless.append(batch)
             return self._finished
-        assert event.first_id is not None
-        stream = self._streams.get(event.stream) or self._stream(event.stream)
+        stream = self._stream(event)
         anew, stream.new = event.event_id < stream.new, event.event_id
         if anew:
             self._forget(stream)
@@ -145,7 +145,7 @@ class Overlap:
             stream.joined = True
             self.copies += 1
             return False
-        continues = stream.last is not None and event.contiguous and event.first_id <= stream.last + 1
+        continues = stream.last is not None and event.previous_id is not None and event.previous_id <= stream.last
         if stream.joined or continues or self._finished:
             stream.joined = True
             stream.last = event.event_id
@@ -157,7 +157,7 @@ class Overlap:
     def _join(self, stream: _Stream) -> list[Batch]:
         """See whether the old connection has come as far as what waits; then that is due."""
         assert stream.last is not None
-        if not stream.waiting or _first_id(stream.waiting[0]) > stream.last + stream.waiting[0][0][0].contiguous:
+        if not stream.waiting or _reached_by(stream.waiting[0]) > stream.last:
             return []
         stream.joined = True
         due = [batch for batch in stream.waiting if _is_after(batch, stream)]
@@ -173,9 +173,12 @@ class Overlap:
         stream.waiting.clear()
         stream.joined = False
 
-    def _stream(self, name: str) -> _Stream:
-        made = self._streams[name] = _Stream()
-        return made
+    def _stream(self, event: FeedEvent) -> _Stream:
+        key = (event.stream, event.symbol)
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = _Stream()
+        return stream
 
 
 def _batch(kept: list[FeedEvent], events: list[FeedEvent], stamp: Stamp) -> list[Batch]:
@@ -189,10 +192,12 @@ def _is_after(batch: Batch, stream: _Stream) -> bool:
     return stream.last is None or _last_id(batch) > stream.last
 
 
-def _first_id(batch: Batch) -> int:
-    first = batch[0][0].first_id
-    assert first is not None
-    return first
+def _reached_by(batch: Batch) -> int:
+    """Return the id with which the old connection has come as far as this event: its predecessor's, or its own."""
+    event = batch[0][0]
+    reached = event.event_id if event.previous_id is None else event.previous_id
+    assert reached is not None
+    return reached
 
 
 def _last_id(batch: Batch) -> int:

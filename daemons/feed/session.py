@@ -16,7 +16,8 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from daemons.errors import FeedError
-from daemons.feed.binance import Decoder, Invalid, Notice, streams_in
+from daemons.feed.binance import Decoder, Invalid, Notice
+from daemons.feed.endpoints import is_raw, streams_in
 from daemons.records import FeedEvent
 
 __all__ = ["FeedSession"]
@@ -54,8 +55,7 @@ class FeedSession:
         # No extensions: per-message compression costs latency on both ends.
         self._protocol = ClientProtocol(parse_uri(url), max_size=max_message_bytes)
         self._user_agent = user_agent
-        named = streams_in(url)
-        self._decode = Decoder(named[0] if len(named) == 1 and "/ws/" in url else None).decode
+        self._decode = Decoder(streams_in(url) if is_raw(url) else ()).decode
         self._fragments: list[bytes] = []
         self._head_end = b""
         self._head_done = False

@@ -12,8 +12,7 @@ import structlog
 from daemons.configuration.feed import feed_settings
 from daemons.configuration.forwarder import ForwarderConfig, link_settings
 from daemons.errors import ConfigError
-from daemons.feed.binance import streams_in
-from daemons.feed.client import FeedClient
+from daemons.feed.client import Feed, FeedCounts
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family
 from daemons.link.sender import LinkSender, LinkSettings
 from daemons.measurement.histogram import BucketHistogram
@@ -132,9 +131,7 @@ class Forwarder:
         logs.configure(config.log.format, config.log.level)
         if config.feed != old.feed:
             await self._stop_feed()
-            counts = self.feed.counts
-            self.feed = self._make_feed(config)
-            self.feed.counts = counts
+            self.feed = self._make_feed(config, self.feed.counts)
             self._feeding = self._running.start(self.feed.run())
         # Settings, not sections: the same key file may hold another key.
         after = {section.address: link_settings(section) for section in config.destination}
@@ -153,11 +150,12 @@ class Forwarder:
         """The links."""
         return tuple(self._links.values())
 
-    def _make_feed(self, config: ForwarderConfig) -> FeedClient:
+    def _make_feed(self, config: ForwarderConfig, counts: FeedCounts | None = None) -> Feed:
         settings = feed_settings("feed", "feed", config.feed)
-        for name in streams_in(settings.url):
+        feed = Feed(settings, self._stamper, self._rng, self._on_events, counts=counts)
+        for name in feed.streams:
             self.streams.setdefault(name, self._counts(name))
-        return FeedClient(settings, self._stamper, self._rng, self._on_events)
+        return feed
 
     def _make_link(self, settings: LinkSettings) -> LinkSender:
         return LinkSender(

@@ -426,9 +426,9 @@ def _name(raw: bytes) -> str:
     known = _names.get(raw)
     if known is None:
         try:
-            known = raw.decode("ascii")
+            known = raw.decode()
         except UnicodeDecodeError as error:
-            raise WireError("garbage", "stream name is not ASCII") from error
+            raise WireError("garbage", "stream name is not UTF-8") from error
         if len(_names) < _MAX_NAMES:
             _names[raw] = known
     return known

@@ -13,7 +13,7 @@ from daemons.measurement.histogram import BucketHistogram
 from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting, confirms
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
-from daemons.measurement.sequence import Outcome, SequenceTracker
+from daemons.measurement.sequence import Outcome, SequenceTracker, Tally
 from daemons.records import WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
 
 __all__ = [
@@ -55,7 +55,13 @@ _REPEATED: Final = Sighting.REPEATED
 
 
 class StreamAccount:
-    """One stream on one path."""
+    """One stream on one path.
+
+    Attributes:
+        ids: accounts of its ids by symbol: one, but for a stream of all symbols.
+        kind: of its events, for their identity; empty while it is not known.
+        symbol: of its events; empty for a stream of all symbols.
+    """
 
     __slots__ = (
         "backbone",
@@ -64,21 +70,40 @@ class StreamAccount:
         "end_to_end_jitter",
         "events",
         "ids",
+        "kind",
         "label",
         "name",
+        "symbol",
         "without_event_time",
     )
 
-    def __init__(self, name: str, label: str, end_to_end: BucketHistogram, backbone: BucketHistogram | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        label: str,
+        identity: tuple[str, str],
+        end_to_end: BucketHistogram,
+        backbone: BucketHistogram | None,
+    ) -> None:
         self.name = name
         self.label = label
+        self.symbol, self.kind = identity
         self.events = 0
         self.without_event_time = 0
         self.end_to_end = end_to_end
         self.backbone = backbone
         self.end_to_end_jitter = InterarrivalJitter()
         self.backbone_jitter = InterarrivalJitter()
-        self.ids: IdAccount | None = None
+        self.ids: dict[str, IdAccount] = {}
+
+    @property
+    def id_resets(self) -> int:
+        """How often the exchange began ids anew."""
+        return sum(ids.resets for ids in self.ids.values())
+
+    def named_for(self, symbol: str) -> str:
+        """Return the name in rows: of a stream of all symbols (``!bookTicker``) the one that brings this symbol's."""
+        return self.name if self.symbol or not symbol else f"{symbol}@{self.name[1:]}"
 
 
 class PathAccount:
@@ -92,6 +117,8 @@ class PathAccount:
         race: the table in which paths are compared; None when there is only one.
         figures: fine-grained distributions; None when no run keeps them.
         row: is given every event; None when no file is written.
+        identify: tells symbol and kind of a stream's events by its name; the symbol is empty for one of all symbols.
+        symbol_of: reads the symbol out of an event's payload; asked for streams of all symbols on links.
 
     Attributes:
         events: all arrivals, duplicates included.
@@ -110,6 +137,8 @@ class PathAccount:
         race: RaceTable | None = None,
         figures: Figures | None = None,
         row: Callable[[Row], None] | None = None,
+        identify: Callable[[str], tuple[str, str]] = lambda stream: (stream, ""),
+        symbol_of: Callable[[bytes], str] = lambda _payload: "",
     ) -> None:
         self.name = name
         self.index = index
@@ -118,6 +147,8 @@ class PathAccount:
         self._race = race
         self.figures = figures
         self._row = row
+        self._identify = identify
+        self._symbol_of = symbol_of
         self.streams: dict[str, StreamAccount] = {}
         self._labels: set[str] = set()
         self._overflow: StreamAccount | None = None
@@ -174,16 +205,23 @@ class PathAccount:
         for tracker in self._trackers():
             tracker.finish()
 
-    def interrupt(self) -> None:
-        """Note that the next event does not succeed the last (a reconnect): jitter starts anew."""
-        for stream in self.streams.values():
+    def interrupt(self, names: Iterable[str] | None = None) -> None:
+        """Note that the next event does not succeed the last (a reconnect): jitter starts anew.
+
+        Args:
+            names: the streams that are concerned; None for all.
+        """
+        for name in tuple(self.streams) if names is None else names:
+            stream = self.streams.get(name)
+            if stream is None:
+                continue
             stream.end_to_end_jitter.interrupt()
             stream.backbone_jitter.interrupt()
-            if stream.ids is not None:
-                stream.ids.rejoin()
+            for ids in stream.ids.values():
+                ids.rejoin()
 
     def total(self, attribute: str) -> int:
-        """Sum one counter of :class:`SequenceTracker` over all sessions, or streams of contiguous ids, ever seen."""
+        """Sum one counter of :class:`Tally` over all sessions, or streams whose holes are losses, ever seen."""
         return sum(getattr(tracker, attribute) for tracker in (self._closed, *self._trackers()))
 
     @property
@@ -198,7 +236,7 @@ class PathAccount:
     @property
     def id_resets(self) -> dict[str, int]:
         """Per stream, how often the exchange began its ids anew; streams without a reset are left out."""
-        return {name: one.ids.resets for name, one in self.streams.items() if one.ids is not None and one.ids.resets}
+        return {name: count for name, one in self.streams.items() if (count := one.id_resets)}
 
     @property
     def id_leaps(self) -> int:
@@ -215,13 +253,13 @@ class PathAccount:
         events = sum(count for count, _value in known)
         return sum(count * value for count, value in known) / events if events else None
 
-    def _trackers(self) -> list[SequenceTracker]:
+    def _trackers(self) -> list[Tally]:
         return [*self.sessions.values(), *self._id_trackers()]
 
     def _ids(self) -> list[IdAccount]:
-        return [stream.ids for stream in self.streams.values() if stream.ids is not None]
+        return [ids for stream in self.streams.values() for ids in stream.ids.values()]
 
-    def _id_trackers(self) -> list[SequenceTracker]:
+    def _id_trackers(self) -> list[Tally]:
         return [tracker for ids in self._ids() for tracker in ids.trackers]
 
     def _end_session(self, key: Hashable) -> None:
@@ -262,12 +300,13 @@ class PathAccount:
             duplicate = event.event_id is not None and stream is not self._overflow and self._seen(stream, event, stamp)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=duplicate)
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
-                self._race.observe((stream.name, event.event_id), self.index, stamp.steady_ns, live=not stamp.step_ns)
+                key = (stream.symbol or event.symbol, stream.kind, event.event_id)
+                self._race.observe(key, self.index, stamp.steady_ns, live=not stamp.step_ns)
             if self._row is not None:
                 self._row(
                     Row(
                         path=self.name,
-                        stream=stream.name,
+                        stream=stream.named_for(event.symbol),
                         sequence=self.events,
                         event_id=event.event_id,
                         event_time_ns=event.event_time_ns,
@@ -309,16 +348,19 @@ class PathAccount:
                 self._count_delayed(event, stamp)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=not live)
             backbone_ns, backbone_validity = self._backbone(stream, event, stamp, kind) if live else (None, _OK)
+            symbol = stream.symbol
+            if not symbol and event.event_id is not None:
+                symbol = self._symbol_of(event.payload)
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
-                self._race.observe(
-                    (stream.name, event.event_id), self.index, stamp.steady_ns, live=live and not stamp.step_ns
-                )
+                key = (symbol, stream.kind, event.event_id)
+                self._race.observe(key, self.index, stamp.steady_ns, live=live and not stamp.step_ns)
             if self._row is not None:
                 if duplicate or event.delayed:
                     validity = outcome.value if duplicate else Validity.DELAYED
                 elif backbone_validity is not _OK:
                     validity = backbone_validity
-                self._row(self._link_row(stream, event, stamp, kind, (end_to_end_ns, backbone_ns), validity))
+                name = stream.named_for(symbol)
+                self._row(self._link_row(name, event, stamp, kind, (end_to_end_ns, backbone_ns), validity))
 
     def _count_delayed(self, event: LinkEvent, stamp: Stamp) -> None:
         self.delayed += 1
@@ -327,7 +369,7 @@ class PathAccount:
 
     def _link_row(
         self,
-        stream: StreamAccount,
+        name: str,
         event: LinkEvent,
         stamp: Stamp,
         kind: StampKind,
@@ -337,7 +379,7 @@ class PathAccount:
         """Make the row of an event; ``figures`` are its end-to-end and backbone latency in nanoseconds."""
         return Row(
             path=self.name,
-            stream=stream.name,
+            stream=name,
             sequence=event.sequence,
             event_id=event.event_id,
             event_time_ns=event.event_time_ns,
@@ -365,11 +407,13 @@ class PathAccount:
     def _seen(self, stream: StreamAccount, event: FeedEvent, stamp: Stamp) -> bool:
         """Account for an event's id; return whether it is to be measured no more: it came before, or is nonsense."""
         assert event.event_id is not None
-        assert event.first_id is not None
-        ids = stream.ids
+        ids = stream.ids.get(event.symbol)
         if ids is None:
-            ids = stream.ids = IdAccount(contiguous=event.contiguous)
-        sighting = ids.observe(event.first_id, event.event_id, event.event_time_ns, stamp.steady_ns)
+            if len(stream.ids) >= MAX_IDENTITIES:
+                self.invalid["too_many_streams"] += 1
+                return False
+            ids = stream.ids[event.symbol] = IdAccount(event.kind.numbering)
+        sighting = ids.observe(event.event_id, event.previous_id, event.event_time_ns, stamp.steady_ns)
         if sighting is _NEW:
             return False
         if sighting is not _REPEATED:
@@ -455,4 +499,4 @@ class PathAccount:
 
     def _made(self, name: str, label: str) -> StreamAccount:
         backbone = self._instruments.backbone(label) if self.is_link else None
-        return StreamAccount(name, label, self._instruments.end_to_end(label), backbone)
+        return StreamAccount(name, label, self._identify(name), self._instruments.end_to_end(label), backbone)

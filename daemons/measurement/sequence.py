@@ -9,8 +9,10 @@ from bisect import bisect_left
 from enum import Enum
 from typing import Final
 
-__all__ = ["MAX_HOLES", "Outcome", "SequenceTracker"]
+__all__ = ["MAX_HOLES", "WAIT_NS", "Outcome", "SequenceTracker", "Tally"]
 
+WAIT_NS: Final = 1_000_000_000
+"""How long a hole may stay open before it counts as a gap."""
 MAX_HOLES = 4096
 """Open holes remembered at most; the oldest is declared lost early when there are more."""
 
@@ -31,7 +33,47 @@ _IN_ORDER: Final = Outcome.IN_ORDER
 """By a name of its own: see :mod:`daemons.records`."""
 
 
-class SequenceTracker:
+class Tally:
+    """What is counted of any kind of sequence; by itself, sums over sequences that have ended.
+
+    Attributes:
+        unique: distinct events that arrived.
+        missing: events that did not, yet.
+        given_up: those of the missing that the sender never sent; the others were lost on the way.
+        duplicates, reordered, stale: arrivals of that outcome.
+        gaps: holes declared lost on the way.
+        gap_events: events in them; one that still arrives afterwards is in ``late``.
+        late: arrivals of events that had been declared lost.
+    """
+
+    __slots__ = ("duplicates", "gap_events", "gaps", "given_up", "late", "missing", "reordered", "stale", "unique")
+
+    def __init__(self) -> None:
+        self.unique = 0
+        self.missing = 0
+        self.given_up = 0
+        self.duplicates = 0
+        self.reordered = 0
+        self.stale = 0
+        self.gaps = 0
+        self.gap_events = 0
+        self.late = 0
+
+    def expire(self, now_ns: int) -> int:
+        """Declare lost what has been missing for the waiting time; return how many events that were."""
+        return 0
+
+    def finish(self) -> int:
+        """Declare lost all that is missing: nothing more will come. Returns how many events that were."""
+        return 0
+
+    def add(self, other: "Tally") -> None:
+        """Add the counts of a sequence that has ended."""
+        for name in Tally.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class SequenceTracker(Tally):
     """Accounts for numbers from ``base + 1`` upwards.
 
     At every moment ``highest == base + unique + missing``, exactly. Memory is bounded by ``max_holes``.
@@ -45,13 +87,6 @@ class SequenceTracker:
 
     Attributes:
         highest: highest number seen or announced.
-        unique: distinct numbers that arrived.
-        missing: distinct numbers up to ``highest`` that did not, yet.
-        given_up: those of the missing that the sender never sent; the others were lost on the way.
-        duplicates, reordered, stale: arrivals of that outcome.
-        gaps: holes declared lost on the way.
-        gap_events: numbers in them; a number that still arrives afterwards is in ``late``.
-        late: arrivals of numbers that had been declared lost.
     """
 
     __slots__ = (
@@ -64,34 +99,17 @@ class SequenceTracker:
         "_max_holes",
         "_wait_ns",
         "base",
-        "duplicates",
-        "gap_events",
-        "gaps",
-        "given_up",
         "highest",
-        "late",
         "lossless",
-        "missing",
-        "reordered",
-        "stale",
-        "unique",
     )
 
     def __init__(
-        self, base: int = 0, *, wait_ns: int = 1_000_000_000, max_holes: int = MAX_HOLES, lossless: bool = False
+        self, base: int = 0, *, wait_ns: int = WAIT_NS, max_holes: int = MAX_HOLES, lossless: bool = False
     ) -> None:
+        super().__init__()
         self.base = base
         self.lossless = lossless
         self.highest = base
-        self.unique = 0
-        self.missing = 0
-        self.given_up = 0
-        self.duplicates = 0
-        self.reordered = 0
-        self.stale = 0
-        self.gaps = 0
-        self.gap_events = 0
-        self.late = 0
         # Holes are closed intervals [start, end] in ascending order; below the floor nothing is remembered.
         self._hole_starts: list[int] = []
         self._hole_ends: list[int] = []
@@ -103,26 +121,22 @@ class SequenceTracker:
         self._wait_ns = wait_ns
         self._max_holes = max_holes
 
-    def observe(self, sequence: int, now_ns: int, first: int | None = None) -> Outcome:
+    def observe(self, sequence: int, now_ns: int) -> Outcome:
         """Account for one arrival.
 
         Args:
-            sequence: the number that arrived, or the last of a range.
+            sequence: the number that arrived.
             now_ns: time of arrival on any steady scale.
-            first: the first of a range of numbers that one arrival covers; it fills every hole that it reaches into.
 
         Returns:
             What the arrival was.
         """
-        start = sequence if first is None else first
         highest = self.highest
         if sequence <= highest:
-            return self._behind(start, sequence)
-        if start > highest + 1:
-            self._open(highest + 1, start - 1, now_ns)
-        elif start <= highest:
-            self._fill(start, highest)
-        self.unique += sequence - max(start - 1, highest)
+            return self._behind(sequence)
+        if sequence > highest + 1:
+            self._open(highest + 1, sequence - 1, now_ns)
+        self.unique += 1
         self.highest = self._highest_arrived = sequence
         return _IN_ORDER
 
@@ -148,11 +162,6 @@ class SequenceTracker:
     def finish(self) -> int:
         """Declare lost all that is missing: nothing more will come. Returns how many events that were."""
         return self._declare(None)
-
-    def add(self, other: "SequenceTracker") -> None:
-        """Add the counts of another tracker, which has ended."""
-        for name in ("unique", "missing", "given_up", "duplicates", "reordered", "stale", "gaps", "gap_events", "late"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def _open(self, start: int, end: int, now_ns: int) -> None:
         self._hole_starts.append(start)
@@ -187,51 +196,47 @@ class SequenceTracker:
     def _columns(self) -> tuple[list[int] | list[bool], ...]:
         return (self._hole_starts, self._hole_ends, self._hole_since, self._declared)
 
-    def _behind(self, start: int, end: int) -> Outcome:
-        overtaken, self._highest_arrived = end < self._highest_arrived, max(end, self._highest_arrived)
-        if self._fill(start, end):
+    def _behind(self, number: int) -> Outcome:
+        overtaken, self._highest_arrived = number < self._highest_arrived, max(number, self._highest_arrived)
+        if self._fill(number):
             if not overtaken:
                 return _IN_ORDER
             self.reordered += 1
             return Outcome.REORDERED
-        if self.base < end <= self._floor:
+        if self.base < number <= self._floor:
             self.stale += 1
             return Outcome.STALE
         self.duplicates += 1
         return Outcome.DUPLICATE
 
-    def _fill(self, start: int, end: int) -> int:
-        """Take the numbers from start to end out of the holes; return how many of them were missing."""
-        index = bisect_left(self._hole_ends, start)
-        filled = 0
-        while index < len(self._hole_starts) and self._hole_starts[index] <= end:
-            low, high = max(start, self._hole_starts[index]), min(end, self._hole_ends[index])
-            filled += high - low + 1
-            if self.lossless:
-                self.given_up -= high - low + 1
-            elif self._declared[index]:
-                self.late += high - low + 1
-            index = self._cut(index, low, high)
-        self.unique += filled
-        self.missing -= filled
+    def _fill(self, number: int) -> bool:
+        """Take a number out of the hole that it lies in; return whether there is one."""
+        index = bisect_left(self._hole_ends, number)
+        if index == len(self._hole_ends) or number < self._hole_starts[index]:
+            return False
+        if self.lossless:
+            self.given_up -= 1
+        elif self._declared[index]:
+            self.late += 1
+        self._cut(index, number)
+        self.unique += 1
+        self.missing -= 1
         if len(self._hole_starts) > self._max_holes:
             self._forget_oldest()
-        return filled
+        return True
 
-    def _cut(self, index: int, low: int, high: int) -> int:
-        """Shorten, split or remove one hole; return the index of the next."""
+    def _cut(self, index: int, number: int) -> None:
+        """Shorten, split or remove one hole."""
         start, end = self._hole_starts[index], self._hole_ends[index]
-        if (low, high) == (start, end):
+        if start == end:
             for column in self._columns():
                 del column[index]
-            return index
-        if low == start:
-            self._hole_starts[index] = high + 1
+        elif number == start:
+            self._hole_starts[index] = number + 1
         else:
-            self._hole_ends[index] = low - 1
-            if high < end:
-                self._hole_starts.insert(index + 1, high + 1)
+            self._hole_ends[index] = number - 1
+            if number < end:
+                self._hole_starts.insert(index + 1, number + 1)
                 self._hole_ends.insert(index + 1, end)
                 self._hole_since.insert(index + 1, self._hole_since[index])
                 self._declared.insert(index + 1, self._declared[index])
-        return index + 1

@@ -306,6 +306,6 @@ def _by_label(account: PathAccount) -> dict[str, tuple[int, int]]:
 def _resets_by_label(account: PathAccount) -> dict[str, int]:
     sums: dict[str, int] = {}
     for stream in account.streams.values():
-        if stream.ids is not None:
-            sums[stream.label] = sums.get(stream.label, 0) + stream.ids.resets
+        if stream.ids:
+            sums[stream.label] = sums.get(stream.label, 0) + stream.id_resets
     return sums

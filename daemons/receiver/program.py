@@ -13,8 +13,9 @@ import structlog
 from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, listener_of, race_order
 from daemons.errors import ClockError, ConfigError, ResultsError
-from daemons.feed.binance import streams_in
-from daemons.feed.client import FeedClient
+from daemons.feed.binance import Decoder
+from daemons.feed.client import Feed, FeedCounts
+from daemons.feed.streams import identity_of
 from daemons.link.listener import LinkListener
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
@@ -65,7 +66,7 @@ class Receiver:
         self._budget = AttemptBudget()
         self._told_resets: dict[tuple[str, str], int] = {}
         self.accounts: list[PathAccount] = []
-        self.feeds: dict[str, FeedClient] = {}
+        self.feeds: dict[str, Feed] = {}
         self.links: dict[str, LinkPathState] = {}
         self._start_ns = 0
         self._complete = config.run.duration_seconds is None
@@ -164,8 +165,7 @@ class Receiver:
                 if before == path:
                     continue
                 await end([self._feeding[path.name]])
-                counts = self.feeds[path.name].counts
-                self._make_feed(index, path).counts = counts
+                self._make_feed(index, path, self.feeds[path.name].counts)
                 self._feeding[path.name] = self._running.start(self.feeds[path.name].run())
             else:
                 listener = self.links[path.name].listener
@@ -220,6 +220,8 @@ class Receiver:
                 race=self.race,
                 figures=Figures() if keep else None,
                 row=None if self.rows is None else self.rows.add,
+                identify=identity_of,
+                symbol_of=Decoder().symbol_of,
             )
             self.accounts.append(account)
             if isinstance(path, FeedPath):
@@ -228,15 +230,19 @@ class Receiver:
                 self._listen(index, path, account, activation)
         activation.close_unused()
 
-    def _make_feed(self, index: int, path: FeedPath) -> FeedClient:
+    def _make_feed(self, index: int, path: FeedPath, counts: FeedCounts | None = None) -> None:
         settings = feed_settings(path.name, f"path[{index}]", path)
         account = self.accounts[index]
-        account.expect(streams_in(settings.url))
-        feed = FeedClient(
-            settings, self._stamper, self._rng, account.observe_feed, account.interrupt, budget=self._budget
+        feed = self.feeds[path.name] = Feed(
+            settings,
+            self._stamper,
+            self._rng,
+            account.observe_feed,
+            account.interrupt,
+            budget=self._budget,
+            counts=counts,
         )
-        self.feeds[path.name] = feed
-        return feed
+        account.expect(feed.streams)
 
     def _listen(self, index: int, path: LinkPath, account: PathAccount, activation: Activation) -> None:
         where, settings = listener_of(index, path)

@@ -118,7 +118,7 @@ def address(where: str, text: str, *, default_host: str = "") -> Address:
     """Parse ``HOST:PORT``, ``[V6]:PORT`` or, with a default host, ``:PORT``.
 
     Raises:
-        ConfigError: no port, a port outside 0 to 65535, or an unbracketed IPv6 address.
+        ConfigError: no port, a port outside 0 to 65535, an unbracketed IPv6 address, or no possible name of a host.
     """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -129,6 +129,11 @@ def address(where: str, text: str, *, default_host: str = "") -> Address:
     host = host[1:-1] if bracketed else host
     if not host and not default_host:
         raise ConfigError(where, f"{text!r} names no host", "write HOST:PORT or [IPV6]:PORT")
+    try:
+        # As the resolver will have it: no label is empty, or longer than 63 bytes (RFC 1035, section 3.1).
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ConfigError(where, f"{host!r} is no host's name", "check its dots and spelling") from error
     return host or default_host, int(port)
 
 

@@ -114,9 +114,11 @@ async def resolve(
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        # UnicodeError: a name that is none, such as one with an empty label.
+        why = getattr(error, "strerror", None) or error
         raise StreamError(
-            "dns", f"{host}:{port}: name does not resolve: {error.strerror or error}; check the name and the resolver"
+            "dns", f"{host}:{port}: name does not resolve: {why}; check the name and the resolver"
         ) from error
     return list(found)
 

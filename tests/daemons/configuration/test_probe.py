@@ -28,6 +28,10 @@ def written(tmp_path: Path, text: str) -> Path:
             f"[[target]]\n{URL}timeout_second = 1",
             "target[0].timeout_second: unknown key; did you mean `timeout_seconds`?",
         ),
+        (
+            '[[target]]\nurl = "https://stream..example/"',
+            "target[0].url: 'stream..example' is no host's name; check its dots and spelling",
+        ),
         ('[[target]]\nurl = "ftp://a/"', "target[0].url: 'ftp://a/' is not an HTTPS URL; write https://HOST/PATH"),
         (
             '[[target]]\nurl = "https://a:x/"',

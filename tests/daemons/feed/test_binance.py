@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.errors import ConfigError
-from daemons.feed.binance import Decoder, Invalid, Reply, feed_url, streams_in
+from daemons.feed.binance import Decoder, Invalid, Reply
 from daemons.records import FeedEvent
+from tests.daemons.made import feed_event
 
 TRADE = {"e": "trade", "E": 1672515782136, "s": "BNBBTC", "t": 12345, "p": "0.001", "q": "100", "T": 1672515782136}
 AGG = {"e": "aggTrade", "E": 1672515782136123, "s": "BNBBTC", "a": 777, "p": "0.001", "f": 100, "l": 105}
@@ -15,6 +15,8 @@ BOOK = {"u": 400900217, "s": "BNBUSDT", "b": "25.35190000", "B": "31.21", "a": "
 FUTURES_BOOK = {"e": "bookTicker", "u": 5, "E": 1568014460893, "T": 1568014460891, "s": "BNBUSDT", "b": "25", "a": "26"}
 DEPTH = {"e": "depthUpdate", "E": 1672515782136, "s": "BNBBTC", "U": 157, "u": 160, "b": [["0.0024", "10"]], "a": []}
 PARTIAL = {"lastUpdateId": 160, "bids": [["0.0024", "10"]], "asks": [["0.0026", "100"]]}
+FUTURES_DEPTH = {**DEPTH, "T": 1672515782130, "pu": 140}
+REFERENCE = {"e": "referencePrice", "s": "BNBBTC", "r": "0.0024", "t": 1672515782136}
 KLINE = {"e": "kline", "E": 1672515782136, "s": "BNBBTC", "k": {"t": 1672515780000}}
 
 
@@ -23,25 +25,46 @@ def combined(stream: str, data: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("stream", "data", "identity", "first", "contiguous", "time_ns"),
+    ("stream", "data", "identity", "previous", "time_ns"),
     [
-        ("bnbbtc@trade", TRADE, 12345, 12345, True, 1672515782136_000_000),
-        ("bnbbtc@aggTrade", AGG, 777, 777, True, 1672515782136123_000),
-        ("bnbusdt@bookTicker", BOOK, 400900217, 400900217, False, None),
-        ("bnbusdt@bookTicker", FUTURES_BOOK, 5, 5, False, 1568014460893_000_000),
-        ("bnbbtc@depth@100ms", DEPTH, 160, 157, True, 1672515782136_000_000),
-        ("bnbbtc@depth5", PARTIAL, 160, 160, False, None),
-        ("bnbbtc@kline_1m", KLINE, None, None, False, 1672515782136_000_000),
+        ("bnbbtc@trade", TRADE, 12345, 12344, 1672515782136_000_000),
+        ("bnbbtc@aggTrade", AGG, 777, 776, 1672515782136123_000),
+        ("bnbusdt@bookTicker", BOOK, 400900217, None, None),
+        ("bnbusdt@bookTicker", FUTURES_BOOK, 5, None, 1568014460893_000_000),
+        ("bnbbtc@depth@100ms", DEPTH, 160, 156, 1672515782136_000_000),
+        ("bnbbtc@depth@100ms", FUTURES_DEPTH, 160, 140, 1672515782136_000_000),
+        ("bnbbtc@rpiDepth@500ms", FUTURES_DEPTH, 160, 140, 1672515782136_000_000),
+        ("bnbbtc@depth5", PARTIAL, 160, None, None),
+        ("bnbbtc@depth5@100ms", FUTURES_DEPTH, 160, None, 1672515782136_000_000),
+        ("bnbbtc@kline_1m", KLINE, None, None, 1672515782136_000_000),
+        ("bnbbtc@referencePrice", REFERENCE, None, None, None),
+        ("\u5e01\u5b89\u4eba\u751fusdt@trade", TRADE, 12345, 12344, 1672515782136_000_000),
+        ("bnbbtc@inventedLater", {"s": "BNBBTC", "u": "x", "E": 1672515782136}, None, None, 1672515782136_000_000),
+        ("bnbbtc@inventedLater", {"w": 1}, None, None, None),
     ],
 )
 def test_each_stream_has_its_identity_and_time(
-    stream: str, data: object, identity: int | None, first: int | None, contiguous: bool, time_ns: int | None
+    stream: str, data: object, identity: int | None, previous: int | None, time_ns: int | None
 ) -> None:
     payload = combined(stream, data)
-    expected = FeedEvent(stream, identity, first, contiguous, time_ns, payload)
+    expected = feed_event(stream, identity, previous, time_ns=time_ns, payload=payload)
     assert Decoder().decode(payload) == expected
     raw = json.dumps(data).encode()
-    assert Decoder(stream).decode(raw) == FeedEvent(stream, identity, first, contiguous, time_ns, raw)
+    expected.payload = raw
+    if data != {"w": 1}:
+        assert Decoder((stream,)).decode(raw) == expected
+
+
+def test_the_names_of_a_raw_connection_with_several_streams_are_those_subscribed() -> None:
+    names = ("bnbbtc@depth@100ms", "bnbusdt@bookTicker", "ethbtc@depth5@100ms", "bnbbtc@trade", "bnbbtc@aggTrade")
+    decoder = Decoder(names)
+    found = [decoder.decode(json.dumps(data).encode()) for data in (DEPTH, BOOK, PARTIAL, TRADE, AGG)]
+    assert [event.stream for event in found if isinstance(event, FeedEvent)] == list(names)
+    # Of futures, which give partial books the form of diffs.
+    other = decoder.decode(json.dumps({**FUTURES_DEPTH, "s": "ETHBTC"}).encode())
+    assert isinstance(other, FeedEvent)
+    assert other.stream == "ethbtc@depth5@100ms"
+    assert decoder.decode(json.dumps({**TRADE, "s": "XRPBTC"}).encode()) is Invalid.UNKNOWN
 
 
 def test_the_stream_of_a_bare_event_is_derived_when_the_url_does_not_tell() -> None:
@@ -53,11 +76,22 @@ def test_the_stream_of_a_bare_event_is_derived_when_the_url_does_not_tell() -> N
     ]
 
 
+def test_events_of_a_stream_of_all_symbols_say_whose_they_are() -> None:
+    found = [Decoder().decode(combined("!bookTicker", {**BOOK, "s": symbol})) for symbol in ("BNBUSDT", "ETHUSDT")]
+    assert [(one.stream, one.symbol, one.kind.name) for one in found if isinstance(one, FeedEvent)] == [
+        ("!bookTicker", "bnbusdt", "book"),
+        ("!bookTicker", "ethusdt", "book"),
+    ]
+    assert Decoder().symbol_of(json.dumps(BOOK).encode()) == "bnbusdt"
+    assert Decoder().symbol_of(b"[]") == ""
+
+
 def test_all_market_arrays_are_events_without_identity_and_other_arrays_are_not() -> None:
     payload = combined("!ticker@arr", [{"e": "24hrTicker"}])
-    assert Decoder().decode(payload) == FeedEvent("!ticker@arr", None, None, False, None, payload)
+    assert Decoder().decode(payload) == feed_event("!ticker@arr", payload=payload)
+    assert Decoder(("!ticker@arr",)).decode(b"[]") == feed_event("!ticker@arr", payload=b"[]")
     assert Decoder().decode(b"[1,2]") is Invalid.ARRAY
-    assert Decoder("btcusdt@trade").decode(b" [1,2]") is Invalid.ARRAY
+    assert Decoder(("btcusdt@trade",)).decode(b" [1,2]") is Invalid.ARRAY
     assert Decoder().decode(combined("btcusdt@trade", [TRADE])) is Invalid.ARRAY
 
 
@@ -98,10 +132,12 @@ def without(data: dict[str, object], key: str) -> dict[str, object]:
         (combined("a@depth", {**DEPTH, "U": -1}), Invalid.MALFORMED),
         (combined("a@trade", {**TRADE, "t": 1 << 63}), Invalid.MALFORMED),
         (combined("a" * 256, TRADE), Invalid.MALFORMED),
-        (combined("\u00e4@trade", TRADE), Invalid.MALFORMED),
+        (combined("\u00e4" * 125 + "@trade", TRADE), Invalid.MALFORMED),
+        (combined("a@depth", {**DEPTH, "pu": 160}), Invalid.MALFORMED),
+        (combined("a@bookTicker", without(BOOK, "u")), Invalid.MALFORMED),
         (combined("a@trade", TRADE).replace(b'"BNBBTC"', b'"BNB\xff"'), Invalid.MALFORMED),
         (combined("a@trade", {**TRADE, "x": "y"}).replace(b'"y"', b'"\xff"'), Invalid.MALFORMED),
-        (combined("!\u00e4@arr", [TRADE]), Invalid.MALFORMED),
+        (combined("!" + "\u00e4" * 127 + "@arr", [TRADE]), Invalid.MALFORMED),
         (combined("!x@arr", ["y"]).replace(b'"y"', b'"\xff"'), Invalid.MALFORMED),
     ],
 )
@@ -112,7 +148,8 @@ def test_what_is_no_event_has_a_reason(payload: bytes, reason: Invalid) -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(payload: bytes) -> None:
     Decoder().decode(payload)
-    Decoder("a@trade").decode(payload)
+    Decoder(("a@trade",)).decode(payload)
+    Decoder(("a@trade", "b@depth5", "b@depth")).decode(payload)
 
 
 @given(
@@ -133,48 +170,6 @@ def test_no_bytes_raise(payload: bytes) -> None:
 )
 def test_no_json_raises(value: object) -> None:
     Decoder().decode(msgspec.json.encode(value))
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("wss://h:9443", "wss://h:9443/stream?streams=a@trade/b@depth&timeUnit=MICROSECOND"),
-        ("wss://h/stream?streams=x@trade", "wss://h/stream?streams=x@trade&timeUnit=MICROSECOND"),
-        ("ws://h/ws/x@trade?timeUnit=MILLISECOND", "ws://h/ws/x@trade?timeUnit=MILLISECOND"),
-        ("ws://h/ws/x@trade", "ws://h/ws/x@trade?timeUnit=MICROSECOND"),
-    ],
-)
-def test_urls_are_completed(url: str, expected: str) -> None:
-    assert feed_url(url, ("a@trade", "b@depth")) == expected
-
-
-def test_streams_are_read_back_from_urls() -> None:
-    assert streams_in("wss://h/stream?streams=a@trade/b@depth@100ms") == ("a@trade", "b@depth@100ms")
-    assert streams_in("wss://h/ws/a@trade") == ("a@trade",)
-    assert streams_in("wss://h:9443") == ()
-
-
-@pytest.mark.parametrize(
-    ("url", "streams", "message"),
-    [
-        ("http://h", ("a@trade",), "is not a WebSocket URL"),
-        ("wss://", ("a@trade",), "is not a WebSocket URL"),
-        ("wss://h:port", ("a@trade",), "is not a WebSocket URL"),
-        ("wss://h:99999", ("a@trade",), "is not a WebSocket URL"),
-        ("wss://h:0", ("a@trade",), "is not a WebSocket URL"),
-        ("wss://[::1", ("a@trade",), "is not a WebSocket URL"),
-        ("wss://h", ("a b\n",), "is not a stream's name"),
-        ("wss://h/ws/\u00e4", (), "is not a stream's name"),
-        ("wss://h/other", ("a@trade",), "is not a stream path"),
-        ("wss://h", ("BTCUSDT@trade",), "write btcusdt"),
-        ("wss://h/ws/BtcUsdt@aggTrade", (), "write btcusdt"),
-        ("wss://h", (), "none are named"),
-        ("wss://h", tuple(f"s{i}@trade" for i in range(1025)), "1025 are too many"),
-    ],
-)
-def test_bad_urls_are_refused(url: str, streams: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        feed_url(url, streams)
 
 
 @pytest.mark.parametrize("levels", [900, 995, 1_000, 5_000, 100_000])

@@ -5,14 +5,19 @@ from hypothesis import strategies as st
 
 from daemons.feed.overlap import Batch, Overlap
 from daemons.records import FeedEvent, Stamp, StampKind
+from tests.daemons.made import feed_event
 
 
-def event(stream: str, number: int, *, contiguous: bool = True) -> FeedEvent:
-    return FeedEvent(stream, number, number, contiguous, None, b"%d" % number)
+def event(symbol: str, number: int, *, contiguous: bool = True) -> FeedEvent:
+    return feed_event(f"{symbol}@{'trade' if contiguous else 'bookTicker'}", number, payload=b"%d" % number)
+
+
+def depth(previous: int, last: int) -> FeedEvent:
+    return feed_event("d@depth", last, previous)
 
 
 def timeless(text: str) -> FeedEvent:
-    return FeedEvent("!ticker@arr", None, None, False, None, text.encode())
+    return feed_event("!ticker@arr", payload=text.encode())
 
 
 def stamp(at: int, kind: StampKind = StampKind.KERNEL) -> Stamp:
@@ -47,7 +52,7 @@ def test_a_read_without_its_last_event_has_no_exact_stamp() -> None:
     overlap.from_old([event("a", 1)], stamp(1))
     overlap.from_new([event("a", 2)], stamp(2))
     ((kept, its),) = overlap.from_old([event("b", 1), event("a", 2)], stamp(3))
-    assert ([one.stream for one in kept], its.kind) == (["b"], StampKind.SHARED)
+    assert ([one.symbol for one in kept], its.kind) == (["b"], StampKind.SHARED)
 
 
 def test_when_the_old_one_is_gone_what_waits_is_delivered_by_arrival() -> None:
@@ -108,33 +113,27 @@ def test_every_event_comes_once_and_in_order_whatever_the_pace_of_the_two(data: 
     # What is left of the new one still passes the filter: a stream that it has not brought yet is not settled.
     delivered += [one for batch, _stamp in overlap.from_new(queues[1][at[1] :], stamp(now + 1)) for one in batch]
     for name in "ab":
-        mine = [one.event_id for one in delivered if one.stream == name]
-        assert mine == [one.event_id for one in sent if one.stream == name]
+        mine = [one.event_id for one in delivered if one.symbol == name]
+        assert mine == [one.event_id for one in sent if one.symbol == name]
 
 
 def test_ranges_cut_differently_on_the_new_connection_do_not_come_twice_after_the_old_one_is_gone() -> None:
-    def depth(first: int, last: int) -> FeedEvent:
-        return FeedEvent("d", last, first, True, None, b"")
-
     overlap = Overlap()
-    overlap.from_old([depth(1, 10)], stamp(1))
-    assert ids(overlap.from_new([depth(5, 12)], stamp(2))) == [12]
-    assert ids(overlap.from_old([depth(11, 20)], stamp(3))) == [20]
+    overlap.from_old([depth(0, 10)], stamp(1))
+    assert ids(overlap.from_new([depth(4, 12)], stamp(2))) == [12]
+    assert ids(overlap.from_old([depth(10, 20)], stamp(3))) == [20]
     assert overlap.finish() == []
     before = overlap.settled
-    assert ids(overlap.from_new([depth(13, 18)], stamp(4))) == []
-    assert ids(overlap.from_new([depth(19, 25)], stamp(5))) == [25]
+    assert ids(overlap.from_new([depth(12, 18)], stamp(4))) == []
+    assert ids(overlap.from_new([depth(18, 25)], stamp(5))) == [25]
     assert (before, overlap.settled) == (False, True)
 
 
 def test_a_replacement_right_after_another_knows_what_was_delivered() -> None:
-    def depth(first: int, last: int) -> FeedEvent:
-        return FeedEvent("d", last, first, True, None, b"")
-
     overlap = Overlap()
-    overlap.from_old([depth(1, 20)], stamp(1))
-    overlap.from_new([depth(5, 12)], stamp(2))
+    overlap.from_old([depth(0, 20)], stamp(1))
+    overlap.from_new([depth(4, 12)], stamp(2))
     overlap.finish()
     following = overlap.successor()
-    assert ids(following.from_old([depth(13, 18)], stamp(3))) == []
-    assert ids(following.from_old([depth(19, 25)], stamp(4))) == [25]
+    assert ids(following.from_old([depth(12, 18)], stamp(3))) == []
+    assert ids(following.from_old([depth(18, 25)], stamp(4))) == [25]

@@ -12,11 +12,12 @@ from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
 from daemons.forwarder.program import Forwarder
 from daemons.link.listener import ListenerSettings
-from daemons.records import FeedEvent, Stamp, StampKind
+from daemons.records import Stamp, StampKind
 from daemons.service.config import MetricsSection
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 from tests.daemons.link.listening import BOTH, Here, Sink, until
+from tests.daemons.made import feed_event
 
 KEY, OTHER_KEY = b"0123456789abcdef", b"fedcba9876543210"
 
@@ -33,7 +34,7 @@ class Trial:
         self.offered: dict[str, int] = {}
 
     def offer(self, count: int) -> None:
-        events = [FeedEvent("btcusdt@trade", number, number, True, None, b"{}") for number in range(count)]
+        events = [feed_event("btcusdt@trade", number) for number in range(count)]
         self.forwarder._on_events(events, Stamp(1, StampKind.KERNEL, 1, 1))
         for sender in self.forwarder.senders:
             self.offered[sender.settings.label] = self.offered.get(sender.settings.label, 0) + count

@@ -7,9 +7,10 @@ from daemons.link.buffer import Pending
 from daemons.link.sender import LinkSender, LinkSettings
 from daemons.link.wire import MAX_BODY, FrameDecoder
 from daemons.measurement.histogram import BucketHistogram, octaves
-from daemons.records import UNKNOWN_CLOCK, FeedEvent, LinkEvent, Stamp, StampKind
+from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
+from tests.daemons.made import feed_event
 
 
 class ScriptedCarrier:
@@ -33,7 +34,7 @@ class ScriptedCarrier:
 
 
 def offer(sender: LinkSender, sequence: int) -> None:
-    event = FeedEvent("btcusdt@trade", sequence, sequence, True, None, b"{}")
+    event = feed_event("btcusdt@trade", sequence)
     sender.offer(sequence, [event], Stamp(1, StampKind.KERNEL, 1, 1))
 
 

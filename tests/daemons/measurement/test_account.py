@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from daemons.feed.binance import Decoder
+from daemons.feed.streams import identity_of
 from daemons.measurement.account import (
     ABSURD_NS,
     MAX_IDENTITIES,
@@ -16,6 +18,7 @@ from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.race import RaceTable
 from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind, Validity
+from tests.daemons.made import feed_event
 
 BOUNDS = octaves(-20, 12)
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -43,6 +46,8 @@ class Paths:
                 race=self.race,
                 figures=Figures(),
                 row=self.rows.append,
+                identify=identity_of,
+                symbol_of=Decoder().symbol_of,
             )
             for index, name in enumerate(kinds)
         ]
@@ -90,9 +95,9 @@ def forwarded(
     )
 
 
-def trade(number: int, event_ns: int | None = 0, *, first: int | None = None, contiguous: bool = True) -> FeedEvent:
+def trade(number: int, event_ns: int | None = 0, *, stream: str = STREAM, previous: int | None = None) -> FeedEvent:
     time_ns = None if event_ns is None else EPOCH_NS + event_ns
-    return FeedEvent(STREAM, number, number if first is None else first, contiguous, time_ns, b"{}")
+    return feed_event(stream, number, previous, time_ns=time_ns)
 
 
 DELAYS = [0, 1, 999, 15_259, 104_321_987, 3_599_999_999_999, ABSURD_NS]
@@ -256,14 +261,14 @@ def test_contiguous_ids_of_a_feed_tell_gaps(feed: tuple[Paths, PathAccount]) -> 
 def test_ranges_of_ids_tell_gaps(feed: tuple[Paths, PathAccount]) -> None:
     _paths, account = feed
     for first, last in ((10, 14), (15, 15), (20, 24)):
-        account.observe_feed([trade(last, first=first)], stamp(last))
-    assert (account.total("missing"), account.total("unique")) == (4, 11)
+        account.observe_feed([trade(last, stream="btcusdt@depth", previous=first - 1)], stamp(last))
+    assert (account.total("missing"), account.total("unique")) == (1, 3)
 
 
 def test_ids_that_leap_tell_repetitions_but_no_gaps(feed: tuple[Paths, PathAccount]) -> None:
     _paths, account = feed
     for number in (100, 250, 250, 90, 251):
-        account.observe_feed([trade(number, None, contiguous=False)], stamp(number))
+        account.observe_feed([trade(number, None, stream="btcusdt@bookTicker")], stamp(number))
     account.finish()
     assert (account.total("missing"), account.duplicates, account.events) == (0, 2, 5)
 
@@ -271,7 +276,7 @@ def test_ids_that_leap_tell_repetitions_but_no_gaps(feed: tuple[Paths, PathAccou
 def test_an_event_without_an_id_is_measured_and_not_raced() -> None:
     paths = Paths("feed", "link")
     feed = paths.accounts[0]
-    feed.observe_feed([FeedEvent("!ticker@arr", None, None, False, None, b"[]")], stamp(5))
+    feed.observe_feed([feed_event("!ticker@arr", payload=b"[]")], stamp(5))
     assert paths.race is not None
     assert (feed.events, len(paths.race), paths.rows[0].event_id) == (1, 0, None)
 
@@ -341,7 +346,7 @@ def test_each_of_a_thousand_streams_has_ids_of_its_own_and_races_for_itself() ->
     for turn in range(3):
         for number in range(1000):
             event_id = number * 1_000_000 + turn
-            event = FeedEvent(f"s{number}@trade", event_id, event_id, True, EPOCH_NS, b"")
+            event = feed_event(f"s{number}@trade", event_id, time_ns=EPOCH_NS)
             for account in paths.accounts:
                 account.observe_feed([event], stamp(turn))
     for account in paths.accounts:
@@ -352,11 +357,46 @@ def test_each_of_a_thousand_streams_has_ids_of_its_own_and_races_for_itself() ->
     assert (pair.ties, pair.wins, pair.reference_wins) == (3000, 0, 0)
 
 
+def test_a_reconnect_of_some_streams_keeps_what_was_counted_and_leaves_the_others_alone(
+    feed: tuple[Paths, PathAccount],
+) -> None:
+    _paths, account = feed
+    for number in (1, 2, 3):
+        for name in ("a@trade", "b@trade"):
+            account.observe_feed([feed_event(name, number, time_ns=EPOCH_NS)], stamp(number * 100))
+    before = account.streams["b@trade"].end_to_end_jitter.value_ns
+    account.interrupt(("a@trade", "never@trade"))
+    for name in ("a@trade", "b@trade"):
+        account.observe_feed([feed_event(name, 4, time_ns=EPOCH_NS)], stamp(1_000_000))
+    assert [account.streams[name].events for name in account.streams] == [4, 4]
+    assert account.streams["a@trade"].end_to_end_jitter.value_ns == before
+    assert account.streams["b@trade"].end_to_end_jitter.value_ns != before
+
+
+def test_a_stream_of_all_symbols_has_ids_of_each_and_races_against_single_streams_and_links() -> None:
+    paths = Paths("feed", "feed2", "link")
+    every, single, link = paths.accounts
+    for turn, symbol in enumerate(("btcusdt", "ethusdt", "btcusdt", "ethusdt")):
+        book = 1000 - turn if symbol == "ethusdt" else 7 + turn
+        payload = b'{"u":%d,"s":"%s","b":"1"}' % (book, symbol.upper().encode())
+        every.observe_feed([feed_event("!bookTicker", book + turn // 2 * 10, symbol=symbol)], stamp(turn))
+        single.observe_feed([feed_event(f"{symbol}@bookTicker", book + turn // 2 * 10)], stamp(turn))
+        event = LinkEvent(
+            turn + 1, EPOCH_NS, StampKind.KERNEL, None, None, book + turn // 2 * 10, "!bookTicker", False, payload
+        )
+        link.observe_link(1, [event], stamp(turn), together=True)
+    assert [account.duplicates for account in paths.accounts] == [0, 0, 0]
+    assert paths.race is not None
+    assert [pair.ties for pair in paths.race.pairs] == [4, 4, 4]
+    assert {row.stream for row in paths.rows} == {"btcusdt@bookTicker", "ethusdt@bookTicker"}
+    assert [stream.name for stream in every.streams.values()] == ["!bookTicker"]
+
+
 def test_streams_beyond_every_bound_are_counted_and_nothing_is_made_up_of_them(feed: tuple[Paths, PathAccount]) -> None:
     _paths, account = feed
     for number in range(MAX_IDENTITIES + 2):
         for event_id in (7, 5_000_000):
-            account.observe_feed([FeedEvent(f"s{number}", event_id, event_id, True, None, b"")], stamp(1))
+            account.observe_feed([feed_event(f"s{number}@trade", event_id)], stamp(1))
     assert account.events == 2 * (MAX_IDENTITIES + 2)
     assert sum(stream.events for stream in account.all_streams()) == account.events
     assert account.invalid["too_many_streams"] == 4
@@ -368,7 +408,7 @@ def test_the_jitter_of_a_path_does_not_mix_streams(feed: tuple[Paths, PathAccoun
     for number in range(1, 200):
         for name, delay_ns in (("a@trade", 50_000_000), ("b@trade", 90_000_000)):
             at_ns = number * 1_000_000_000
-            event = FeedEvent(name, number, number, True, EPOCH_NS + at_ns, b"")
+            event = feed_event(name, number, time_ns=EPOCH_NS + at_ns)
             account.observe_feed([event], stamp(at_ns + delay_ns))
     assert account.jitter_ns(lambda stream: stream.end_to_end_jitter) == 0
 

@@ -65,7 +65,9 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
     assert address("--listen", text) == expected
 
 
-@pytest.mark.parametrize("text", ["h", "h:", ":1", "::1:80", "h:65536", "h:-1", "h:1x", "h:²"])
+@pytest.mark.parametrize(
+    "text", ["h", "h:", ":1", "::1:80", "h:65536", "h:-1", "h:1x", "h:²", "a..b:1", ".b:1", f"{'a' * 64}:1"]
+)
 def test_bad_addresses_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--listen"):
         address("--listen", text)
