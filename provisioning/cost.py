@@ -5,7 +5,7 @@ from importlib import resources
 
 from daemons.service.config import Section, load
 from provisioning.errors import ProvisionError
-from provisioning.topology import Topology
+from provisioning.topology import Host, Topology
 
 __all__ = ["Estimate", "Item", "Traffic", "estimate", "prices"]
 
@@ -26,6 +26,19 @@ class RegionPrices(Section, frozen=True):
     unverified: tuple[str, ...] = ()
 
 
+class Burstable(Section, frozen=True):
+    """What a burstable type may use without credits, as a share of its CPUs, and a CPU's surplus in USD an hour."""
+
+    cpus: int
+    baseline: float
+    surplus_cpu_hour: float
+
+    @property
+    def surplus_hour(self) -> float:
+        """What the type costs at most in unlimited mode beside its own price: all CPUs busy for an hour."""
+        return self.cpus * (1.0 - self.baseline) * self.surplus_cpu_hour
+
+
 class Prices(Section, frozen=True):
     """The price table."""
 
@@ -34,6 +47,7 @@ class Prices(Section, frozen=True):
     public_address_hour: float
     free_internet_gb_per_30_days: float
     region: dict[str, RegionPrices]
+    burstable: dict[str, Burstable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,7 @@ class Estimate:
     """All items, their date, and the comparison of NAT instance and NAT gateway where there is a NAT instance.
 
     ``free_internet_gb`` is the account's monthly allowance, which is not subtracted: other things may use it up.
+    ``surplus_hour`` is what burstable hosts in unlimited mode may cost beside, while their CPUs are wholly busy.
     """
 
     date: str
@@ -74,6 +89,7 @@ class Estimate:
     items: tuple[Item, ...]
     nat_instance: tuple[Item, ...] = ()
     nat_gateway: tuple[Item, ...] = ()
+    surplus_hour: float = 0.0
 
     @property
     def hour(self) -> float:
@@ -150,7 +166,18 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
         tuple(items),
         tuple(nat_instance),
         tuple(nat_gateway),
+        sum(_surplus_hour(table, host) for host in topology.host),
     )
+
+
+def _surplus_hour(table: Prices, host: Host) -> float:
+    if host.credit_mode != "unlimited":
+        return 0.0
+    if host.type not in table.burstable:
+        raise ProvisionError(
+            f"host/{host.name}: no price of CPU credits for {host.type}; known are {', '.join(table.burstable)}"
+        )
+    return table.burstable[host.type].surplus_hour
 
 
 def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[Item]:

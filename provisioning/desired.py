@@ -136,6 +136,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -
         firewall=group,
         profile=profile_name(deployment.name, host.name),
         type=host.type,
+        credit_mode=host.credit_mode,
         image=host.image,
         volume_gib=host.volume_gib,
         public=host.public == "assigned",

@@ -13,6 +13,7 @@
 """
 
 import re
+from collections.abc import Sequence
 
 from daemons.errors import LatencyError
 from provisioning.permissions import ALSO_CHECKED, permission
@@ -57,6 +58,7 @@ class AwsError(ProvisionError):
         self.about = about
         self.region = region
         self.code = code
+        self.message = message
 
     @property
     def cause(self) -> str:
@@ -68,6 +70,11 @@ class AwsError(ProvisionError):
 
 class CapacityError(AwsError):
     """The zone has no capacity for the instance type, or does not offer it."""
+
+    def after(self, zones: Sequence[str], why: str) -> "CapacityError":
+        """The same, with the zones that were tried and why no further one was."""
+        told = f"{self.message.rstrip(' .')} (tried {', '.join(zones)}: {why})"
+        return CapacityError(self.operation, self.about, self.region, self.code, told)
 
 
 class UncertainError(ProvisionError):

@@ -68,10 +68,9 @@ def firewall(topology: Topology, host: Host) -> tuple[frozenset[Rule], frozenset
     """The (ingress, egress) rules of a host."""
     ingress: set[Rule] = set()
     egress: set[Rule] = set()
-    site = topology.site_of(host)
-    for cidr in (site.cidr, *(peer.cidr for _, peer in topology.peers(site.name))):
-        # Fragmentation needed (RFC 1191): without it a path of smaller MTU swallows full packets.
-        ingress.add(Rule("icmp", 3, 4, cidr))
+    # Fragmentation needed (RFC 1191): without it a path of smaller MTU swallows full packets. It comes from whatever
+    # router is in the way, whose address on a peering nobody documents, and tracking does not let it in by itself.
+    ingress.add(Rule("icmp", 3, 4, _ANYWHERE))
     if host.public != "none":
         egress.add(_port("tcp", 443, _ANYWHERE))
         urls = (host.feed, *(target.url for target in host.target))

@@ -54,6 +54,7 @@ def adjusted(
     image: str = "",
     volume_gib: int = 0,
     precision_time: bool = False,
+    cpu_credits: str = "",
     monitor: bool = False,
     overlay: str = "",
     access: Access | None = None,
@@ -68,6 +69,7 @@ def adjusted(
         image: an image for every host.
         volume_gib: the root volume's size for every host; 0 keeps the topology's.
         precision_time: put every host into a precision-time placement group.
+        cpu_credits: ``standard`` or ``unlimited`` for every burstable host; empty keeps the roles' own modes.
         monitor: add a monitor host in the public subnet that reaches the most hosts, beside a receiver if it can.
         overlay: ``ipip`` or ``wireguard``; empty keeps the topology's.
         access: who may log in; None keeps the topology's.
@@ -93,6 +95,7 @@ def adjusted(
             image=image or host.image,
             volume_gib=volume_gib or host.volume_gib,
             precision_time=precision_time or host.precision_time,
+            cpu_credits=cpu_credits or host.cpu_credits,
         )
         for host in hosts
     ]

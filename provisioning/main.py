@@ -56,6 +56,7 @@ class Settings:
     image: str = ""
     volume_gib: int = 0
     precision_time: bool = False
+    cpu_credits: str = ""
     ssh_from: tuple[str, ...] = ()
     ssh_key: str = ""
     owner: str = ""
@@ -84,6 +85,7 @@ class Settings:
             image=self.image,
             volume_gib=self.volume_gib,
             precision_time=self.precision_time,
+            cpu_credits=self.cpu_credits,
             monitor=self.monitor,
             overlay=self.overlay,
             access=access,
@@ -119,6 +121,11 @@ _SHARED = (
     click.option("--volume-gib", type=int, help="Size of every root volume."),
     click.option(
         "--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."
+    ),
+    click.option(
+        "--cpu-credits",
+        type=click.Choice(["standard", "unlimited"]),
+        help="Of every t type.  [default: unlimited, a monitor's standard]",
     ),
     click.option("--ssh-from", multiple=True, metavar="CIDR", help="Who may log in.  [default: nobody]"),
     click.option("--ssh-key", metavar="FILE", help="Public key for logging in."),
@@ -402,6 +409,11 @@ def cost(settings: Settings, link_gb: float, overlay_gb: float, internet_gb: flo
         screen.table("NAT instance beside NAT gateway", columns, rows)
         pair = (sum(item.per_30_days for item in side) for side in (result.nat_instance, result.nat_gateway))
         screen.say("NAT instance {:.2f} USD, NAT gateway {:.2f} USD in 30 days".format(*pair))
+    if result.surplus_hour:
+        screen.say(
+            f"t types in unlimited mode cost up to {result.surplus_hour:.4f} USD an hour more, for as long as their "
+            "CPUs are busy beyond the baseline; --cpu-credits standard holds them at it instead"
+        )
     screen.say(
         f"prices of {result.date}; those marked * are old or inferred. "
         f"The first {result.free_internet_gb:.0f} GB a month from an account to the internet are free and not "
@@ -439,6 +451,7 @@ def _cost_json(result: Estimate) -> dict[str, Any]:
         "prices_date": result.date,
         "currency": result.currency,
         "hour": round(result.hour, 6),
+        "surplus_credits_hour_at_most": round(result.surplus_hour, 6),
         "day": round(result.hour * 24, 4),
         "per_30_days": round(result.per_30_days, 4),
         "items": lines(result.items),

@@ -7,6 +7,7 @@ stands for.
 import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, ClassVar
 
 from provisioning.cloud import Cloud
@@ -95,6 +96,13 @@ class View:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     found: dict[str, Found] = field(default_factory=dict)
     surplus: list[Found] = field(default_factory=list)
+    launched: dict[str, str] = field(default_factory=dict)
+    """Hosts that this run launched, and into which subnet: they count before a look has found them."""
+    _launching: dict[str, Lock] = field(default_factory=dict)
+
+    def launching(self, subnet: str) -> Lock:
+        """What whoever launches into a subnet holds meanwhile."""
+        return self._launching.setdefault(subnet, Lock())
 
     @property
     def home(self) -> str:

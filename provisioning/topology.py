@@ -4,6 +4,7 @@ The structs of a topology file. ``loading`` reads them and ``validation`` refuse
 """
 
 import ipaddress
+import re
 from typing import Literal
 
 from daemons.service.config import Section, address
@@ -25,6 +26,7 @@ __all__ = [
 
 Role = Literal["forwarder", "receiver", "probe", "nat", "monitor"]
 OverlayKind = Literal["ipip", "wireguard"]
+CpuCredits = Literal["", "standard", "unlimited"]
 
 
 class Subnet(Section, frozen=True):
@@ -68,7 +70,8 @@ class Host(Section, frozen=True):
     """An instance with a fixed private address.
 
     ``public`` is how the internet reaches it: not at all, by an address that AWS assigns, or by an Elastic IP.
-    ``feed`` is what a forwarder or receiver subscribes to; ``target`` what a probe asks.
+    ``feed`` is what a forwarder or receiver subscribes to; ``target`` what a probe asks. ``cpu_credits`` left empty
+    means the role's own mode.
     """
 
     name: str
@@ -81,8 +84,20 @@ class Host(Section, frozen=True):
     image: str = "debian-12"
     volume_gib: int = 8
     precision_time: bool = False
+    cpu_credits: CpuCredits = ""
     feed: str = ""
     target: tuple[Target, ...] = ()
+
+    @property
+    def credit_mode(self) -> CpuCredits:
+        """How a burstable type is launched; empty for other types.
+
+        In standard mode a T3 begins without credits (EC2 guide, "Launch credits") and is held at its baseline, a tenth
+        of a t3.micro's CPUs, which would throttle what is measured. A monitor may wait.
+        """
+        if not re.match(r"t\d", self.type):
+            return ""
+        return self.cpu_credits or ("standard" if self.role == "monitor" else "unlimited")
 
 
 class Link(Section, frozen=True):

@@ -36,6 +36,7 @@ class InstanceSpec:
     firewall: str
     profile: str
     type: str
+    credit_mode: str
     image: str
     volume_gib: int
     public: bool
@@ -52,6 +53,7 @@ class InstanceSpec:
         parts = (
             self.address,
             self.type,
+            self.credit_mode,
             self.image,
             self.volume_gib,
             self.public,
@@ -75,22 +77,29 @@ class InstanceKind(Ec2Kind):
         return item["State"]["Name"] not in ("shutting-down", "terminated")
 
     def create(self, view: View, node: Node) -> None:
+        # One launch into a subnet at a time: a move takes the subnet away, and must not from under another launch.
+        with view.launching(node.spec.subnet):
+            instance = self._launch_somewhere(view, node)
+            view.launched[node.key] = node.spec.subnet
+        self._running(view, node, instance)
+
+    def _launch_somewhere(self, view: View, node: Node) -> str:
+        """Launch where there is capacity; a subnet without other hosts is moved to find it."""
         subnet = view.nodes[node.spec.subnet]
         kind = SubnetKind()
-        refused: list[CapacityError] = []
-        tried = {view.found[subnet.key].facts["AvailabilityZone"]}
+        tried = [view.found[subnet.key].facts["AvailabilityZone"]]
         while True:
             try:
-                self._run(view, node)
+                return self._launch(view, node)
             except CapacityError as error:
-                refused.append(error)
+                if others := self._others_in(view, node, subnet):
+                    raise error.after(tried, f"{', '.join(others)} stands in its subnet, which stays") from error
                 zones = [zone for zone in kind.zones(view, subnet) if zone not in tried]
-                if not zones or self._others_in(view, node, subnet):
-                    raise
-                tried.add(zones[0])
-                self._move(view, subnet, kind, zones[0])
-            else:
-                return
+                if not zones:
+                    raise error.after(tried, "the region has no other zone for it") from error
+                if not self._move(view, subnet, kind, zones[0]):
+                    raise error.after(tried, "something stands in its subnet, which stays") from error
+                tried.append(zones[0])
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
@@ -107,7 +116,7 @@ class InstanceKind(Ec2Kind):
         if facts["InstanceType"] != spec.type:
             return f"type is {facts['InstanceType']}, not {spec.type}"
         if tags_of(facts).get(SPEC_TAG) != spec.digest():
-            return "image, volume, address, key or boot configuration changed"
+            return "image, volume, address, key, credit mode or boot configuration changed"
         return ""
 
     def _mendable(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
@@ -149,7 +158,8 @@ class InstanceKind(Ec2Kind):
             pause=1.0,
         )
 
-    def _run(self, view: View, node: Node) -> None:
+    def _launch(self, view: View, node: Node) -> str:
+        """Ask for the instance, and wait until it can be seen; its id."""
         attempt = 0
         while True:
             request = self._request(view, node)
@@ -165,8 +175,7 @@ class InstanceKind(Ec2Kind):
             # A token lives longer than the instance that it made: after `down` and `up`, or after an instance was
             # terminated by hand, AWS answers with the dead one. A further attempt is a further token.
             if state not in ("shutting-down", "terminated"):
-                self._running(view, node, instance)
-                return
+                return str(instance)
             attempt += 1
             if attempt > 20:
                 raise ProvisionError(
@@ -216,23 +225,40 @@ class InstanceKind(Ec2Kind):
                 node.key, "instance", "volume", "network-interface", **{SPEC_TAG: spec.digest()}
             ),
         }
-        if spec.type.startswith("t"):
-            request["CreditSpecification"] = {"CpuCredits": "standard"}
+        if spec.credit_mode:
+            request["CreditSpecification"] = {"CpuCredits": spec.credit_mode}
         if spec.key_pair:
             request["KeyName"] = view.id(spec.key_pair)
         if spec.placement_group:
             request["Placement"] = {"GroupName": view.id(spec.placement_group)}
         return request
 
-    def _others_in(self, view: View, node: Node, subnet: Node) -> bool:
-        return any(
-            found.kind == self.name and found.key != node.key and found.facts.get("SubnetId") == view.id(subnet.key)
+    def _others_in(self, view: View, node: Node, subnet: Node) -> list[str]:
+        standing = (
+            found.key
             for found in view.found.values()
+            if found.kind == self.name and found.facts.get("SubnetId") == view.id(subnet.key)
         )
+        launched = (key for key, where in view.launched.items() if where == subnet.key)
+        return sorted({*standing, *launched} - {node.key})
 
-    def _move(self, view: View, subnet: Node, kind: SubnetKind, zone: str) -> None:
-        """Make the subnet anew in another zone: the address is fixed, so the host cannot go without its subnet."""
-        view.cloud.call(subnet.region, "ec2", "delete_subnet", subnet.key, SubnetId=view.found.pop(subnet.key).id)
+    def _move(self, view: View, subnet: Node, kind: SubnetKind, zone: str) -> bool:
+        """Make the subnet anew in another zone: the address is fixed, so the host cannot go without its subnet.
+
+        Returns:
+            False if AWS keeps the subnet for something in it, such as a host whose launch was not answered.
+        """
+        answer = view.cloud.call(
+            subnet.region,
+            "ec2",
+            "delete_subnet",
+            subnet.key,
+            tolerate=("DependencyViolation",),
+            SubnetId=view.id(subnet.key),
+        )
+        if not answer:
+            return False
+        del view.found[subnet.key]
         view.found[subnet.key] = view.cloud.create_once(
             subnet.key,
             lambda: kind.find(view, subnet.region, subnet.key),
@@ -249,6 +275,7 @@ class InstanceKind(Ec2Kind):
                     RouteTableId=table.id,
                     SubnetId=view.id(subnet.key),
                 )
+        return True
 
     def _state(self, view: View, key: str, region: str, instance: str) -> str | None:
         answer = view.cloud.pages(

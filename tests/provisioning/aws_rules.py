@@ -5,6 +5,7 @@ acceptance in the wrong region or a token used for two requests.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -86,7 +87,9 @@ class Checker:
         for permission in call.params["IpPermissions"]:
             blocks = [item["CidrIp"] for item in permission.get("IpRanges", [])]
             blocks += [item["CidrIpv6"] for item in permission.get("Ipv6Ranges", [])]
-            if call.operation.endswith("Ingress") and set(blocks) & set(ANYWHERE):
+            # "Fragmentation needed" opens nothing, and may come from any router (RFC 1191).
+            too_big = (permission["IpProtocol"], permission.get("FromPort"), permission.get("ToPort")) == ("icmp", 3, 4)
+            if call.operation.endswith("Ingress") and set(blocks) & set(ANYWHERE) and not too_big:
                 self.wrong(call, "open to the world")
             for pair in permission.get("UserIdGroupPairs", []):
                 region = self.groups.get(pair["GroupId"], ("an unknown region", ""))[0]
@@ -108,6 +111,9 @@ class Checker:
         for mapping in params.get("BlockDeviceMappings", [{}]):
             if not mapping.get("Ebs", {}).get("Encrypted"):
                 self.wrong(call, "a volume is not encrypted")
+        mode = params.get("CreditSpecification")
+        if (mode is not None) != bool(re.match(r"t\d", params.get("InstanceType", ""))):
+            self.wrong(call, "a credit mode goes with burstable types, and with them alone")
         if len(params.get("UserData", "").encode()) > 16384:
             self.wrong(call, "user data is longer than 16 KB")
 

@@ -22,6 +22,8 @@ def run_instances(**changes: Any) -> Call:
         "NetworkInterfaces": [{"SubnetId": "subnet-1", "Groups": ["sg-1"]}],
         "TagSpecifications": tags("instance", "volume", "network-interface"),
         "UserData": "#!/bin/sh",
+        "InstanceType": "t3.micro",
+        "CreditSpecification": {"CpuCredits": "unlimited"},
         **changes,
     }
     return recorded("RunInstances", "a", params, {"Instances": [{"InstanceId": "i-1", "VpcId": "vpc-1"}]})
@@ -97,6 +99,8 @@ CASES: list[tuple[str, list[Call], list[Call]]] = [
     ("refers to a group of a", [GROUP, rule("Ingress", PAIR, "b")], [GROUP, rule("Ingress", PAIR, "a")]),
     ("open to the world", [rule("Ingress", WORLD)], [rule("Egress", WORLD)]),
     ("open to the world", [rule("Ingress", WORLD6)], [rule("Egress", WORLD6)]),
+    ("credit mode", [run_instances(CreditSpecification=None)], [run_instances()]),
+    ("credit mode", [run_instances(InstanceType="trn1.2xlarge")], [run_instances(InstanceType="t4g.micro")]),
     ("client token '' is missing", [run_instances(ClientToken="")], [run_instances()]),
     ("too long", [run_instances(ClientToken="x" * 65)], [run_instances(ClientToken="x" * 64)]),
     (

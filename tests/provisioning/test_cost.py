@@ -37,6 +37,17 @@ def test_what_has_no_price_is_told() -> None:
         estimate(odd, Traffic())
 
 
+def test_what_unlimited_mode_may_cost_beside_is_told() -> None:
+    topology = adjusted(load_topology("backbone"), types={"receiver": "t3.small"}, monitor=True)
+    # A t3.micro has two CPUs and a baseline of a tenth, a t3.small of a fifth; the monitor's mode is standard.
+    assert estimate(topology, Traffic()).surplus_hour == pytest.approx(0.05 * 2 * (0.9 + 0.8))
+    for calm in (
+        adjusted(topology, types={}, cpu_credits="standard"),
+        adjusted(load_topology("backbone"), types={"forwarder": "c7i.large", "receiver": "c7i.large"}),
+    ):
+        assert estimate(calm, Traffic()).surplus_hour == 0
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_topology_has_prices(name: str) -> None:
     assert estimate(load_topology(name), Traffic()).hour > 0

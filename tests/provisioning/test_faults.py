@@ -150,8 +150,14 @@ def test_without_capacity_anywhere_the_message_says_what_to_do(endpoint: str) ->
     )
     with pytest.raises(
         CapacityError, match=r"host/\w+: run_instances in .*use another --instance-type or run again later"
-    ):
+    ) as caught:
         operator.up()
+    region = caught.value.region
+    zones = client(endpoint, "ec2", region).describe_instance_type_offerings(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": ["t3.micro"]}]
+    )["InstanceTypeOfferings"]
+    tried = ", ".join(sorted(item["Location"] for item in zones))
+    assert f"no capacity (tried {tried}: the region has no other zone for it)" in str(caught.value)
     Operator(endpoint, small()).up()
     assert Operator(endpoint, small()).up().aws.changing() == []
 

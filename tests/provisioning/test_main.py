@@ -100,7 +100,10 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     groups = json.loads(shell.ok("targets", "-t", name))
     assert {group["labels"]["deployment"] for group in groups} == {"latency"}
     assert {group["labels"]["host"] for group in groups} == {host.name for host in topology.host}
-    assert "total\t" in shell.ok("cost", "-t", name)
+    cost = shell.ok("cost", "-t", name)
+    assert "total\t" in cost
+    assert "t types in unlimited mode cost up to 0." in cost
+    assert "unlimited" not in shell.ok("cost", "-t", name, "--cpu-credits", "standard")
 
     down = shell.run("-t", name, "down", "--yes", module="tests.provisioning.recorded_provision")
     assert "nothing is left by tag in" in down.stdout, down.stderr
