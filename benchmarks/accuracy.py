@@ -106,7 +106,7 @@ def _send(port: int, count: int) -> dict[int, tuple[int, int]]:
 def _introduce(control: socket.socket) -> int:
     session = ForwarderSession(
         Introduction(
-            key=b"",
+            key=None,
             session=secrets.randbits(64),
             path="",
             transport=Transport.UDP,

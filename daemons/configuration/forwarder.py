@@ -93,7 +93,7 @@ def link_settings(section: DestinationSection) -> LinkSettings:
         path=section.path_name,
         transport=Transport[section.transport.upper()],
         format=section.format,
-        key=secret(f"{where}.key_file", section.key_file) if section.key_file else b"",
+        key=secret(f"{where}.key_file", section.key_file) if section.key_file else None,
         limits=BufferLimits(section.buffer_events, section.buffer_bytes, int(section.buffer_seconds * 1e9)),
         backoff_cap_seconds=section.reconnect_max_seconds,
     )

@@ -41,7 +41,7 @@ class LinkPath(Section, frozen=True, kw_only=True, tag_field="kind", tag="link")
     listen: str = f"0.0.0.0:{DEFAULT_PORT}"
     transport: Literal["tcp", "udp"] = "tcp"
     format: Literal["binary", "json", "any"] = "binary"
-    key_file: str | None = None
+    key_file: str | tuple[str, ...] | None = None
     allowed_sources: tuple[str, ...] = ()
 
 
@@ -175,10 +175,14 @@ def listener_of(index: int, path: LinkPath) -> tuple[Address, ListenerSettings]:
         path=path.name,
         transports=frozenset(transports),
         formats=path.format,
-        key=secret(f"{where}.key_file", path.key_file) if path.key_file else b"",
+        keys=tuple(secret(f"{where}.key_file", file) for file in _files(path.key_file)),
         allowed=networks(f"{where}.allowed_sources", path.allowed_sources),
     )
     return address(f"{where}.listen", path.listen), settings
+
+
+def _files(named: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (named,) if isinstance(named, str) else named or ()
 
 
 def race_order(config: ReceiverConfig) -> list[int]:

@@ -15,6 +15,7 @@ from daemons.link.forwarded import LineDecoder, decode_forwarded
 from daemons.link.session import ReceiverSession, TimeReport
 from daemons.link.wire import Ack, Bye, Heartbeat, Hello, Transport
 from daemons.records import LinkEvent, Stamp, inexact
+from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramReceiver
 from daemons.stream.dial import prepare
@@ -81,14 +82,15 @@ class ListenerSettings:
         path: the path's name.
         transports: what forwarders may use.
         formats: ``binary``, ``json`` or ``any``.
-        key: shared secret; empty for none. With a key JSON is refused, for it cannot be signed.
+        keys: shared secrets, of which a forwarder has one; empty for none. With a key JSON is refused, for it cannot
+            be signed.
         allowed: networks that forwarders may come from; empty for all.
     """
 
     path: str
     transports: frozenset[Transport] = frozenset((Transport.TCP,))
     formats: Literal["binary", "json", "any"] = "binary"
-    key: bytes = b""
+    keys: tuple[Secret, ...] = ()
     allowed: tuple[Network, ...] = ()
 
 
@@ -185,9 +187,10 @@ class LinkListener:
         old, self.settings = self.settings, settings
         if settings == old:
             return
-        rekeyed = settings.key != old.key
-        for peer in (*self._strangers, *self._peers.values()):
-            if rekeyed or not self._allowed(peer.host) or (not peer.beats and settings.formats == "binary"):
+        # A stranger was given the old keys; it comes again.
+        for peer in (*(self._strangers if settings.keys != old.keys else ()), *self._peers.values()):
+            keyed = peer.key_used in settings.keys if settings.keys else peer.key_used is None
+            if not keyed or not self._allowed(peer.host) or (not peer.beats and settings.formats == "binary"):
                 peer.acknowledge()
                 self.leave(peer, "the path's configuration was changed")
                 peer.close()
@@ -267,7 +270,7 @@ class LinkListener:
         if not self._allowed(host):
             self.refuse("source", f"{host} is not in allowed_sources", host)
         elif settings.formats != "binary" and data[:1] == b"{":
-            if settings.key:
+            if settings.keys:
                 self.refuse("format", "JSON cannot be signed, and this path has a key", host)
                 return
             try:
@@ -301,7 +304,7 @@ class _Peer:
         self.key: SessionKey = source
         self._lines: LineDecoder | None = None
         self._session = ReceiverSession(
-            key=settings.key,
+            keys=settings.keys,
             path=settings.path,
             transports=settings.transports,
             nonce=secrets.token_bytes(16),
@@ -312,6 +315,11 @@ class _Peer:
             sock, stamper, on_data=self._on_data, on_close=self._on_close, on_writable=None, peer=source
         )
         self._acknowledged = Ack(0, 0, 0)
+
+    @property
+    def key_used(self) -> Secret | None:
+        """The key that it has proven to have."""
+        return self._session.key
 
     @property
     def beats(self) -> bool:
@@ -365,7 +373,7 @@ class _Peer:
         settings = self._listener.settings
         if settings.formats == "binary" or (settings.formats == "any" and data[:1] != b"{"):
             return False
-        if settings.key:
+        if settings.keys:
             raise LinkError("format", "JSON cannot be signed, and this path has a key")
         return True
 

@@ -21,6 +21,7 @@ from daemons.link.uplink import Uplink
 from daemons.link.wire import DropReason, Transport
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import ClockState, FeedEvent, Stamp, shared
+from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
 from daemons.stream.dial import Dialled, dial, resolve
@@ -75,7 +76,7 @@ class LinkSettings:
         path: the path's name as the receiver has it, or empty.
         transport: what carries the events.
         format: ``binary``, or ``json`` for the seeds' programs.
-        key: shared secret; empty for none.
+        key: shared secret, or None.
         limits: bounds of the buffer.
         connect_timeout_seconds: for connection and handshake.
         silence_seconds: without a word from the receiver for so long the connection is given up.
@@ -88,7 +89,7 @@ class LinkSettings:
     path: str = ""
     transport: Transport = Transport.TCP
     format: Literal["binary", "json"] = "binary"
-    key: bytes = b""
+    key: Secret | None = None
     limits: BufferLimits = field(default_factory=BufferLimits)
     connect_timeout_seconds: float = 10.0
     silence_seconds: float = 5.0

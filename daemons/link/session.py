@@ -29,6 +29,7 @@ from daemons.link.wire import (
     Welcome,
 )
 from daemons.records import ClockState, LinkEvent, Stamp
+from daemons.secret import Secret
 from daemons.timing.exchange import ClockSample, exchange
 
 __all__ = ["ForwarderSession", "Introduction", "ReceiverSession", "TimeReport"]
@@ -37,8 +38,8 @@ _BY_FORWARDER: Final = b"backbone-latency link 1 forwarder"
 _BY_RECEIVER: Final = b"backbone-latency link 1 receiver"
 
 
-def _sign(key: bytes, role: bytes, *parts: bytes) -> bytes:
-    return hmac.digest(key, role + b"".join(parts), "sha256") if key else b""
+def _sign(key: Secret | None, role: bytes, *parts: bytes) -> bytes:
+    return b"" if key is None else hmac.digest(key.value, role + b"".join(parts), "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Introduction:
     """Who a forwarder says it is, and over what it will send.
 
     Attributes:
-        key: the shared secret; empty for none.
+        key: the shared secret, or None.
         session: this process's random number.
         path: the path's name, or empty.
         transport: what will carry the events.
@@ -54,7 +55,7 @@ class Introduction:
         nonce: 16 fresh random bytes.
     """
 
-    key: bytes
+    key: Secret | None
     session: int
     path: str
     transport: Transport
@@ -153,7 +154,7 @@ class ReceiverSession:
     """The receiver's end.
 
     Args:
-        key: the shared secret; empty for none.
+        keys: the shared secrets of which a forwarder may have any; empty for none.
         path: the name of the path that this link is.
         transports: what the receiver is listening on.
         nonce: 16 fresh random bytes.
@@ -162,19 +163,21 @@ class ReceiverSession:
 
     Attributes:
         hello: the forwarder's introduction, once it was accepted.
+        key: the one that it was signed with.
     """
 
     def __init__(
         self,
         *,
-        key: bytes,
+        keys: tuple[Secret, ...],
         path: str,
         transports: frozenset[Transport],
         nonce: bytes,
         token: int,
         highest_of: Callable[[int], int],
     ) -> None:
-        self._key = key
+        self._keys = keys
+        self.key: Secret | None = None
         self._path = path
         self._transports = transports
         self._nonce = nonce
@@ -239,8 +242,12 @@ class ReceiverSession:
         if message.version != VERSION:
             self._refuse(RejectReason.VERSION, f"it speaks version {message.version}, we {VERSION}; upgrade the older")
         body = wire.hello_unsigned(message)
-        if not hmac.compare_digest(_sign(self._key, _BY_FORWARDER, self._nonce, body), message.mac):
-            why = "it has another key" if message.mac and self._key else "only one end has a key"
+        for key in self._keys or (None,):
+            if hmac.compare_digest(_sign(key, _BY_FORWARDER, self._nonce, body), message.mac):
+                self.key = key
+                break
+        else:
+            why = "it has another key" if message.mac and self._keys else "only one end has a key"
             self._refuse(RejectReason.KEY, f"{why}; give both ends the same key file")
         if message.path not in ("", self._path):
             self._refuse(RejectReason.PATH, f"it is path {message.path!r}, this is {self._path!r}; check destinations")
@@ -249,7 +256,7 @@ class ReceiverSession:
         self.hello = message
         self._decoder.limit = wire.MAX_BODY
         welcome = Welcome(VERSION, self.token, self._highest_of(message.session))
-        mac = _sign(self._key, _BY_RECEIVER, self._nonce, body, wire.welcome_unsigned(welcome))
+        mac = _sign(self.key, _BY_RECEIVER, self._nonce, body, wire.welcome_unsigned(welcome))
         self._out.append(wire.encode(Welcome(welcome.version, welcome.token, welcome.highest, mac)))
         return message
 

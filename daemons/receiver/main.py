@@ -42,7 +42,13 @@ __all__ = ["main"]
 @click.option("--port", type=click.IntRange(0, 65535), help="The same on all addresses: 0.0.0.0:PORT.")
 @click.option("--transport", type=click.Choice(["tcp", "udp"]), help="What carries the events.  [default: tcp]")
 @click.option("--format", "wire_format", type=click.Choice(["binary", "json", "any"]), help="[default: binary]")
-@click.option("--key-file", metavar="FILE", help="Shared secret; the forwarder has the same.")
+@click.option(
+    "--key-file",
+    "key_files",
+    multiple=True,
+    metavar="FILE",
+    help="Shared secret; the forwarder has the same. Repeat it to let forwarders change from one to the other.",
+)
 @click.option("--allow", "allowed", multiple=True, metavar="CIDR", help="Where forwarders may come from; repeat it.")
 @click.option("--duration", type=SPAN, help="End by itself after so long, such as 300s or 15m.")
 @click.option("--output", metavar="FILE.json", help="Write the run's summary here.")
@@ -62,7 +68,7 @@ def main(
     port: int | None,
     transport: str | None,
     wire_format: str | None,
-    key_file: str | None,
+    key_files: tuple[str, ...],
     allowed: tuple[str, ...],
     duration: float | None,
     output: str | None,
@@ -92,7 +98,7 @@ def main(
         "listen": listen,
         "transport": transport,
         "format": wire_format,
-        "key_file": key_file,
+        "key_file": list(key_files) or None,
         "allowed_sources": list(allowed) or None,
     }
 

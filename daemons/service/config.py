@@ -8,6 +8,7 @@ import difflib
 import ipaddress
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import msgspec
 
 from daemons.errors import ConfigError
+from daemons.secret import Secret
 from daemons.service.secrecy import HIDDEN, shown_url
 
 __all__ = [
@@ -152,26 +154,27 @@ def networks(where: str, texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network 
     return tuple(parsed)
 
 
-def secret(where: str, file: str) -> bytes:
+def secret(where: str, file: str) -> Secret:
     """Read a key file, as :func:`private_file`.
 
     White space around the key is dropped, so a file made with ``openssl rand -hex 32`` and an editor agree.
 
     Raises:
         UnseenCredentialError: a credential, and there is no directory of credentials.
-        ConfigError: not readable, readable by everyone, or shorter than 16 bytes.
+        ConfigError: not readable, open to others, or shorter than 16 bytes.
     """
     key = private_file(where, file).strip()
     if len(key) < 16:
         raise ConfigError(where, f"{file}: holds {len(key)} bytes", "use at least 16, such as `openssl rand -hex 32`")
-    return key
+    return Secret(key)
 
 
 def private_file(where: str, file: str) -> bytes:
     """Read a file that is not for everyone; ``credential:NAME`` means a systemd credential (systemd.exec(5)).
 
     Raises:
-        ConfigError: not readable, or readable by everyone.
+        ConfigError: not readable, or open to others. A file of root, which is handed to a daemon's user by its group,
+            may be readable by that group; systemd keeps others from its credentials by itself.
     """
     path = Path(file)
     if file.startswith("credential:"):
@@ -182,12 +185,18 @@ def private_file(where: str, file: str) -> bytes:
             )
         path = Path(directory) / file.removeprefix("credential:")
     try:
-        content = path.read_bytes()
-        mode = path.stat().st_mode
+        with path.open("rb") as opened:
+            content = opened.read()
+            # Of the file that was read, whatever its name means meanwhile.
+            status = os.fstat(opened.fileno())
     except OSError as error:
         raise ConfigError(where, f"{file}: cannot be read: {error.strerror}", "create it with mode 0600") from error
-    if mode & 0o007:
-        raise ConfigError(where, f"{file}: is open to every user", "chmod 0600 it")
+    if not file.startswith("credential:"):
+        mode = stat.S_IMODE(status.st_mode)
+        # As ssh(1) does with the keys of others: what is not ours is kept by who owns it.
+        forbidden = 0o077 if status.st_uid == os.getuid() else 0o037
+        if mode & forbidden:
+            raise ConfigError(where, f"{file}: is open to others (mode {mode:04o})", "chmod 0600 it")
     return content
 
 

@@ -41,7 +41,7 @@ def test_both_ends_of_the_link_agree(tmp_path: Path, monitor: bool) -> None:
     assert (settings.host, settings.port) == ("10.1.1.10", where[1])
     assert where == ("0.0.0.0", 8080)  # what latency-receiver.socket holds
     assert settings.path == link.name
-    assert settings.key == listener.key
+    assert (settings.key,) == listener.keys
     assert receiver.setup_type == "race"
     assert receiver.metrics.listen == f"{'10.1.1.10' if monitor else '127.0.0.1'}:9472"
 

@@ -256,5 +256,7 @@ def test_credentials_that_everyone_may_read_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b"user:password")
     file.chmod(0o644)
     text = f'[egress]\n{URL}proxy = "http://a:1"\nproxy_credentials_file = "{file}"'
-    with pytest.raises(ConfigError, match=r"egress.proxy_credentials_file: .*: is open to every user; chmod 0600 it"):
+    with pytest.raises(
+        ConfigError, match=r"egress.proxy_credentials_file: .*: is open to others \(mode 0644\); chmod 0600 it"
+    ):
         prepared(load_config(written(tmp_path, text), {}))

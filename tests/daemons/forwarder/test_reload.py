@@ -13,6 +13,7 @@ from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
 from daemons.forwarder.program import Forwarder
 from daemons.link.listener import ListenerSettings
 from daemons.records import Stamp, StampKind
+from daemons.secret import Secret
 from daemons.service.config import MetricsSection
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -60,7 +61,10 @@ class Trial:
 @asynccontextmanager
 async def trial(*receivers: tuple[Sink, bytes]) -> AsyncIterator[tuple[Trial, list[Here]]]:
     made = Trial()
-    heres = [Here(made.stamper, sink, ListenerSettings("backbone", BOTH, key=key)) for sink, key in receivers]
+    heres = [
+        Here(made.stamper, sink, ListenerSettings("backbone", BOTH, keys=(Secret(key),) if key else ()))
+        for sink, key in receivers
+    ]
     await made.forwarder.start()
     try:
         yield made, heres
@@ -192,7 +196,7 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             await until(connected(made))
             (sender,) = made.forwarder.senders
             # Here first: the connection is ended, and the old key refused.
-            listener.adopt(ListenerSettings("backbone", BOTH, key=OTHER_KEY))
+            listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(OTHER_KEY),)))
             assert listener.counts.peers == 0
             await until(lambda: sender.reconnects["key"] > 0)
             assert listener.counts.refusals["key"] > 0
@@ -204,7 +208,7 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             await made.edit(section(here, key_file=str(file)))
             assert sender.reconnects["reload"] == 1
             await until(lambda: listener.counts.peers == 0 and sender.reconnects["key"] > 1)
-            listener.adopt(ListenerSettings("backbone", BOTH, key=KEY))
+            listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(KEY),)))
             await until(connected(made))
             made.assert_balanced()
 
@@ -222,5 +226,37 @@ def test_a_source_that_is_allowed_no_more_is_disconnected() -> None:
             here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
             assert here.listener.counts.peers == 0
             await until(lambda: here.listener.counts.refusals["source"] > 0)
+
+    run(work)
+
+
+def test_a_key_is_changed_without_an_event_lost_or_a_forwarder_refused(tmp_path: Path) -> None:
+    file = tmp_path / "link.key"
+    file.write_bytes(KEY)
+    file.chmod(0o600)
+    old, new = Secret(KEY), Secret(OTHER_KEY)
+
+    def settings(*keys: Secret) -> ListenerSettings:
+        return ListenerSettings("backbone", BOTH, keys=keys)
+
+    async def work() -> None:
+        sink = Sink()
+        async with trial((sink, KEY)) as (made, (here,)):
+            listener = here.listener
+            await made.edit(section(here, key_file=str(file)))
+            await until(connected(made))
+            listener.adopt(settings(old, new))
+            assert listener.counts.peers == 1
+            file.write_bytes(OTHER_KEY)
+            await made.edit(section(here, key_file=str(file)))
+            await until(connected(made))
+            await until(lambda: listener.counts.peers == 1)
+            listener.adopt(settings(new))
+            assert listener.counts.peers == 1
+            (sender,) = made.forwarder.senders
+            await until(lambda: not sender.buffer.buffered)
+            assert sender.buffer.forwarded == sender.buffer.offered == len(set(sink.sequences))
+            assert listener.counts.connections == 2
+            assert sum(listener.counts.refusals.values()) == 0
 
     run(work)

@@ -12,6 +12,7 @@ from daemons.link import wire
 from daemons.link.session import ForwarderSession, Introduction, ReceiverSession, TimeReport
 from daemons.link.wire import MAX_STRANGER_BODY, Ack, Bye, Challenge, ClockRequest, Heartbeat, Hello, Transport, Welcome
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
+from daemons.secret import Secret
 from daemons.timing.exchange import ClockSample
 
 KEY = b"an ordinary shared secret"
@@ -25,22 +26,25 @@ def stamp(ns: int = 0, step_ns: int = 0) -> Stamp:
 
 def receiver(
     *,
-    key: bytes = b"",
+    key: bytes | tuple[bytes, ...] = b"",
     path: str = "backbone",
     transports: frozenset[Transport] = frozenset(Transport),
     nonce: bytes = b"r" * 16,
     highest: int = 0,
 ) -> ReceiverSession:
     known = {SESSION: highest}
+    keys = tuple(Secret(one) for one in (key if isinstance(key, tuple) else (key,)) if one)
     return ReceiverSession(
-        key=key, path=path, transports=transports, nonce=nonce, token=TOKEN, highest_of=lambda one: known.get(one, 0)
+        keys=keys, path=path, transports=transports, nonce=nonce, token=TOKEN, highest_of=lambda one: known.get(one, 0)
     )
 
 
 def forwarder(
     *, key: bytes = b"", path: str = "", transport: Transport = Transport.TCP, nonce: bytes = b"f" * 16
 ) -> ForwarderSession:
-    return ForwarderSession(Introduction(key, SESSION, path, transport, 12, nonce), UNKNOWN_CLOCK)
+    return ForwarderSession(
+        Introduction(Secret(key) if key else None, SESSION, path, transport, 12, nonce), UNKNOWN_CLOCK
+    )
 
 
 def challenged(one: ForwarderSession, other: ReceiverSession) -> bytes:
@@ -261,3 +265,18 @@ def test_clock_answers_that_answer_no_question_of_ours_are_no_samples() -> None:
     assert answered(other, msgspec.structs.replace(good, number=6), stamp(90)).sample is None
     assert answered(other, good, stamp(200)) == TimeReport(ClockSample(5, 90))
     assert answered(other, good, stamp(200)).sample is None
+
+
+def test_a_forwarder_may_have_any_of_the_receivers_keys_and_is_answered_with_its_own() -> None:
+    keys = (KEY, KEY + b"2", KEY + b"3")
+    for key in keys:
+        one, other = forwarder(key=key), receiver(key=keys)
+        other.receive_data(challenged(one, other), stamp())
+        one.receive_data(other.data_to_send(), stamp(), lambda: 0)
+        assert one.welcome is not None
+        assert other.key == Secret(key)
+    for stranger in (forwarder(key=KEY + b"4"), forwarder()):
+        other = receiver(key=keys)
+        with pytest.raises(LinkError, match="key"):
+            other.receive_data(challenged(stranger, other), stamp())
+        assert other.key is None

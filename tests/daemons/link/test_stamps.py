@@ -85,7 +85,7 @@ async def linked(formats: Literal["binary", "json"]) -> AsyncIterator[tuple[sock
 
 async def shake(sock: socket.socket, stamper: Stamper) -> None:
     loop = asyncio.get_running_loop()
-    session = ForwarderSession(Introduction(b"", 7, "backbone", Transport.TCP, 0, bytes(16)), UNKNOWN_CLOCK)
+    session = ForwarderSession(Introduction(None, 7, "backbone", Transport.TCP, 0, bytes(16)), UNKNOWN_CLOCK)
     async with asyncio.timeout(DEADLINE):
         while session.welcome is None:
             session.receive_data(await loop.sock_recv(sock, 65536), stamper.reader().stamp([]), stamper.clock.wall_ns)

@@ -36,6 +36,7 @@ from daemons.link.wire import (
     redeparted,
 )
 from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
+from daemons.secret import Secret
 from tests.daemons.arrivals import arrivals
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire-format.md"
@@ -123,14 +124,14 @@ def test_the_vector_of_the_datagram() -> None:
 
 def test_the_vectors_of_the_handshake_are_one_handshake() -> None:
     receiver = ReceiverSession(
-        key=KEY,
+        keys=(Secret(KEY),),
         path="backbone",
         transports=frozenset(Transport),
         nonce=bytes(range(16)),
         token=TOKEN,
         highest_of=lambda _session: 41,
     )
-    introduction = Introduction(KEY, 0x0123456789ABCDEF, "backbone", Transport.UDP, 40, bytes(range(16, 32)))
+    introduction = Introduction(Secret(KEY), 0x0123456789ABCDEF, "backbone", Transport.UDP, 40, bytes(range(16, 32)))
     forwarder = ForwarderSession(introduction, CLOCK)
     stamp = Stamp(0, StampKind.KERNEL, 0, 0)
     assert receiver.data_to_send() == VECTORS["challenge"]

@@ -83,13 +83,32 @@ def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "link.key"
     file.write_bytes(b"0123456789abcdef\n")
     file.chmod(0o600)
-    assert secret("--key-file", str(file)) == b"0123456789abcdef"
+    assert secret("--key-file", str(file)).value == b"0123456789abcdef"
     monkeypatch.setitem(os.environ, "CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert secret("--key-file", "credential:link.key") == b"0123456789abcdef"
-    file.chmod(0o604)
-    with pytest.raises(ConfigError, match="open to every user"):
-        secret("--key-file", str(file))
+    assert secret("--key-file", "credential:link.key").value == b"0123456789abcdef"
+    for mode in (0o604, 0o640, 0o620, 0o601, 0o666):
+        file.chmod(mode)
+        with pytest.raises(ConfigError, match=rf"is open to others \(mode {mode:04o}\); chmod 0600 it"):
+            secret("--key-file", str(file))
+    # What systemd hands over has an access list, which shows as the group's mode.
+    file.chmod(0o440)
+    assert secret("--key-file", "credential:link.key").value == b"0123456789abcdef"
     file.chmod(0o600)
     file.write_bytes(b"short")
     with pytest.raises(ConfigError, match="holds 5 bytes"):
         secret("--key-file", str(file))
+
+
+def test_a_key_of_another_user_may_be_readable_by_its_group_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "link.key"
+    file.write_bytes(b"0123456789abcdef\n")
+    monkeypatch.setattr(os, "getuid", lambda: file.stat().st_uid + 1)
+    for mode, good in ((0o440, True), (0o640, True), (0o660, False), (0o644, False), (0o604, False)):
+        file.chmod(mode)
+        if good:
+            assert secret("--key-file", str(file)).value == b"0123456789abcdef"
+        else:
+            with pytest.raises(ConfigError, match="is open to others"):
+                secret("--key-file", str(file))
