@@ -8,7 +8,17 @@ from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
 from daemons.link.listener import ListenerSettings
 from daemons.link.wire import Transport
-from daemons.service.config import Address, LogSection, MetricsSection, Section, address, load, networks, secret
+from daemons.service.config import (
+    Address,
+    LogSection,
+    MetricsSection,
+    Section,
+    address,
+    is_loopback,
+    load,
+    networks,
+    secret,
+)
 
 __all__ = [
     "METRICS_ADDRESS",
@@ -154,11 +164,27 @@ def _check(config: ReceiverConfig) -> None:
     for listen in listens:
         if listens.count(listen) > 1 and not listen.endswith(":0"):
             raise ConfigError("path.listen", f"{listen} is used twice", "give every link path its own port")
+    for index, path in enumerate(config.path):
+        if isinstance(path, LinkPath):
+            _check_open(f"path[{index}]", path)
     duration = config.run.duration_seconds
     if duration is not None and not 0 < duration < math.inf:
         raise ConfigError("run.duration_seconds", f"{duration} is not a length of time", "give seconds above zero")
     if config.race.max_entries < 1 or not 0 < config.race.max_age_seconds < math.inf:
         raise ConfigError("race", "a limit is not above zero", "give positive limits")
+
+
+def _check_open(where: str, path: LinkPath) -> None:
+    """Refuse a port that anybody on a network could add samples at."""
+    host, _port = address(f"{where}.listen", path.listen)
+    if path.key_file or path.allowed_sources or is_loopback(host):
+        return
+    raise ConfigError(
+        f"{where}.listen",
+        f"{path.listen} would take events from anybody",
+        "give both ends a key (key_file, --key-file), or name the networks that forwarders come from "
+        "(allowed_sources, --allow 10.0.0.0/16), or listen on 127.0.0.1",
+    )
 
 
 def listener_of(index: int, path: LinkPath) -> tuple[Address, ListenerSettings]:

@@ -13,6 +13,7 @@ from daemons.errors import LinkError, StreamError, WireError, brief
 from daemons.link import wire
 from daemons.link.forwarded import LineDecoder, decode_forwarded
 from daemons.link.session import ReceiverSession, TimeReport
+from daemons.link.strangers import Strangers
 from daemons.link.wire import Ack, Bye, Heartbeat, Hello, Transport
 from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
@@ -26,6 +27,7 @@ __all__ = ["REFUSAL_REASONS", "LinkListener", "LinkSink", "ListenerSettings", "N
 REFUSAL_REASONS = (
     "source",
     "limit",
+    "busy",
     "timeout",
     "version",
     "key",
@@ -39,9 +41,10 @@ REFUSAL_REASONS = (
 )
 """Why a peer was turned away or a datagram thrown away."""
 
-MAX_STRANGERS = 32
+MAX_STRANGERS = 256
 """Connections that may be in their handshake at once."""
 MAX_PEERS = 16
+"""Forwarders that may be connected at once; more are refused, for one that delivers must not give way to them."""
 HANDSHAKE_SECONDS = 5.0
 ACK_SECONDS = 0.1
 ASK_SECONDS = 1.0
@@ -130,7 +133,7 @@ class LinkListener:
         self.sink = sink
         self.counts = ListenerCounts()
         self._receiver = None if datagram is None else DatagramReceiver(datagram, stamper, self._on_datagram)
-        self._strangers: set[_Peer] = set()
+        self._strangers: Strangers[_Peer] = Strangers(MAX_STRANGERS)
         self._peers: dict[int, _Peer] = {}
         self._log = structlog.get_logger("link").bind(path=settings.path)
 
@@ -157,7 +160,7 @@ class LinkListener:
             await self._clock.sleep(0)
             turn += 1
             now_ns = self._clock.monotonic_ns()
-            for stranger in tuple(self._strangers):
+            for stranger in self._strangers:
                 if now_ns - stranger.born_ns > HANDSHAKE_SECONDS * 1e9:
                     self.refuse("timeout", "no handshake in time", stranger.source)
                     self._strangers.discard(stranger)
@@ -202,13 +205,15 @@ class LinkListener:
         if count & (count - 1) == 0:
             self._log.warning("peer refused", reason=reason, error=detail, source=source, times=count)
 
+    def has_room_for(self, key: SessionKey) -> bool:
+        """Say whether one more forwarder may come: who is here and lives does not give way to another session."""
+        return len(self._peers) < MAX_PEERS or any(peer.key == key for peer in self._peers.values())
+
     def admit(self, peer: "_Peer") -> None:
-        """Note that a stranger has proven itself."""
+        """Note that a stranger has proven itself, for whom there is room."""
         self._strangers.discard(peer)
-        older = self._peers.get(peer.token)
-        assert older is None  # tokens are random
-        while len(self._peers) >= MAX_PEERS:
-            self._peers.pop(next(iter(self._peers))).close()
+        assert self.has_room_for(peer.key)
+        assert peer.token not in self._peers  # tokens are random
         # The same session on a new connection: the old one is dead, whether its socket knows or not.
         for token, other in tuple(self._peers.items()):
             if other.key == peer.key:
@@ -218,6 +223,12 @@ class LinkListener:
         self.counts.peers = len(self._peers)
         self.counts.connections += 1
         self._log.info("forwarder connected", source=peer.source, session=_shown(peer.key))
+        if len(self._peers) > 1:
+            self._log.warning(
+                "several forwarders serve this path, and each is accounted for by itself",
+                sources=[other.source for other in self._peers.values()],
+                remedy="if that is not meant, give each link a path of its own",
+            )
 
     def leave(self, peer: "_Peer", why: str) -> None:
         """Note that a connection has ended."""
@@ -240,14 +251,10 @@ class LinkListener:
                 self.refuse("source", f"{source[0]} is not in allowed_sources", source[0])
                 sock.close()
                 continue
-            if len(self._strangers) >= MAX_STRANGERS:
-                # The oldest has had its chance; a flood must not keep the real forwarder out.
-                oldest = min(self._strangers, key=lambda peer: peer.born_ns)
-                self.refuse("limit", "too many connections in their handshake", oldest.source)
-                self._strangers.discard(oldest)
-                oldest.close()
             peer = _Peer(self, sock, source[0], source[1], self._stamper)
-            self._strangers.add(peer)
+            if (evicted := self._strangers.add(peer)) is not None:
+                self.refuse("limit", "too many connections in their handshake", evicted.source)
+                evicted.close()
             peer.start()
 
     def _allowed(self, host: str) -> bool:
@@ -310,6 +317,7 @@ class _Peer:
             nonce=secrets.token_bytes(16),
             token=self.token,
             highest_of=lambda session: listener.sink.progress(session).highest,
+            has_room_for=listener.has_room_for,
         )
         self._connection = Connection(
             sock, stamper, on_data=self._on_data, on_close=self._on_close, on_writable=None, peer=source
@@ -375,6 +383,8 @@ class _Peer:
             return False
         if settings.keys:
             raise LinkError("format", "JSON cannot be signed, and this path has a key")
+        if not self._listener.has_room_for(self.key):
+            raise LinkError("busy", f"{MAX_PEERS} forwarders are connected to this path already")
         return True
 
     def _take_lines(self, lines: LineDecoder, data: bytes, stamp: Stamp) -> None:

@@ -160,6 +160,7 @@ class ReceiverSession:
         nonce: 16 fresh random bytes.
         token: 64 random bits that must head the datagrams of this connection.
         highest_of: tells the highest sequence processed so far of a session.
+        has_room_for: says whether there is room for a session's connection.
 
     Attributes:
         hello: the forwarder's introduction, once it was accepted.
@@ -175,6 +176,7 @@ class ReceiverSession:
         nonce: bytes,
         token: int,
         highest_of: Callable[[int], int],
+        has_room_for: Callable[[int], bool] = lambda _session: True,
     ) -> None:
         self._keys = keys
         self.key: Secret | None = None
@@ -183,6 +185,7 @@ class ReceiverSession:
         self._nonce = nonce
         self.token = token
         self._highest_of = highest_of
+        self._has_room_for = has_room_for
         self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
         self._out: list[bytes] = [wire.encode(Challenge(VERSION, nonce))]
         self._asked: dict[int, int] = {}
@@ -253,6 +256,8 @@ class ReceiverSession:
             self._refuse(RejectReason.PATH, f"it is path {message.path!r}, this is {self._path!r}; check destinations")
         if message.transport not in self._transports:
             self._refuse(RejectReason.TRANSPORT, f"{message.transport.name} is not enabled for this path")
+        if not self._has_room_for(message.session):
+            self._refuse(RejectReason.BUSY, "as many forwarders as may be are connected; give it a path of its own")
         self.hello = message
         self._decoder.limit = wire.MAX_BODY
         welcome = Welcome(VERSION, self.token, self._highest_of(message.session))

@@ -16,7 +16,7 @@ from daemons.errors import ClockError, ConfigError, ResultsError
 from daemons.feed.binance import Decoder
 from daemons.feed.client import Feed, FeedCounts
 from daemons.feed.streams import identity_of
-from daemons.link.listener import LinkListener
+from daemons.link.listener import LinkListener, ListenerSettings
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
@@ -28,7 +28,7 @@ from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
 from daemons.service.activation import Activation
-from daemons.service.config import Address, address, effective
+from daemons.service.config import Address, address, effective, is_loopback
 from daemons.service.http import HttpServer, Route
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
@@ -171,7 +171,9 @@ class Receiver:
                 listener = self.links[path.name].listener
                 assert listener is not None
                 # Also where the section is the same: its key file may hold another key.
-                listener.adopt(listener_of(index, path)[1])
+                where, settings = listener_of(index, path)
+                listener.adopt(settings)
+                self._tell_open(path.name, where[0], settings)
 
     def _on_step(self, step_ns: int) -> None:
         self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
@@ -259,6 +261,18 @@ class Receiver:
             where = (where[0], datagram.getsockname()[1])
         state.listener = LinkListener(settings, stream, datagram, self._stamper, state)
         self._log.info("listening", path=path.name, address="{}:{}".format(*where), transport=path.transport)
+        self._tell_open(path.name, where[0], settings)
+
+    def _tell_open(self, path: str, host: str, settings: ListenerSettings) -> None:
+        """Say it out loud where whoever reaches the port may add samples: it was asked for, perhaps unawares."""
+        if settings.keys or is_loopback(host) or all(network.prefixlen for network in settings.allowed):
+            return
+        self._log.warning(
+            "this path takes events from anybody",
+            path=path,
+            allowed_sources=[str(network) for network in settings.allowed],
+            remedy="give both ends a key, or name narrower networks",
+        )
 
     @staticmethod
     def _bound(where: Address, kind: socket.SocketKind, activation: Activation) -> socket.socket:

@@ -28,6 +28,7 @@ __all__ = [
     "UnseenCredentialError",
     "address",
     "effective",
+    "is_loopback",
     "load",
     "networks",
     "private_file",
@@ -137,6 +138,14 @@ def address(where: str, text: str, *, default_host: str = "") -> Address:
     except UnicodeError as error:
         raise ConfigError(where, f"{host!r} is no host's name", "check its dots and spelling") from error
     return host or default_host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches what listens there; of names that is believed of ``localhost`` alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def networks(where: str, texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

@@ -21,6 +21,7 @@ CONFIG = """
 name = "backbone"
 kind = "link"
 listen = "0.0.0.0:8080"
+allowed_sources = ["10.84.0.0/16"]
 """
 
 

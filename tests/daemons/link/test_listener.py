@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemons.link import wire
-from daemons.link.listener import ListenerSettings, SessionKey
+from daemons.link.listener import MAX_PEERS, MAX_STRANGERS, ListenerSettings, SessionKey
 from daemons.link.wire import Ack, Bye, Challenge, ClockReply, DropReason, Heartbeat, Hello, Reject, RejectReason
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp
 from daemons.stream.stamping import Stamper
@@ -216,3 +216,119 @@ def test_a_fault_of_ours_costs_one_connection_or_one_datagram_and_is_counted_and
     # At 1, 2 and 4 of them.
     assert len(errors) == 3
     assert all("KeyError: False (" in error and "test_listener.py" in error and len(error) < 300 for error in errors)
+
+
+def hello(session: int) -> bytes:
+    return wire.encode(Hello(1, wire.Transport.TCP, session, bytes(16), 0, "", UNKNOWN_CLOCK))
+
+
+class Caller:
+    """Someone who connects from an address of this machine."""
+
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+        self._socket.setblocking(False)
+
+    def say(self, data: bytes) -> None:
+        self._socket.setblocking(True)
+        self._socket.sendall(data)
+        self._socket.setblocking(False)
+
+    async def answer(self) -> bytes:
+        """Return what the other side says until it closes."""
+        said = b""
+        loop = asyncio.get_running_loop()
+        try:
+            while piece := await loop.sock_recv(self._socket, 65536):
+                said += piece
+        except ConnectionResetError:
+            pass
+        return said
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_forwarders_that_deliver_do_not_give_way_to_newcomers_who_are_refused_and_counted() -> None:
+    async def work() -> None:
+        async with port(Sink()) as here:
+            counts = here.listener.counts
+            established = [Caller(here.port) for _number in range(MAX_PEERS)]
+            for session, caller in enumerate(established, 1):
+                caller.say(hello(session))
+            await until(lambda: counts.peers == MAX_PEERS)
+            before = dict(here.listener._peers)
+            for session in range(100, 120):
+                caller = Caller(here.port)
+                caller.say(hello(session))
+                assert b"as many forwarders as may be are connected" in await caller.answer()
+                caller.close()
+            for _number in range(5):
+                caller = Caller(here.port)
+                caller.say(LINE % (1, 1, 1, b"") + b"\n")
+                await caller.answer()
+                caller.close()
+            assert {reason: count for reason, count in counts.refusals.items() if count} == {"busy": 25}
+            assert here.listener._peers == before
+            # One of those who are here may come again on a new connection: its old one is dead.
+            again = Caller(here.port)
+            again.say(hello(3))
+            await established[2].answer()
+            await until(lambda: counts.connections == MAX_PEERS + 1)
+            assert counts.peers == MAX_PEERS
+            # And a place that is free again is given to the next.
+            established[0].close()
+            await until(lambda: counts.peers == MAX_PEERS - 1)
+            newcomer = Caller(here.port)
+            newcomer.say(hello(200))
+            await until(lambda: counts.peers == MAX_PEERS)
+            assert counts.refusals["busy"] == 25
+            for caller in (*established, again, newcomer):
+                caller.close()
+
+    run(work)
+
+
+def test_a_flood_from_one_address_costs_that_address_alone() -> None:
+    extra = 300
+
+    async def work() -> None:
+        async with port(Sink()) as here:
+            counts = here.listener.counts
+            # First of all, and so slow that a thousand come between its words.
+            forwarder = Caller(here.port)
+            await until(lambda: len(here.listener._strangers) == 1)
+            crowd = []
+            for number in range(MAX_STRANGERS + extra):
+                crowd.append(Caller(here.port, "127.0.0.2"))
+                # So many are taken in one turn of the loop.
+                if number % 16 == 15:
+                    await asyncio.sleep(0)
+            others = [Caller(here.port, f"127.0.1.{number}") for number in range(1, 11)]
+            await until(lambda: counts.refusals["limit"] == 1 + extra + len(others))
+            assert len(here.listener._strangers) == MAX_STRANGERS
+            for session, caller in enumerate((forwarder, *others), 1):
+                caller.say(hello(session))
+            await until(lambda: counts.peers == 1 + len(others))
+            assert {reason: count for reason, count in counts.refusals.items() if count} == {"limit": 311}
+            for caller in (forwarder, *crowd, *others):
+                caller.close()
+
+    run(work)
+
+
+def test_a_second_forwarder_on_a_path_is_told_of() -> None:
+    async def work() -> None:
+        async with port(Sink()) as here:
+            first, second = Caller(here.port), Caller(here.port)
+            first.say(hello(1))
+            await until(lambda: here.listener.counts.peers == 1)
+            second.say(hello(2))
+            await until(lambda: here.listener.counts.peers == 2)
+            first.close()
+            second.close()
+
+    with capture_logs() as lines:
+        run(work)
+    (line,) = [line for line in lines if line["event"].startswith("several forwarders serve this path")]
+    assert len(line["sources"]) == 2

@@ -149,3 +149,37 @@ def test_the_help_names_every_flag_of_the_issue() -> None:
         "--version",
     ]
     assert [flag for flag in flags if flag not in text] == []
+
+
+ANYBODY = (
+    "would take events from anybody; give both ends a key (key_file, --key-file), or name the networks that forwarders "
+    "come from (allowed_sources, --allow 10.0.0.0/16), or listen on 127.0.0.1\n"
+)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:8080", "receiver.example:8080", "[::2]:1"])
+def test_a_port_beyond_this_machine_needs_a_key_or_networks(tmp_path: Path, listen: str) -> None:
+    text = GOOD.replace("127.0.0.1:8080", listen)
+    assert check(tmp_path, text) == (2, f"error: path[1].listen: {listen} {ANYBODY}")
+    assert check(tmp_path, text, "--allow", "10.0.0.0/16") == (0, "")
+    assert check(tmp_path, text, "--allow", "0.0.0.0/0") == (0, "")
+    for number in (1, 2):
+        file = tmp_path / f"{number}.key"
+        file.write_text("0123456789abcdef")
+        file.chmod(0o600)
+    assert check(tmp_path, text, "--key-file", str(tmp_path / "1.key")) == (0, "")
+    both = [str(tmp_path / "1.key"), str(tmp_path / "2.key")]
+    assert check(tmp_path, text, "--key-file", both[0], "--key-file", both[1]) == (0, "")
+    assert check(tmp_path, f"{text}key_file = {both!r}\n") == (0, "")
+    assert check(tmp_path, f"{text}key_file = []\n")[0] == 2
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:8080", "127.1.2.3:0", "[::1]:8080", "localhost:8080"])
+def test_a_port_of_this_machine_needs_none(tmp_path: Path, listen: str) -> None:
+    assert check(tmp_path, GOOD.replace("127.0.0.1:8080", listen)) == (0, "")
+
+
+def test_the_default_and_a_bare_port_are_of_all_addresses_and_refused() -> None:
+    for flags in ([], ["--port", "8080"]):
+        result = CliRunner().invoke(main, ["--mode", "aws-backbone", *flags, "--check-config"])
+        assert (result.exit_code, result.stderr) == (2, f"error: path[0].listen: 0.0.0.0:8080 {ANYBODY}")
