@@ -128,7 +128,7 @@ def _built(parts: SplitResult, root: str, form: str, streams: Sequence[Stream], 
 
 def _checked(name: str) -> Stream:
     stream = stream_of(name)
-    if stream is None or not name.isprintable() or any(mark in name for mark in " ?&#"):
+    if stream is None or not _is_name(name):
         raise ConfigError(
             "streams", f"{name!r} is not a stream's name", f"write one of {MAX_NAME_BYTES} bytes, like btcusdt@trade"
         )
@@ -137,6 +137,12 @@ def _checked(name: str) -> Stream:
     if not stream.is_of_all and symbol != symbol.lower():
         raise ConfigError("streams", f"{name!r} would bring nothing", f"symbols are lower case: write {symbol.lower()}")
     return stream
+
+
+def _is_name(name: str) -> bool:
+    symbol, at, of = name.partition("@")
+    complete = bool(symbol and of) if at else name.startswith("!")
+    return complete and name.isprintable() and not any(mark in name for mark in " ?&#")
 
 
 def _check_raw(streams: Sequence[Stream], *, futures: bool) -> None:

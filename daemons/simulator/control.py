@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from daemons.simulator.streams import is_book_data
+
 __all__ = [
     "MICROSECOND_NS",
     "MILLISECOND_NS",
@@ -73,12 +75,18 @@ class Subscriptions:
         combined: whether events come in envelopes.
         limit: the most streams that the connection may listen to.
         names: in the order of subscription.
+        base: of USD-M futures, ``public``, ``market``, or empty for a path of before the split; else None.
     """
 
     unit_ns: int
     combined: bool
     limit: int
     names: dict[str, None] = field(default_factory=dict)
+    base: str | None = None
+
+    def brings(self, name: str) -> bool:
+        """Say whether anything comes of a stream on this connection; of one on the wrong base nothing does."""
+        return self.base is None or is_book_data(name) == (self.base != "market")
 
     def answer(self, message: str | bytes) -> Answer:
         """Take one message from the client, change the state accordingly, and say what to do about it."""
@@ -163,14 +171,15 @@ class MessageLimit:
         return excess
 
 
-def open_path(target: str, *, limit: int, time_units: bool = True) -> Subscriptions | None:
+def open_path(target: str, *, limit: int, futures: bool = False) -> Subscriptions | None:
     """Interpret the path of an opening handshake.
 
     Args:
         target: ``/ws``, ``/ws/<name>``, ``/ws/<name>/<name>…`` or ``/stream?streams=<name>/<name>…``, with
             ``timeUnit=`` if wanted; percent-encoding is allowed.
         limit: the most streams per connection.
-        time_units: whether ``timeUnit`` is understood; USD-M futures ignores it.
+        futures: whether to be USD-M futures, which have bases (``/public/ws``) and no ``timeUnit``. Paths of before
+            the split are answered as ever and bring book data alone, as users of the exchange found.
 
     Returns:
         What the connection listens to from the start; None when there is nothing at this path.
@@ -181,19 +190,20 @@ def open_path(target: str, *, limit: int, time_units: bool = True) -> Subscripti
     path, _, query_text = target.partition("?")
     query = parse_qs(query_text)
     unit_ns = MILLISECOND_NS
-    if time_units and "timeUnit" in query:
+    if not futures and "timeUnit" in query:
         unit = query["timeUnit"][0]
         if unit not in _TIME_UNITS:
             raise BadRequestError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
         unit_ns = _TIME_UNITS[unit]
-    first, _, rest = path.removeprefix("/").partition("/")
+    base = next((base for base in ("public", "market") if path.startswith(f"/{base}/")), "") if futures else None
+    first, _, rest = path.removeprefix(f"/{base}" if base else "").removeprefix("/").partition("/")
     if first == "ws":
         names = unquote(rest)
     elif first == "stream" and not rest:
         names = query.get("streams", [""])[0]
     else:
         return None
-    subscriptions = Subscriptions(unit_ns, first == "stream", limit)
+    subscriptions = Subscriptions(unit_ns, first == "stream", limit, base=base)
     subscriptions.add([name for name in names.split("/") if name])
     return subscriptions
 

@@ -156,9 +156,7 @@ class Endpoint:
         if status is not None:
             return self._reject(connection, status, '{"code":0,"msg":"refused on request"}')
         try:
-            subscriptions = open_path(
-                request.path, limit=self._policy.stream_limit, time_units=not self._policy.futures
-            )
+            subscriptions = open_path(request.path, limit=self._policy.stream_limit, futures=self._policy.futures)
         except BadRequestError as error:
             return self._reject(connection, 400, error.body())
         if subscriptions is None:
@@ -201,7 +199,8 @@ class Endpoint:
 
     def _listen(self, client: Client, names: tuple[str, ...] | dict[str, None]) -> None:
         for name in names:
-            self._listeners.setdefault(name, {})[client] = None
+            if client.subscriptions.brings(name):
+                self._listeners.setdefault(name, {})[client] = None
 
     def _ignore(self, client: Client, names: tuple[str, ...] | dict[str, None]) -> None:
         for name in names:

@@ -196,11 +196,13 @@ class _Book:
             nonlocal covered
             before = covered + skipped
             # An update that another stream of this symbol showed already is covered by the range.
-            self._update = covered = max(self._update, before) + 1 + self._below(8)
+            # Futures count the updates of all symbols, so that a range does not begin where the last one ended.
+            others = self._below(5_000) if self._futures else 0
+            self._update = covered = max(self._update, before + others) + 1 + self._below(8)
             mid = self._move()
             bids, asks = stream.levels or self._below(6), stream.levels or 1 + self._below(6)
             book = f'"b":[{self._levels(mid, -1, bids)}],"a":[{self._levels(mid + 1, 1, asks)}]'
-            first = before + 1
+            first = before + others + 1
             if self._futures:
                 text = (
                     f'{{"e":"depthUpdate","E":%d,"T":%d,"s":"{self._symbol}",'

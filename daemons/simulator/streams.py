@@ -6,7 +6,7 @@ Source: Binance, "WebSocket Streams" (spot) and "Websocket Market Streams" (USD-
 import re
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "Stream", "parse"]
+__all__ = ["KINDS", "Stream", "is_book_data", "parse"]
 
 KINDS = ("trade", "aggTrade", "bookTicker", "depth", "depth5", "depth10", "depth20")
 """The kinds that the simulator can generate; depth kinds may be followed by ``@100ms`` or ``@1000ms``."""
@@ -33,6 +33,12 @@ class Stream:
     symbol: str
     kind: str
     levels: int = 0
+
+
+def is_book_data(name: str) -> bool:
+    """Say whether USD-M futures serve a stream on ``/public``: order books, their best prices, and trades."""
+    of = name[1:] if name.startswith("!") else name.partition("@")[2]
+    return of.startswith(("depth", "rpiDepth", "bookTicker")) or of == "trade"
 
 
 def parse(name: str) -> Stream | None:

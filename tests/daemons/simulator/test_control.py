@@ -201,9 +201,31 @@ def test_paths_that_are_refused() -> None:
 
 
 def test_futures_have_no_time_unit() -> None:
-    opened = open_path("/ws/a@trade?timeUnit=MICROSECOND", limit=200, time_units=False)
+    opened = open_path("/ws/a@trade?timeUnit=MICROSECOND", limit=200, futures=True)
     assert opened is not None
     assert opened.unit_ns == MILLISECOND_NS
+
+
+BOOK_DATA = {"a@depth5@100ms", "a@bookTicker", "!bookTicker", "a@trade", "a@rpiDepth@500ms"}
+OTHER_DATA = {"a@aggTrade", "a@markPrice@1s", "!ticker@arr"}
+
+
+@pytest.mark.parametrize(
+    ("target", "base", "brings"),
+    [
+        ("/public/ws/a@depth", "public", BOOK_DATA),
+        ("/market/stream?streams=a@aggTrade", "market", OTHER_DATA),
+        ("/ws/a@aggTrade", "", BOOK_DATA),
+    ],
+)
+def test_each_base_of_futures_brings_its_streams_and_the_retired_paths_book_data_alone(
+    target: str, base: str, brings: set[str]
+) -> None:
+    opened = open_path(target, limit=200, futures=True)
+    assert opened is not None
+    assert opened.base == base
+    assert {name for name in BOOK_DATA | OTHER_DATA if opened.brings(name)} == brings
+    assert open_path("/private/ws/key", limit=200, futures=True) is None
 
 
 def test_the_sixth_message_in_a_second_is_one_too_many() -> None:

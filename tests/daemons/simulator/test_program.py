@@ -307,7 +307,7 @@ def test_reject_status(status: int) -> None:
 
 def test_futures() -> None:
     with simulator("--futures", "--stream", "btcusdt@bookTicker", "--rate", "500") as program:
-        with open_stream(program, "/ws/btcusdt@bookTicker?timeUnit=MICROSECOND") as client:
+        with open_stream(program, "/public/ws/btcusdt@bookTicker?timeUnit=MICROSECOND") as client:
             ticker = receive(client, 1)[0]
         assert list(ticker) == ["e", "u", "s", "b", "B", "a", "A", "T", "E"]
         assert abs(ticker["E"] - time.time() * 1e3) < 60e3
