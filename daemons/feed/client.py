@@ -42,6 +42,7 @@ RECONNECT_REASONS = (
     "handshake",
     "too_large",
     "unexpected",
+    "unread",
     "http_4xx",
     "http_5xx",
     "http_other",

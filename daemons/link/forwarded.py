@@ -75,7 +75,7 @@ class LineDecoder:
 
     def __init__(self) -> None:
         self.exact = False
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> tuple[list[LinkEvent], int]:
         """Take in received bytes; return the events that they complete, and how many lines were none.
@@ -83,9 +83,15 @@ class LineDecoder:
         Raises:
             WireError: with reason ``too_large`` for a line without end.
         """
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > MAX_LINE:
+        rest = self._rest
+        lines = data.split(b"\n")
+        if rest and len(lines) > 1:
+            # A long line that comes in small pieces is put together once, not with each of them.
+            rest += lines[0]
+            lines[0] = bytes(rest)
+            rest.clear()
+        rest += lines.pop()
+        if len(rest) > MAX_LINE:
             raise WireError("too_large", f"line of more than {MAX_LINE} bytes")
         events: list[LinkEvent] = []
         bad = 0
@@ -99,5 +105,5 @@ class LineDecoder:
                 ends_with_event = True
             except WireError:
                 bad += 1
-        self.exact = ends_with_event and not self._rest
+        self.exact = ends_with_event and not rest
         return events, bad

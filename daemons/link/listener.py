@@ -38,6 +38,7 @@ REFUSAL_REASONS = (
     "token",
     "format",
     "unexpected",
+    "unread",
 )
 """Why a peer was turned away or a datagram thrown away."""
 
@@ -423,7 +424,7 @@ class _Peer:
             sink.on_link_events(self.key, events, exact, together=False)
 
     def _on_close(self, error: StreamError | None) -> None:
-        if error is not None and error.reason == "unexpected":
+        if error is not None and error.reason in ("unexpected", "unread"):
             self._listener.refuse(error.reason, str(error), self.source)
         self._listener.leave(self, str(error) if error else "closed by the forwarder")
 

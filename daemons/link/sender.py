@@ -15,7 +15,7 @@ from daemons.errors import LinkError, StreamError, TransportError
 from daemons.link import wire
 from daemons.link.buffer import BufferLimits, Pending, SendBuffer
 from daemons.link.carrier import Carrier, DatagramCarrier, StreamCarrier
-from daemons.link.forwarded import encode_forwarded
+from daemons.link.forwarded import MAX_LINE, encode_forwarded
 from daemons.link.session import ForwarderSession, Introduction
 from daemons.link.uplink import Uplink
 from daemons.link.wire import DropReason, Transport
@@ -49,6 +49,7 @@ LINK_REASONS = (
     "garbage",
     "too_large",
     "unexpected",
+    "unread",
     "reload",
 )
 """Why a link connection ended or could not be made."""
@@ -56,6 +57,9 @@ LINK_REASONS = (
 DATAGRAM_BYTES = 1400
 """Events that arrived together travel together in datagrams up to this size: within the least MTU on the way."""
 MAX_DATAGRAM_BYTES = 65_000
+BURST_BYTES = 1 << 20
+MAX_UNSENT = 4 * wire.MAX_BODY
+"""A burst of any size, and what one read of a feed has brought."""
 HEALTHY_SECONDS = 5.0
 BURST = 64
 """Events of a backlog that are sent together."""
@@ -133,6 +137,9 @@ class LinkSender:
         self._hold = hold
         self._clock_state = clock_state
         self._binary = settings.format == "binary"
+        self._largest = wire.HEAD.size + wire.MAX_BODY if self._binary else MAX_LINE
+        if settings.transport is Transport.UDP:
+            self._largest = MAX_DATAGRAM_BYTES
         keep = self._binary and settings.transport is Transport.TCP
         self.buffer = SendBuffer(settings.limits, keep=keep, begin=begin)
         self._carrier: Carrier | None = None
@@ -197,7 +204,8 @@ class LinkSender:
                 )
             else:
                 frame = encode_forwarded(sequence, receive_ns, event.event_time_ns, event.payload)
-            if len(frame) > MAX_DATAGRAM_BYTES and self.settings.transport is Transport.UDP:
+            if len(frame) > self._largest:
+                # The receiver would refuse it, and each of its connections from then on.
                 self.buffer.refuse(sequence, DropReason.TOO_LARGE)
             else:
                 pendings.append(Pending(sequence, frame, receive_ns, stamp.steady_ns))
@@ -282,6 +290,7 @@ class LinkSender:
             heartbeat=self._heartbeat,
             on_acknowledged=self._on_acknowledged,
             on_writable=self._on_writable,
+            max_unsent=MAX_UNSENT,
         )
         datagrams: DatagramSender | None = None
         try:
@@ -329,6 +338,7 @@ class LinkSender:
             on_close=on_close,
             on_writable=self._on_writable,
             peer=dialled.peer,
+            max_unsent=MAX_UNSENT,
         )
         connection.start()
         try:
@@ -354,9 +364,11 @@ class LinkSender:
         while self._resume is None and not carrier.blocked and not buffer.window_full:
             burst: list[Pending] = []
             departure_ns = self._clock.wall_ns()
-            while len(burst) < BURST and (taken := buffer.take()):
+            size = 0
+            while len(burst) < BURST and size < BURST_BYTES and (taken := buffer.take()):
                 pending, again = taken
                 frame = pending.frame
+                size += len(frame)
                 if self._binary:
                     # What waited for this connection, or behind such a backlog, says nothing of the path's delay.
                     frame = wire.redeparted(frame, departure_ns, delayed=again or self._catching_up)

@@ -28,6 +28,7 @@ class Uplink:
         heartbeat: makes the next heartbeat.
         on_acknowledged: called with the highest sequence acknowledged.
         on_writable: called when the kernel has room again.
+        max_unsent: as of :class:`~daemons.stream.connection.Connection`.
 
     Attributes:
         connection: for sending events.
@@ -45,6 +46,7 @@ class Uplink:
         heartbeat: Callable[[], Heartbeat],
         on_acknowledged: Callable[[int], None],
         on_writable: Callable[[], None],
+        max_unsent: int,
     ) -> None:
         self._clock = stamper.clock
         self._session = session
@@ -67,6 +69,7 @@ class Uplink:
             on_close=self._on_close,
             on_writable=on_writable,
             peer=dialled.peer,
+            max_unsent=max_unsent,
         )
 
     async def introduced(self, timeout_seconds: float) -> Welcome:

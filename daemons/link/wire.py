@@ -360,7 +360,10 @@ class FrameDecoder:
     def __init__(self, limit: int = MAX_STRANGER_BODY) -> None:
         self.limit = limit
         self.exact = False
-        self._rest = b""
+        # What is there of a message, and how long it has to be before looking at it again brings anything: a large
+        # message that comes in small pieces is put together once, not with each of them.
+        self._rest = bytearray()
+        self._needed = 0
 
     def feed(self, data: bytes) -> list[Message]:
         """Take in received bytes; return the messages that they complete.
@@ -368,9 +371,16 @@ class FrameDecoder:
         Raises:
             WireError: the bytes are not this format; the stream cannot be read on.
         """
-        if self._rest:
-            data = self._rest + data
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._needed:
+                self.exact = False
+                return []
+            data = bytes(rest)
+            rest.clear()
         messages: list[Message] = []
+        self._needed = HEAD.size
         at, end = 0, len(data)
         unpack = HEAD.unpack_from
         size = HEAD.size
@@ -382,14 +392,16 @@ class FrameDecoder:
                 raise WireError("too_large", f"frame of {length} bytes exceeds the limit of {self.limit}")
             stop = at + size + length
             if stop > end:
+                self._needed = stop - at
                 break
             if kind == _EVENT:
                 messages.append(_event(data, at, stop))
             else:
                 messages.append(_control(kind, data[at + size : stop]))
             at = stop
-        self._rest = data[at:]
         self.exact = at == end
+        if at < end:
+            rest += data[at:]
         return messages
 
 

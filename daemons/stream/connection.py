@@ -5,7 +5,6 @@ Everything above this module is told of bytes and stamps, and hands down bytes; 
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Callable
 
 from daemons.errors import StreamError, brief
@@ -17,6 +16,9 @@ from daemons.stream.tls import TlsSession
 __all__ = ["Connection"]
 
 READ_BYTES = 262144
+MAX_UNSENT = 1 << 20
+"""What may wait for a peer that does not read, before it is given up."""
+SEND_BYTES = 262144
 _views = (memoryview(bytearray(READ_BYTES)),)
 """Where all connections read, in turn, for what was read is copied out at once: so a crowd of them costs no memory."""
 
@@ -32,6 +34,7 @@ class Connection:
         on_writable: called when everything written has gone to the kernel after it could not at once.
         tls: the session, its handshake complete.
         peer: the other side, for messages.
+        max_unsent: bytes that may wait for room in the kernel; a peer that reads so little is given up (``unread``).
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Connection:
         on_writable: Callable[[], None] | None = None,
         tls: TlsSession | None = None,
         peer: str = "",
+        max_unsent: int = MAX_UNSENT,
     ) -> None:
         self._socket = sock
         self._fd = sock.fileno()
@@ -54,7 +58,8 @@ class Connection:
         self._tls = tls
         self.peer = peer
         self._loop = asyncio.get_running_loop()
-        self._unsent: deque[memoryview] = deque()
+        self._max_unsent = max_unsent
+        self._unsent = bytearray()
         self._open = True
 
     @property
@@ -80,7 +85,7 @@ class Connection:
         if self._tls is not None:
             data = self._tls.encrypt(data)
         if self._unsent:
-            self._unsent.append(memoryview(data))
+            self._keep(data)
             return
         try:
             sent = self._socket.send(data)
@@ -91,8 +96,15 @@ class Connection:
             self._loop.call_soon(self._fail, reason_of(error, self.peer))
             return
         if sent < len(data):
-            self._unsent.append(memoryview(data)[sent:])
             self._loop.add_writer(self._fd, self._on_room)
+            self._keep(memoryview(data)[sent:])
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        if len(self._unsent) + len(data) > self._max_unsent:
+            why = f"{self.peer}: does not read what it is sent: {len(self._unsent) + len(data)} bytes wait"
+            self._loop.call_soon(self._fail, StreamError("unread", f"{why}; look at the peer, and at the way to it"))
+            return
+        self._unsent += data
 
     def close(self) -> None:
         """Close now, without a callback; unsent bytes are lost."""
@@ -156,19 +168,18 @@ class Connection:
         self._tls = tls
 
     def _on_room(self) -> None:
-        while self._unsent:
-            piece = self._unsent[0]
+        unsent = self._unsent
+        while unsent:
             try:
-                sent = self._socket.send(piece)
+                # Freed before the bytes it views are.
+                with memoryview(unsent) as whole, whole[:SEND_BYTES] as piece:
+                    sent = self._socket.send(piece)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._fail(reason_of(error, self.peer))
                 return
-            if sent < len(piece):
-                self._unsent[0] = piece[sent:]
-                return
-            self._unsent.popleft()
+            del unsent[:sent]
         self._loop.remove_writer(self._fd)
         if self._on_writable is not None:
             self._on_writable()

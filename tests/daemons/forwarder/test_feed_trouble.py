@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from tests.processes import Program, until
-from tests.programs import forwarder, free_port, log_lines, receiver, scrape, settled, simulator
+from tests.programs import forwarder, free_port, log_lines, receiver, resident_bytes, scrape, settled, simulator
 
 pytestmark = pytest.mark.process
 
@@ -103,6 +105,33 @@ def test_what_is_no_exchange(
 ) -> None:
     with serving(answer) as address, forwarder("--feed-url", f"ws://{address}", *eager) as program:
         expect(program, reason, words)
+
+
+def flooding(connection: socket.socket) -> None:
+    """Shake hands, and send pings without reading the pongs."""
+    protocol = ServerProtocol()
+    protocol.receive_data(connection.recv(65536))
+    (request,) = protocol.events_received()
+    assert isinstance(request, Request)
+    protocol.send_response(protocol.accept(request))
+    connection.sendall(b"".join(protocol.data_to_send()))
+    # RFC 6455, section 5.5.2: FIN and opcode 9, no mask, 125 bytes.
+    pings = (b"\x89\x7d" + bytes(125)) * 1000
+    # Until it is closed on us; bounded, should it never be.
+    for _turn in range(10_000):
+        connection.sendall(pings)
+
+
+def test_an_exchange_that_pings_and_does_not_read_is_given_up(eager: tuple[str, ...]) -> None:
+    with serving(flooding) as address, forwarder("--feed-url", f"ws://{address}/ws/btcusdt@trade", *eager) as program:
+        until(
+            lambda: scrape(program).sum("latency_forwarder_reconnects_total", side="feed", reason="unread") >= 2,
+            "given up twice",
+        )
+        line = json.loads(program.wait_for_log('"reason": "unread"'))
+        assert "does not read what it is sent" in line["error"]
+        # 127 bytes for each of 127: what waits is bounded, and freed with the connection.
+        assert resident_bytes(program.pid) < 150 << 20
 
 
 def test_too_many_requests_are_answered_with_patience(eager: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
 from daemons.forwarder.program import Forwarder
 from daemons.link.listener import ListenerSettings
+from daemons.link.wire import DropReason
 from daemons.records import Stamp, StampKind
 from daemons.secret import Secret
 from daemons.service.config import MetricsSection
@@ -258,5 +259,26 @@ def test_a_key_is_changed_without_an_event_lost_or_a_forwarder_refused(tmp_path:
             assert sender.buffer.forwarded == sender.buffer.offered == len(set(sink.sequences))
             assert listener.counts.connections == 2
             assert sum(listener.counts.refusals.values()) == 0
+
+    run(work)
+
+
+def test_an_event_too_large_for_the_link_does_not_block_it() -> None:
+    async def work() -> None:
+        sink = Sink()
+        async with trial((sink, b"")) as (made, (here,)):
+            await made.edit(section(here))
+            await until(connected(made))
+            (sender,) = made.forwarder.senders
+            await until(lambda: not sender.buffer.buffered)
+            before = made.forwarder.sequence
+            for size in (2, 9 << 20, 2):
+                event = feed_event("btcusdt@trade", 1, payload=b"x" * size)
+                made.forwarder._on_events([event], Stamp(1, StampKind.KERNEL, 1, 1))
+            await until(lambda: sink.sequences[-1:] == [before + 3] and not sender.buffer.buffered)
+            assert before + 2 not in sink.sequences
+            assert sender.buffer.dropped[DropReason.TOO_LARGE] == 1
+            assert here.listener.counts.connections == 1
+            assert sum(here.listener.counts.refusals.values()) == 0
 
     run(work)

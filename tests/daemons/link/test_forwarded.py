@@ -147,3 +147,14 @@ def test_a_stamp_is_exact_for_the_line_that_the_last_packet_completed(data: st.D
             ends.append(len(stream))
     came = data.draw(arrivals(stream))
     judge(came, ends, [(len(lines.feed(read)[0]), stamp, lines.exact) for read, stamp in came])
+
+
+def test_a_long_line_in_the_smallest_pieces_is_put_together_once() -> None:
+    line = encode_forwarded(1, 1, None, b"x" * (1 << 20))
+    decoder = LineDecoder()
+    for at in range(len(line)):
+        assert decoder.feed(line[at : at + 1]) == ([], 0)
+    (events, bad) = decoder.feed(b"\n" + line[:7])
+    assert (len(events[0].payload), bad, decoder.exact) == (1 << 20, 0, False)
+    (events, bad) = decoder.feed(line[7:] + b"\n")
+    assert (len(events), bad, decoder.exact) == (1, 0, True)

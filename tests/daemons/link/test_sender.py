@@ -1,11 +1,15 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from typing import Literal
+
+import pytest
 
 from daemons.errors import LinkError, TransportError
 from daemons.link.buffer import Pending
-from daemons.link.sender import LinkSender, LinkSettings
-from daemons.link.wire import MAX_BODY, FrameDecoder
+from daemons.link.forwarded import MAX_LINE, LineDecoder
+from daemons.link.sender import MAX_DATAGRAM_BYTES, LinkSender, LinkSettings
+from daemons.link.wire import MAX_BODY, DropReason, FrameDecoder, Transport
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
 from daemons.stream.stamping import Stamper
@@ -95,3 +99,44 @@ def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_t
             stamper.close()
 
     assert asyncio.run(stalled()) == {1: True, 2: False}
+
+
+@pytest.mark.parametrize(
+    ("transport", "form", "fits"),
+    [
+        # Beside the payload: the event's fixed fields, and 13 bytes of the stream's name.
+        (Transport.TCP, "binary", MAX_BODY - 42 - 13),
+        (Transport.UDP, "binary", MAX_DATAGRAM_BYTES - 48 - 13),
+        (Transport.TCP, "json", MAX_LINE - 84),
+        (Transport.UDP, "json", MAX_DATAGRAM_BYTES - 84),
+    ],
+)
+def test_an_event_that_no_receiver_takes_is_dropped_and_those_beside_it_are_sent(
+    transport: Transport, form: Literal["binary", "json"], fits: int
+) -> None:
+    async def work() -> LinkSender:
+        stamper = Stamper(SystemClock())
+        try:
+            hold = BucketHistogram(octaves(-18, 2, 4))
+            settings = LinkSettings("there:1", "there", 1, transport=transport, format=form)
+            sender = LinkSender(settings, 7, stamper, random.Random(1), hold, lambda: UNKNOWN_CLOCK)
+            stamp = Stamp(1, StampKind.KERNEL, 1, 1)
+            for sequence, size in enumerate((2, fits, fits + 1, fits + (1 << 20), 2), 1):
+                sender.offer(sequence, [feed_event("btcusdt@trade", sequence, payload=b"x" * size)], stamp)
+            return sender
+        finally:
+            stamper.close()
+
+    buffer = asyncio.run(work()).buffer
+    assert buffer.dropped[DropReason.TOO_LARGE] == 2
+    assert (buffer.offered, buffer.buffered, sum(buffer.dropped.values())) == (5, 3, 2)
+    largest = max((taken[0].frame for taken in iter(buffer.take, None)), key=len)
+    if form == "binary" and transport is Transport.TCP:
+        (event,) = FrameDecoder(MAX_BODY).feed(largest)
+        assert isinstance(event, LinkEvent)
+        assert len(event.payload) == fits
+    elif form == "json":
+        (events, bad) = LineDecoder().feed(largest + b"\n")
+        assert (len(events[0].payload), bad) == (fits, 0)
+    else:
+        assert len(largest) == MAX_DATAGRAM_BYTES

@@ -328,3 +328,18 @@ def test_a_read_is_exact_when_it_ends_with_a_message(data: st.DataObject) -> Non
         decoder.feed(read)
         exact.append(decoder.exact)
     assert exact == [end in ends for end in came.reads]
+
+
+def test_a_large_frame_in_the_smallest_pieces_is_put_together_once() -> None:
+    payload = bytes(1 << 20)
+    frame = encode_event(1, 1, 0, None, 1, None, b"x@trade", payload)
+    decoder = FrameDecoder(MAX_BODY)
+    for at in range(len(frame) - 1):
+        assert decoder.feed(frame[at : at + 1]) == []
+        assert not decoder.exact
+    (event,) = decoder.feed(frame[-1:] + frame[:5])
+    assert isinstance(event, LinkEvent)
+    assert event.payload == payload
+    assert not decoder.exact
+    (event,) = decoder.feed(frame[5:])
+    assert decoder.exact

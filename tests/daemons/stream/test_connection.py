@@ -19,7 +19,7 @@ import uvloop
 
 from daemons.errors import ConfigError, StreamError
 from daemons.records import Stamp, StampKind
-from daemons.stream.connection import Connection
+from daemons.stream.connection import MAX_UNSENT, Connection
 from daemons.stream.datagram import listening_socket
 from daemons.stream.dial import dial, prepare
 from daemons.stream.stamping import Stamper
@@ -39,7 +39,9 @@ class End:
     writable: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def attach(self, sock: socket.socket, stamper: Stamper, tls: TlsSession | None = None) -> None:
+    def attach(
+        self, sock: socket.socket, stamper: Stamper, tls: TlsSession | None = None, max_unsent: int = MAX_UNSENT
+    ) -> None:
         self.connection = Connection(
             sock,
             stamper,
@@ -48,6 +50,7 @@ class End:
             on_writable=self.on_writable,
             tls=tls,
             peer="the peer",
+            max_unsent=max_unsent,
         )
         self.connection.start()
 
@@ -76,7 +79,7 @@ class End:
 
 @asynccontextmanager
 async def connected(
-    server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None
+    server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None, max_unsent: int = MAX_UNSENT
 ) -> AsyncIterator[tuple[End, End]]:
     """Dial a listening socket of ours; yield both ends."""
     stamper = Stamper(SystemClock())
@@ -95,7 +98,7 @@ async def connected(
         else:
             other.attach(sock, stamper)
         dialled = await dialling
-        one.attach(dialled.socket, stamper, dialled.tls)
+        one.attach(dialled.socket, stamper, dialled.tls, max_unsent)
     try:
         yield one, other
     finally:
@@ -155,7 +158,8 @@ def test_back_pressure_loses_nothing_and_is_told_of(
 ) -> None:
     async def work() -> None:
         rng = random.Random(1)
-        async with connected(*(contexts if secure else ())) as (one, other):
+        server, client = contexts if secure else (None, None)
+        async with connected(server, client, max_unsent=64 << 20) as (one, other):
             # Nobody reads: the kernel's buffers fill up, ours takes the rest.
             asyncio.get_running_loop().remove_reader(other.connection._fd)
             sent = hashlib.sha256()
@@ -375,5 +379,28 @@ def test_what_the_taker_does_not_foresee_ends_the_connection_and_nothing_else(
             assert not one.connection.is_open
             await other.until(lambda: other.closed)
         assert escaped == []
+
+    run(work())
+
+
+@pytest.mark.parametrize("size", [127, 300_000])
+def test_a_peer_that_does_not_read_is_given_up_before_memory_is(size: int) -> None:
+    async def work() -> None:
+        async with connected() as (one, other):
+            asyncio.get_running_loop().remove_reader(other.connection._fd)
+            most = 0
+            # As a flood of pings would have it, whose pongs nobody reads.
+            for number in range((64 << 20) // size):
+                one.connection.write(bytes(size))
+                most = max(most, len(one.connection._unsent))
+                if number % 64 == 0:
+                    await asyncio.sleep(0)
+            assert MAX_UNSENT - size < most <= MAX_UNSENT
+            (error,) = one.closed
+            assert error is not None
+            assert error.reason == "unread"
+            assert str(error).startswith("the peer: does not read what it is sent: 1")
+            assert not one.connection.is_open
+            assert not one.connection._unsent
 
     run(work())
