@@ -63,7 +63,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except LatencyError as error:
-            click.echo(f"error: {error}", err=True)
+            from daemons.service.screen import error_line  # noqa: PLC0415 - of use to failures alone
+
+            error_line(error)
             sys.exit(error.exit_code)
 
 

@@ -13,6 +13,7 @@ import click
 
 from daemons.errors import ConfigError, LatencyError
 from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.screen import error_line
 from daemons.service.spans import Span
 from provisioning import bundle as bundles
 from provisioning.aftermath import NOTHING_STANDS, expires_at, standing
@@ -153,7 +154,7 @@ class _Group(click.Group):
             return super().invoke(context)
         except LatencyError as error:
             for line in (str(error), *getattr(error, "__notes__", ())):
-                click.echo(f"error: {line}", err=True)
+                error_line(line)
             context.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted: what was made stays; run the command again to go on, or `down`", err=True)

@@ -7,10 +7,9 @@ from threading import Lock
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from daemons.service.screen import Grid, screen, sentence
 from provisioning.engine import Event, Step
 
 __all__ = ["Screen"]
@@ -29,8 +28,8 @@ class Screen:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = Console(soft_wrap=True, highlight=False)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = screen()
+        self._err = screen(errors=True)
         self._lock = Lock()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -41,32 +40,24 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a sentence, unless the output is JSON."""
-        if not self.as_json:
-            self._out.print(text, markup=False)
+        if self.as_json:
+            return
+        # On one terminal a line and the progress below it have to know of each other.
+        moving = self._progress is not None and self._out.is_terminal
+        sentence(self._err if moving else self._out, text)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table on a terminal, or a block a row where it is too narrow; tab-separated lines into a pipe."""
+        """Print a table on a terminal; tab-separated lines into a pipe."""
         lines = [tuple(row) for row in rows]
         if not self._out.is_terminal:
             for row in [columns, *lines]:
                 click.echo("\t".join(row))
             return
-        table = Table(title=title, title_justify="left")
-        for column in columns:
-            table.add_column(column, justify="right" if column.startswith(("USD", "GB")) else "left")
+        words = [column for column in columns if not column.startswith(("USD", "GB"))]
+        grid = Grid(title, columns, words)
         for line in lines:
-            table.add_row(*line)
-        # A column that is made to fit loses the end of ids, addresses and sums.
-        unbounded = self._out.options.update(max_width=10_000)
-        if self._out.measure(table, options=unbounded).maximum <= self._out.width:
-            self._out.print(table)
-            return
-        self._out.print(title, markup=False)
-        for first, *others in lines:
-            self._out.print(first, style="bold", markup=False)
-            for column, text in zip(columns[1:], others, strict=True):
-                if text:
-                    self._out.print(f"  {column}: {text}", markup=False)
+            grid.add(*line)
+        self._out.print(grid)
 
     def plan(self, steps: Sequence[Step]) -> None:
         """Print a plan, one line for each step."""
@@ -75,14 +66,11 @@ class Screen:
             return
         for step in steps:
             details = f": {'; '.join(step.texts)}" if step.texts else ""
-            self._out.print(
-                f"{_SIGNS[step.verb]} {step.verb} {step.key} ({step.region}){details}",
-                style=_COLOURS[step.verb],
-                markup=False,
-            )
+            text = f"{_SIGNS[step.verb]} {step.verb} {step.key} ({step.region}){details}"
+            sentence(self._out, text, style=_COLOURS[step.verb])
         count = {verb: sum(step.verb == verb for step in steps) for verb in _SIGNS}
         told = ", ".join(f"{number} {_COUNTED.get(verb, f'to {verb}')}" for verb, number in count.items() if number)
-        self._out.print(told or "nothing to do: everything is as the topology says", markup=False)
+        self.say(told or "nothing to do: everything is as the topology says")
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[None]:
@@ -104,6 +92,6 @@ class Screen:
             return
         line = f"{event.verb} {event.key} ({event.region}) {event.text}".rstrip()
         with self._lock:
-            self._err.print(line, markup=False)
+            sentence(self._err, line)
             if self._progress is not None and self._task is not None:
                 self._progress.advance(self._task)

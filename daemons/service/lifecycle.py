@@ -208,5 +208,7 @@ async def end(tasks: Collection["asyncio.Task[None]"]) -> None:
 
 def die(error: LatencyError) -> NoReturn:
     """End a program before its loop ran: the message on standard error, the error's exit code."""
-    sys.stderr.write(f"error: {error}\n")
+    from daemons.service.screen import error_line  # noqa: PLC0415 - a daemon that runs has no use for it
+
+    error_line(error)
     sys.exit(error.exit_code)

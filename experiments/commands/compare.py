@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 
 from daemons.errors import ClockError
+from daemons.service.screen import error_line, screen
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
 from experiments.comparison.model import METRICS
@@ -70,7 +70,9 @@ def compare_command(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=2))
     else:
-        print_comparison(Console(), comparison)
+        print_comparison(screen(), comparison)
     if comparison.clock.refused:
-        click.echo(f"error: {comparison.clock.refused}", err=True)
+        # The table has said so above; whoever reads JSON from a program sees standard error alone.
+        if as_json:
+            error_line(comparison.clock.refused)
         sys.exit(ClockError.exit_code)

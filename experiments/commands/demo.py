@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from daemons.errors import ConfigError
+from daemons.service.screen import screen
 from daemons.service.spans import Span
 from experiments.local.demo import run_demo
 from experiments.local.simulated import RATE, Injected
@@ -33,6 +33,6 @@ def demo_command(duration: float, keep_running: bool, rate: float, folder: Path)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError("--output", f"{folder}: {error.strerror}", "choose a folder that is writable") from error
-    console = Console(highlight=False)
+    console = screen()
     injected = Injected(rate=rate)
     sys.exit(asyncio.run(run_demo(console, injected, folder, None if keep_running else duration)))

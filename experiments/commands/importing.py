@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from daemons.service.screen import MISSING, Grid, figure, screen, sentence
 from experiments.comparison.table import print_comparison
 from experiments.egress.audit import Audit, audit
 from experiments.egress.compare import compare_runs
@@ -53,7 +53,7 @@ def import_command(folder: Path, reference: str | None, *, as_json: bool) -> Non
         }
         click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
         return
-    console = Console()
+    console = screen()
     console.print(_samples(audits))
     console.print()
     _print_discrepancies(console, audits)
@@ -62,18 +62,16 @@ def import_command(folder: Path, reference: str | None, *, as_json: bool) -> Non
         print_comparison(console, comparison)
 
 
-def _samples(audits: list[Audit]) -> Table:
-    table = Table(title="Recomputed from the raw samples, ms", title_justify="left", box=None, pad_edge=False)
-    for column in ("run", "", "n", "failed", "mean", "median", "p95", "p99", "min", "max", "std dev"):
-        table.add_column(column, justify="left" if column in {"run", ""} else "right", no_wrap=True)
+def _samples(audits: list[Audit]) -> Grid:
+    columns = ("run", "", "n", "failed", "mean", "median", "p95", "p99", "min", "max", "std dev")
+    table = Grid("Recomputed from the raw samples, ms", columns, {""})
     for one in audits:
         for kind, described, failed in (
             ("cold", one.cold, one.run.cold.failures),
             ("warm", one.warm, one.run.warm.failures),
         ):
             values = (getattr(described, name) for name in ("mean", "median", "p95", "p99", "min", "max", "stddev"))
-            cells = ("-" if value is None else f"{value:.2f}" for value in values)
-            table.add_row(one.scenario if kind == "cold" else "", kind, str(described.count), str(failed), *cells)
+            table.add(one.scenario, kind, str(described.count), str(failed), *map(figure, values))
     return table
 
 
@@ -82,25 +80,25 @@ def _print_discrepancies(console: Console, audits: list[Audit]) -> None:
     for one in audits:
         wrong = [figure for figure in one.figures if figure.reasons]
         console.print(Text(f"{one.run.name}, {one.scenario}", style="bold"))
-        console.print(f" {len(one.figures) - len(wrong)} of {len(one.figures)} published figures are right; wrong are:")
+        right = len(one.figures) - len(wrong)
+        sentence(console, f" {right} of {len(one.figures)} published figures are right; wrong are:", indent=1)
         reasons = list(dict.fromkeys(reason for figure in wrong for reason in figure.reasons))
         letters = dict(zip(reasons, string.ascii_letters, strict=False))
-        table = Table(box=None, pad_edge=True, padding=(0, 2, 0, 0))
-        for column in ("where", "requests", "figure", "published", "correct", "why"):
-            table.add_column(column, justify="right" if column in {"published", "correct"} else "left", no_wrap=True)
-        for figure in wrong:
-            table.add_row(
-                figure.where,
-                figure.connection,
-                figure.figure,
-                f"{figure.published:.2f}",
-                "none" if figure.corrected is None else f"{figure.corrected:.2f}",
-                " ".join(letters[reason] for reason in figure.reasons),
+        columns = ("where", "requests", "figure", "published", "correct", "why")
+        table = Grid("", columns, {"requests", "figure", "why"})
+        for one_wrong in wrong:
+            table.add(
+                one_wrong.where,
+                one_wrong.connection,
+                one_wrong.figure,
+                figure(one_wrong.published),
+                figure(one_wrong.corrected),
+                " ".join(letters[reason] for reason in one_wrong.reasons),
             )
         console.print(table)
         notes = [f"{letters[reason]}: {reason}" for reason in reasons]
-        notes += dict.fromkeys(f"none: {figure.too_few}" for figure in wrong if figure.too_few)
+        notes += dict.fromkeys(f"{MISSING}: {figure.too_few}" for figure in wrong if figure.too_few)
         for note in notes:
-            console.print(Text(f" {note}"), soft_wrap=not console.is_terminal)
+            sentence(console, f" {note}", indent=3)
         for remark in one.remarks:
-            console.print(Text(f" ! {remark.text}", style="yellow"), soft_wrap=not console.is_terminal)
+            sentence(console, f" ! {remark.text}", style="yellow", indent=3)

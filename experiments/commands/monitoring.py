@@ -1,11 +1,10 @@
 """``experiment monitoring``: Prometheus, Alertmanager and Grafana on the demo, or on daemons that run."""
 
 import asyncio
-import sys
 
 import click
-from rich.console import Console
 
+from daemons.service.screen import screen
 from daemons.service.spans import Span
 from experiments.local.monitoring import ALERTMANAGER, PROMETHEUS, Target, monitor
 
@@ -31,5 +30,5 @@ def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: 
         if not equals or ":" not in address:
             raise click.BadParameter(f"{text!r} is not ROLE=HOST:PORT", param_hint="--target")
         wanted.append((role, address))
-    console = Console(highlight=False, file=sys.stdout)
+    console = screen()
     asyncio.run(monitor(console, wanted, prometheus, alertmanager, duration))

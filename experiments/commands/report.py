@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from daemons.errors import ResultsError
+from daemons.service.screen import screen, sentence
 from experiments.comparison.figures import Options
 from experiments.comparison.model import METRICS
 from experiments.report.document import build_document
@@ -38,5 +39,6 @@ def report_command(
         page.with_suffix(".md").write_text(render_markdown(document), encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"{page}: cannot be written: {error.strerror}; give another --output") from error
-    click.echo(document.comparison.verdict.sentence)
-    click.echo(f"{page} {page.with_suffix('.md')}")
+    console = screen()
+    sentence(console, document.comparison.verdict.sentence)
+    sentence(console, f"{page} {page.with_suffix('.md')}")

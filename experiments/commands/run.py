@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError
+from daemons.service.screen import screen, sentence
 from daemons.service.spans import SPAN, write_span
 from experiments.commands.host_options import host_options, inventory_from
 from experiments.extra import require_extra
@@ -78,7 +79,7 @@ def run_command(**flags: Any) -> None:
     plan = Plan(flags["mode"], flags["duration"], flags["repeat"], flags["every"], flags["for_"])
     if flags["compare"]:
         require_extra("compare")
-    console = Console(highlight=False)
+    console = screen()
     with inventory_from(flags) as inventory:
         if inventory is None:
             folder, manifest, code = _run_here(plan, flags, console)
@@ -86,7 +87,7 @@ def run_command(**flags: Any) -> None:
             folder, manifest, code = _run_there(inventory, flags, console)
     if flags["compare"] and any(block.events for block in manifest.blocks):
         code = conclude_folder(console, folder, manifest, code)
-    console.print(f"Results: {folder} ({FILE} says how it went)", soft_wrap=True)
+    sentence(console, f"Results: {folder} ({FILE} says how it went)")
     sys.exit(code)
 
 
@@ -176,7 +177,7 @@ def conclude_folder(console: Console, folder: Path, manifest: Manifest, code: in
     try:
         manifest.verdict, of_comparison = conclude(folder, console)
     except LatencyError as error:
-        console.print(f"not compared: {error}", soft_wrap=True, markup=False)
+        sentence(console, f"not compared: {error}")
         manifest.verdict, of_comparison = f"not compared: {error}", error.exit_code
     manifest.exit_code = code or of_comparison
     write_manifest(folder, manifest)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from daemons.service.lifecycle import INTERRUPTED
+from daemons.service.screen import screen, sentence
 from experiments.commands.host_options import host_options, inventory_from
 from experiments.extra import missing_of
 from experiments.folder import new_folder
@@ -40,7 +40,7 @@ def validate_command(suite_file: Path, output: Path | None, **flags: Any) -> Non
     a bad file or option, and 130 when it was interrupted.
     """
     suite = load_suite(suite_file)
-    console = Console(highlight=False)
+    console = screen()
     with inventory_from(flags) as inventory:
         run = ValidationRun(suite, inventory, console)
         folder = new_folder(output, "validation")
@@ -52,7 +52,7 @@ def validate_command(suite_file: Path, output: Path | None, **flags: Any) -> Non
 
         result.comparisons = differences(suite, folder)
     write_results(folder, result)
-    for sentence in result.comparisons:
-        console.print(sentence, soft_wrap=True, markup=False)
-    console.print(f"{result.outcome}: {folder / 'validation.html'}, .md and .json", soft_wrap=True, markup=False)
+    for comparison in result.comparisons:
+        sentence(console, comparison)
+    sentence(console, f"{result.outcome}: {folder / 'validation.html'}, .md and .json")
     sys.exit(INTERRUPTED if run.interrupted else EXIT_CODES[result.outcome])

@@ -1,10 +1,9 @@
 """A comparison in the terminal."""
 
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
+from daemons.service.screen import Grid, sentence
 from experiments.comparison.model import Comparison, Figure, SideFigures
 from experiments.comparison.wording import TITLES, figure_title, format_interval, format_value
 
@@ -22,25 +21,21 @@ _STYLES = {
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the verdict, the table of figures, and the caveats."""
     verdict = comparison.verdict
-    console.print(Text(verdict.sentence, style=_STYLES[verdict.outcome]), soft_wrap=not console.is_terminal)
+    sentence(console, verdict.sentence, style=_STYLES[verdict.outcome])
     console.print()
     console.print(_figures(comparison))
-    console.print(Padding(Group(*(Text(line) for line in _accounts(comparison))), (0, 0, 0, 1)))
+    for account in _accounts(comparison):
+        sentence(console, f" {account}", indent=3)
     for caveat in comparison.caveats:
-        console.print(Text(f" ! {caveat}", style="yellow"), soft_wrap=not console.is_terminal)
+        sentence(console, f" ! {caveat}", style="yellow", indent=3)
 
 
-def _figures(comparison: Comparison) -> Table:
+def _figures(comparison: Comparison) -> Grid:
     first, second = comparison.first.label, comparison.second.label
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     confidence = f"{comparison.confidence:.0%} interval".replace("%", " %")
-    table.add_column("ms", no_wrap=True)
-    table.add_column(first, justify="right", min_width=8)
-    table.add_column(second, justify="right", min_width=8)
-    for title in ("difference", confidence, ""):
-        table.add_column(title, justify="right", no_wrap=True)
+    table = Grid("", ["ms", first, second, "difference", confidence, ""])
     for figure in comparison.figures:
-        table.add_row(
+        table.add(
             figure_title(figure.name),
             format_value(figure.first, figure.unit),
             format_value(figure.second, figure.unit),
@@ -53,7 +48,7 @@ def _figures(comparison: Comparison) -> Table:
 
 def _difference(figure: Figure) -> str:
     text = format_value(figure.difference, figure.unit, signed=True)
-    return text if figure.relative is None else f"{text} ({figure.relative:+.0%})"
+    return text if figure.relative is None else f"{text} ({figure.relative:+.0%})".replace("%", " %")
 
 
 def _accounts(comparison: Comparison) -> list[str]:

@@ -1,5 +1,6 @@
 """How figures are named and written, the same in the terminal and in reports."""
 
+from daemons.service.screen import MISSING
 from experiments.statistics.bootstrap import Interval
 
 __all__ = ["TITLES", "figure_title", "format_interval", "format_value"]
@@ -31,10 +32,10 @@ def format_value(value: float | None, unit: str, *, signed: bool = False) -> str
     """Write a value in ms, or a share in percent, in no more digits than mean something; a dash stands for no value.
 
     >>> format_value(-21.4321, "ms", signed=True), format_value(0.003, "share"), format_value(None, "ms")
-    ('-21.43', '0.300', '-')
+    ('-21.43', '0.300', '–')
     """
     if value is None:
-        return "-"
+        return MISSING
     number = value * (100 if unit == "share" else 1)
     decimals = 2 if abs(number) >= 10 else 3
     return f"{number:{'+' if signed else ''}.{decimals}f}"
@@ -43,5 +44,5 @@ def format_value(value: float | None, unit: str, *, signed: bool = False) -> str
 def format_interval(interval: Interval | None, unit: str) -> str:
     """Write an interval; a dash stands for none."""
     if interval is None:
-        return "-"
+        return MISSING
     return f"{format_value(interval.low, unit)} to {format_value(interval.high, unit)}"

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 
+from daemons.service.screen import Display, sentence
+from experiments.live.scrape import fetch
 from experiments.local.certificates import certificates
 from experiments.local.programs import ProgramError, RunningProgram
-from experiments.local.scrape import fetch
 from experiments.local.simulated import Injected, Simulated
 from experiments.local.view import Snapshot, line, probe_line, summary_table, table
 
@@ -140,16 +140,16 @@ async def run_demo(console: Console, injected: Injected, folder: Path, duration_
     demo = Demo(injected, folder)
     try:
         await demo.start()
-        console.print(
+        sentence(
+            console,
             f"Exchange near and far ({injected.far_delay_ms:g} ± {injected.far_jitter_ms:g} ms away), backbone "
             f"{injected.link_delay_ms:g} ms, {injected.rate:g} events/s.\n"
             f"HTTPS endpoint {PROBE_DELAY_MS:g} ms away, asked on cold and warm connections.\n"
             f"Live metrics: http://{demo.receiver_metrics}/metrics (receiver), "
             f"http://{demo.forwarder_metrics}/metrics (forwarder), http://{demo.probe_metrics}/metrics (probe)\n",
-            soft_wrap=True,
         )
         last = await _watch(console, demo, told, duration_seconds)
-        console.print("Stopping: letting what is under way arrive …")
+        sentence(console, "Stopping: letting what is under way arrive …")
         await demo.stop()
     except BaseException:
         await demo.abort()
@@ -160,21 +160,21 @@ async def run_demo(console: Console, injected: Injected, folder: Path, duration_
 async def _watch(console: Console, demo: Demo, told: asyncio.Event, duration: float | None) -> Snapshot:
     begun = time.monotonic()
     end = None if duration is None else begun + duration
-    pause = REFRESH_SECONDS if console.is_terminal else LINE_SECONDS
     # A terminal gets one table that changes; a pipe or a log file gets a line now and then.
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext()
+    display = Display(console)
+    pause = REFRESH_SECONDS if display.moves else LINE_SECONDS
     snapshot = await demo.snapshot()
-    with live:
+    with display:
         while not told.is_set() and (end is None or time.monotonic() < end):
             wait = pause if end is None else min(pause, end - time.monotonic())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(told.wait(), max(0.0, wait))
             snapshot = await demo.snapshot()
             elapsed = time.monotonic() - begun
-            if isinstance(live, Live):
-                live.update(table(snapshot, elapsed), refresh=True)
+            if display.moves:
+                display.update(table(snapshot, elapsed))
             else:
-                console.print(line(snapshot, elapsed), soft_wrap=True)
+                sentence(console, line(snapshot, elapsed))
     return snapshot
 
 
@@ -186,16 +186,16 @@ def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[s
     # Every event that the forwarder received has arrived, or was dropped for a reason, or is known to be missing.
     unaccounted = totals["received"] - link["unique"] - link["events_lost"] - sum(forwarded["dropped"].values())
     console.print(summary_table(results))
-    console.print(probe_line(last), soft_wrap=True)
+    sentence(console, probe_line(last))
     lead = race["lead_ms"]["median"]
     if lead is None:
-        console.print("[bold red]No event came by both paths.[/]")
+        sentence(console, "No event came by both paths.", style="bold red")
         return 1
-    console.print(
+    sentence(
+        console,
         f"Injected: backbone leads by {injected.lead_ms:.1f} ms. Measured: median lead {lead:.2f} ms "
         f"over {race['pairs']} events ({lead - injected.lead_ms:+.2f} ms), "
         f"{race['wins']} wins to {race['reference_wins']}; events unaccounted for: {unaccounted}.",
-        soft_wrap=True,
     )
-    console.print(f"Results: {folder / 'results.json'} and {folder / 'results.csv'}", soft_wrap=True)
+    sentence(console, f"Results: {folder / 'results.json'} and {folder / 'results.csv'}")
     return 1 if unaccounted else 0

@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from daemons.errors import LatencyError
+from daemons.service.screen import sentence
 from daemons.service.shipped import shipped
 from experiments.local.demo import Demo
 from experiments.local.simulated import Injected
@@ -97,17 +98,18 @@ async def monitor(
             )
         )
         for role, address in targets:
-            console.print(f"{role:<13} http://{address}/metrics")
-        console.print(f"Prometheus    http://{prometheus}/alerts\nAlertmanager  http://{alertmanager}")
+            sentence(console, f"{role:<13} http://{address}/metrics")
+        sentence(console, f"Prometheus    http://{prometheus}/alerts\nAlertmanager  http://{alertmanager}")
         if home := _grafana_home():
             await stack.enter_async_context(_grafana(folder, home, prometheus))
-            console.print(f"Grafana       http://{GRAFANA}/d/latency-overview")
+            sentence(console, f"Grafana       http://{GRAFANA}/d/latency-overview")
         else:
-            console.print(
+            sentence(
+                console,
                 "Grafana       not installed; docs/monitoring.md says how to point one at this Prometheus",
-                soft_wrap=True,
+                indent=14,
             )
-        console.print("Messages of Alertmanager follow; Ctrl-C ends it all.")
+        sentence(console, "Messages of Alertmanager follow; Ctrl-C ends it all.")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(told.wait(), duration_seconds)
 
@@ -135,7 +137,8 @@ async def _message(console: Console, reader: asyncio.StreamReader, writer: async
         length = int(head.partition("content-length:")[2].partition("\r\n")[0])
         body = json.loads(await reader.readexactly(min(length, MESSAGE_BYTES)))
         for attachment in body.get("attachments", []):
-            console.print(f"[bold]{attachment['title']}[/]\n{attachment['text'].strip()}", soft_wrap=True)
+            sentence(console, attachment["title"], style="bold")
+            sentence(console, attachment["text"].strip(), indent=0)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
     writer.close()

@@ -8,6 +8,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
+from websockets.asyncio.client import ClientConnection, connect
+
 from experiments.local.programs import ProgramError, RunningProgram
 
 __all__ = ["STREAMS", "Injected", "Simulated"]
@@ -54,6 +56,7 @@ class Simulated:
         self._exchange: RunningProgram | None = None
         self._relay: RunningProgram | None = None
         self._forwarder: RunningProgram | None = None
+        self._last_client: ClientConnection | None = None
         self.forwarder_metrics = ""
         self.forwarder_totals: dict[str, Any] = {}
         self._near = ""
@@ -66,7 +69,9 @@ class Simulated:
             *("--listen", "127.0.0.1:0", "--far-listen", "127.0.0.1:0"),
             *("--far-delay-ms", str(injected.far_delay_ms), "--far-jitter-ms", str(injected.far_jitter_ms)),
             *("--rate", str(injected.rate), "--seed", str(injected.seed)),
-            *("--wait-for-clients", str(int(self._feed) + int(self._link))),
+            # With a link one client more, ourselves: an exchange that began before the link is up would make the
+            # forwarder keep the first events back, and every run would warn of its own beginning.
+            *("--wait-for-clients", str(int(self._feed) + 2 * int(self._link))),
             *_streams(),
         )
         await self._exchange.start()
@@ -94,6 +99,8 @@ class Simulated:
         metrics = await self._forwarder.event(lambda event: event.get("event") == "metrics", "metrics")
         self.forwarder_metrics = metrics["address"]
         await self._forwarder.event(lambda event: event.get("event") == "link connected", "link connected")
+        # It asks for no stream, and is counted all the same.
+        self._last_client = await connect(f"ws://{self._near}/ws", compression=None)
 
     async def end_forwarder(self) -> None:
         """End the forwarder alone: what it has received it still delivers."""
@@ -107,6 +114,9 @@ class Simulated:
     async def end(self) -> None:
         """End what still runs, in the order in which events flow."""
         await self.end_forwarder()
+        if self._last_client is not None:
+            await self._last_client.close()
+            self._last_client = None
         for program in (self._relay, self._exchange):
             if program is not None:
                 await program.stop()
@@ -114,6 +124,9 @@ class Simulated:
 
     async def abort(self) -> None:
         """End everything at once, after trouble."""
+        if self._last_client is not None:
+            self._last_client.transport.abort()
+            self._last_client = None
         programs = [one for one in (self._forwarder, self._relay, self._exchange) if one is not None]
         for program in programs:
             program.kill()

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from experiments.local.scrape import Page, quantile
+from daemons.service.screen import Grid, figure
+from experiments.live.scrape import Page, quantile
 
 __all__ = ["Snapshot", "line", "summary_table", "table"]
 
@@ -56,35 +55,30 @@ class Snapshot:
 
 def table(snapshot: Snapshot, elapsed: float) -> RenderableType:
     """Make the live table."""
-    grid = Table(box=box.SIMPLE_HEAD, title=f"race after {elapsed:.0f} s", title_justify="left", pad_edge=False)
-    grid.add_column("path", style="bold")
-    for name in ("events", "p50 ms", "p99 ms", "jitter ms", "lost", "wins"):
-        grid.add_column(name, justify="right")
+    columns = ("path", "events", "p50 ms", "p99 ms", "jitter ms", "lost", "wins")
+    grid = Grid(f"race after {elapsed:.0f} s", columns)
     best = max(snapshot.wins(path) for path, _what in PATHS)
     for path, what in PATHS:
         wins = snapshot.wins(path)
-        grid.add_row(
-            f"{path} [dim]({what})[/]",
+        grid.add(
+            _with_remark(path, what),
             str(snapshot.count("events", path)),
-            _figure(snapshot.latency_ms(path, 0.5)),
-            _figure(snapshot.latency_ms(path, 0.99)),
-            _figure(snapshot.jitter_ms(path)),
+            figure(snapshot.latency_ms(path, 0.5)),
+            figure(snapshot.latency_ms(path, 0.99)),
+            figure(snapshot.jitter_ms(path)),
             str(snapshot.count("sequence_gap_events", path)),
-            f"[green]{wins}[/]" if wins and wins == best else str(wins),
+            Text(str(wins), style="green" if wins and wins == best else ""),
         )
     rtt = _ms(quantile(snapshot.receiver.buckets(f"{RECEIVER}_link_rtt_seconds"), 0.5))
     buffered = int(snapshot.forwarder.total("latency_forwarder_buffer_events"))
-    foot = f"backbone leads by {_figure(snapshot.lead_ms)} ms (median); link RTT {_figure(rtt)} ms; {buffered} buffered"
-    https = Table(box=box.SIMPLE_HEAD, title="HTTPS", title_justify="left", pad_edge=False)
-    https.add_column("connection", style="bold")
-    for name in ("requests", "p50 ms", "p99 ms"):
-        https.add_column(name, justify="right")
+    foot = f"backbone leads by {figure(snapshot.lead_ms)} ms (median); link RTT {figure(rtt)} ms; {buffered} buffered"
+    https = Grid("HTTPS", ("connection", "requests", "p50 ms", "p99 ms"))
     for connection, what in (("cold", "new: connect, TLS, request"), ("warm", "kept: request")):
-        https.add_row(
-            f"{connection} [dim]({what})[/]",
+        https.add(
+            _with_remark(connection, what),
             str(snapshot.https_count(connection)),
-            _figure(snapshot.https_ms(connection, 0.5)),
-            _figure(snapshot.https_ms(connection, 0.99)),
+            figure(snapshot.https_ms(connection, 0.5)),
+            figure(snapshot.https_ms(connection, 0.99)),
         )
     return Group(grid, Text(foot), Text(""), https)
 
@@ -92,32 +86,29 @@ def table(snapshot: Snapshot, elapsed: float) -> RenderableType:
 def line(snapshot: Snapshot, elapsed: float) -> str:
     """Make one line for a pipe or a log file."""
     parts = [
-        f"{path}: {snapshot.count('events', path)} events, p50 {_figure(snapshot.latency_ms(path, 0.5))} ms, "
-        f"jitter {_figure(snapshot.jitter_ms(path))} ms, lost {snapshot.count('sequence_gap_events', path)}, "
+        f"{path}: {snapshot.count('events', path)} events, p50 {figure(snapshot.latency_ms(path, 0.5))} ms, "
+        f"jitter {figure(snapshot.jitter_ms(path))} ms, lost {snapshot.count('sequence_gap_events', path)}, "
         f"wins {snapshot.wins(path)}"
         for path, _what in PATHS
     ]
     return (
         f"{elapsed:5.1f} s  "
         + "  |  ".join(parts)
-        + f"  |  lead {_figure(snapshot.lead_ms)} ms  |  {probe_line(snapshot)}"
+        + f"  |  lead {figure(snapshot.lead_ms)} ms  |  {probe_line(snapshot)}"
     )
 
 
 def probe_line(snapshot: Snapshot) -> str:
     """Say in a few words what HTTPS costs cold and warm."""
     return (
-        f"HTTPS cold {_figure(snapshot.https_ms('cold', 0.5))} ms, warm {_figure(snapshot.https_ms('warm', 0.5))} ms "
+        f"HTTPS cold {figure(snapshot.https_ms('cold', 0.5))} ms, warm {figure(snapshot.https_ms('warm', 0.5))} ms "
         f"(medians of {snapshot.https_count('cold')} and {snapshot.https_count('warm')})"
     )
 
 
-def summary_table(results: dict[str, Any]) -> Table:
+def summary_table(results: dict[str, Any]) -> Grid:
     """Make the table at the end, from the result file."""
-    grid = Table(box=box.SIMPLE_HEAD, title="results", title_justify="left", pad_edge=False)
-    grid.add_column("milliseconds", style="bold")
-    for name in results["paths"]:
-        grid.add_column(name, justify="right")
+    grid = Grid("results", ("milliseconds", *results["paths"]))
     rows = (
         ("median", "median_latency_ms"),
         ("mean", "avg_latency_ms"),
@@ -128,9 +119,9 @@ def summary_table(results: dict[str, Any]) -> Table:
         ("jitter (RFC 3550)", "jitter_rfc3550_ms"),
     )
     for title, key in rows:
-        grid.add_row(title, *(_figure(path[key]) for path in results["paths"].values()))
+        grid.add(title, *(figure(path[key]) for path in results["paths"].values()))
     for title, key in (("samples", "sample_count"), ("events", "events"), ("lost", "events_lost")):
-        grid.add_row(title, *(str(path[key]) for path in results["paths"].values()))
+        grid.add(title, *(str(path[key]) for path in results["paths"].values()))
     return grid
 
 
@@ -138,5 +129,5 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1e3
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _with_remark(name: str, remark: str) -> Text:
+    return Text.assemble(name, (f" ({remark})", "dim"))

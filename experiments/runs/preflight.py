@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from daemons.records import ClockState
+from experiments.live.progress import Progress
 from experiments.local.programs import ProgramError
 from experiments.runs.checks import Check, PathRate, disk_check, sample_check
 from experiments.runs.endpoints import Endpoints
-from experiments.runs.progress import Progress
 from experiments.runs.receiver import Receiver, ReceiverError, pause
 from experiments.runs.schedule import MODES, Mode, Plan
 

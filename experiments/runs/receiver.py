@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from daemons.errors import LatencyError
+from experiments.live.progress import Progress, progress_of
+from experiments.live.scrape import fetch
 from experiments.local.programs import ProgramError, RunningProgram
-from experiments.local.scrape import fetch
 from experiments.runs.endpoints import Surroundings
-from experiments.runs.progress import Progress, progress_of
 
 __all__ = ["Receiver", "ReceiverError", "pause"]
 

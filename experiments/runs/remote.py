@@ -19,6 +19,7 @@ from rich.console import Console
 
 from daemons.decoding import UNDECODABLE
 from daemons.service.distribution import installed_version
+from daemons.service.screen import sentence
 from experiments.errors import InputError
 from experiments.hosts.inventory import HostEntry, Inventory
 from experiments.hosts.leashed import Leashed, leash, leashed
@@ -150,7 +151,7 @@ class RemoteRun:
                 await asyncio.gather(ended, told, return_exceptions=True)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        sentence(self._console, text, indent=5)
 
 
 def unit_command(command: Sequence[str]) -> list[str]:

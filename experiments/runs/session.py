@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 
 from daemons.errors import ClockError, LatencyError, ResultsError
 from daemons.service.lifecycle import INTERRUPTED
+from daemons.service.screen import Display, sentence
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
 from experiments.folder import write_whole
+from experiments.live.progress import line, table
 from experiments.local.programs import ProgramError
 from experiments.runs.endpoints import Endpoints
 from experiments.runs.manifest import BlockRecord, Manifest, clock_record, now, write_manifest
 from experiments.runs.preflight import Limits, Preflight, clock_check, shown
-from experiments.runs.progress import line, table
 from experiments.runs.receiver import Receiver, ReceiverError, pause
 from experiments.runs.schedule import Block, Plan
 
@@ -211,13 +211,12 @@ class Session:
         Ends early when the receiver does, or when we are told to. A path that does not come up in time is not waited
         for any longer: the others are measured.
         """
-        terminal = self._console.is_terminal
-        live = Live(console=self._console, auto_refresh=False) if terminal else contextlib.nullcontext()
+        display = Display(self._console)
         duration = self._plan.duration_seconds
-        period = _REFRESH_SECONDS if terminal else min(_LINE_SECONDS, duration / 3)
+        period = _REFRESH_SECONDS if display.moves else min(_LINE_SECONDS, duration / 3)
         begun = await self._first_events(receiver, title)
         shown_at = begun
-        with live:
+        with display:
             while (left := begun + duration - time.monotonic()) > 0:
                 if await pause(self._told, min(left, _REFRESH_SECONDS)) or receiver.ended:
                     return
@@ -225,8 +224,8 @@ class Session:
                     continue
                 shown_at = time.monotonic()
                 head = f"{title}, {shown_at - begun:.0f} of {duration:g} s"
-                if isinstance(live, Live):
-                    live.update(table(head, progress), refresh=True)
+                if display.moves:
+                    display.update(table(head, progress))
                 else:
                     self._say(line(head, progress))
 
@@ -244,7 +243,7 @@ class Session:
         return time.monotonic()
 
     def _say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        sentence(self._console, text, indent=5)
 
 
 def _events(folder: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 
 from daemons.errors import ConfigError
+from daemons.service.screen import sentence
 from experiments.hosts.inventory import Inventory
 from experiments.hosts.shell import HostError, LocalShell, SshShell
 from experiments.runs.manifest import now, versions
@@ -168,7 +169,7 @@ class ValidationRun:
         reason = f": {phase.reason}" if phase.reason else ""
         words = f"{phase.outcome:<13}{found.name} {phase.phase}{took}{reason}"
         style = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}[phase.outcome]
-        self._console.print(words, style=style, soft_wrap=True, markup=False, highlight=False)
+        sentence(self._console, words, style=style, indent=13)
 
     def _conclude(self, result: Validation) -> None:
         for scenario in result.scenarios:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from daemons.service.screen import MISSING
 from experiments.folder import write_whole
 from experiments.validation.evidence import Finding
 from experiments.validation.suite import ScenarioResult, Validation
@@ -119,7 +120,7 @@ def _title(scenario: ScenarioResult) -> str:
 def _rows(scenario: ScenarioResult) -> list[list[str]]:
     rows = []
     for phase in scenario.phases:
-        samples = str(phase.samples) if phase.samples else "-"
+        samples = str(phase.samples) if phase.samples else MISSING
         if not phase.findings:
             rows.append([phase.phase, phase.outcome, samples, "", "", "", phase.reason])
         for index, finding in enumerate(phase.findings):
@@ -133,7 +134,7 @@ def _rows(scenario: ScenarioResult) -> list[list[str]]:
 def _seen(finding: Finding) -> str:
     value = finding.seen
     if value is None:
-        return "-"
+        return MISSING
     if isinstance(value, float):
         return f"{value:.2%}".replace("%", " %") if finding.what in {"failed", "lost"} else f"{value:.3f}"
     if isinstance(value, list):
@@ -143,7 +144,7 @@ def _seen(finding: Finding) -> str:
 
 def _expected(value: Any) -> str:
     if value is None:
-        return "-"
+        return MISSING
     if isinstance(value, str):
         return value
     if len(value) == 2 and not isinstance(value[0], str):

@@ -1,8 +1,13 @@
 """What is shown is whole, however narrow the terminal."""
 
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
 from provisioning.screen import Screen
+from tests.terminal import on_terminal
 
 COLUMNS = ("key", "region", "id", "detail")
 ROW = ("host/forwarder", "ap-northeast-1", "i-4412240c633044ef0", "10.0.1.10 54.214.165.149; silent")
@@ -16,6 +21,34 @@ def test_nothing_of_a_table_is_cut(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     Screen(as_json=False).table("latency", COLUMNS, [ROW])
-    shown = capsys.readouterr().out
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert all(text in shown for text in ROW)
-    assert ("│" in shown) is (width == 140)
+    assert ("\nid " in shown) is (width < 140)
+    assert max(map(len, shown.splitlines())) <= width
+
+
+SCRIPT = """
+from provisioning.engine import Event
+from provisioning.screen import Screen
+screen = Screen(as_json=False)
+with screen.progress("building", 2):
+    screen.say("building the software bundle from this checkout")
+    screen.event(Event("created", "vpc/one", "eu-west-1", "vpc-0123456789abcdef0"))
+    screen.say("a sentence of many words " * 6)
+screen.say("built")
+"""
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_no_line_is_glued_to_the_progress_and_no_word_is_broken(width: int) -> None:
+    shown = on_terminal([sys.executable, "-c", SCRIPT], width, cwd=Path(__file__).parents[2])
+    assert shown.code == 0
+    assert shown.too_long == []
+    whole = {
+        "building the software bundle from this checkout",
+        "created vpc/one (eu-west-1) vpc-0123456789abcdef0",
+        "built",
+    }
+    assert whole <= set(shown.lines)
+    others = [line for line in shown.lines if line and line not in whole and "building ━" not in line]
+    assert " ".join(others).split() == ("a sentence of many words " * 6).split()

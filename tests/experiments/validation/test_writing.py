@@ -40,7 +40,7 @@ def test_markdown_has_a_row_for_every_finding_and_for_phases_without_one() -> No
     assert "| cold | fail | 400 | failed | 2.50 % | 0 to 0.01 | why <b> \\| not |" in text
     assert "|  | pass |  | median_ms | 71.900 | 60 to 80 |  |" in text
     assert "10.0.0.1 → ?" in text
-    assert "| route | inconclusive | - |  |  |  | mtr is not there |" in text
+    assert "| route | inconclusive | – |  |  |  | mtr is not there |" in text
     assert "interrupted" in text
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from daemons.errors import LatencyError
 from daemons.measurement.histogram import BucketHistogram, octaves
-from experiments.local.scrape import Page, fetch, quantile
+from experiments.live.scrape import Page, fetch, quantile
 
 
 @given(st.lists(st.integers(min_value=20_000, max_value=10**10), min_size=1, max_size=300), st.floats(0.01, 1.0))

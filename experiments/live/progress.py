@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from experiments.local.scrape import Page, quantile
+from daemons.service.screen import Grid, figure
+from experiments.live.scrape import Page, quantile
 
 __all__ = ["PathProgress", "Progress", "line", "progress_of", "table"]
 
@@ -76,21 +75,19 @@ def _ms(seconds: float | None) -> float | None:
 
 def table(title: str, progress: Progress) -> RenderableType:
     """Make the live table."""
-    grid = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    grid.add_column("path", style="bold")
-    for name in ("events", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "jitter ms", "lost", "wins"):
-        grid.add_column(name, justify="right")
+    columns = ("path", "events", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "jitter ms", "lost", "wins")
+    grid = Grid(title, columns)
     for path in progress.paths:
         figures = (path.median_ms, path.p95_ms, path.p99_ms, path.p999_ms, path.jitter_ms)
-        grid.add_row(path.name, str(path.events), *map(_figure, figures), str(path.lost), str(path.wins))
+        grid.add(path.name, str(path.events), *map(figure, figures), str(path.lost), str(path.wins))
     return Group(grid, Text(_leads(progress)))
 
 
 def line(title: str, progress: Progress) -> str:
     """Make one line for a pipe or a log file."""
     parts = [
-        f"{path.name}: {path.events} events, p50 {_figure(path.median_ms)} p95 {_figure(path.p95_ms)} "
-        f"p99 {_figure(path.p99_ms)} ms, jitter {_figure(path.jitter_ms)} ms, lost {path.lost}"
+        f"{path.name}: {path.events} events, p50 {figure(path.median_ms)} p95 {figure(path.p95_ms)} "
+        f"p99 {figure(path.p99_ms)} ms, jitter {figure(path.jitter_ms)} ms, lost {path.lost}"
         for path in progress.paths
     ]
     leads = _leads(progress)
@@ -102,7 +99,3 @@ def _leads(progress: Progress) -> str:
         f"{path} {'leads' if lead >= 0 else 'trails'} {reference} by {abs(lead):.2f} ms"
         for path, reference, lead in progress.leads_ms
     )
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

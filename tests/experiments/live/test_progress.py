@@ -4,8 +4,8 @@ from collections import defaultdict
 import pytest
 from rich.console import Console
 
-from experiments.local.scrape import Page
-from experiments.runs.progress import Progress, line, progress_of, table
+from experiments.live.progress import Progress, line, progress_of, table
+from experiments.live.scrape import Page
 
 
 @pytest.fixture
