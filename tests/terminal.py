@@ -31,7 +31,7 @@ class Shown:
         code: its exit code.
         text: all of it, without colours and movements of the cursor.
         width: of the terminal.
-        last: what stands below the last erasure: the final state of a live display, and what follows it.
+        raw: likewise with them.
     """
 
     code: int
@@ -46,8 +46,8 @@ class Shown:
 
     @property
     def too_long(self) -> list[str]:
-        """Lines that do not fit, and would be broken by the terminal wherever its edge is."""
-        return [line for line in self.lines if cell_len(line) > self.width]
+        """Lines of several words that do not fit, and would be broken by the terminal wherever its edge is."""
+        return [line for line in self.lines if cell_len(line) > self.width and len(line.split()) > 1]
 
 
 def program(module: str, *arguments: str) -> list[str]:

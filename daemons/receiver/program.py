@@ -138,6 +138,7 @@ class Receiver:
             await self._http.stop()
         self._stamper.close()
         if self._served:
+            self._conclude()
             await self._write_results()
 
     def status(self) -> str:
@@ -198,7 +199,8 @@ class Receiver:
 
     def _build(self) -> None:
         config = self._config
-        keep = config.run.output is not None
+        # What has an end says at the end what it found, also when no file is written.
+        keep = config.run.output is not None or config.run.duration_seconds is not None
         if config.run.csv_output is not None:
             self.rows = RowWriter(Path(config.run.csv_output))
         if len(config.path) > 1:
@@ -331,6 +333,16 @@ class Receiver:
             write_json(output, {"complete": False})
         if self.rows is not None:
             self.rows.open()
+
+    def _conclude(self) -> None:
+        """Say who won, where there is an end at which somebody looks."""
+        if (asked := self._config.run.duration_seconds) is None:
+            return
+        from daemons.receiver.conclusion import print_conclusion  # noqa: PLC0415 - a daemon without an end needs no rich
+        from daemons.service.screen import screen  # noqa: PLC0415
+
+        seconds = asked if self._complete else (self._clock.wall_ns() - self._start_ns) / 1e9
+        print_conclusion(screen(), self.accounts, () if self.race is None else self.race.pairs, seconds, asked)
 
     async def _write_results(self) -> None:
         run = self._config.run

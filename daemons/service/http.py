@@ -6,6 +6,7 @@ yields to the loop between its chunks. Framing and parsing are h11's.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ class HttpServer:
         try:
             self._server = await asyncio.start_server(self._accept, host, port, ssl=self._tls)
         except OSError as error:
-            why = error.strerror or str(error)
+            # asyncio puts the address into the text, where it is said already.
+            why = os.strerror(error.errno) if error.errno else str(error)
             raise ListenError(
                 f"{host}:{port}", f"metrics cannot listen: {why}", "choose another --metrics address"
             ) from error

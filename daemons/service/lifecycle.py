@@ -57,8 +57,7 @@ def run(make: Callable[[], Program], *, notifier: Notifier | None = None, busy_p
     try:
         return uvloop.run(_live(make, notifier or Notifier(), busy_poll=busy_poll))
     except LatencyError as error:
-        structlog.get_logger("lifecycle").error("cannot go on", error=str(error), exit_code=error.exit_code)
-        return error.exit_code
+        return _told_why(error)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -98,6 +97,10 @@ async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: b
             beat.result()
         if work.done():
             work.result()
+    except LatencyError as error:
+        # Before the stop, which speaks too: what happened first is told first.
+        return _told_why(error)
+    else:
         return 0
     finally:
         await reloads.close()
@@ -105,6 +108,11 @@ async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: b
         await end([task for task in (work, beat, order) if task is not None])
         await program.stop()
         log.info("stopped")
+
+
+def _told_why(error: LatencyError) -> int:
+    structlog.get_logger("lifecycle").error("cannot go on", error=str(error), exit_code=error.exit_code)
+    return error.exit_code
 
 
 class _Reloads:

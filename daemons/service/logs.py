@@ -12,6 +12,7 @@ from typing import Literal
 import structlog
 
 from daemons.errors import brief
+from daemons.service.console_log import ConsoleLines
 from daemons.service.log_limit import LogLimit
 from daemons.service.secrecy import NOTHING, Secrets
 
@@ -56,9 +57,7 @@ def configure(style: Literal["json", "console"], level: str, secrets: Secrets = 
     renderer: list[structlog.typing.Processor] = (
         [_TRACEBACKS, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        ]
+        else [ConsoleLines(terminal=sys.stderr.isatty(), hide=secrets.hide)]
     )
 
     def hide(_logger: object, _method: str, line: object) -> str:

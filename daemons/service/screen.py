@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Self
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.measure import Measurement
@@ -137,18 +138,19 @@ class Grid:
         if self._title:
             yield from (Text(line, style="italic") for line in wrapped(self._title, width))
         for first, *others in self._rows:
-            yield Text(first.plain, style="bold", overflow="ignore", no_wrap=True)
+            # What is longer than a line goes on in the next: nothing is lost.
+            yield Text(first.plain, style="bold", overflow="fold")
             line = ""
             for name, cell in zip(self._columns[1:], others, strict=True):
                 if not cell.plain.strip():
                     continue
                 entry = f"{name}: {cell.plain}" if name else cell.plain
-                if line and len(line) + 3 + len(entry) > width:
-                    yield Text(line, overflow="ignore", no_wrap=True)
+                if line and cell_len(line) + 3 + cell_len(entry) > width:
+                    yield Text(line, overflow="fold")
                     line = ""
                 line = f"{line}   {entry}" if line else f"  {entry}"
             if line:
-                yield Text(line, overflow="ignore", no_wrap=True)
+                yield Text(line, overflow="fold")
 
 
 def _table(title: str) -> Table:

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import structlog
 
 from daemons.errors import ListenError
 from daemons.service.lifecycle import Tasks, run
@@ -156,3 +157,17 @@ def test_reloads_follow_one_another_and_the_stop_follows_the_last(fails_to_reloa
     program = Slow(fails_to_reload=fails_to_reload)
     assert lived(program) == 0
     assert program.life == ["start", "started", "wait", *["reload", "reloaded"] * 3, "stop"]
+
+
+@pytest.mark.parametrize("stage", ["start", "wait"])
+def test_what_went_wrong_is_told_once_and_before_the_stop(stage: str) -> None:
+    with structlog.testing.capture_logs() as told:
+        assert lived(Noting(fails=stage)) == 4
+    assert [line["event"] for line in told if line["event"] != "serving"] == ["cannot go on", "stopped"]
+    assert told[-2]["exit_code"] == 4
+
+
+def test_a_stop_that_fails_is_told_too() -> None:
+    with structlog.testing.capture_logs() as told:
+        assert lived(Noting(done=True, fails="stop")) == 4
+    assert [line["event"] for line in told] == ["serving", "cannot go on"]

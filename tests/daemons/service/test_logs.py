@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from tests.terminal import on_terminal
+
 SCRIPT = """
 import logging, sys, structlog
 from daemons.service import logs
@@ -88,3 +90,40 @@ def test_the_console_is_for_people() -> None:
     assert "hello" in text
     assert "number=5" in text
     assert "\x1b" not in text
+
+
+SETTINGS = """
+import structlog
+from daemons.service import logs
+from daemons.service.secrecy import Secrets
+
+logs.configure("console", "info", Secrets(["a secret of several words"]))
+log = structlog.get_logger("x")
+config = {"path": [{"name": "one", "headers": {"auth": "a secret of several words"}}, {"name": "two", "none": None}],
+          "log": {"level": "info"}, "busy": False, "empty": {}, "limits": (1.5, 2.0)}
+log.info("starting", config=config, mode="race")
+log.error("cannot go on", error="h:1: taken; choose another", exit_code=4)
+"""
+
+
+def test_settings_are_a_table_a_line_and_an_error_follows_its_colon() -> None:
+    done = subprocess.run([sys.executable, "-c", SETTINGS], capture_output=True, text=True, check=True)
+    lines = [line[9:] if line[2:3] == ":" else line for line in done.stderr.splitlines()]
+    assert lines == [
+        "starting  mode=race",
+        "  config:",
+        "    busy=False limits=1.5,2",
+        "    [path[0]] name=one",
+        "    [path[0].headers] auth='***'",
+        "    [path[1]] name=two",
+        "    [log] level=info",
+        "ERROR cannot go on: h:1: taken; choose another  exit_code=4",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_secret_is_hidden_also_where_lines_break(width: int) -> None:
+    shown = on_terminal([sys.executable, "-c", SETTINGS], width)
+    assert "secret" not in shown.text
+    assert shown.too_long == []
+    assert "\x1b[1;31mERROR\x1b[0m" in shown.raw
