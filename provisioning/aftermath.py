@@ -8,11 +8,11 @@ import msgspec
 from provisioning.cost import Traffic, estimate
 from provisioning.engine import Engine
 from provisioning.errors import ProvisionError
-from provisioning.model import Found, tags_of
+from provisioning.model import STOP_AFTER_TAG, Found, tags_of
 from provisioning.topology import Topology
 from provisioning.validation import expiry
 
-__all__ = ["NOTHING_STANDS", "expires_at", "standing"]
+__all__ = ["NOTHING_STANDS", "expires_at", "standing", "stop_after", "stops_at"]
 
 NOTHING_STANDS = "nothing stands"
 
@@ -31,6 +31,20 @@ def expires_at(resources: Iterable[Found]) -> dt.datetime | None:
     own = (found for found in resources if found.kind not in _TAGGED_ONCE)
     texts = {tags_of(found.facts).get(EXPIRES_TAG, "") for found in own} - {""}
     return max(map(expiry, texts), default=None)
+
+
+def stop_after(topology: Topology) -> str:
+    """The tag by which hosts know when to power themselves off: a moment, ``never``, or empty without an expiry."""
+    if not topology.expires:
+        return ""
+    return expiry(topology.expires).astimezone(dt.UTC).isoformat() if topology.stop_at_expiry else "never"
+
+
+def stops_at(resources: Iterable[Found]) -> dt.datetime | None:
+    """When the first of the standing hosts powers itself off; None where none does."""
+    hosts = (found for found in resources if found.kind == "instance")
+    texts = {tags_of(found.facts).get(STOP_AFTER_TAG, "never") for found in hosts} - {"never"}
+    return min(map(expiry, texts), default=None)
 
 
 def standing(engine: Engine, topology: Topology) -> list[str]:

@@ -383,8 +383,24 @@ def rollback(config: dict[str, Any]) -> None:
     ready(config)
 
 
+def expire() -> None:
+    """Power the host off when the moment in its tag is past; the tag follows `provision up`, the files here do not."""
+    try:
+        moment = imds("tags/instance/latency:stop-after").strip()
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
+        return
+    # A clock that nothing keeps may be years ahead.
+    if moment == "never" or run("timedatectl", "show", "--property=NTPSynchronized", "--value").strip() != "yes":
+        return
+    if dt.datetime.now(dt.UTC) >= dt.datetime.fromisoformat(moment):
+        tell(f"expired {moment}: powering off")
+        run("systemctl", "poweroff")
+
+
 def main() -> None:
-    """Entry point: `run`, `verify`, `deploy FILE` or `rollback`."""
+    """Entry point: `run`, `verify`, `expire`, `deploy FILE` or `rollback`."""
     config = json.loads(CONFIG.read_text())
     verb = sys.argv[1] if len(sys.argv) > 1 else "run"
     try:
@@ -392,12 +408,14 @@ def main() -> None:
             boot(config)
         elif verb == "verify":
             verify(config)
+        elif verb == "expire":
+            expire()
         elif verb == "rollback":
             rollback(config)
         elif verb == "deploy" and len(sys.argv) == 3 and re.fullmatch(r"[\w./-]+", sys.argv[2]):
             deploy(config, pathlib.Path(sys.argv[2]))
         else:
-            sys.exit(f"usage: {sys.argv[0]} run | verify | deploy FILE | rollback")
+            sys.exit(f"usage: {sys.argv[0]} run | verify | expire | deploy FILE | rollback")
     except (Failed, OSError, ValueError, KeyError, tarfile.TarError) as error:
         tell(f"failed {verb}: {error}")
         sys.exit(1)

@@ -60,6 +60,7 @@ def adjusted(
     access: Access | None = None,
     owner: str = "",
     expires: str = "",
+    stop_at_expiry: bool = False,
 ) -> Topology:
     """Lay the command line's wishes over a topology and check the result.
 
@@ -75,6 +76,7 @@ def adjusted(
         access: who may log in; None keeps the topology's.
         owner: the owner tag.
         expires: the expiry tag, RFC 3339.
+        stop_at_expiry: hosts power themselves off when it is past.
 
     Raises:
         ConfigError: an unknown role or host in ``types``, or the result is not valid.
@@ -110,6 +112,7 @@ def adjusted(
         access=access or topology.access,
         owner=owner or topology.owner,
         expires=expires or topology.expires,
+        stop_at_expiry=stop_at_expiry or topology.stop_at_expiry,
     )
     changed = msgspec.convert(msgspec.to_builtins(changed), Topology)
     check(changed)

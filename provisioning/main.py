@@ -16,7 +16,7 @@ from daemons.service.command_line import CONTEXT, version_option
 from daemons.service.screen import error_line
 from daemons.service.spans import Span
 from provisioning import bundle as bundles
-from provisioning.aftermath import NOTHING_STANDS, expires_at, standing
+from provisioning.aftermath import NOTHING_STANDS, expires_at, standing, stop_after, stops_at
 from provisioning.cloud import Cloud
 from provisioning.console import host_report
 from provisioning.cost import Estimate, Item, Traffic, estimate
@@ -62,12 +62,13 @@ class Settings:
     ssh_key: str = ""
     owner: str = ""
     expires: str = ""
+    stop_at_expiry: bool = False
     connect: Callable[[str | None], Cloud] = field(default=Cloud.connect, repr=False)
 
     def deployment(self) -> Deployment:
         """The deployment's name and tags."""
         topology = self.loaded()
-        return Deployment(deployment_name(self.name), topology.owner, topology.expires)
+        return Deployment(deployment_name(self.name), topology.owner, topology.expires, stop_after(topology))
 
     def loaded(self) -> Topology:
         """The topology with the command line's wishes."""
@@ -92,6 +93,7 @@ class Settings:
             access=access,
             owner=self.owner,
             expires=self.expires,
+            stop_at_expiry=self.stop_at_expiry,
         )
 
 
@@ -132,6 +134,7 @@ _SHARED = (
     click.option("--ssh-key", metavar="FILE", help="Public key for logging in."),
     click.option("--owner", help="Owner tag."),
     click.option("--expires", help="Expiry tag, such as 2026-12-31."),
+    click.option("--stop-at-expiry", is_flag=True, help="Hosts power themselves off when --expires is past."),
 )
 
 
@@ -248,6 +251,18 @@ def _warn(topology: Topology, engine: Engine, screen: Screen) -> None:
         screen.say(f"expired: {topology.expires} is past; give a later --expires, or `provision down`")
     elif (end := expires_at(engine.view.found.values())) and end <= dt.datetime.now(dt.UTC):
         screen.say(f"expired: it was to end {end.isoformat()}; `up` with a later --expires, or `provision down`")
+    if stop := _stop(topology, engine):
+        screen.say(
+            f"hosts power themselves off after {stop.isoformat()}; volumes, addresses and the bucket stay, and cost, "
+            "until `provision down` or `provision reap`"
+        )
+
+
+def _stop(topology: Topology, engine: Engine) -> dt.datetime | None:
+    """When hosts power themselves off: as it is wished now, or where nothing is, as the standing ones were told."""
+    if topology.expires:
+        return expiry(topology.expires) if topology.stop_at_expiry else None
+    return stops_at(engine.view.found.values())
 
 
 @main.command()
@@ -261,6 +276,10 @@ def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
     engine = _engine(settings, screen, bundle=bundle)
     engine.read()
     steps = engine.plan()
+    if (stop := _stop(settings.loaded(), engine)) and stop <= dt.datetime.now(dt.UTC):
+        raise ConfigError(
+            "--expires", f"{stop.isoformat()} is past, and hosts power themselves off", "give a later one"
+        )
     if steps:
         if not settings.json:
             screen.plan(steps)

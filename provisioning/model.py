@@ -17,15 +17,21 @@ __all__ = ["Deployment", "Difference", "Ec2Kind", "Found", "Kind", "Node", "View
 DEPLOYMENT_TAG = "latency:deployment"
 KEY_TAG = "latency:key"
 SPEC_TAG = "latency:spec"
+STOP_AFTER_TAG = "latency:stop-after"
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A name, and the tags that everything in it carries."""
+    """A name, and the tags that everything in it carries.
+
+    ``stop_after`` is the moment (RFC 3339) after which hosts power themselves off, or ``never``; empty along with
+    ``expires``.
+    """
 
     name: str
     owner: str = ""
     expires: str = ""
+    stop_after: str = ""
 
     def tags(self, key: str, **extra: str) -> dict[str, str]:
         """The tags of the resource that stands for a node."""
@@ -34,6 +40,8 @@ class Deployment:
             tags["latency:owner"] = self.owner
         if self.expires:
             tags["latency:expires"] = self.expires
+        if self.stop_after:
+            tags[STOP_AFTER_TAG] = self.stop_after
         return tags
 
     def tag_list(self, key: str, **extra: str) -> list[dict[str, str]]:

@@ -135,6 +135,7 @@ class Access(Section, frozen=True):
 class Topology(Section, frozen=True):
     """The whole desired state.
 
+    ``stop_at_expiry``: the hosts power themselves off when ``expires`` is past.
     ``s3_endpoint`` is where the hosts fetch their objects instead of AWS's own S3: an emulator's address.
     """
 
@@ -146,6 +147,7 @@ class Topology(Section, frozen=True):
     access: Access = Access()
     owner: str = ""
     expires: str = ""
+    stop_at_expiry: bool = False
     s3_endpoint: str = ""
 
     @property

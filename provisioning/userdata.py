@@ -71,6 +71,7 @@ def user_data(
     # An image has one of them, and systemctl fails on a unit that it does not know.
     clock = 'if systemctl cat "$unit" >/dev/null 2>&1; then systemctl try-restart "$unit"; fi'
     lines.append(f"for unit in chrony.service systemd-timesyncd.service; do {clock}; done\n")
+    lines.append("systemctl enable --now latency-expiry.timer\n")
     lines.append("systemctl enable latency-bootstrap.service\nsystemctl start --no-block latency-bootstrap.service\n")
     # Together the files are a third of their size; one by one they were four fifths of EC2's limit.
     packed = base64.encodebytes(gzip.compress("".join(lines).encode(), mtime=0)).decode()
@@ -122,7 +123,10 @@ def host_files(
     return [
         ("/usr/local/lib/latency/bootstrap", 0o755, f"#!/usr/bin/python3\n{program}"),
         ("/etc/latency/bootstrap.json", 0o644, json.dumps(config, indent=1)),
-        ("/etc/systemd/system/latency-bootstrap.service", 0o644, source("latency-bootstrap.service")),
+        *(
+            (f"/etc/systemd/system/{unit}", 0o644, source(unit))
+            for unit in ("latency-bootstrap.service", "latency-expiry.service", "latency-expiry.timer")
+        ),
         (
             "/etc/chrony/conf.d/latency.conf",
             0o644,

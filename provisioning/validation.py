@@ -283,6 +283,8 @@ def _check_tags(topology: Topology) -> None:
         )
     if topology.expires:
         expiry(topology.expires)
+    elif topology.stop_at_expiry:
+        raise ConfigError("--stop-at-expiry", "there is no expiry", "give --expires too")
 
 
 def expiry(text: str) -> dt.datetime:

@@ -220,6 +220,8 @@ class InstanceKind(Ec2Kind):
                 "InstanceMetadataTags": "enabled",
             },
             "IamInstanceProfile": {"Name": spec.profile},
+            # A host that ends itself at its expiry keeps what it measured; `down` or `reap` takes it away.
+            "InstanceInitiatedShutdownBehavior": "stop",
             "UserData": spec.user_data,
             "TagSpecifications": view.deployment.tag_specification(
                 node.key, "instance", "volume", "network-interface", **{SPEC_TAG: spec.digest()}

@@ -11,7 +11,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pytest
@@ -54,6 +54,8 @@ fi
 class Metadata(http.server.BaseHTTPRequestHandler):
     """IMDS, version 2 only."""
 
+    tags: ClassVar[dict[str, str]] = {}
+
     def do_PUT(self) -> None:
         assert self.path == "/latest/api/token"
         assert self.headers["X-aws-ec2-metadata-token-ttl-seconds"] == "300"
@@ -66,6 +68,8 @@ class Metadata(http.server.BaseHTTPRequestHandler):
             self.reply(200, "the-profile")
         elif self.path == "/latest/meta-data/iam/security-credentials/the-profile":
             self.reply(200, json.dumps({"AccessKeyId": "testing", "SecretAccessKey": "testing", "Token": "session"}))
+        elif (tag := self.path.removeprefix("/latest/meta-data/tags/instance/")) in self.tags:
+            self.reply(200, self.tags[tag])
         else:
             self.reply(404, "")
 
@@ -186,6 +190,27 @@ def test_first_boot_installs_and_reports_and_the_next_only_reports(machine: Mach
     assert again.returncode == 0, again.stdout
     assert not (machine.root / "opt/role").exists()
     assert (machine.place / "systemctl.log").read_text().count("restart latency-receiver.service") == 1
+
+
+def powered_off(machine: Machine, stop_after: str | None, *, synchronized: str = "yes") -> bool:
+    timedatectl = machine.place / "bin/timedatectl"
+    timedatectl.write_text(f"#!/bin/sh\necho {synchronized}\n")
+    timedatectl.chmod(0o755)
+    Metadata.tags = {} if stop_after is None else {"latency:stop-after": stop_after}
+    log = machine.place / "systemctl.log"
+    log.unlink(missing_ok=True)
+    done = machine.run("expire")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return log.exists() and log.read_text() == "poweroff\n"
+
+
+def test_a_host_powers_itself_off_once_its_tag_is_past_and_only_by_a_clock_that_is_kept(machine: Machine) -> None:
+    for text in ("2026-01-31T00:00:00+00:00", "2026-02-01T08:59:59+09:00"):
+        assert powered_off(machine, text)
+        assert f"backbone-latency: expired {text}: powering off" in machine.console()
+        assert not powered_off(machine, text, synchronized="no")
+    for other in ("2126-12-31T00:00:00+00:00", "never", None):
+        assert not powered_off(machine, other)
 
 
 def test_nothing_starts_before_the_tunnel_is_verified(machine: Machine) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from provisioning.loading import load_topology
-from tests.provisioning.aws import Operator, census
+from tests.provisioning.aws import Operator, census, client
 from tests.provisioning.test_permissions import refused
 
 pytestmark = pytest.mark.process
@@ -147,6 +147,40 @@ def test_an_expired_deployment_is_told_and_reaped(shell: Shell, endpoint: str) -
     assert "expired and removed" in shell.ok("reap")
     assert census(endpoint, load_topology("backbone").regions) == empty
     assert "has no expiry" in shell.ok("reap")
+
+
+def stop_tags(endpoint: str) -> set[str]:
+    """What the standing hosts read in their metadata about their end."""
+    told = set()
+    for region in load_topology("backbone").regions:
+        filters = [{"Name": "instance-state-name", "Values": ["running"]}]
+        for reservation in client(endpoint, "ec2", region).describe_instances(Filters=filters)["Reservations"]:
+            for host in reservation["Instances"]:
+                told |= {tag["Value"] for tag in host["Tags"] if tag["Key"] == "latency:stop-after"}
+    return told
+
+
+def test_hosts_that_stop_themselves_are_told_of_and_follow_a_later_expiry(shell: Shell, endpoint: str) -> None:
+    up = ("up", "--yes", "--bundle", str(shell.bundle))
+    assert "--stop-at-expiry: there is no expiry; give --expires too" in shell.run(*up, "--stop-at-expiry").stderr
+    past = shell.run(*up, "--expires", "2026-01-31", "--stop-at-expiry")
+    assert past.returncode == 2
+    assert "--expires: 2026-02-01T00:00:00+00:00 is past, and hosts power themselves off" in past.stderr
+    assert census(endpoint, load_topology("backbone").regions) == {}
+
+    end = ("--expires", "2126-12-31T09:00:00+09:00", "--stop-at-expiry")
+    assert "hosts power themselves off after 2126-12-31T09:00:00+09:00; volumes" in shell.ok("plan", *end)
+    shell.ok(*up, *end)
+    assert stop_tags(endpoint) == {"2126-12-31T00:00:00+00:00"}
+    # Whoever looks later need not know what was wished.
+    assert "hosts power themselves off after 2126-12-31T00:00:00+00:00" in shell.ok("status")
+
+    later = shell.run(*up, "--expires", "2127-06-30", "--stop-at-expiry")
+    assert "created" not in later.stderr, "no host is replaced for another end"
+    assert stop_tags(endpoint) == {"2127-07-01T00:00:00+00:00"}
+    shell.ok(*up, "--expires", "2127-06-30")
+    assert stop_tags(endpoint) == {"never"}
+    assert "power themselves off" not in shell.ok("status")
 
 
 def test_the_trial_needs_no_account(shell: Shell) -> None:
