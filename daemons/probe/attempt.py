@@ -7,7 +7,16 @@ import msgspec
 
 from daemons.errors import LatencyError
 
-__all__ = ["Attempt", "AttemptError", "ConnectionKind", "Instants", "Phase", "Reason"]
+__all__ = [
+    "Attempt",
+    "AttemptError",
+    "ConnectionKind",
+    "Instants",
+    "Phase",
+    "Reason",
+    "Reconnect",
+    "UnprocessedError",
+]
 
 
 class ConnectionKind(StrEnum):
@@ -28,9 +37,9 @@ class Phase(StrEnum):
     """From the call that hands CONNECT to the kernel to the proxy's answer."""
     TLS = "tls"
     PROCESSING = "processing"
-    """From the last byte of the request handed to the kernel to the first byte of the response."""
+    """From the last byte of the request handed to the kernel to the first byte of the final response."""
     TRANSFER = "transfer"
-    """From the first byte of the response to the last."""
+    """From the first byte of the final response to the last."""
 
 
 class Reason(StrEnum):
@@ -78,6 +87,21 @@ class Reason(StrEnum):
     """A fault of the probe itself; the log has the traceback."""
 
 
+class Reconnect(StrEnum):
+    """Why a connection could not serve another request: the values of the ``reason`` label of reconnects."""
+
+    CLOSED = "closed"
+    """The server closed it, or said that it would."""
+    GOAWAY = "goaway"
+    """The server retires it (HTTP/2), before the request or while that was on its way."""
+    REFUSED = "refused"
+    """The server does not take the stream (HTTP/2), or no streams at all."""
+    SURPLUS = "surplus"
+    """Bytes came that no request had asked for: what is read next could be anybody's answer."""
+    FAILED = "failed"
+    """The request before failed, and left it in the middle of an answer."""
+
+
 class AttemptError(LatencyError):
     """An attempt failed.
 
@@ -89,6 +113,20 @@ class AttemptError(LatencyError):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class UnprocessedError(AttemptError):
+    """The server says that it has done nothing for the request, which can be made again on another connection.
+
+    Args:
+        reason: if it is not made again.
+        reconnect: why another connection is needed.
+        detail: the sentence.
+    """
+
+    def __init__(self, reason: Reason, reconnect: Reconnect, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reconnect = reconnect
 
 
 class Instants(msgspec.Struct):
@@ -106,7 +144,8 @@ class Instants(msgspec.Struct):
         tls_start: the handshake began.
         tls_done: the handshake was complete on our side.
         request_sent: the call that handed the end of the request to the kernel began.
-        first_byte: the first byte of the response arrived.
+        first_interim: the first byte of the first interim response (RFC 9110, section 15.2) arrived, if there was one.
+        first_byte: the first byte of the final response arrived.
         last_byte: the last byte of the response arrived.
         end: the attempt was over, whatever came of it.
     """
@@ -122,6 +161,7 @@ class Instants(msgspec.Struct):
     tls_start: int | None = None
     tls_done: int | None = None
     request_sent: int | None = None
+    first_interim: int | None = None
     first_byte: int | None = None
     last_byte: int | None = None
     end: int | None = None
@@ -138,6 +178,13 @@ class Instants(msgspec.Struct):
         ):
             if since is not None and until is not None:
                 yield phase, until - since
+
+    @property
+    def interim_ns(self) -> int | None:
+        """From the request to the first byte of the first interim response; None without one. Part of processing."""
+        if self.request_sent is None or self.first_interim is None:
+            return None
+        return self.first_interim - self.request_sent
 
     @property
     def total_ns(self) -> int | None:
@@ -189,7 +236,11 @@ class Attempt(msgspec.Struct):
         certificate_expiry_seconds: notAfter of the server's own certificate, Unix time.
         status: of the response.
         body_bytes: received of the response's body.
+        interim_responses: how many preceded the final one.
         host_delay_ns: from the kernel's stamp on the response's first byte to our reading it; None without a stamp.
+        retried: why the request was made again on another connection, each time; total counts from the first try, all
+            else is of the last.
+        lost: why its connection serves no other request; None when it does, or none was made.
     """
 
     target: str
@@ -206,7 +257,16 @@ class Attempt(msgspec.Struct):
     certificate_expiry_seconds: int | None = None
     status: int | None = None
     body_bytes: int = 0
+    interim_responses: int = 0
     host_delay_ns: int | None = None
+    retried: tuple[Reconnect, ...] = ()
+    lost: Reconnect | None = None
+
+    def begin_again(self, why: Reconnect) -> None:
+        """Forget what was on a connection that has to be given up: the attempt is now one that connects."""
+        self.retried += (why,)
+        self.connection = ConnectionKind.COLD
+        self.instants = Instants(self.instants.intended, self.instants.start)
 
     def fail(self, reason: Reason, detail: str) -> None:
         """Mark the attempt as failed."""

@@ -78,16 +78,21 @@ def _outcomes(observations: tuple[Observations, ...]) -> Iterator[Metric]:
     )
     reconnects = CounterMetricFamily(
         "latency_probe_reconnects",
-        "Times that a kept-alive connection was lost and made anew; the request that followed is a cold one",
-        labels=["target"],
+        "Times that a connection served no other request and a new one was made, by reason; its request is a cold one",
+        labels=["target", "reason"],
+    )
+    interim = CounterMetricFamily(
+        "latency_probe_interim_responses", "Interim responses (1xx) that came before final ones", labels=["target"]
     )
     for seen in observations:
         success.add_metric([seen.name], seen.successful)
         successes.add_metric([seen.name], seen.successes)
-        reconnects.add_metric([seen.name], seen.reconnects)
+        interim.add_metric([seen.name], seen.interim_responses)
+        for why, count in seen.reconnects.items():
+            reconnects.add_metric([seen.name, why], count)
         for reason, count in seen.failures.items():
             failures.add_metric([seen.name, reason], count)
-    yield from (success, successes, failures, reconnects)
+    yield from (success, successes, failures, reconnects, interim)
 
 
 def _facts(observations: tuple[Observations, ...]) -> Iterator[Metric]:

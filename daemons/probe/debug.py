@@ -92,6 +92,10 @@ def described(target: Target, attempt: Attempt) -> str:
     for field in msgspec.structs.fields(attempt.instants)[2:]:
         instant = getattr(attempt.instants, field.name)
         lines.append(f"  {field.name:<14} {_ms(None if instant is None else instant - started)}")
+    if attempt.interim_responses:
+        lines.append(f"interim       {attempt.interim_responses} responses before the final one")
+    if attempt.retried:
+        lines.append(f"made again    {', '.join(attempt.retried)}")
     lines.append("phases (ms)")
     lines += [f"  {phase:<14} {_ms(duration)}" for phase, duration in attempt.instants.phases()]
     lines.append(f"  {'total':<14} {_ms(attempt.instants.total_ns)}")
@@ -117,6 +121,9 @@ def _plain(target: Target, attempt: Attempt) -> dict[str, object]:
         "certificate_expiry_timestamp_seconds": attempt.certificate_expiry_seconds,
         "status": attempt.status,
         "body_bytes": attempt.body_bytes,
+        "interim_responses": attempt.interim_responses,
+        "interim_ms": None if attempt.instants.interim_ns is None else attempt.instants.interim_ns / 1e6,
+        "retried": attempt.retried,
         "phases_ms": {phase: duration / 1e6 for phase, duration in attempt.instants.phases()},
         "total_ms": None if attempt.instants.total_ns is None else attempt.instants.total_ns / 1e6,
     }

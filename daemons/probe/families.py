@@ -25,6 +25,7 @@ class Families:
         scheduled: of requests, from their intended start.
         lag: of attempts behind their slots.
         host_delay: of our reading behind the kernel's stamp.
+        interim: of first interim responses behind their requests.
         overlay_rtt: of echoes from the tunnel peer.
     """
 
@@ -46,6 +47,12 @@ class Families:
             "A successful request from its intended start on the fixed schedule to the last byte of the response",
             ("target", "connection"),
             _SCHEDULED,
+        )
+        self.interim = HistogramFamily(
+            "latency_probe_interim_seconds",
+            "From a request to the first byte of its first interim response (1xx); part of the phase processing",
+            ("target", "connection"),
+            _PART,
         )
         self._lag = HistogramFamily(
             "latency_probe_schedule_lag_seconds",
@@ -71,9 +78,9 @@ class Families:
     @property
     def all(self) -> tuple[HistogramFamily, ...]:
         """Every family, in the order of the page."""
-        return (self.phase, self.total, self.scheduled, self._lag, self._host_delay, self.overlay_rtt)
+        return (self.phase, self.total, self.scheduled, self.interim, self._lag, self._host_delay, self.overlay_rtt)
 
     def remove(self, target: str) -> None:
         """Take a target's histograms off the page."""
-        for family in (self.phase, self.total, self.scheduled):
+        for family in (self.phase, self.total, self.scheduled, self.interim):
             family.remove(target)

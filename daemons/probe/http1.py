@@ -2,13 +2,14 @@
 
 import h11
 
-from daemons.probe.attempt import AttemptError, Reason
-from daemons.probe.response import Response
+from daemons.probe.attempt import AttemptError, Reason, Reconnect
+from daemons.probe.response import MAX_HEAD_BYTES, Response
 from daemons.probe.target import Request
 
 __all__ = ["Http1"]
 
 _SIGN = b"HTTP/"
+_HEADER_FIELDS_TOO_LARGE = 431
 _WITHOUT_ANSWER = "the server closed the connection without an answer"
 
 
@@ -21,10 +22,10 @@ class Http1:
     version = "1.1"
 
     def __init__(self, max_body_bytes: int) -> None:
-        self._connection = h11.Connection(h11.CLIENT)
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._max_body_bytes = max_body_bytes
-        self._beginning = b""
         self._ended = False
+        self._surplus = False
         self.response = Response()
 
     def request(self, request: Request) -> bytes:
@@ -32,7 +33,6 @@ class Http1:
         if self._connection.our_state is h11.DONE:
             self._connection.start_next_cycle()
         self.response = Response()
-        self._beginning = b""
         headers = [("host", request.authority), *request.headers]
         if request.body or request.method in ("POST", "PUT"):
             headers.append(("content-length", str(len(request.body))))
@@ -52,11 +52,11 @@ class Http1:
         if not data and not response.started:
             raise AttemptError(Reason.CLOSED, _WITHOUT_ANSWER)
         response.started = True
-        if response.status is None:
-            self._check_beginning(data)
         try:
             self._connection.receive_data(data)
             while not response.complete:
+                if response.status is None:
+                    self._check_beginning()
                 event = self._connection.next_event()
                 if event is h11.NEED_DATA or event is h11.PAUSED:
                     break
@@ -66,20 +66,26 @@ class Http1:
                 raise AttemptError(
                     Reason.CLOSED, "the server closed the connection before the response was complete"
                 ) from error
+            if error.error_status_hint == _HEADER_FIELDS_TOO_LARGE:
+                raise AttemptError(
+                    Reason.TOO_LARGE, f"the head or a trailer of the answer is longer than {MAX_HEAD_BYTES} bytes"
+                ) from error
             raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/1.1: {error}") from error
         return b""
 
-    def _check_beginning(self, data: bytes) -> None:
+    def _check_beginning(self) -> None:
         """Refuse what cannot become a status line; h11 looks at no line before its end, which may never come."""
-        if len(self._beginning) >= len(_SIGN):
-            return
-        self._beginning += data[: len(_SIGN)]
-        if self._beginning[: len(_SIGN)] != _SIGN[: len(self._beginning)]:
-            raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/1.1: it begins with {data[:20]!r}")
+        unread, _ended = self._connection.trailing_data
+        if not _SIGN.startswith(unread[: len(_SIGN)]):
+            raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/1.1: it begins with {unread[:20]!r}")
 
     def _take(self, event: object) -> None:
         response = self.response
-        if isinstance(event, h11.Response):
+        if isinstance(event, h11.InformationalResponse):
+            response.interim += 1
+            unread, _ended = self._connection.trailing_data
+            response.started = bool(unread)
+        elif isinstance(event, h11.Response):
             response.status = event.status_code
             response.location = _header(event, b"location")
         elif isinstance(event, h11.Data):
@@ -89,16 +95,22 @@ class Http1:
         elif isinstance(event, h11.ConnectionClosed):
             raise AttemptError(Reason.CLOSED, _WITHOUT_ANSWER)
 
-    def idle(self, data: bytes) -> bytes | None:
-        """Take what came between requests; return bytes to send, or None when the connection is of no more use."""
+    def idle(self, data: bytes) -> bytes:
+        """Take what came between requests; return bytes to send in answer."""
         # A server has nothing to say unasked, but a complaint before it closes.
-        return None if data else b""
+        self._surplus = self._surplus or bool(data)
+        return b""
 
     @property
-    def reusable(self) -> bool:
-        """Whether another request can be made on this connection."""
+    def lost(self) -> Reconnect | None:
+        """Why no other request can be made on this connection; None when one can."""
+        if not self.response.complete:
+            return Reconnect.FAILED
+        unread, _ended = self._connection.trailing_data
+        if unread or self._surplus:
+            return Reconnect.SURPLUS
         states = (self._connection.our_state, self._connection.their_state)
-        return not self._ended and states == (h11.DONE, h11.DONE)
+        return Reconnect.CLOSED if self._ended or states != (h11.DONE, h11.DONE) else None
 
 
 def _header(response: h11.Response, name: bytes) -> str:

@@ -1,11 +1,12 @@
 """HTTP/2 as the probe needs it, without I/O: h2 on one connection, one stream after another (RFC 9113)."""
 
-from collections.abc import Iterable
+import contextlib
+import struct
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     Event,
     InformationalResponseReceived,
@@ -13,32 +14,53 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from h2.exceptions import H2Error
+from h2.exceptions import DenialOfServiceError, H2Error, StreamClosedError, TooManyStreamsError
 from h2.settings import SettingCodes
 
-from daemons.probe.attempt import AttemptError, Reason
-from daemons.probe.response import Response
+from daemons.probe.attempt import AttemptError, Reason, Reconnect, UnprocessedError
+from daemons.probe.response import MAX_HEAD_BYTES, Response
 from daemons.probe.target import Request
 
 __all__ = ["Http2"]
 
 
+_FRAME_HEADER_BYTES = 9
+_GOAWAY = 0x7
+_GOAWAY_FIELDS = struct.Struct("!II")
+_STREAM_MASK = 0x7FFFFFFF
+"""The highest bit of a stream's number is reserved (RFC 9113, section 4.1)."""
+
+
+class _Connection(H2Connection):
+    DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEAD_BYTES
+
+
 class Http2:
-    """The protocol state of one connection; used as :class:`daemons.probe.http1.Http1`."""
+    """The protocol state of one connection; used as :class:`daemons.probe.http1.Http1`.
+
+    GOAWAY is read here and not by h2, which takes nothing after it, not even the end of a stream that the server still
+    serves (RFC 9113, section 6.8).
+    """
 
     version = "2"
 
     def __init__(self, max_body_bytes: int) -> None:
-        self._connection = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        self._connection = _Connection(H2Configuration(client_side=True, header_encoding=None))
         self._max_body_bytes = max_body_bytes
         self._stream: int | None = None
         self._unsent = memoryview(b"")
-        self._going_away = False
+        self._frames = bytearray()
+        self._last_stream: int | None = None
         self._begun = False
+        self._broken = False
         self.response = Response()
 
     def request(self, request: Request) -> bytes:
-        """Begin a request; return the bytes to send, on a new connection the preface before it."""
+        """Begin a request; return the bytes to send, on a new connection the preface before it.
+
+        Raises:
+            UnprocessedError: the server takes no streams on this connection.
+        """
         connection = self._connection
         if not self._begun:
             connection.local_settings.update({SettingCodes.ENABLE_PUSH: 0})
@@ -55,7 +77,10 @@ class Http2:
         ]
         if request.body:
             head.append(("content-length", str(len(request.body))))
-        connection.send_headers(self._stream, head, end_stream=not request.body)
+        try:
+            connection.send_headers(self._stream, head, end_stream=not request.body)
+        except TooManyStreamsError as error:
+            raise UnprocessedError(Reason.RESET, Reconnect.REFUSED, "the server takes no streams") from error
         self._unsent = memoryview(request.body)
         self._send_body()
         return connection.data_to_send()
@@ -64,52 +89,90 @@ class Http2:
         """Take received bytes, none for the end of the connection; return bytes to send in answer.
 
         Raises:
+            UnprocessedError: the server has done nothing for the request, and says so.
             AttemptError: the response is not HTTP/2, refused, too large, or cut off.
         """
         if not data:
             raise AttemptError(Reason.CLOSED, "the server closed the connection before the response was complete")
         try:
-            for event in self._events(data):
-                self._take(event)
+            self._receive(data)
+            if self.response.complete and self._unsent and self._stream is not None:
+                # The server has said all without having heard all (RFC 9113, section 8.1).
+                self._unsent = memoryview(b"")
+                with contextlib.suppress(StreamClosedError):
+                    self._connection.reset_stream(self._stream, ErrorCodes.CANCEL)
             self._send_body()
+        except DenialOfServiceError as error:
+            raise AttemptError(
+                Reason.TOO_LARGE, f"the head of the answer is longer than {MAX_HEAD_BYTES} bytes: {error}"
+            ) from error
         except H2Error as error:
-            if self._going_away:
-                # h2 takes nothing after GOAWAY, not even the end of a stream that the server still serves.
-                raise AttemptError(Reason.CLOSED, "the server went away before the response was complete") from error
             raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/2: {error}") from error
         return self._connection.data_to_send()
 
-    def idle(self, data: bytes) -> bytes | None:
-        """Take what came between requests; return bytes to send, or None when the connection is of no more use."""
+    def idle(self, data: bytes) -> bytes:
+        """Take what came between requests; return bytes to send in answer."""
         try:
-            for _event in self._events(data):
-                # Pings and settings are answered by h2 itself.
-                pass
-        except H2Error:
-            return None
-        return None if self._going_away else self._connection.data_to_send()
+            # Pings and settings are answered by h2 itself.
+            self._receive(data)
+        except (H2Error, AttemptError):
+            self._broken = True
+        return self._connection.data_to_send()
 
     @property
-    def reusable(self) -> bool:
-        """Whether another request can be made on this connection."""
-        return self._begun and not self._going_away and self.response.complete
+    def lost(self) -> Reconnect | None:
+        """Why no other request can be made on this connection; None when one can."""
+        if self._last_stream is not None:
+            return Reconnect.GOAWAY
+        if self._broken:
+            return Reconnect.SURPLUS
+        if not self.response.complete:
+            return Reconnect.FAILED
+        # Such a server may take streams again, but does not say when (RFC 9113, section 6.5.2).
+        return Reconnect.REFUSED if self._connection.remote_settings.max_concurrent_streams < 1 else None
 
-    def _events(self, data: bytes) -> Iterable[Event]:
-        events = self._connection.receive_data(data) if data else []
-        self._going_away = self._going_away or any(isinstance(event, ConnectionTerminated) for event in events)
-        return events
+    def _receive(self, data: bytes) -> None:
+        """Take frames in their order, GOAWAY ourselves, all others by h2."""
+        self._frames += data
+        start = end = 0
+        while len(self._frames) - end >= _FRAME_HEADER_BYTES:
+            length = int.from_bytes(self._frames[end : end + 3], "big")
+            if length > self._connection.max_inbound_frame_size:
+                # h2 refuses it by its header.
+                end = len(self._frames)
+                break
+            after = end + _FRAME_HEADER_BYTES + length
+            if after > len(self._frames):
+                break
+            if self._frames[end + 3] == _GOAWAY:
+                self._pass_on(start, end)
+                self._go_away(bytes(self._frames[end:after]))
+                start = after
+            end = after
+        self._pass_on(start, end)
+        del self._frames[:end]
+
+    def _pass_on(self, start: int, end: int) -> None:
+        if start < end:
+            for event in self._connection.receive_data(bytes(self._frames[start:end])):
+                self._take(event)
+
+    def _go_away(self, frame: bytes) -> None:
+        if len(frame) < _FRAME_HEADER_BYTES + _GOAWAY_FIELDS.size or int.from_bytes(frame[5:9], "big") & _STREAM_MASK:
+            raise AttemptError(Reason.PROTOCOL, "the answer is not HTTP/2: a GOAWAY frame of the wrong form")
+        last, code = _GOAWAY_FIELDS.unpack_from(frame, _FRAME_HEADER_BYTES)
+        self._last_stream = last & _STREAM_MASK
+        if not self.response.complete and self._last_stream < (self._stream or 0):
+            raise UnprocessedError(
+                Reason.CLOSED, Reconnect.GOAWAY, f"the server went away with error code {code}, without an answer"
+            )
 
     def _take(self, event: Event) -> None:
         response = self.response
-        if isinstance(event, ConnectionTerminated):
-            # A server may finish the streams it has begun (RFC 9113, section 6.8).
-            if (event.last_stream_id or 0) < (self._stream or 0):
-                raise AttemptError(Reason.CLOSED, f"the server went away with error code {event.error_code}")
-            return
-        if getattr(event, "stream_id", None) != self._stream:
+        if getattr(event, "stream_id", None) != self._stream or response.complete:
             return
         if isinstance(event, InformationalResponseReceived):
-            response.started = True
+            response.interim += 1
         elif isinstance(event, ResponseReceived):
             response.started = True
             headers = {bytes(name): bytes(value) for name, value in event.headers}
@@ -121,6 +184,9 @@ class Http2:
         elif isinstance(event, StreamEnded):
             response.complete = True
         elif isinstance(event, StreamReset):
+            if event.error_code == ErrorCodes.REFUSED_STREAM:
+                # Nothing was done for the request (RFC 9113, section 8.7).
+                raise UnprocessedError(Reason.RESET, Reconnect.REFUSED, "the server refuses the stream")
             raise AttemptError(Reason.RESET, f"the server reset the stream with error code {event.error_code}")
 
     def _send_body(self) -> None:

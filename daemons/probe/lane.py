@@ -4,7 +4,7 @@ import asyncio
 import math
 from typing import Protocol
 
-from daemons.probe.attempt import Attempt, ConnectionKind, Reason
+from daemons.probe.attempt import Attempt, ConnectionKind, Reason, Reconnect
 from daemons.probe.prober import Prober, Wire
 from daemons.probe.target import Target
 
@@ -32,8 +32,8 @@ class Observer(Protocol):
         It is counted before anything else is done with it: attempts begun = successes + failures + those under way.
         """
 
-    def reconnecting(self) -> None:
-        """The warm connection was lost and is made anew."""
+    def reconnecting(self, why: Reconnect) -> None:
+        """A connection serves no other request, and a new one is made."""
 
     def certificate(self, expiry_seconds: int) -> None:
         """A refused certificate expires then."""
@@ -92,6 +92,8 @@ class Lane:
         except Exception as error:  # noqa: BLE001 an attempt that is lost is one that nobody misses
             attempt = self._prober.broken(self._target, self.kind, intended_ns, error)
         try:
+            for why in attempt.retried:
+                self._observer.reconnecting(why)
             self._observer.finished(self.kind, attempt)
             await self._inspect(attempt)
         except Exception as error:  # noqa: BLE001 the attempt is counted; what failed after that is not its fault
@@ -147,7 +149,7 @@ class WarmLane(Lane):
     def __init__(self, target: Target, prober: Prober, observer: Observer) -> None:
         super().__init__(target, prober, observer, most=1)
         self._wire: Wire | None = None
-        self._had_one = False
+        self._lost: Reconnect | None = None
 
     async def close(self) -> None:
         """Break off what is under way, and close the connection."""
@@ -158,16 +160,21 @@ class WarmLane(Lane):
 
     async def _use(self, intended_ns: int) -> Attempt:
         wire, self._wire = self._wire, None
+        # Unless something else turns out.
+        self._lost = Reconnect.FAILED if wire is not None else self._lost
         try:
-            if wire is not None and not await wire.alive():
+            if wire is not None and (lost := await wire.lost()) is not None:
+                self._lost = lost
                 wire.close()
                 wire = None
         except BaseException:
             if wire is not None:
                 wire.close()
             raise
-        if wire is None and self._had_one:
-            self._observer.reconnecting()
+        if wire is None and self._lost is not None:
+            self._observer.reconnecting(self._lost)
+        self._lost = None
         attempt, self._wire = await self._prober.attempt(self._target, intended_ns, wire, keep=True)
-        self._had_one = self._had_one or self._wire is not None
+        if self._wire is None:
+            self._lost = attempt.lost
         return attempt

@@ -1,7 +1,7 @@
 """What has been seen of one target so far: counters, histograms and the latest facts, for the metrics page."""
 
 from daemons.measurement.histogram import BucketHistogram
-from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason
+from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.families import Families
 from daemons.probe.target import Target
 
@@ -57,7 +57,8 @@ class Observations:
         proxy: host and port of the proxy that it is reached through; empty for none.
         slots: the accounts of each lane.
         failures: attempts that failed, by reason.
-        reconnects: how often the warm connection was lost and made anew.
+        reconnects: how often a connection could serve no other request and a new one was made, by reason.
+        interim_responses: how many preceded final ones.
         successes: how many attempts succeeded.
         outcomes: whether the latest attempt of each lane succeeded; False before the first has ended.
         latest: the latest attempt that got as far as a connection.
@@ -82,7 +83,8 @@ class Observations:
         self.slots = {kind: Slots() for kind in lanes}
         self.outcomes = dict.fromkeys(lanes, False)
         self.failures = dict.fromkeys(Reason, 0)
-        self.reconnects = 0
+        self.reconnects = dict.fromkeys(Reconnect, 0)
+        self.interim_responses = 0
         self.successes = 0
         self.latest: Attempt | None = None
         self.certificate_expiry_seconds: int | None = None
@@ -99,9 +101,9 @@ class Observations:
         """Count a slot whose attempt begins."""
         self.slots[kind].sent += 1
 
-    def reconnecting(self) -> None:
-        """Count the loss of the warm connection."""
-        self.reconnects += 1
+    def reconnecting(self, why: Reconnect) -> None:
+        """Count the loss of a connection."""
+        self.reconnects[why] += 1
 
     def certificate(self, expiry_seconds: int) -> None:
         """Note the expiry of a certificate that was refused."""
@@ -115,6 +117,7 @@ class Observations:
             self.successes += 1
         else:
             self.failures[attempt.reason] += 1
+        self.interim_responses += attempt.interim_responses
         self._families.lag.observe(attempt.instants.lag_ns)
         if attempt.host_delay_ns is not None:
             self._families.host_delay.observe(attempt.host_delay_ns)
@@ -124,6 +127,9 @@ class Observations:
             self.certificate_expiry_seconds = attempt.certificate_expiry_seconds
         if attempt.succeeded:
             self._latencies[attempt.connection].observe(attempt)
+            if attempt.instants.interim_ns is not None:
+                # Few servers send any: a histogram of its own only where there is something to put into it.
+                self._families.interim.labels(self.name, attempt.connection).observe(attempt.instants.interim_ns)
 
     @property
     def successful(self) -> bool:

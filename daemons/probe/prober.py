@@ -5,7 +5,15 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants, Reason
+from daemons.probe.attempt import (
+    Attempt,
+    AttemptError,
+    ConnectionKind,
+    Instants,
+    Reason,
+    Reconnect,
+    UnprocessedError,
+)
 from daemons.probe.certificate import CertificateError, expiry_seconds
 from daemons.probe.channel import Channel
 from daemons.probe.faults import Faults
@@ -32,20 +40,26 @@ class Wire:
     protocol: Http1 | Http2
     first: Attempt
 
-    async def alive(self) -> bool:
-        """Whether the server still holds its end, as far as this host has been told."""
+    async def lost(self) -> Reconnect | None:
+        """Say why it serves no other request, as far as this host has been told; None when it may."""
         came = self.channel.idle()
-        answer = self.protocol.idle(came) if came is not None else None
-        if answer is None:
-            return False
-        with contextlib.suppress(AttemptError):
-            await self.channel.send(answer)
-            return True
-        return False
+        if came is None:
+            return self.protocol.lost or Reconnect.CLOSED
+        answer = self.protocol.idle(came)
+        if self.protocol.lost is None:
+            try:
+                await self.channel.send(answer)
+            except AttemptError:
+                return Reconnect.CLOSED
+        return self.protocol.lost
 
     def close(self) -> None:
         """Close the connection."""
         self.channel.close()
+
+
+MAX_RETRIES = 5
+"""How often a request is made again that a server did nothing for; as curl."""
 
 
 class Prober:
@@ -91,16 +105,16 @@ class Prober:
         attempt = self._begun(target, ConnectionKind.COLD if wire is None else ConnectionKind.WARM, intended_ns)
         if wire is not None:
             _copy_negotiated(wire.first, attempt)
+        used: Wire | None = None
         kept = False
         try:
             async with asyncio.timeout(target.timeout_seconds):
-                if wire is None:
-                    wire = await self._open(target, attempt)
-                await self._ask(target, wire, attempt)
-            response = wire.protocol.response
+                used = await self._answered(target, wire, attempt)
+            attempt.lost = used.protocol.lost
+            kept = keep and attempt.lost is None
+            response = used.protocol.response
             assert response.status is not None  # a complete response has one
             body = bytes(response.body)
-            kept = keep and wire.protocol.reusable
             _check_passed_on(target, response.status)
             target.expectation.check(response.status, response.location, body)
             if judge is not None:
@@ -119,9 +133,9 @@ class Prober:
             attempt.instants.end = self.clock.monotonic_ns()
             # A server may say in its answer what it was asked with.
             attempt.detail = target.secrets.hide(attempt.detail)
-            if wire is not None and not kept:
-                wire.close()
-        return attempt, wire if kept else None
+            if used is not None and not kept:
+                used.close()
+        return attempt, used if kept else None
 
     def broken(self, target: Target, kind: ConnectionKind, intended_ns: int, error: Exception) -> Attempt:
         """Make the record of an attempt of which nothing is known but what broke it off."""
@@ -154,6 +168,27 @@ class Prober:
     def _begun(self, target: Target, kind: ConnectionKind, intended_ns: int) -> Attempt:
         instants = Instants(intended=intended_ns, start=self.clock.monotonic_ns())
         return Attempt(target=target.name, connection=kind, instants=instants, wall_ns=self.clock.wall_ns())
+
+    async def _answered(self, target: Target, wire: Wire | None, attempt: Attempt) -> Wire:
+        """Ask on this connection or a new one, and again where the server did nothing; return the one that answered.
+
+        Raises:
+            AttemptError: there is no answer; then no connection is left open.
+        """
+        while True:
+            if wire is None:
+                wire = await self._open(target, attempt)
+            try:
+                await self._ask(target, wire, attempt)
+            except BaseException as error:
+                wire.close()
+                attempt.lost = wire.protocol.lost
+                if not isinstance(error, UnprocessedError) or len(attempt.retried) == MAX_RETRIES:
+                    raise
+                attempt.begin_again(error.reconnect)
+                wire = None
+            else:
+                return wire
 
     async def _open(self, target: Target, attempt: Attempt) -> Wire:
         instants = attempt.instants
@@ -224,11 +259,16 @@ class Prober:
         try:
             while True:
                 data, arrival_ns = await channel.receive()
+                # A stamp older than the request is that of bytes which came before it.
+                if arrival_ns < instants.request_sent:
+                    arrival_ns = self.clock.monotonic_ns()
+                interim = response.interim
                 answer = protocol.receive(data)
+                if response.interim > interim:
+                    # What came first was not the answer.
+                    instants.first_interim = instants.first_interim or instants.first_byte or arrival_ns
+                    instants.first_byte = None
                 if response.started and instants.first_byte is None:
-                    # A stamp older than the request is that of bytes which came before it.
-                    if arrival_ns < instants.request_sent:
-                        arrival_ns = self.clock.monotonic_ns()
                     instants.first_byte = arrival_ns
                     attempt.host_delay_ns = channel.host_delay_ns
                 if response.complete:
@@ -240,6 +280,7 @@ class Prober:
                 await channel.send(answer)
         finally:
             attempt.status = response.status
+            attempt.interim_responses = response.interim
             attempt.body_bytes = len(response.body)
 
 

@@ -2,23 +2,28 @@
 
 from daemons.probe.attempt import AttemptError, Reason
 
-__all__ = ["Response"]
+__all__ = ["MAX_HEAD_BYTES", "Response"]
+
+MAX_HEAD_BYTES = 300 * 1024
+"""Of a response's head: what curl takes; browsers take about as much."""
 
 
 class Response:
     """A response while it comes in.
 
     Attributes:
-        started: whether its first byte has come.
-        status: its code; None before the head is complete.
+        interim: how many interim responses have come (RFC 9110, section 15.2).
+        started: whether the first byte of what is not known to be an interim response has come.
+        status: code of the final response; None before its head is complete.
         location: its ``location`` header, or nothing.
         body: what has come of it.
         complete: whether all has come.
     """
 
-    __slots__ = ("body", "complete", "location", "started", "status")
+    __slots__ = ("body", "complete", "interim", "location", "started", "status")
 
     def __init__(self) -> None:
+        self.interim = 0
         self.started = False
         self.status: int | None = None
         self.location = ""

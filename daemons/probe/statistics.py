@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemons.measurement.histogram import QuantileHistogram
-from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason
+from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.observations import Slots
 from daemons.probe.target import Target
 
@@ -41,6 +41,8 @@ class ConnectionStatistics:
         attempts: how many ended.
         failures: how many of them failed, by reason.
         phases: durations of the phases of successes; phases that never were have none.
+        interim_responses: how many came.
+        interim: durations from requests to the first of them.
         total: durations of successes from their actual start.
         scheduled: likewise from their intended start.
     """
@@ -49,18 +51,23 @@ class ConnectionStatistics:
         self.attempts = 0
         self.failures: dict[Reason, int] = {}
         self.phases: dict[Phase, QuantileHistogram] = {}
+        self.interim_responses = 0
+        self.interim = QuantileHistogram()
         self.total = QuantileHistogram()
         self.scheduled = QuantileHistogram()
 
     def observe(self, attempt: Attempt) -> None:
         """Take in an attempt that has ended."""
         self.attempts += 1
+        self.interim_responses += attempt.interim_responses
         instants = attempt.instants
         if attempt.reason is not None:
             self.failures[attempt.reason] = self.failures.get(attempt.reason, 0) + 1
             return
         for phase, duration_ns in instants.phases():
             self.phases.setdefault(phase, QuantileHistogram()).record(duration_ns)
+        if instants.interim_ns is not None:
+            self.interim.record(instants.interim_ns)
         assert instants.total_ns is not None  # a success has a last byte
         assert instants.scheduled_total_ns is not None
         self.total.record(instants.total_ns)
@@ -74,6 +81,11 @@ class ConnectionStatistics:
             "total": summary(self.total),
             "scheduled_total": summary(self.scheduled),
             "phases": {phase: summary(values) for phase, values in self.phases.items()},
+            **(
+                {"interim_responses": self.interim_responses, "interim": summary(self.interim)}
+                if self.interim_responses
+                else {}
+            ),
         }
 
 
@@ -94,7 +106,7 @@ class TargetStatistics:
         self._proxy = target.proxy.authority if target.proxy else None
         self.connections: dict[ConnectionKind, ConnectionStatistics] = {}
         self._slots: dict[ConnectionKind, Slots] = {}
-        self._reconnects = 0
+        self._reconnects: dict[Reconnect, int] = {}
         self._latest: Attempt | None = None
         self._expiry_seconds: int | None = None
         self._details: dict[Reason, str] = {}
@@ -112,9 +124,9 @@ class TargetStatistics:
         """Count a slot whose attempt begins."""
         self._slots[kind].sent += 1
 
-    def reconnecting(self) -> None:
-        """Count the loss of the warm connection."""
-        self._reconnects += 1
+    def reconnecting(self, why: Reconnect) -> None:
+        """Count the loss of a connection."""
+        self._reconnects[why] = self._reconnects.get(why, 0) + 1
 
     def certificate(self, expiry_seconds: int) -> None:
         """Note the expiry of a certificate that was refused."""
@@ -160,7 +172,8 @@ class TargetStatistics:
             "tls_version": (latest.tls_version or None) if latest else None,
             "cipher": (latest.cipher or None) if latest else None,
             "certificate_expiry": None if expiry is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiry)),
-            "reconnects": self._reconnects,
+            "reconnects": sum(self._reconnects.values()),
+            "reconnect_reasons": dict(self._reconnects),
             "slots": {
                 kind: {
                     "expected": slots.expected,

@@ -4,9 +4,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.probe.attempt import Instants, Phase, Reason
+from daemons.probe.attempt import Attempt, ConnectionKind, Instants, Phase, Reason, Reconnect
 
-ORDER = [field.name for field in msgspec.structs.fields(Instants) if field.name not in ("intended", "start", "end")]
+ASIDE = ("intended", "start", "first_interim", "end")
+ORDER = [field.name for field in msgspec.structs.fields(Instants) if field.name not in ASIDE]
 
 
 def reached(count: int, *, pinned: bool = False, plain: bool = False) -> Instants:
@@ -45,6 +46,24 @@ def test_the_phase_in_which_time_ran_out_is_named() -> None:
         Reason.TIMEOUT,
         Reason.TRANSFER_TIMEOUT,
     ]
+
+
+def test_an_interim_response_is_part_of_processing_and_no_answer() -> None:
+    sent = ORDER.index("request_sent") + 1
+    instants = reached(sent)
+    interim_ns = [instants.interim_ns]
+    instants.first_interim = 10 * sent + 3
+    assert [*interim_ns, instants.interim_ns] == [None, 3]
+    assert instants.timeout_reason() is Reason.TIMEOUT
+    assert Phase.PROCESSING not in dict(instants.phases())
+
+
+def test_an_attempt_that_begins_again_keeps_nothing_of_the_connection_before() -> None:
+    attempt = Attempt("a", ConnectionKind.WARM, reached(len(ORDER)), 0)
+    attempt.begin_again(Reconnect.GOAWAY)
+    attempt.begin_again(Reconnect.REFUSED)
+    assert (attempt.connection, attempt.retried) == (ConnectionKind.COLD, (Reconnect.GOAWAY, Reconnect.REFUSED))
+    assert attempt.instants == Instants(intended=0, start=5)
 
 
 @given(st.integers(0, len(ORDER)), st.booleans(), st.booleans())

@@ -62,7 +62,7 @@ def use(lane_of: Callable[[Target, Prober, Observer], Lane], target: Target, obs
         (Expectation, "check"),
         (Http1, "request"),
         (Http1, "receive"),
-        (Wire, "alive"),
+        (Wire, "lost"),
         (Prober, "attempt"),
         (Prober, "_resolve"),
         ("daemons.probe.egress", "identity"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from daemons.probe.attempt import ConnectionKind, Reason
+from daemons.probe.attempt import ConnectionKind, Reason, Reconnect
 from daemons.probe.families import Families
 from daemons.probe.lane import ColdLane, WarmLane
 from daemons.probe.observations import Observations
@@ -39,6 +39,10 @@ def scenario(target: Target, kind: ConnectionKind, *steps: Callable[[], object] 
     return run(main)
 
 
+def lost(seen: Observations) -> dict[Reconnect, int]:
+    return {why: count for why, count in seen.reconnects.items() if count}
+
+
 def samples(seen: Observations, kind: ConnectionKind) -> int:
     return seen._families.total.labels(seen.name, kind).count
 
@@ -54,7 +58,7 @@ def test_the_first_request_of_a_warm_lane_is_a_cold_one(authority: Authority) ->
         seen = scenario(target, ConnectionKind.WARM, 5)
         assert server.seen.connections == 1
     assert (samples(seen, ConnectionKind.COLD), samples(seen, ConnectionKind.WARM)) == (1, 4)
-    assert (seen.reconnects, seen.successes) == (0, 5)
+    assert (sum(seen.reconnects.values()), seen.successes) == (0, 5)
     phases = seen._families.phase._children
     assert {key[2] for key, child in phases.items() if key[1] == "warm" and child.count} == {"processing", "transfer"}
     assert {key[2] for key in phases if key[1] == "warm"} == {"processing", "transfer"}
@@ -71,7 +75,7 @@ def test_a_lost_connection_is_counted_and_the_request_that_follows_is_cold(autho
 
         seen = scenario(target, ConnectionKind.WARM, 3, drop, 3)
         assert server.seen.connections == 2
-    assert seen.reconnects == 1
+    assert lost(seen) == {Reconnect.CLOSED: 1}
     assert (samples(seen, ConnectionKind.COLD), samples(seen, ConnectionKind.WARM)) == (2, 4)
     assert sum(seen.failures.values()) == 0
 
@@ -82,7 +86,7 @@ def test_a_server_that_ends_connections_after_some_requests(authority: Authority
         target = target_of(f"https://127.0.0.1:{server.port}/", ca_file=str(authority.file), http=http)
         seen = scenario(target, ConnectionKind.WARM, 9)
         assert server.seen.connections == 3
-    assert seen.reconnects == 2
+    assert lost(seen) == {Reconnect.GOAWAY if http == "2" else Reconnect.CLOSED: 2}
     assert (samples(seen, ConnectionKind.COLD), samples(seen, ConnectionKind.WARM)) == (3, 6)
     assert sum(seen.failures.values()) == 0
 
@@ -102,7 +106,7 @@ def test_a_connection_cut_during_a_warm_request_fails_that_request_and_is_not_tr
         seen = scenario(target, ConnectionKind.WARM, 2, cut, 1, mend, 2)
         assert len(server.seen.requests) == 5
     assert {reason: count for reason, count in seen.failures.items() if count} == {Reason.CLOSED: 1}
-    assert seen.reconnects == 1
+    assert lost(seen) == {Reconnect.FAILED: 1}
     assert (samples(seen, ConnectionKind.COLD), samples(seen, ConnectionKind.WARM)) == (2, 2)
 
 

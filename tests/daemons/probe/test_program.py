@@ -87,7 +87,7 @@ def test_the_daemon_probes_and_tells(authority: Authority, tmp_path: Path) -> No
             assert get("latency_probe_failures_total", target="bad", reason="body") > 0
             assert get("latency_probe_failures_total", target="good", reason="connect_timeout") == 0
             assert get("latency_probe_total_seconds_count", target="bad", connection="cold") == 0
-            assert get("latency_probe_reconnects_total", target="good") == 0
+            assert get("latency_probe_reconnects_total", target="good", reason="failed") == 0
             assert get("latency_probe_certificate_expiry_timestamp_seconds", target="good") > 1.7e9
             assert get("latency_probe_schedule_lag_seconds_count") > 0
             assert get("latency_probe_config_last_reload_successful") == 1
