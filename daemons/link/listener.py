@@ -19,6 +19,7 @@ from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramReceiver
+from daemons.stream.descriptors import share
 from daemons.stream.dial import prepare
 from daemons.stream.stamping import Stamper
 
@@ -28,6 +29,7 @@ REFUSAL_REASONS = (
     "source",
     "limit",
     "busy",
+    "descriptors",
     "timeout",
     "version",
     "key",
@@ -47,6 +49,8 @@ MAX_STRANGERS = 256
 MAX_PEERS = 16
 """Forwarders that may be connected at once; more are refused, for one that delivers must not give way to them."""
 HANDSHAKE_SECONDS = 5.0
+PAUSE_SECONDS = 0.5
+"""How long nobody is let in when this process has run out of descriptors: who knocks waits in the kernel meanwhile."""
 ACK_SECONDS = 0.1
 ASK_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
@@ -134,8 +138,9 @@ class LinkListener:
         self.sink = sink
         self.counts = ListenerCounts()
         self._receiver = None if datagram is None else DatagramReceiver(datagram, stamper, self._on_datagram)
-        self._strangers: Strangers[_Peer] = Strangers(MAX_STRANGERS)
+        self._strangers: Strangers[_Peer] = Strangers(share(MAX_STRANGERS))
         self._peers: dict[int, _Peer] = {}
+        self._paused: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger("link").bind(path=settings.path)
 
     @property
@@ -180,6 +185,8 @@ class LinkListener:
         for peer in (*self._peers.values(), *self._strangers):
             peer.acknowledge()
             peer.close()
+        if self._paused is not None:
+            self._paused.cancel()
         if self._stream is not None:
             asyncio.get_running_loop().remove_reader(self._stream.fileno())
             self._stream.close()
@@ -245,9 +252,14 @@ class LinkListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self.refuse("limit", f"cannot accept: {error.strerror}; raise LimitNOFILE", "")
+                self._pause(listening, f"cannot accept: {error.strerror}; raise LimitNOFILE")
                 return
-            prepare(sock)
+            try:
+                prepare(sock)
+            except OSError:
+                # It has gone already.
+                sock.close()
+                continue
             if not self._allowed(source[0]):
                 self.refuse("source", f"{source[0]} is not in allowed_sources", source[0])
                 sock.close()
@@ -257,6 +269,21 @@ class LinkListener:
                 self.refuse("limit", "too many connections in their handshake", evicted.source)
                 evicted.close()
             peer.start()
+
+    def _pause(self, listening: socket.socket, why: str) -> None:
+        """Look away for a while: the kernel would call again at once, and nothing would have changed."""
+        evicted = self._strangers.evict()
+        self.refuse("descriptors", why, "" if evicted is None else evicted.source)
+        if evicted is not None:
+            # A stranger's descriptor is the cheapest to have back.
+            evicted.close()
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening.fileno())
+        self._paused = loop.call_later(PAUSE_SECONDS, self._resume, listening)
+
+    def _resume(self, listening: socket.socket) -> None:
+        self._paused = None
+        asyncio.get_running_loop().add_reader(listening.fileno(), self._on_acceptable, listening)
 
     def _allowed(self, host: str) -> bool:
         if not self.settings.allowed:

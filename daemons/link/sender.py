@@ -298,7 +298,9 @@ class LinkSender:
             self._control = uplink.connection
             self.buffer.acknowledge(welcome.highest)
             if settings.transport is Transport.UDP:
-                datagrams = DatagramSender(uplink.peer, uplink.family, self._on_writable, self._on_refused)
+                datagrams = DatagramSender(
+                    (dialled.address, settings.port), uplink.family, self._on_writable, self._on_refused
+                )
                 head = wire.datagram_head(welcome.token)
                 carrier: Carrier = DatagramCarrier(datagrams, head, DATAGRAM_BYTES, self.buffer.lost)
             else:

@@ -33,7 +33,7 @@ class Uplink:
     Attributes:
         connection: for sending events.
         ended: completes with the reason when the connection is over.
-        peer, family: the receiver's address, for datagrams.
+        family: of the receiver's address, for datagrams.
     """
 
     def __init__(
@@ -58,8 +58,6 @@ class Uplink:
         self._welcomed: asyncio.Future[Welcome] = loop.create_future()
         self._heard_ns = self._clock.monotonic_ns()
         self._pulse: asyncio.Task[None] | None = None
-        name = dialled.socket.getpeername()
-        self.peer: tuple[str, int] = (name[0], name[1])
         self.family = dialled.socket.family
         self.ended: asyncio.Future[TransportError] = loop.create_future()
         self.connection = Connection(

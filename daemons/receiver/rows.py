@@ -5,6 +5,7 @@ broken disk costs rows, which are counted, and nothing else; when there is room 
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -161,7 +162,8 @@ class RowWriter:
                 at += os.pwrite(self._descriptor, data[at:], self._end + at)
         except OSError as error:
             # Half a row must not stay: the file ends where the last whole write did.
-            os.ftruncate(self._descriptor, self._end)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._end)
             return error
         self._end += len(data)
         return None

@@ -5,6 +5,7 @@ itself (a timed run) or told to stop, and ``stop`` to put everything away.
 """
 
 import asyncio
+import contextlib
 import gc
 import signal
 import sys
@@ -218,5 +219,7 @@ def die(error: LatencyError) -> NoReturn:
     """End a program before its loop ran: the message on standard error, the error's exit code."""
     from daemons.service.screen import error_line  # noqa: PLC0415 - a daemon that runs has no use for it
 
-    error_line(error)
+    # Without a standard error there is nobody to tell, but the exit code is still right.
+    with contextlib.suppress(OSError, AttributeError):
+        error_line(error)
     sys.exit(error.exit_code)

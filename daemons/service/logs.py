@@ -4,19 +4,21 @@ Nothing is logged per event; what happens per event is counted. A traceback show
 keys and requests, and a configured secret is hidden wherever it stands.
 """
 
+import atexit
 import logging
-import sys
+import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
 
 from daemons.errors import brief
 from daemons.service.console_log import ConsoleLines
 from daemons.service.log_limit import LogLimit
+from daemons.service.log_writer import LogWriter
 from daemons.service.secrecy import NOTHING, Secrets
 
-__all__ = ["LogCounts", "configure", "counts", "limit", "unexpected"]
+__all__ = ["LogCounts", "configure", "counts", "limit", "unexpected", "writer"]
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class LogCounts:
 
 
 limit = LogLimit()
+writer = LogWriter()
 counts = LogCounts()
 """Of this process, which has one log."""
 
@@ -48,6 +51,10 @@ def configure(style: Literal["json", "console"], level: str, secrets: Secrets = 
         level: the lowest level shown: debug, info, warning or error.
         secrets: values that no line may hold.
     """
+    _have_standard_error()
+    # Registered once, however often we come here.
+    atexit.unregister(writer.drain)
+    atexit.register(writer.drain)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -57,7 +64,7 @@ def configure(style: Literal["json", "console"], level: str, secrets: Secrets = 
     renderer: list[structlog.typing.Processor] = (
         [_TRACEBACKS, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [ConsoleLines(terminal=sys.stderr.isatty(), hide=secrets.hide)]
+        else [ConsoleLines(terminal=os.isatty(2), hide=secrets.hide)]
     )
 
     def hide(_logger: object, _method: str, line: object) -> str:
@@ -67,12 +74,12 @@ def configure(style: Literal["json", "console"], level: str, secrets: Secrets = 
     structlog.configure(
         processors=[limit, *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", writer)),
         # A reload changes level and secrets of loggers that exist.
         cache_logger_on_first_use=False,
     )
     # Libraries log through the standard module; give their lines the same shape.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(cast("TextIO", writer))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -83,3 +90,14 @@ def configure(style: Literal["json", "console"], level: str, secrets: Secrets = 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING))
+
+
+def _have_standard_error() -> None:
+    """Where descriptor 2 was closed before us, keep sockets from getting it, and lines from going to a peer."""
+    try:
+        os.fstat(2)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != 2:
+            os.dup2(nowhere, 2)
+            os.close(nowhere)

@@ -143,10 +143,11 @@ class _LogCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         dropped = CounterMetricFamily(
             "latency_log_lines_dropped",
-            "Log lines that were not written: too many of their kind (limited).",
+            "Log lines that were not written: too many of their kind (limited), or nobody reads them (unread).",
             labels=["daemon", "reason"],
         )
         dropped.add_metric([self._daemon, "limited"], logs.limit.dropped)
+        dropped.add_metric([self._daemon, "unread"], logs.writer.dropped)
         unexpected = CounterMetricFamily(
             "latency_unexpected_errors",
             "Exceptions that nobody foresaw, and that the daemon lives on after; the log has a line for each kind.",

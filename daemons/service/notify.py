@@ -46,9 +46,11 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            try:
+        try:
+            with socket.socket(
+                socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            ) as channel:
                 channel.sendto(message.encode(), self._address)
-            except OSError:
-                # A service manager that went away must not take the measurement with it.
-                return
+        except OSError:
+            # A service manager that went away or is stuck, or a lack of descriptors, must not end the measurement.
+            return

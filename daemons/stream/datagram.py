@@ -153,20 +153,24 @@ class DatagramSender:
             unreachable); the kernel reports one for any number of them.
 
     Raises:
-        StreamError: there is no route.
+        StreamError: there is no route, or no descriptor left.
     """
 
     def __init__(
         self, target: tuple[str, int], family: int, on_writable: Callable[[], None], on_refused: Callable[[], None]
     ) -> None:
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        where = f"{target[0]}:{target[1]}"
         try:
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise reason_of(error, where) from error
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             self._socket.connect(target)
         except OSError as error:
             self._socket.close()
-            raise reason_of(error, f"{target[0]}:{target[1]}") from error
+            raise reason_of(error, where) from error
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
         self._on_refused = on_refused

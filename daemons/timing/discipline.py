@@ -116,15 +116,19 @@ async def read_chrony() -> Reading | None:
     program = shutil.which("chronyc")
     if program is None:
         return None
-    process = await asyncio.create_subprocess_exec(
-        program,
-        "-c",
-        "tracking",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            "-c",
+            "tracking",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+        )
+    except OSError:
+        # No descriptor, process or memory left for it now: the kernel's word has to do.
+        return None
     try:
         output, _nothing = await asyncio.wait_for(process.communicate(), CHRONYC_TIMEOUT_SECONDS)
     except BaseException as error:

@@ -1,10 +1,13 @@
 """The wall around a receiver's port: what comes is an event, or counted; nothing else happens."""
 
 import asyncio
+import os
 import random
+import resource
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -332,3 +335,45 @@ def test_a_second_forwarder_on_a_path_is_told_of() -> None:
         run(work)
     (line,) = [line for line in lines if line["event"].startswith("several forwarders serve this path")]
     assert len(line["sources"]) == 2
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Take all that this process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
+    try:
+        with suppress(OSError):
+            taken.extend(os.open(os.devnull, os.O_RDONLY) for _turn in range(4096))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_nobody_is_let_in_for_a_while_and_the_loop_does_not_spin() -> None:
+    async def work() -> None:
+        async with port(Sink()) as here:
+            counts = here.listener.counts
+            stranger = Caller(here.port)
+            await until(lambda: len(here.listener._strangers) == 1)
+            knocking = socket.socket()
+            knocking.setblocking(False)
+            with no_descriptor_left():
+                with suppress(BlockingIOError):
+                    knocking.connect(("127.0.0.1", here.port))
+                await until(lambda: counts.refusals["descriptors"] == 1)
+                # A stranger gives its descriptor back; the next attempt comes by the clock, not by the kernel.
+                assert len(here.listener._strangers) == 0
+                for _turn in range(1000):
+                    await asyncio.sleep(0)
+                assert counts.refusals["descriptors"] <= 3
+            await until(lambda: len(here.listener._strangers) == 1)
+            stranger.close()
+            knocking.close()
+            assert counts.refusals["unexpected"] == 0
+
+    run(work)
