@@ -24,6 +24,11 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
     notices = CounterMetricFamily(
         "latency_feed_notices", "Times that the exchange said that it is about to close a connection.", labels=["path"]
     )
+    silent = GaugeMetricFamily(
+        "latency_feed_silent_streams",
+        "Streams that were steady and have fallen silent while others of their connection go on.",
+        labels=["path"],
+    )
     door = GaugeMetricFamily(
         "latency_feed_connection_info",
         "1, with the exchange's address that the feed is connected to; absent while it is not.",
@@ -36,4 +41,5 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
             replacements.add_metric([path, reason], count)
         overlap.add_metric([path], counts.overlap_events)
         notices.add_metric([path], counts.notices)
-    yield from (door, replacements, overlap, notices)
+        silent.add_metric([path], counts.silent_streams)
+    yield from (door, silent, replacements, overlap, notices)

@@ -7,7 +7,7 @@ proven to continue where the old one is, before the old one is closed: see :mod:
 import asyncio
 import random
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
 from daemons.feed.endpoints import streams_in
 from daemons.feed.overlap import Overlap
+from daemons.feed.silence import StreamWatch
 from daemons.records import FeedEvent, Stamp
 from daemons.stream.dial import dial
 from daemons.stream.stamping import Stamper
@@ -112,6 +113,7 @@ class FeedCounts:
     reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RECONNECT_REASONS, 0))
     invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
     last_event_ns: int = 0
+    silent_streams: int = 0
 
     @property
     def connected(self) -> bool:
@@ -157,6 +159,15 @@ class Feed:
             for client in self._clients:
                 group.create_task(client.run())
 
+    def look(self, now: float, events: Mapping[str, int]) -> None:
+        """See whether any stream has fallen silent while others go on; call it a few times a second.
+
+        Args:
+            now: seconds on any steady scale.
+            events: how many events of each stream have come so far.
+        """
+        self.counts.silent_streams = sum(client.look(now, events) for client in self._clients)
+
 
 class _Client:
     """Runs one connection of a feed, and those that replace it; a :class:`~daemons.feed.connection.FeedSink`.
@@ -186,6 +197,7 @@ class _Client:
         self._on_events = on_events
         self._on_connected = on_connected
         self._log = structlog.get_logger("feed").bind(feed=settings.name)
+        self._watch = StreamWatch(self._streams)
         self._overlap: Overlap | None = None
         self._old: FeedConnection | None = None
         self.counts = counts
@@ -211,6 +223,15 @@ class _Client:
             self.counts.addresses.pop(self._settings.url, None)
             if connection is not None:
                 connection.close()
+
+    def look(self, now: float, events: Mapping[str, int]) -> int:
+        """Watch the connection's streams; return how many of them are silent."""
+        fallen, heard = self._watch.look(now, events)
+        for stream in fallen:
+            self._log.warning("a stream has fallen silent while others go on", stream=stream)
+        for stream in heard:
+            self._log.info("a silent stream is heard again", stream=stream)
+        return len(self._watch.silent)
 
     # FeedSink
 
@@ -299,6 +320,7 @@ class _Client:
         """Count a connection lost or not made, and wait before the next attempt."""
         if beside is None:
             self.counts.addresses.pop(self._settings.url, None)
+            self._watch.interrupt()
         self.counts.reconnects[_class_of(error.reason)] += 1
         # What has worked for long and broke is tried again at once: a feed that is down loses data by the second.
         delay = 0.0
@@ -368,6 +390,7 @@ class _Client:
                 break
             await asyncio.wait({old.ended, new.ended}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         old.close()
+        self._watch.interrupt()
         if self._on_connected is not None:
             # Another connection may be another way: its delays do not succeed the old one's.
             self._on_connected(self._streams)

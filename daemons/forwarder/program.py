@@ -238,6 +238,8 @@ class Forwarder:
             await asyncio.sleep(EXPIRE_SECONDS)
             for sender in self.senders:
                 sender.expire()
+            received = {name: self.streams[name].received for name in self.feed.streams}
+            self.feed.look(asyncio.get_running_loop().time(), received)
 
 
 def _totals(sender: LinkSender) -> dict[str, Any]:

@@ -293,6 +293,9 @@ class Receiver:
             for account in self.accounts:
                 account.expire(now_ns)
                 self._tell_resets(account)
+                if (feed := self.feeds.get(account.name)) is not None:
+                    streams = account.streams
+                    feed.look(now_ns / 1e9, {name: streams[name].events for name in feed.streams if name in streams})
             if self.race is not None:
                 self.race.expire(now_ns)
 

@@ -67,6 +67,12 @@ class Exchange:
                 json.dumps({"e": "trade", "E": time.time_ns() // 1000, "s": symbol, "t": 1, "p": "1", "q": "1"})
             )
 
+    def tell_everybody(self, symbol: str, count: int) -> None:
+        """Send trades of another symbol, and then none of it any more."""
+        with self._lock:
+            for number in range(1, count + 1):
+                self._send({"e": "trade", "E": time.time_ns() // 1000, "s": symbol, "t": number, "p": "1", "q": "1"})
+
     def cut(self) -> None:
         """Close every connection without a word before."""
         for connection in tuple(self._members):

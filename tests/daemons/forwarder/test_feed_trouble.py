@@ -14,6 +14,7 @@ import trustme
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from tests.daemons.feed.exchange_server import exchange
 from tests.processes import Program, until
 from tests.programs import forwarder, free_port, log_lines, receiver, resident_bytes, scrape, settled, simulator
 
@@ -267,3 +268,19 @@ def test_nonsense_in_the_stream_is_counted_by_kind_and_the_rest_goes_on(eager: t
             until(alike, "both refuse the same")
         assert set(at_forwarder) == {"malformed", "array", "binary", "event_time", "unknown"} & set(at_forwarder)
         assert {"malformed", "array", "binary", "event_time"} <= set(at_forwarder)
+
+
+def test_one_stream_that_falls_silent_while_the_other_goes_on_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "forwarder.toml"
+    with exchange(200) as made:
+        file.write_text(f'[feed]\nurl = "ws://127.0.0.1:{made.port}/ws/btcusdt@trade/ethusdt@trade"\n')
+        with forwarder("--config", str(file), "--destination", "127.0.0.1:1") as program:
+            received = "latency_forwarder_events_received_total"
+            until(lambda: scrape(program).sum(received, stream="btcusdt@trade") > 0, "events")
+            made.tell_everybody("ETHUSDT", 150)
+            until(lambda: scrape(program).sum(received, stream="ethusdt@trade") == 150, "the others")
+            until(lambda: scrape(program).sum("latency_feed_silent_streams", path="feed") == 1, "the silence", 60)
+            line = json.loads(program.wait_for_log("has fallen silent"))
+            assert (line["stream"], line["level"]) == ("ethusdt@trade", "warning")
+            made.tell_everybody("ETHUSDT", 1)
+            until(lambda: scrape(program).sum("latency_feed_silent_streams", path="feed") == 0, "it is heard again")
