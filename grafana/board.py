@@ -36,12 +36,9 @@ PAIR = DEPLOYMENT + ',path="$racer",reference=~"$reference"'
 _QUERIES = {
     "deployment": ("Deployment", 'label_values(up{job="latency"},deployment)'),
     "path": ("Path", f"label_values(latency_receiver_sequence_gaps_total{{{DEPLOYMENT}}},path)"),
-    # A race has a direction: a link against a feed, and among their like the later configured against the earlier.
-    "racer": ("Path", f"label_values(latency_receiver_path_lead_seconds_count{{{DEPLOYMENT}}},path)"),
-    "reference": (
-        "Against",
-        f'label_values(latency_receiver_path_lead_seconds_count{{{DEPLOYMENT},path="$racer"}},reference)',
-    ),
+    # Wins are counted in both directions: every path can be asked for, against every other.
+    "racer": ("Path", f"label_values(latency_receiver_path_wins_total{{{DEPLOYMENT}}},path)"),
+    "reference": ("Against", f'label_values(latency_receiver_path_wins_total{{{DEPLOYMENT},path="$racer"}},reference)'),
     "stream": ("Stream", f"label_values(latency_receiver_events_total{{{PATH}}},stream)"),
     "target": ("Target", f"label_values(latency_probe_success{{{DEPLOYMENT}}},target)"),
 }

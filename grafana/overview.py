@@ -11,6 +11,8 @@ _LINK_AGAINST_FEED = (
     " and on (instance, path) latency_receiver_link_connected"
     ' and on (instance, reference) label_replace(latency_receiver_feed_connected, "reference", "$1", "path", "(.+)")'
 )
+# One direction of each pair: the one in which the receiver keeps it, by name among paths of a kind.
+_KEPT = " and on (instance, path, reference) rate(latency_receiver_path_lead_seconds_count[5m])"
 _NAME_SIZE = 13
 _AVAILABLE = ((None, RED), (limit("availability_ratio"), GREEN))
 
@@ -140,7 +142,8 @@ def _lead() -> Panel:
         "Each link against each feed, or every pair where there are not both; above zero the first one is earlier. "
         "Good: steady; a step is a changed route. The race dashboard has every pair.",
         "s",
-        [Query(f"{lead}{_LINK_AGAINST_FEED} or ({lead} unless on () {lead}{_LINK_AGAINST_FEED})", legend)],
+        # `unless` and `and` bind equally, from left to right: the parentheses are what makes the second half speak up.
+        [Query(f"{lead}{_LINK_AGAINST_FEED} or ({lead}{_KEPT} unless on () ({lead}{_LINK_AGAINST_FEED}))", legend)],
         none="no race",
     )
 

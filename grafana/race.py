@@ -1,26 +1,21 @@
 """Path race: by how much one path is earlier than another, when, and how often."""
 
-from grafana.board import DEPLOYMENT, PAIR, Board
+from grafana.board import DEPLOYMENT, Board
 from grafana.limits import limit
+from grafana.pairs import ahead, compared, lead_buckets, lead_quantile, wins
 from grafana.panels import GREEN, RED, Column, Query, bars, heat, lines, rows
 
 __all__ = ["race"]
 
-_LEAD = "latency_receiver_path_lead_seconds"
-# rate() over the histogram's own sum would take each negative lead for a restart.
-_SIGNED_SUM = (
-    f"(rate(latency_receiver_path_ahead_seconds_total{{{PAIR}}}[1m])"
-    f" - rate(latency_receiver_path_behind_seconds_total{{{PAIR}}}[1m]))"
-)
 # The hour of the day as a label, for an evaluation at that hour.
 _HOUR = '* on () group_left (hour) count_values("hour", hour(vector(time())))'
+_EARLIER = f'and on (path, reference) (latency:lead_seconds:quantile5m{{{DEPLOYMENT},quantile="0.5"}} >= 0)'
 
 
 def _by_hour(numerator: str, denominator: str) -> str:
     """Divide two rates summed over all minutes of each hour of the day in the dashboard's time range."""
     top, bottom = (
-        f"sum by (hour, reference) (sum_over_time((sum by (reference) ({rate}) {_HOUR})[$__range:1m]))"
-        for rate in (numerator, denominator)
+        f"sum by (hour, reference) (sum_over_time(({rate} {_HOUR})[$__range:1m]))" for rate in (numerator, denominator)
     )
     padded = f'label_replace({top} / {bottom}, "hour", "0$1", "hour", "([0-9])")'
     clock = f'label_replace({padded}, "hour", "$1:00", "hour", "(.*)")'
@@ -29,13 +24,12 @@ def _by_hour(numerator: str, denominator: str) -> str:
 
 def race() -> Board:
     """Build the dashboard."""
-    wins = "latency_receiver_path_wins_total"
     return (
         Board(
             "latency-race",
             "Path race",
-            "The same event on two paths, compared at one host: no clock has to be right for it. Choose a path; a "
-            "path that is first in the receiver's configuration is what the others are compared with.",
+            "The same event on two paths, compared at one host: no clock has to be right for it. Choose a path, and "
+            "the others that it is compared with.",
             ("deployment", "racer", "reference"),
             "now-1h",
         )
@@ -47,7 +41,7 @@ def race() -> Board:
                     "How the lead is spread, over time: above zero the path was earlier. Good: one narrow band above "
                     "zero. Two bands are two routes; a band that widens is jitter.",
                     "s",
-                    f"sum by (le) (increase({_LEAD}_bucket{{{PAIR}}}[$__rate_interval]))",
+                    lead_buckets("$__rate_interval"),
                 )
                 .repeat("reference")
                 .repeat_direction("h")
@@ -64,11 +58,7 @@ def race() -> Board:
                     "Above zero $racer is earlier. Good: p1 above zero, that is earlier nearly always.",
                     "s",
                     [
-                        Query(
-                            f"histogram_quantile({fraction}, sum by (reference, le) "
-                            f"(rate({_LEAD}_bucket{{{PAIR}}}[$__rate_interval])))",
-                            f"over {{{{reference}}}}, {name}",
-                        )
+                        Query(lead_quantile(fraction, "$__rate_interval"), f"over {{{{reference}}}}, {name}")
                         for fraction, name in ((0.01, "p1"), (0.5, "p50"), (0.99, "p99"))
                     ],
                     dashed="p1$|p99$",
@@ -84,8 +74,7 @@ def race() -> Board:
                     "percentunit",
                     [
                         Query(
-                            f"sum by (reference) (rate({wins}{{{PAIR}}}[$__rate_interval])) "
-                            f"/ (sum by (reference) (rate({_LEAD}_count{{{PAIR}}}[$__rate_interval])) > 0)",
+                            f"{wins('$__rate_interval')} / ({compared('$__rate_interval')} > 0)",
                             "than {{reference}}",
                         ),
                         Query("max(latency:threshold:win_ratio)", "limit"),
@@ -106,9 +95,7 @@ def race() -> Board:
                     "The mean lead in each hour of the day. Choose a week to see the rhythm of the internet. Good: "
                     "the same at all hours.",
                     "s",
-                    Query(
-                        _by_hour(_SIGNED_SUM, f"rate({_LEAD}_count{{{PAIR}}}[1m])"),
-                    ),
+                    Query(_by_hour(ahead("1m"), compared("1m"))),
                     category="hour",
                     series="against",
                 ),
@@ -120,9 +107,7 @@ def race() -> Board:
                     "Events that $racer brought earlier, by hour",
                     "Part of the events in each hour of the day. Good: near 100 % at all hours.",
                     "percentunit",
-                    Query(
-                        _by_hour(f"rate({wins}{{{PAIR}}}[1m])", f"rate({_LEAD}_count{{{PAIR}}}[1m])"),
-                    ),
+                    Query(_by_hour(wins("1m"), compared("1m"))),
                     category="hour",
                     series="against",
                 ),
@@ -134,29 +119,29 @@ def race() -> Board:
             "All paths",
             (
                 rows(
-                    "Every pair, the last 5 minutes",
-                    "Leads and wins of links against feeds, and of the later configured against the earlier of a kind.",
+                    "Who is earlier than whom, the last 5 minutes",
+                    "Every pair, the path with the positive median lead first. Good: your backbone before every feed, "
+                    "for nearly all events.",
                     {
                         name: Query(
                             "max by (path, reference) (latency:lead_seconds:quantile5m"
-                            f'{{{DEPLOYMENT},quantile="{fraction}"}})'
+                            f'{{{DEPLOYMENT},quantile="{fraction}"}}) {_EARLIER}'
                         )
                         for name, fraction in (("p1", "0.01"), ("p50", "0.5"), ("p99", "0.99"))
                     }
                     | {
-                        "wins": Query(
-                            f"max by (path, reference) (latency:wins:ratio5m{{{DEPLOYMENT}}}) "
-                            "and on (path, reference) latency:lead_seconds:quantile5m"
+                        "wins": Query(f"max by (path, reference) (latency:wins:ratio5m{{{DEPLOYMENT}}}) {_EARLIER}"),
+                        "pairs": Query(
+                            f"sum by (path, reference) (latency:race_events:increase5m{{{DEPLOYMENT}}}) {_EARLIER}"
                         ),
-                        "pairs": Query(f"sum by (path, reference) (increase({_LEAD}_count{{{DEPLOYMENT}}}[5m]))"),
                     },
-                    labels={"path": "Path", "reference": "Against"},
+                    labels={"path": "Path", "reference": "Earlier than"},
                     values={
                         "p1": Column("p1", "s"),
                         "p50": Column("Median", "s"),
                         "p99": Column("p99", "s"),
-                        "wins": Column("Earlier", "percentunit", ((None, RED), (limit("win_ratio"), GREEN))),
-                        "pairs": Column("Events", "short"),
+                        "wins": Column("Of events", "percentunit", ((None, RED), (limit("win_ratio"), GREEN))),
+                        "pairs": Column("Compared", "short"),
                     },
                     sort="Median",
                 ),

@@ -212,5 +212,10 @@ def _files(named: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def race_order(config: ReceiverConfig) -> list[int]:
-    """Return the paths' indices, feeds before links, so that a link's lead over a feed has one sign in every file."""
-    return sorted(range(len(config.path)), key=lambda index: isinstance(config.path[index], LinkPath))
+    """Return the paths' indices, feeds before links and their like by name.
+
+    A lead then has one sign in every file and on every screen, whatever the order of the configuration.
+    """
+    return sorted(
+        range(len(config.path)), key=lambda index: (isinstance(config.path[index], LinkPath), config.path[index].name)
+    )

@@ -35,7 +35,7 @@ def hold_family() -> HistogramFamily:
         f"{PREFIX}_hold_seconds",
         "Arrival stamp at the forwarder to hand-over to the link's socket: the forwarder's own delay.",
         ["link"],
-        octaves(-18, 2, 4),
+        octaves(-18, 2),
     )
 
 

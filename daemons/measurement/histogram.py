@@ -9,7 +9,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Bounds", "BucketHistogram", "QuantileHistogram", "octaves", "signed"]
+__all__ = ["PER_OCTAVE", "Bounds", "BucketHistogram", "QuantileHistogram", "octaves", "signed"]
+
+PER_OCTAVE = 8
+"""Boundaries for each doubling, in every family: 2^(1/8) apart, as in Prometheus' native-histogram schema 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +28,17 @@ class Bounds:
     le: tuple[str, ...]
 
 
-def octaves(lowest_exponent: int, highest_exponent: int, per_octave: int = 8) -> Bounds:
-    """Return boundaries at the powers 2^(k/per_octave) of one second.
+def octaves(lowest_exponent: int, highest_exponent: int) -> Bounds:
+    """Return boundaries at the powers 2^(k/:data:`PER_OCTAVE`) of one second.
 
-    With eight to an octave they are those of Prometheus' native-histogram schema 3, and a quantile read from them is
-    off by at most 4.5 %.
+    A quantile read from them lies in the right bucket, so it is off by less than the bucket's width of 9.1 %.
 
     Args:
         lowest_exponent: the lowest boundary is 2**lowest_exponent seconds.
         highest_exponent: the highest boundary is 2**highest_exponent seconds.
-        per_octave: how many boundaries for each doubling.
     """
-    steps = range(lowest_exponent * per_octave, highest_exponent * per_octave + 1)
-    return _bounds([2.0 ** (step / per_octave) for step in steps])
+    steps = range(lowest_exponent * PER_OCTAVE, highest_exponent * PER_OCTAVE + 1)
+    return _bounds([2.0 ** (step / PER_OCTAVE) for step in steps])
 
 
 def signed(magnitudes: Bounds) -> Bounds:

@@ -11,8 +11,8 @@ from daemons.measurement.histogram import Bounds, BucketHistogram, QuantileHisto
 
 __all__ = ["LEAD_BOUNDS", "Pair", "RaceTable"]
 
-LEAD_BOUNDS = signed(octaves(-16, 3, 4))
-"""Boundaries for leads: 15 µs to 8 s to either side, four to the octave."""
+LEAD_BOUNDS = signed(octaves(-16, 3))
+"""Boundaries for leads: 15 µs to 8 s to either side."""
 
 
 class Pair:

@@ -7,11 +7,10 @@ __all__ = ["Families"]
 
 # 0.24 ms to 16 s: less than a round trip within a city, more than any request that still helps.
 _TOTAL = octaves(-12, 4)
-# Four to an octave where twelve histograms stand beside each other for every target: quantiles within 9 %.
-_PART = octaves(-13, 4, per_octave=4)
-_SCHEDULED = octaves(-12, 6, per_octave=4)
+_PART = octaves(-13, 4)
+_SCHEDULED = octaves(-12, 6)
 # 1 µs to 1 s: how late the probe itself may be.
-_OWN = octaves(-20, 0, per_octave=2)
+_OWN = octaves(-20, 0)
 # 15 µs to 4 s.
 _RTT = octaves(-16, 2)
 

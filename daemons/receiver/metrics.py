@@ -42,13 +42,13 @@ class ReceiverHistograms:
             f"{PREFIX}_delayed_seconds",
             "The same for events that waited while the link was down: an outage, not the path's delay.",
             ["path"],
-            octaves(-4, 7, 2),
+            octaves(-4, 7),
         )
         self.host_delay = HistogramFamily(
             f"{PREFIX}_host_delay_seconds",
             "Kernel's arrival stamp to handling: how far this host lags behind its own network card.",
             ["path"],
-            octaves(-20, 2, 2),
+            octaves(-20, 2),
         )
         self.lead = HistogramFamily(
             f"{PREFIX}_path_lead_seconds",
@@ -57,7 +57,7 @@ class ReceiverHistograms:
             LEAD_BOUNDS,
         )
         self.rtt = HistogramFamily(
-            f"{PREFIX}_link_rtt_seconds", "Round-trip time to the forwarder and back.", ["path"], octaves(-16, 3, 4)
+            f"{PREFIX}_link_rtt_seconds", "Round-trip time to the forwarder and back.", ["path"], octaves(-16, 3)
         )
 
     def families(self) -> list[HistogramFamily]:
@@ -185,12 +185,7 @@ class ReceiverCollector(Collector):
         )
         ahead = CounterMetricFamily(
             f"{PREFIX}_path_ahead_seconds",
-            "Leads of path where it was earlier, added up.",
-            labels=["path", "reference"],
-        )
-        behind = CounterMetricFamily(
-            f"{PREFIX}_path_behind_seconds",
-            "Leads of reference where it was earlier, added up. The lead histogram's sum can fall: it has no rate.",
+            "Leads of path where it was earlier than reference, added up; the lead histogram's own sum can fall.",
             labels=["path", "reference"],
         )
         ties = CounterMetricFamily(
@@ -212,13 +207,13 @@ class ReceiverCollector(Collector):
                 wins.add_metric([path, reference], pair.wins)
                 wins.add_metric([reference, path], pair.reference_wins)
                 ahead.add_metric([path, reference], pair.ahead_ns / 1e9)
-                behind.add_metric([path, reference], pair.behind_ns / 1e9)
+                ahead.add_metric([reference, path], pair.behind_ns / 1e9)
                 ties.add_metric([path, reference], pair.ties)
                 excluded.add_metric([path, reference], pair.excluded)
             for name, count in zip(names, race.unpaired, strict=True):
                 unpaired.add_metric([name], count)
             waiting = GaugeMetricFamily(waiting.name, waiting.documentation, len(race))
-        yield from (wins, ahead, behind, ties, unpaired, excluded, waiting)
+        yield from (wins, ahead, ties, unpaired, excluded, waiting)
 
     def _feeds(self) -> Iterator[Metric]:
         connected = GaugeMetricFamily(f"{PREFIX}_feed_connected", "1 while the feed is connected.", labels=["path"])

@@ -30,7 +30,7 @@ class LoopLag(Collector):
     def __init__(self, daemon: str, *, period_seconds: float = PERIOD_SECONDS) -> None:
         self._daemon = daemon
         self._period_seconds = period_seconds
-        self._histogram = BucketHistogram(octaves(-10, 4, 1))
+        self._histogram = BucketHistogram(octaves(-10, 4))
         self._loop = asyncio.get_running_loop()
         self._due_ns = 0
         self._arm()

@@ -39,14 +39,14 @@ class HistogramFamily:
     def __init__(self, name: str, documentation: str, labels: Sequence[str], bounds: Bounds) -> None:
         self.name = name
         self._documentation = documentation
-        self._labels = tuple(labels)
+        self.label_names = tuple(labels)
         self._bounds = bounds
         self._children: dict[tuple[str, ...], BucketHistogram] = {}
         self._prefixes: dict[tuple[str, ...], tuple[list[str], str, str]] = {}
 
     def labels(self, *values: str) -> BucketHistogram:
         """Return the child for these label values, made at first use; it then appears with zeros."""
-        assert len(values) == len(self._labels)
+        assert len(values) == len(self.label_names)
         child = self._children.get(values)
         if child is None:
             child = self._children[values] = BucketHistogram(self._bounds)
@@ -71,7 +71,7 @@ class HistogramFamily:
             yield "\n".join(lines).encode()
 
     def _prefix(self, values: tuple[str, ...]) -> tuple[list[str], str, str]:
-        pairs = [f'{name}="{_escaped(value)}"' for name, value in zip(self._labels, values, strict=True)]
+        pairs = [f'{name}="{_escaped(value)}"' for name, value in zip(self.label_names, values, strict=True)]
         own = ",".join(pairs)
         head = own + "," if own else ""
         braces = "{" + own + "}" if own else ""

@@ -9,7 +9,19 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-__all__ = ["ROOT", "Expression", "alerts", "dashboards", "loaded", "metrics_in", "panels", "queries", "rules", "write"]
+__all__ = [
+    "ROOT",
+    "Expression",
+    "alerts",
+    "dashboards",
+    "filled",
+    "loaded",
+    "metrics_in",
+    "panels",
+    "queries",
+    "rules",
+    "write",
+]
 
 ROOT = Path(__file__).parents[2]
 _VARIABLES = {
@@ -33,10 +45,15 @@ class Expression:
     @property
     def filled(self) -> str:
         """The query with Grafana's variables replaced, as for a deployment named local."""
-        text = self.text
-        for name in sorted(_VARIABLES, key=len, reverse=True):
-            text = text.replace(name, _VARIABLES[name])
-        return text
+        return filled(self.text)
+
+
+def filled(text: str, **values: str) -> str:
+    """Replace Grafana's variables in a text, those given by these values (without the dollar sign)."""
+    replaced = _VARIABLES | {f"${name}": value for name, value in values.items()}
+    for name in sorted(replaced, key=len, reverse=True):
+        text = text.replace(name, replaced[name])
+    return text
 
 
 def loaded(file: Path) -> Any:

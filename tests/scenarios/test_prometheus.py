@@ -32,6 +32,12 @@ COUNTERS = {
     "latency_forwarder_events_invalid_total": {"reason"},
     "latency_forwarder_reconnects_total": {"side", "reason"},
     "latency_receiver_path_wins_total": {"path", "reference"},
+    "latency_receiver_path_ahead_seconds_total": {"path", "reference"},
+    "latency_receiver_given_up_events_total": {"path"},
+    "latency_receiver_sequence_leaps_total": {"path"},
+    "latency_feed_replacements_total": {"path", "reason"},
+    "latency_feed_overlap_events_total": {"path"},
+    "latency_feed_notices_total": {"path"},
     "latency_receiver_unpaired_events_total": {"path"},
     "latency_receiver_events_total": {"path", "stream"},
     "latency_receiver_sequence_gaps_total": {"path"},
@@ -52,6 +58,7 @@ GAUGES = {
         for name in ("offset_seconds", "error_bound_seconds", "synchronized")
     },
     "latency_build_info": {"version"},
+    "latency_feed_connection_info": {"path", "address"},
     "latency_last_event_timestamp_seconds": {"path"},
 }
 

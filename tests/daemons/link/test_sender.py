@@ -58,7 +58,7 @@ async def connection(sender: LinkSender, carrier: ScriptedCarrier, first: int) -
 async def scenario() -> tuple[ScriptedCarrier, ScriptedCarrier, LinkSender]:
     stamper = Stamper(SystemClock())
     try:
-        hold = BucketHistogram(octaves(-18, 2, 4))
+        hold = BucketHistogram(octaves(-18, 2))
         settings = LinkSettings("there:1", "there", 1)
         sender = LinkSender(settings, 7, stamper, random.Random(1), hold, lambda: UNKNOWN_CLOCK)
         offer(sender, 1)
@@ -82,7 +82,7 @@ def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_t
     async def stalled() -> dict[int, bool]:
         stamper = Stamper(SystemClock())
         try:
-            hold = BucketHistogram(octaves(-18, 2, 4))
+            hold = BucketHistogram(octaves(-18, 2))
             settings = LinkSettings("there:1", "there", 1)
             sender = LinkSender(settings, 7, stamper, random.Random(1), hold, lambda: UNKNOWN_CLOCK)
             loop = asyncio.get_running_loop()
@@ -117,7 +117,7 @@ def test_an_event_that_no_receiver_takes_is_dropped_and_those_beside_it_are_sent
     async def work() -> LinkSender:
         stamper = Stamper(SystemClock())
         try:
-            hold = BucketHistogram(octaves(-18, 2, 4))
+            hold = BucketHistogram(octaves(-18, 2))
             settings = LinkSettings("there:1", "there", 1, transport=transport, format=form)
             sender = LinkSender(settings, 7, stamper, random.Random(1), hold, lambda: UNKNOWN_CLOCK)
             stamp = Stamp(1, StampKind.KERNEL, 1, 1)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemons.measurement.histogram import octaves, signed
 from daemons.service.metrics import HistogramFamily, MetricsPage, landing, registry, zero_counts
 
-BOUNDS = signed(octaves(-4, 2, 2))
+BOUNDS = signed(octaves(-4, 2))
 LABELS = st.text(max_size=20)
 
 

@@ -1,0 +1,263 @@
+"""What every panel has to show, computed from what truly happened.
+
+A truth is a range: Prometheus reads quantiles from buckets 2^(1/8) apart, and rates from scrapes, extrapolated to the
+ends of their window.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from grafana.limits import limit
+from tests.monitoring.history import History
+
+__all__ = ["PANELS", "Case", "Check", "Range", "quantile"]
+
+Range = tuple[float, float]
+Found = Mapping[tuple[str, ...], Range]
+
+BUCKET = 2 ** (1 / 8) * (1 + 1e-9)
+"""How far a quantile may be off: a bucket's width."""
+SMALLEST = 2**-16
+"""Below it, in seconds, all of a sign is one bucket."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A moment of a history, and what is chosen in the dashboard.
+
+    Attributes:
+        racer: the chosen path of the race.
+        reference: what it is compared with; empty for all.
+        window: seconds of Grafana's rate interval.
+        span: seconds of the dashboard's time range.
+    """
+
+    history: History
+    moment: float
+    racer: str = ""
+    reference: str = ""
+    window: float = 20
+    span: float = 300
+
+    @property
+    def paths(self) -> list[str]:
+        """Every path that brought events."""
+        return sorted({path for path, _stream in self.history.labels("event")})
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every pair, in both directions, that the window of the rules saw."""
+        return [pair for pair in map(_two, self.history.labels("lead")) if self.leads(*pair, 300)]
+
+    def references(self) -> list[str]:
+        """What the chosen path is compared with."""
+        return [other for path, other in self.pairs() if path == self.racer and self.reference in ("", other)]
+
+    def leads(self, path: str, reference: str, seconds: float) -> list[float]:
+        """Return the leads of a window."""
+        return self.history.seen("lead", (path, reference), self.moment, seconds)
+
+    def wins(self, path: str, reference: str, seconds: float) -> int:
+        """Return how many events of a window path brought earlier."""
+        return sum(lead > 0 for lead in self.leads(path, reference, seconds))
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one query of a panel has to return.
+
+    Attributes:
+        labels: that tell its series apart.
+        truth: their values.
+    """
+
+    labels: tuple[str, ...]
+    truth: Callable[[Case], Found]
+
+
+def quantile(values: Sequence[float], fraction: float, slack: float = 0.01) -> Range:
+    """Return where a quantile read from buckets may lie.
+
+    Args:
+        values: what was observed.
+        fraction: of the values below.
+        slack: by how much the fraction may be off: scrapes of several targets do not see the same.
+    """
+    ordered = sorted(values)
+
+    def at(part: float) -> float:
+        return ordered[min(len(ordered) - 1, max(0, math.ceil(part * len(ordered)) - 1))]
+
+    low, high = at(fraction - slack), at(fraction + slack)
+    return _down(low), -_down(-high)
+
+
+def _down(value: float) -> float:
+    """Return the lower end of any bucket that a value can be in."""
+    if value > SMALLEST:
+        return value / BUCKET
+    if value >= -SMALLEST:
+        return 0.0 if value > 0 else -SMALLEST
+    return value * BUCKET
+
+
+def near(value: float, tolerance: float = 1e-6) -> Range:
+    """Return a range about a value that is known but for arithmetic, or by a relative tolerance."""
+    return value - abs(value) * tolerance - 1e-12, value + abs(value) * tolerance + 1e-12
+
+
+def ratio(part: float, whole: float) -> Range:
+    """Return a quotient of two counters' increases, both extrapolated nearly alike."""
+    share = part / whole
+    return share - 0.02 * min(share, 1 - share) - 1e-9, share + 0.02 * min(share, 1 - share) + 1e-9
+
+
+def increase(case: Case, count: float, seconds: float) -> Range:
+    """Return a counter's increase: what the scrapes saw, or more by their extrapolation to the window's ends."""
+    return count - 1e-9, count * case.history.stretch(case.moment, seconds) * 1.001 + 1e-9
+
+
+def threshold(name: str) -> Check:
+    """Return the check of a limit's line."""
+    return Check((), lambda _case: {(): near(limit(name))})
+
+
+def _two(labels: tuple[str, ...]) -> tuple[str, str]:
+    return labels[0], labels[1]
+
+
+# The race
+
+
+def _leads(fraction: float) -> Check:
+    return Check(
+        ("reference",),
+        lambda case: {
+            (other,): quantile(leads, fraction)
+            for other in case.references()
+            if (leads := case.leads(case.racer, other, case.window))
+        },
+    )
+
+
+def _earlier(case: Case) -> Found:
+    return {
+        (other,): ratio(case.wins(case.racer, other, case.window), len(leads))
+        for other in case.references()
+        if (leads := case.leads(case.racer, other, case.window))
+    }
+
+
+def _heat(case: Case) -> Found:
+    (reference,) = case.references()
+    leads = case.leads(case.racer, reference, case.window)
+    everything = increase(case, len(leads), case.window)
+    # Of the other boundaries the test makes its own list, for they are the daemon's.
+    return {("+Inf",): everything, ("0.0",): increase(case, sum(lead <= 0 for lead in leads), case.window)}
+
+
+def _hours(case: Case, of: Callable[[list[float]], float], tolerance: float) -> Found:
+    found: dict[tuple[str, ...], Range] = {}
+    for other in case.references():
+        leads = case.leads(case.racer, other, case.span)
+        value = of(leads)
+        found["00:00", f"against {other}"] = (value - tolerance, value + tolerance)
+    return found
+
+
+def _mean(leads: list[float]) -> float:
+    return math.fsum(leads) / len(leads)
+
+
+def _median(case: Case, pair: tuple[str, str]) -> float:
+    leads = sorted(case.leads(*pair, 300))
+    return leads[(len(leads) - 1) // 2]
+
+
+def _first(case: Case) -> list[tuple[str, str]]:
+    """Of each pair, the direction in which the median lead is positive."""
+    return [pair for pair in case.pairs() if _median(case, pair) > 0]
+
+
+def _table(fraction: float) -> Check:
+    return Check(
+        ("path", "reference"),
+        lambda case: {pair: quantile(case.leads(*pair, 300), fraction) for pair in _first(case)},
+    )
+
+
+RACE = {
+    "Lead of $racer over $reference": [Check(("le",), _heat)],
+    "Lead of $racer: p1, median, p99": [_leads(0.01), _leads(0.5), _leads(0.99)],
+    "Events that $racer brought earlier": [Check(("reference",), _earlier), threshold("win_ratio")],
+    "Mean lead of $racer by hour": [
+        Check(("hour", "against"), lambda case: _hours(case, _mean, 0.002)),
+    ],
+    "Events that $racer brought earlier, by hour": [
+        Check(
+            ("hour", "against"), lambda case: _hours(case, lambda leads: sum(x > 0 for x in leads) / len(leads), 0.05)
+        )
+    ],
+    "Who is earlier than whom, the last 5 minutes": [
+        _table(0.01),
+        _table(0.5),
+        _table(0.99),
+        Check(
+            ("path", "reference"),
+            lambda case: {pair: ratio(case.wins(*pair, 300), len(case.leads(*pair, 300))) for pair in _first(case)},
+        ),
+        Check(
+            ("path", "reference"),
+            lambda case: {pair: increase(case, len(case.leads(*pair, 300)), 300) for pair in _first(case)},
+        ),
+    ],
+}
+
+# The overview
+
+
+def _kind(case: Case, path: str) -> str:
+    return case.history.kinds[path]
+
+
+def _link_against_feed(case: Case) -> list[tuple[str, str]]:
+    return [pair for pair in case.pairs() if (_kind(case, pair[0]), _kind(case, pair[1])) == ("link", "feed")]
+
+
+def _fastest(case: Case) -> Found:
+    worst = {
+        path: min(
+            case.wins(path, other, 300) / len(case.leads(path, other, 300))
+            for own, other in case.pairs()
+            if own == path
+        )
+        for path in {path for path, _other in case.pairs()}
+    }
+    if not worst:
+        return {}
+    best = max(worst, key=lambda path: worst[path])
+    return {(best,): ratio(worst[best], 1)}
+
+
+def _lead_now(case: Case) -> Found:
+    found: dict[tuple[str, ...], Range] = {}
+    for pair in _link_against_feed(case):
+        low, high = quantile(case.leads(*pair, 300), 0.5)
+        before = found.get((pair[0],), (math.inf, math.inf))
+        found[pair[0],] = min(low, before[0]), min(high, before[1])
+    return found
+
+
+def _lead_lines(case: Case) -> Found:
+    # Where there are not both kinds, one direction of each pair: the later name against the earlier.
+    shown = _link_against_feed(case) or [pair for pair in case.pairs() if pair[0] > pair[1]]
+    return {pair: quantile(case.leads(*pair, 300), 0.5) for pair in shown}
+
+
+OVERVIEW = {
+    "Fastest path": [Check(("path",), _fastest)],
+    "Median lead of links over the fastest feed": [Check(("path",), _lead_now)],
+    "Median lead": [Check(("path", "reference"), _lead_lines)],
+}
+
+PANELS: dict[str, dict[str, list[Check]]] = {"latency-race.json": RACE, "latency-overview.json": OVERVIEW}
