@@ -19,7 +19,7 @@ from daemons.measurement.histogram import BucketHistogram
 from daemons.records import WARMUP, FeedEvent, Stamp
 from daemons.service import logs
 from daemons.service.config import address, effective
-from daemons.service.http import HttpServer, Route
+from daemons.service.http import HttpServer, Route, health
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
@@ -78,9 +78,11 @@ class Forwarder:
         if config.metrics.listen:
             routes: dict[str, Route] = {
                 "/": landing("latency-forwarder", {"/metrics": "for Prometheus"}),
+                **health(lambda: self._serving),
                 "/metrics": MetricsPage(own, [self._delays, self._holds]),
             }
             self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
+        self._serving = False
         self._running = Tasks()
         self._tasks: list[asyncio.Task[None]] = []
         self._last_status = (0.0, 0)
@@ -96,11 +98,13 @@ class Forwarder:
         self._tasks = [start(self.monitor.run()), start(self._expire())]
         self._feeding = start(self.feed.run())
         self._sending = {name: start(sender.run()) for name, sender in self._links.items()}
+        self._serving = True
 
     async def wait(self) -> None:
         await self._running.failure()
 
     async def stop(self) -> None:
+        self._serving = False
         # The feed first: what it brought is then a fixed amount, which the links get time to deliver.
         await self._stop_feed()
         await asyncio.gather(*(self._close_link(name) for name in tuple(self._links)))

@@ -13,11 +13,11 @@ from daemons.errors import LinkError, StreamError, WireError, brief
 from daemons.link import wire
 from daemons.link.forwarded import LineDecoder, decode_forwarded
 from daemons.link.session import ReceiverSession, TimeReport
-from daemons.link.strangers import Strangers
 from daemons.link.wire import Ack, Bye, Heartbeat, Hello, Transport
 from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
+from daemons.stream.crowd import Crowd
 from daemons.stream.datagram import DatagramReceiver
 from daemons.stream.descriptors import share
 from daemons.stream.dial import prepare
@@ -138,7 +138,7 @@ class LinkListener:
         self.sink = sink
         self.counts = ListenerCounts()
         self._receiver = None if datagram is None else DatagramReceiver(datagram, stamper, self._on_datagram)
-        self._strangers: Strangers[_Peer] = Strangers(share(MAX_STRANGERS))
+        self._strangers: Crowd[_Peer] = Crowd(share(MAX_STRANGERS))
         self._peers: dict[int, _Peer] = {}
         self._paused: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger("link").bind(path=settings.path)

@@ -19,7 +19,7 @@ from daemons.probe.schedule import Timetable
 from daemons.probe.target import prepared, secrets_of
 from daemons.service import logs
 from daemons.service.config import address, effective
-from daemons.service.http import HttpServer, Page, Route, text
+from daemons.service.http import HttpServer, Page, Route, health, text
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
 from daemons.stream.stamping import Stamper
@@ -47,6 +47,7 @@ class ProbeProgram:
         self._roster = Roster(self._stamper, prober, self._timetable, self._families)
         self._debug = DebugPage(self._roster, prober)
         self._server: HttpServer | None = None
+        self._serving = False
 
     async def start(self) -> None:
         """Begin to probe, then serve the metrics.
@@ -63,6 +64,7 @@ class ProbeProgram:
             self._server = self._exporter(config.metrics.listen)
             await self._server.start()
             metrics = "{}:{}".format(*self._server.address)
+        self._serving = True
         # One line of JSON for whoever started this program, with the port that the kernel chose.
         line = {"ready": True, "metrics": metrics, "targets": sorted(self._roster.targets)}
         sys.stdout.write(json.dumps(line) + "\n")
@@ -74,6 +76,7 @@ class ProbeProgram:
 
     async def stop(self) -> None:
         """End all attempts and close all connections."""
+        self._serving = False
         await self._roster.close()
         self._timetable.close()
         if self._server is not None:
@@ -103,12 +106,13 @@ class ProbeProgram:
                 "latency-probe",
                 {
                     "/metrics": "for Prometheus",
-                    "/health": "whether the daemon runs",
+                    "/health": "whether the daemon runs, and how its targets answer",
                     "/probe": "one attempt now: ?target=NAME&debug=true",
                 },
             ),
             "/metrics": MetricsPage(source, self._families.all),
             "/health": self._health,
+            **health(lambda: self._serving),
             "/probe": self._debug,
         }
         return HttpServer(routes, address("metrics.listen", listen, default_host="127.0.0.1"))

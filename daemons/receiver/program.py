@@ -29,7 +29,7 @@ from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
 from daemons.service.activation import Activation
 from daemons.service.config import Address, address, effective, is_loopback
-from daemons.service.http import HttpServer, Route
+from daemons.service.http import HttpServer, Route, health
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
@@ -74,6 +74,7 @@ class Receiver:
         self._tasks: list[asyncio.Task[None]] = []
         self._feeding: dict[str, asyncio.Task[None]] = {}
         self._served = False
+        self._stopping = False
         self._last_status = (0.0, 0)
         own = registry("receiver")
         own.register(ReceiverCollector(self))
@@ -81,6 +82,7 @@ class Receiver:
         if config.metrics.listen:
             routes: dict[str, Route] = {
                 "/": landing("latency-receiver", {"/metrics": "for Prometheus"}),
+                **health(lambda: self._served and not self._stopping),
                 "/metrics": MetricsPage(own, self._histograms.families()),
             }
             self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
@@ -124,6 +126,7 @@ class Receiver:
             self._complete = True
 
     async def stop(self) -> None:
+        self._stopping = True
         await end([*self._tasks, *self._feeding.values()])
         for state in self.links.values():
             if state.listener is not None:

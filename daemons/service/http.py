@@ -10,26 +10,36 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
 import h11
 
 from daemons.errors import ListenError
 from daemons.service import logs
+from daemons.stream.crowd import Crowd
+from daemons.stream.descriptors import share
 
-__all__ = ["HttpServer", "Page", "Route"]
+__all__ = ["HttpServer", "Page", "Route", "health", "text"]
 
 IDLE_SECONDS = 75.0
+"""How long a connection may be silent between requests, or not take what it asked for."""
+REQUEST_SECONDS = 10.0
+"""How long a request may take from its first byte to its last."""
 MAX_CONNECTIONS = 64
+"""When more come, the one that has been without progress for longest, of the address that has most, gives way."""
+MAX_BODY = 1 << 20
+"""Bytes of a request's body that are read, and ignored; the connection of a larger one is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer: status, media type and body chunks."""
+    """An answer: status, media type, body chunks, and further header fields."""
 
     body: AsyncIterator[bytes]
     content_type: str = "text/plain; charset=utf-8"
     status: int = 200
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 Route = Callable[[dict[str, str]], Awaitable[Page]]
@@ -39,6 +49,89 @@ Route = Callable[[dict[str, str]], Awaitable[Page]]
 async def text(content: str) -> AsyncIterator[bytes]:
     """Yield one string as a body."""
     yield content.encode()
+
+
+def health(ready: Callable[[], bool]) -> dict[str, Route]:
+    """Make the two pages that Prometheus' programs have, for whoever watches over daemons.
+
+    Args:
+        ready: says whether the daemon does its work: not before its start is complete, nor when it ends.
+    """
+
+    async def healthy(_query: dict[str, str]) -> Page:
+        # It is the loop that measures which answers.
+        return Page(text("healthy\n"))
+
+    async def is_ready(_query: dict[str, str]) -> Page:
+        return Page(text("ready\n")) if ready() else Page(text("starting or stopping\n"), status=503)
+
+    return {"/-/healthy": healthy, "/-/ready": is_ready}
+
+
+class _Visit:
+    """One connection: its protocol, and the clock that ends it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, idle: asyncio.Timeout) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.protocol = h11.Connection(h11.SERVER)
+        self.host = str((writer.get_extra_info("peername") or ("",))[0])
+        self.task = asyncio.current_task()
+        self._idle = idle
+        self._loop = asyncio.get_running_loop()
+
+    def allow(self, seconds: float) -> None:
+        """Let it take so long for what comes next."""
+        self._idle.reschedule(self._loop.time() + seconds)
+
+    async def request(self) -> h11.Request | None:
+        """Read a request to its end; None when the client closed first.
+
+        Raises:
+            h11.RemoteProtocolError: it is none.
+        """
+        request: h11.Request | None = None
+        body = 0
+        self.allow(IDLE_SECONDS)
+        silent = self.protocol.trailing_data[0] == b""
+        while True:
+            event = self.protocol.next_event()
+            if event is h11.NEED_DATA:
+                if request is not None and self.protocol.they_are_waiting_for_100_continue:
+                    # RFC 9110, section 10.1.1: the final answer may come at once, and no body after it.
+                    return request
+                data = await self.reader.read(16384)
+                if silent and data:
+                    silent = False
+                    self.allow(REQUEST_SECONDS)
+                self.protocol.receive_data(data)
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                body += len(event.data)
+                if body > MAX_BODY:
+                    return request
+            elif isinstance(event, h11.EndOfMessage):
+                return request
+            else:
+                return None
+
+    async def answer(self, page: Page, *, only_head: bool, progress: Callable[[], None]) -> None:
+        """Send a page; ``progress`` is called for each piece that the client has room for."""
+        send, writer = self.protocol.send, self.writer
+        fields = [("content-type", page.content_type), ("transfer-encoding", "chunked"), *page.fields]
+        reason = HTTPStatus(page.status).phrase.encode()
+        writer.write(send(h11.Response(status_code=page.status, reason=reason, headers=fields)) or b"")
+        if not only_head:
+            async for chunk in page.body:
+                self.allow(IDLE_SECONDS)
+                if chunk:
+                    writer.write(send(h11.Data(data=chunk)) or b"")
+                    await writer.drain()
+                progress()
+                await asyncio.sleep(0)
+        writer.write(send(h11.EndOfMessage()) or b"")
+        await writer.drain()
 
 
 class HttpServer:
@@ -55,6 +148,7 @@ class HttpServer:
         self._tls = tls
         self._listen = listen
         self._server: asyncio.Server | None = None
+        self._visits: Crowd[_Visit] = Crowd(share(MAX_CONNECTIONS))
         self._connections: set[asyncio.Task[None]] = set()
 
     @property
@@ -92,71 +186,59 @@ class HttpServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._connections) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
         self._connections.add(task)
         try:
             async with asyncio.timeout(None) as idle:
-                connection = h11.Connection(h11.SERVER)
-                while True:
-                    idle.reschedule(asyncio.get_running_loop().time() + IDLE_SECONDS)
-                    if not await self._exchange(connection, reader, writer):
-                        break
-                    connection.start_next_cycle()
+                visit = _Visit(reader, writer, idle)
+                if (evicted := self._visits.add(visit)) is not None and evicted.task is not None:
+                    evicted.task.cancel()
+                try:
+                    while await self._exchange(visit):
+                        visit.protocol.start_next_cycle()
+                finally:
+                    self._visits.discard(visit)
         except (OSError, TimeoutError, h11.ProtocolError, asyncio.CancelledError):
-            # A scraper that hangs up, stalls or sends nonsense concerns nobody but itself.
+            # A scraper that hangs up, stalls or gives way to another concerns nobody but itself.
+            writer.transport.abort()
+        except Exception as error:  # noqa: BLE001 whatever is asked ends its own connection at most
+            logs.unexpected(error, "a page that was being sent")
             writer.transport.abort()
         finally:
             self._connections.discard(task)
             writer.close()
 
-    async def _exchange(
-        self, connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        request = await _receive_request(connection, reader)
+    async def _exchange(self, visit: _Visit) -> bool:
+        """Serve one request; return whether another may follow."""
+        protocol = visit.protocol
+        try:
+            request = await visit.request()
+        except h11.RemoteProtocolError as error:
+            if protocol.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await visit.answer(_refusal(error.error_status_hint), only_head=False, progress=lambda: None)
+            return False
         if request is None:
             return False
-        url = urlsplit(request.target.decode("latin-1"))
-        page = await self._page(request.method, url.path, url.query)
-        head = h11.Response(
-            status_code=page.status,
-            headers=[("content-type", page.content_type), ("transfer-encoding", "chunked")],
-        )
-        writer.write(connection.send(head) or b"")
-        if request.method != b"HEAD":
-            async for chunk in page.body:
-                if chunk:
-                    writer.write(connection.send(h11.Data(data=chunk)) or b"")
-                    await writer.drain()
-                await asyncio.sleep(0)
-        writer.write(connection.send(h11.EndOfMessage()) or b"")
-        await writer.drain()
-        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+        page = await self._page(request.method, request.target)
+        await visit.answer(page, only_head=request.method == b"HEAD", progress=lambda: self._visits.renew(visit))
+        self._visits.renew(visit)
+        return protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
 
-    async def _page(self, method: bytes, path: str, query: str) -> Page:
+    async def _page(self, method: bytes, target: bytes) -> Page:
         if method not in (b"GET", b"HEAD"):
-            return Page(text("only GET and HEAD are served here\n"), status=405)
-        route = self._routes.get(path)
-        if route is None:
-            return Page(text(f"{path}: no such page; try {' '.join(self._routes)}\n"), status=404)
+            return Page(text("only GET and HEAD are served here\n"), status=405, fields=(("allow", "GET, HEAD"),))
         try:
-            return await route({key: values[0] for key, values in parse_qs(query).items()})
+            url = urlsplit(target.decode("latin-1"))
+        except ValueError:
+            return _refusal(400)
+        route = self._routes.get(url.path)
+        if route is None:
+            return Page(text(f"{url.path}: no such page; try {' '.join(self._routes)}\n"), status=404)
+        try:
+            return await route({key: values[0] for key, values in parse_qs(url.query).items()})
         except Exception as error:  # noqa: BLE001 a broken page must not take the daemon with it
-            logs.unexpected(error, f"page {path}")
+            logs.unexpected(error, f"page {url.path}")
             return Page(text("this page failed; the daemon's log says why\n"), status=500)
 
 
-async def _receive_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
-    """Read to the end of a request; None when the client closed first."""
-    request: h11.Request | None = None
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(16384))
-        elif isinstance(event, h11.Request):
-            request = event
-        elif isinstance(event, h11.EndOfMessage):
-            return request
-        elif isinstance(event, h11.ConnectionClosed):
-            return None
+def _refusal(status: int) -> Page:
+    return Page(text("this is no request that is understood here\n"), status=status, fields=(("connection", "close"),))

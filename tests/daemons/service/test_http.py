@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import http.client
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ import uvloop
 
 from daemons.errors import ListenError
 from daemons.service import http as served
-from daemons.service.http import HttpServer, Page, text
+from daemons.service import logs
+from daemons.service.http import HttpServer, Page, health, text
 
 
 async def hello(query: dict[str, str]) -> Page:
@@ -31,7 +34,29 @@ async def broken(_query: dict[str, str]) -> Page:
     raise RuntimeError("a bug")
 
 
-ROUTES: dict[str, served.Route] = {"/": hello, "/long": long, "/broken": broken}
+async def endless(_query: dict[str, str]) -> Page:
+    async def chunks() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(65536)
+
+    return Page(chunks(), "text/plain")
+
+
+async def breaking(_query: dict[str, str]) -> Page:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("a bug")
+
+    return Page(chunks(), "text/plain")
+
+
+ROUTES: dict[str, served.Route] = {
+    "/": hello,
+    "/long": long,
+    "/broken": broken,
+    "/endless": endless,
+    "/breaking": breaking,
+}
 
 
 def talking(work: Callable[[str, int], Awaitable[None]]) -> None:
@@ -78,7 +103,7 @@ def test_pages_on_one_connection() -> None:
         first = client.sock
         assert answer(client, "GET", "/?name=you&name=me&empty=") == (200, b"hello you\n")
         assert answer(client, "HEAD", "/") == (200, b"")
-        assert answer(client, "GET", "/none") == (404, b"/none: no such page; try / /long /broken\n")
+        assert answer(client, "GET", "/none") == (404, b"/none: no such page; try / /long /broken /endless /breaking\n")
         assert answer(client, "POST", "/", body=b"x" * 100_000) == (405, b"only GET and HEAD are served here\n")
         assert answer(client, "GET", "/broken") == (500, b"this page failed; the daemon's log says why\n")
         status, body = answer(client, "GET", "/long")
@@ -142,3 +167,202 @@ def test_an_address_in_use() -> None:
             await HttpServer(ROUTES, (host, port)).start()
 
     talking(work)
+
+
+async def said(host: str, port: int, request: bytes, *, source: str = "127.0.0.1", end: bool = True) -> bytes:
+    """Say something and return the whole answer."""
+    reader, writer = await asyncio.open_connection(host, port, local_addr=(source, 0))
+    writer.write(request)
+    if end:
+        writer.write_eof()
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+GOOD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET http://[bad HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET //[bad/x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"G\x00T / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        b"\r\n\r\n\r\nGET\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+    ],
+    ids=range(12),
+)
+def test_what_is_no_request_is_told_so(request_bytes: bytes) -> None:
+    before = logs.counts.unexpected
+
+    async def work(host: str, port: int) -> None:
+        answered = await said(host, port, request_bytes, end=False)
+        assert answered.startswith(b"HTTP/1.1 400 "), answered
+        assert b"this is no request that is understood here" in answered
+        assert (await said(host, port, GOOD)).startswith(b"HTTP/1.1 200 ")
+
+    talking(work)
+    assert logs.counts.unexpected == before
+
+
+def test_a_head_without_end_is_refused_and_a_target_of_any_length_up_to_it_is_not_found() -> None:
+    async def work(host: str, port: int) -> None:
+        endless = await said(host, port, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 200_000, end=False)
+        assert endless.startswith(b"HTTP/1.1 431 ")
+        target = b"/" + b"x" * 10_000
+        assert (await said(host, port, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+
+    talking(work)
+
+
+def test_other_methods_are_told_which_are_served() -> None:
+    def ask(client: http.client.HTTPConnection) -> None:
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"):
+            client.request(method, "/")
+            response = client.getresponse()
+            assert (response.status, response.getheader("Allow")) == (405, "GET, HEAD")
+            response.read()
+
+    asking(ask)
+
+
+def test_head_has_the_fields_of_get() -> None:
+    def ask(client: http.client.HTTPConnection) -> None:
+        for path in ("/", "/long", "/none", "/broken"):
+            fields = []
+            for method in ("GET", "HEAD"):
+                client.request(method, path)
+                response = client.getresponse()
+                fields.append((response.status, response.getheaders()))
+                assert bool(response.read()) == (method == "GET")
+            assert fields[0] == fields[1]
+
+    asking(ask)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--http1.0"], 200),
+        (["--http1.1"], 200),
+        (["--head"], 200),
+        (["--head", "--http1.0"], 200),
+        (["--header", "Expect: 100-continue"], 200),
+        (["--request", "GET", "--data", "x" * 2000, "--header", "Expect: 100-continue"], 200),
+        (["--data", "x" * 2000, "--header", "Expect: 100-continue"], 405),
+        (["--data", "x" * 2000], 405),
+        (["--data", "@{large}", "--header", "Expect:"], 405),
+        (["--request", "OPTIONS", "--request-target", "*"], 405),
+        (["--request-target", "http://[bad"], 400),
+        (["--request-target", "http://other.example/"], 200),
+        (["--compressed", "--header", "Connection: Upgrade, HTTP2-Settings", "--header", "Upgrade: h2c"], 200),
+        (["--header", "Host:"], 400),
+        (["--header", "Range: bytes=0-3"], 200),
+    ],
+    ids=range(15),
+)
+def test_curl_agrees(arguments: list[str], code: int, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(4 << 20))
+
+    async def work(host: str, port: int) -> None:
+        filled = [argument.replace("{large}", str(large)) for argument in arguments]
+        process = await asyncio.create_subprocess_exec(
+            *("curl", "--silent", "--max-time", "15", "--write-out", "%{http_code} %{errormsg}", "--output"),
+            *(str(tmp_path / "page"), *filled, f"http://{host}:{port}/"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _nothing = await process.communicate()
+        assert output.decode().split() == [str(code)]
+        assert process.returncode == 0
+        if code == 200 and "--head" not in arguments:
+            assert (tmp_path / "page").read_bytes() == b"hello world\n"
+
+    talking(work)
+
+
+@pytest.mark.parametrize("crowd", [b"", b"GET / HTTP/1.1\r\nX: ", b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
+def test_who_makes_no_progress_gives_way_to_who_comes(crowd: bytes, source: str) -> None:
+    async def work(host: str, port: int) -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        held = []
+        for _turn in range(2):
+            for _number in range(served.MAX_CONNECTIONS):
+                other = await asyncio.open_connection(host, port, local_addr=(source, 0))
+                other[1].write(crowd)
+                held.append(other)
+            assert (await said(host, port, GOOD)).startswith(b"HTTP/1.1 200 ")
+            if source == "127.0.0.2":
+                # A scraper keeps its connection: it is the only one of its address.
+                writer.write(GOOD)
+                assert b"hello world" in await reader.readuntil(b"0\r\n\r\n")
+        for _reader, other_writer in [*held, (reader, writer)]:
+            other_writer.transport.abort()
+
+    talking(work)
+
+
+def test_a_page_that_breaks_in_the_middle_ends_its_connection_and_is_counted_once() -> None:
+    before = logs.counts.unexpected
+
+    async def work(host: str, port: int) -> None:
+        answered = await said(host, port, b"GET /breaking HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert not answered.endswith(b"0\r\n\r\n")
+        assert (await said(host, port, GOOD)).startswith(b"HTTP/1.1 200 ")
+
+    talking(work)
+    assert logs.counts.unexpected == before + 1
+
+
+def test_health_and_readiness() -> None:
+    async def work() -> None:
+        ready = False
+        routes = health(lambda: ready)
+        assert ((await routes["/-/healthy"]({})).status, (await routes["/-/ready"]({})).status) == (200, 503)
+        ready = True
+        assert (await routes["/-/ready"]({})).status == 200
+
+    asyncio.run(work())
+
+
+def test_nothing_that_is_asked_gets_past_the_server() -> None:
+    rng = random.Random(225)
+    before = logs.counts.unexpected
+    words = [b"GET", b"HEAD", b" ", b"/", b"/long", b"http://", b"[", b"]", b"HTTP/1.1", b"\r\n", b"Host: x", b"\x00"]
+    words += [
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+        b"Expect: 100-continue",
+        b"?a=%",
+        b";",
+        b"\xff",
+        b"#",
+    ]
+
+    async def work(host: str, port: int) -> None:
+        answers = []
+        for _number in range(400):
+            request = bytearray(GOOD)
+            for _turn in range(rng.randrange(4)):
+                at = rng.randrange(len(request))
+                request[at : at + rng.randrange(3)] = rng.choice(words)
+            answers.append((await said(host, port, bytes(request)))[:12])
+        assert set(answers) <= {b"", b"HTTP/1.1 200", b"HTTP/1.1 400", b"HTTP/1.1 404", b"HTTP/1.1 405"}
+        assert answers.count(b"HTTP/1.1 200") > 50
+        assert answers.count(b"HTTP/1.1 400") > 50
+
+    talking(work)
+    assert logs.counts.unexpected == before

@@ -1,27 +1,27 @@
-"""Who has connected and not yet proven who it is: a bounded crowd, in which no source crowds out the others."""
+"""Who has connected and is not known: a bounded crowd, in which no source crowds out the others."""
 
 import ipaddress
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Stranger", "Strangers"]
+__all__ = ["Crowd", "Member"]
 
 
-class Stranger(Protocol):
+class Member(Protocol):
     """One of them; ``host`` is the address it came from."""
 
     @property
     def host(self) -> str: ...
 
 
-StrangerT = TypeVar("StrangerT", bound=Stranger)
+MemberT = TypeVar("MemberT", bound=Member)
 
 
-class Strangers(Generic[StrangerT]):
+class Crowd(Generic[MemberT]):
     """Keeps at most so many; when there are too many, the oldest of the source that has the most gives way.
 
     A flood from one address costs only that address. From many addresses at a rate ``r`` everybody still has
-    ``places / r`` seconds for the handshake.
+    ``places / r`` seconds for what makes them known.
 
     Args:
         places: how many.
@@ -29,24 +29,24 @@ class Strangers(Generic[StrangerT]):
 
     def __init__(self, places: int) -> None:
         self._places = places
-        self._by_source: dict[str, dict[StrangerT, None]] = {}
+        self._by_source: dict[str, dict[MemberT, None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[StrangerT]:
+    def __iter__(self) -> Iterator[MemberT]:
         for mine in tuple(self._by_source.values()):
             yield from tuple(mine)
 
-    def add(self, stranger: StrangerT) -> StrangerT | None:
+    def add(self, member: MemberT) -> MemberT | None:
         """Take one in; return the one that has to go for it."""
         evicted = self.evict() if self._count >= self._places else None
-        self._by_source.setdefault(_source(stranger.host), {})[stranger] = None
+        self._by_source.setdefault(_source(member.host), {})[member] = None
         self._count += 1
         return evicted
 
-    def evict(self) -> StrangerT | None:
+    def evict(self) -> MemberT | None:
         """Give up one: the oldest of the source that has the most; None when there is nobody."""
         if not self._by_source:
             return None
@@ -55,13 +55,20 @@ class Strangers(Generic[StrangerT]):
         self.discard(oldest)
         return oldest
 
-    def discard(self, stranger: StrangerT) -> None:
+    def renew(self, member: MemberT) -> None:
+        """Make one of them the youngest: it has done what it is here for."""
+        mine = self._by_source.get(_source(member.host), {})
+        if member in mine:
+            del mine[member]
+            mine[member] = None
+
+    def discard(self, member: MemberT) -> None:
         """Take out one, if it is there."""
-        source = _source(stranger.host)
+        source = _source(member.host)
         mine = self._by_source.get(source)
-        if mine is None or stranger not in mine:
+        if mine is None or member not in mine:
             return
-        del mine[stranger]
+        del mine[member]
         self._count -= 1
         if not mine:
             del self._by_source[source]

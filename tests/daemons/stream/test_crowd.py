@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.link.strangers import Strangers
+from daemons.stream.crowd import Crowd
 
 
 @dataclass(eq=False)
@@ -22,16 +22,16 @@ SAME = {"::ffff:10.0.0.1": "10.0.0.1", "2001:db8::2": "2001:db8::1"}
 
 @given(st.integers(1, 6), st.lists(HOSTS | st.integers(0, 5), max_size=60))
 def test_the_fullest_source_gives_way_first(places: int, steps: list[str | int]) -> None:
-    strangers: Strangers[One] = Strangers(places)
+    crowd: Crowd[One] = Crowd(places)
     model: list[One] = []
     for step in steps:
         if isinstance(step, int):
             if step < len(model):
-                strangers.discard(model.pop(step))
-            strangers.discard(One("10.0.0.1"))
+                crowd.discard(model.pop(step))
+            crowd.discard(One("10.0.0.1"))
         else:
             one = One(step)
-            evicted = strangers.add(one)
+            evicted = crowd.add(one)
             if len(model) < places:
                 assert evicted is None
             else:
@@ -43,9 +43,9 @@ def test_the_fullest_source_gives_way_first(places: int, steps: list[str | int])
                 assert evicted is mine[0]
                 model.remove(evicted)
             model.append(one)
-        assert len(strangers) == len(model) <= places
-        assert set(strangers) == set(model)
+        assert len(crowd) == len(model) <= places
+        assert set(crowd) == set(model)
 
 
 def test_nobody_to_evict() -> None:
-    assert Strangers[One](1).evict() is None
+    assert Crowd[One](1).evict() is None
