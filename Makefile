@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse provision-trial bench constraints clean
+.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,9 @@ wheelhouse:  ## all that systemd/install needs on a host without internet, in di
 
 provision-trial: $(STAMP)  ## a shell with an emulated AWS account in which every `provision` command works; needs no account
 	$(BIN)/python -m tests.provisioning.trial
+
+aws-proof: $(STAMP)  ## build, measure and remove the cheapest deployment on your AWS account: costs money, says first how much
+	@$(BIN)/python -m tests.proof $(if $(SPEND_USD),--spend-usd $(SPEND_USD)) $(PROOF)
 
 bench: $(STAMP)  ## latency, throughput, memory and accuracy, with ratios against baselines of the same run
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,72 @@
+"""What stands in an account, whatever its tags: an answer to "is anything left" that does not ask who made it.
+
+By calls that the policy of ``provision`` permits, so that whoever may build may prove.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from provisioning.cloud import Cloud
+
+__all__ = ["Standing", "inventory"]
+
+Standing = tuple[str, str, str]
+"""Region, kind and id."""
+
+_LISTS = (
+    ("vpc", "describe_vpcs", "Vpcs", "VpcId"),
+    ("subnet", "describe_subnets", "Subnets", "SubnetId"),
+    ("internet-gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    ("route-table", "describe_route_tables", "RouteTables", "RouteTableId"),
+    ("security-group", "describe_security_groups", "SecurityGroups", "GroupId"),
+    ("peering", "describe_vpc_peering_connections", "VpcPeeringConnections", "VpcPeeringConnectionId"),
+    ("elastic-ip", "describe_addresses", "Addresses", "AllocationId"),
+    ("volume", "describe_volumes", "Volumes", "VolumeId"),
+    ("network-interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
+    ("key-pair", "describe_key_pairs", "KeyPairs", "KeyName"),
+)
+_PATH = "/backbone-latency/"
+_GONE = {"deleted", "failed", "rejected", "expired", "terminated"}
+"""States in which EC2 goes on listing what is no more."""
+
+
+def inventory(cloud: Cloud, regions: Iterable[str], bucket: str) -> set[Standing]:
+    """Everything that a deployment could leave behind.
+
+    Args:
+        cloud: the account.
+        regions: where to look.
+        bucket: the name of the deployment's bucket.
+    """
+    regions = tuple(regions)
+    found = {item for region in regions for item in _in(cloud, region)}
+    home = regions[0]
+    for kind, operation, key, name in (
+        ("role", "list_roles", "Roles", "RoleName"),
+        ("instance-profile", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+    ):
+        more: dict[str, str] = {}
+        while True:
+            answer = cloud.call(home, "iam", operation, "inventory", PathPrefix=_PATH, **more)
+            found |= {("", kind, item[name]) for item in answer[key]}
+            if not answer.get("IsTruncated"):
+                break
+            more = {"Marker": answer["Marker"]}
+    if cloud.call(home, "s3", "head_bucket", "inventory", tolerate=("404", "NoSuchBucket"), Bucket=bucket):
+        found.add(("", "bucket", bucket))
+    return found
+
+
+def _in(cloud: Cloud, region: str) -> Iterator[Standing]:
+    for kind, operation, key, name in _LISTS:
+        items = cloud.pages(region, "ec2", operation, key, "inventory")
+        yield from ((region, kind, item[name]) for item in items if _state(item) not in _GONE)
+    for reservation in cloud.pages(region, "ec2", "describe_instances", "Reservations", "inventory"):
+        for item in reservation["Instances"]:
+            if item["State"]["Name"] not in _GONE:
+                yield region, "instance", item["InstanceId"]
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    status = item.get("Status")
+    return str(status.get("Code", "")) if isinstance(status, Mapping) else ""
