@@ -5,7 +5,7 @@ until there are none; so a run that was killed anywhere is completed by the next
 error has seen the state it claims.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -25,7 +25,7 @@ from provisioning.kinds.peering import PeeringKind
 from provisioning.kinds.security import SecurityGroupKind
 from provisioning.kinds.storage import BucketKind, ObjectKind
 from provisioning.model import Found, Kind, Node, View
-from provisioning.patience import Patience, in_use, patience_seconds
+from provisioning.removal import Left, Removal
 
 __all__ = ["KINDS", "Engine", "Event", "Step"]
 
@@ -49,20 +49,6 @@ KINDS: dict[str, Kind] = {
         InterfaceKind(),
     )
 }
-
-_DELETION_STAGES = (
-    ("instance",),
-    ("elastic-ip", "volume", "network-interface"),
-    ("route-table",),
-    ("peering",),
-    ("security-group",),
-    ("internet-gateway",),
-    ("subnet",),
-    ("vpc",),
-    ("key-pair", "placement-group", "object"),
-    ("bucket", "identity"),
-)
-"""What a stage's resources stand in the way of comes later. Within a stage everything goes at once."""
 
 _ROUNDS = 6
 _OPTIONAL_KINDS = {"volume", "network-interface"}
@@ -163,7 +149,7 @@ class Engine:
             if attempt:
                 self.view.cloud.clock.sleep(attempt)
             replaced = [self.view.found.pop(step.key) for step in steps if step.verb == "replace"]
-            self._delete([*self._removable_surplus(), *replaced])
+            self._clear([*self._removable_surplus(), *replaced])
             self._converge()
         still = "; ".join(f"{step.verb} {step.key} {', '.join(step.texts)}" for step in steps)
         raise PendingError(f"{self.view.deployment.name}: does not settle, still to do: {still}; run the command again")
@@ -174,18 +160,20 @@ class Engine:
         Raises:
             RemainsError: something is left.
         """
+        removal = self._removal()
+        refused: dict[tuple[str, str], Left] = {}
+        left: list[Found] = []
         for attempt in range(_ROUNDS):
             self.read(everything=True)
             left = [*self.view.found.values(), *self.view.surplus]
-            if not left:
-                return
+            # What is refused whenever it is tried stays: nothing else is there any more that could be in its way.
+            if not left or refused.keys() == {(found.kind, found.id) for found in left}:
+                break
             if attempt:
                 self.view.cloud.clock.sleep(2.0 * attempt)
-            self._delete(left)
-        self.read(everything=True)
-        if left := [*self.view.found.values(), *self.view.surplus]:
-            names = ", ".join(f"{found.key} {found.id} ({found.region})" for found in left)
-            raise RemainsError(f"{self.view.deployment.name}: still there: {names}; run `provision down` again")
+            refused = {(item.found.kind, item.found.id): item for item in removal.delete(left)}
+        if left:
+            raise _remains(self.view.deployment.name, left, refused)
 
     def _look(self, everything: bool) -> list[Found]:
         wanted = {node.kind for node in self.view.nodes.values()}
@@ -277,44 +265,16 @@ class Engine:
                 node.key, "visible", lambda: next(iter(self._candidates(node)), None), 60.0
             )
 
-    def _delete(self, resources: Sequence[Found]) -> None:
-        for stage in _DELETION_STAGES:
-            batch = [found for found in resources if found.kind in stage]
-            if batch:
-                self._parallel(self._delete_one, batch)
+    def _clear(self, resources: Sequence[Found]) -> None:
+        """Delete what is to make room; what does not go ends the run."""
+        if left := self._removal().delete(resources):
+            _raise_first([_with_note(item) for item in left])
 
-    def _delete_one(self, found: Found) -> None:
-        patience = Patience(self.view.cloud.clock)
-        while True:
-            try:
-                KINDS[found.kind].delete(self.view, found)
-            except AwsError as error:
-                if not in_use(error.code, error.operation):
-                    raise
-                if not patience.again(patience_seconds(error.code, error.operation)):
-                    error.add_note(self._in_the_way(found))
-                    raise
-                # Interfaces of terminated instances detach late, and role changes reach S3 and EC2 late.
-                current = KINDS[found.kind].find(self.view, found.region, found.key)
-                found = next((item for item in current if item.id == found.id), found)
-            else:
-                self._report(Event("removed", found.key, found.region, found.id))
-                return
+    def _removal(self) -> Removal:
+        def removed(found: Found) -> None:
+            self._report(Event("removed", found.key, found.region, found.id))
 
-    def _in_the_way(self, found: Found) -> str:
-        name = {"vpc": "vpc-id", "subnet": "subnet-id", "security-group": "group-id"}.get(found.kind)
-        if name is None:
-            return f"{found.id} is in use"
-        interfaces = self.view.cloud.pages(
-            found.region,
-            "ec2",
-            "describe_network_interfaces",
-            "NetworkInterfaces",
-            found.key,
-            Filters=[{"Name": name, "Values": [found.id]}],
-        )
-        users = [f"{item['NetworkInterfaceId']} ({item.get('Description') or 'no description'})" for item in interfaces]
-        return f"{found.id} is used by: {', '.join(users) or 'something that is not a network interface'}"
+        return Removal(self.view, KINDS, self._parallel, removed)
 
     def _parallel(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         with ThreadPoolExecutor(max_workers=4 * len(self.view.regions)) as pool:
@@ -326,6 +286,22 @@ class Engine:
                 raise
         _raise_first([error for future in futures if (error := future.exception())])
         return [future.result() for future in futures]
+
+
+def _remains(name: str, left: Sequence[Found], refused: Mapping[tuple[str, str], Left]) -> RemainsError:
+    """What is left, each with the reason."""
+    ids = ", ".join(f"{found.key} {found.id}" for found in left)
+    error = RemainsError(f"{name}: left are {ids}; remove what is in their way, then run `provision down` again")
+    for found in left:
+        item = refused.get((found.kind, found.id))
+        error.add_note(str(item) if item else f"{found.id}: {found.key} in {found.region}: still listed")
+    return error
+
+
+def _with_note(left: Left) -> ProvisionError:
+    if left.why:
+        left.error.add_note(f"{left.found.id} is {left.why}")
+    return left.error
 
 
 def _raise_first(errors: Sequence[BaseException]) -> None:

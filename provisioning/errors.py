@@ -61,6 +61,11 @@ class AwsError(ProvisionError):
         self.message = message
 
     @property
+    def of_the_account(self) -> bool:
+        """Whether every call would be answered so."""
+        return self.code in _OF_THE_ACCOUNT
+
+    @property
     def cause(self) -> str:
         """What is wrong, the same for every region that a wrong login, clock, rate or permission stopped."""
         if self.code in _DENIED:
@@ -161,6 +166,9 @@ _REMEDIES = {
     "OptInRequiredException": "enable the region for the account, or use another",
     "DependencyViolation": "something not made by this deployment uses it: remove that by hand and run again",
     "Resource.AlreadyAssociated": "the address serves something else: it is not taken away from it",
+    "OperationNotPermitted": "its protection against being stopped or terminated is on: switch that off by hand",
+    "BucketNotEmpty": "something writes into it: stop that and run again",
+    "DeleteConflict": "something attaches to it again: stop that and run again",
     "BucketAlreadyExists": "another account owns the bucket's name: use another --name",
     "ConfigParseError": "correct the file, or name another by AWS_CONFIG_FILE",
     "NoCredentials": "configure credentials (`aws configure`, AWS_PROFILE, --profile)",
@@ -190,6 +198,8 @@ def remedy(code: str, message: str, operation: str, service: str = "ec2") -> str
     """
     if "free tier" in message.lower() or "free plan" in message.lower():
         return f"this account's plan accepts few instance types: use --instance-type with {_FREE_PLAN}"
+    if "object lock" in message.lower():
+        return "its retention is not over: wait for that, or have the lock taken off, and run again"
     if code in _DENIED:
         return _grant(message, operation, permission(service, operation))
     if code == "SignatureDoesNotMatch" and ("Signature expired" in message or "not yet current" in message):

@@ -19,9 +19,10 @@ ALSO_CHECKED = {
     "ec2:RunInstances": ("iam:PassRole", "ec2:CreateTags"),
     "iam:CreateRole": ("iam:TagRole",),
     "iam:CreateInstanceProfile": ("iam:TagInstanceProfile",),
+    "s3:DeleteObject": ("s3:DeleteObjectVersion",),
 }
 """What AWS checks beside the call's own permission, as the calls are made here (EC2 guide, "IAM policies for EC2";
-IAM guide, "Tagging IAM resources")."""
+IAM guide, "Tagging IAM resources"; S3 guide, "Deleting object versions")."""
 
 
 def permission(service: str, operation: str) -> str:

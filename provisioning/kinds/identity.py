@@ -94,25 +94,25 @@ class IdentityKind(Kind):
             yield Difference("put the role into the profile", lambda: self._join(view, node, found))
 
     def delete(self, view: View, found: Found) -> None:
-        region, name, gone = found.region, found.id, ("NoSuchEntity",)
-        for policy in found.facts["policies"]:
-            view.cloud.call(
-                region, "iam", "delete_role_policy", found.key, tolerate=gone, RoleName=name, PolicyName=policy
-            )
-        if found.facts["carries"]:
-            view.cloud.call(
-                region,
-                "iam",
-                "remove_role_from_instance_profile",
-                found.key,
-                tolerate=gone,
-                InstanceProfileName=name,
-                RoleName=name,
-            )
+        """Delete both, with what programs of the account's owner put into or attached to either."""
+        name = found.id
+
+        def call(operation: str, **params: str) -> None:
+            view.cloud.call(found.region, "iam", operation, found.key, tolerate=("NoSuchEntity",), **params)
+
+        for policy in self._listed(view, found, "list_role_policies", "PolicyNames", RoleName=name):
+            call("delete_role_policy", RoleName=name, PolicyName=policy)
+        for policy in self._listed(view, found, "list_attached_role_policies", "AttachedPolicies", RoleName=name):
+            call("detach_role_policy", RoleName=name, PolicyArn=policy["PolicyArn"])
+        for profile in self._listed(view, found, "list_instance_profiles_for_role", "InstanceProfiles", RoleName=name):
+            other = profile["InstanceProfileName"]
+            call("remove_role_from_instance_profile", InstanceProfileName=other, RoleName=name)
+        for role in found.facts["others"]:
+            call("remove_role_from_instance_profile", InstanceProfileName=name, RoleName=role)
         if found.facts["profile"]:
-            view.cloud.call(region, "iam", "delete_instance_profile", found.key, InstanceProfileName=name)
+            call("delete_instance_profile", InstanceProfileName=name)
         if found.facts["role"]:
-            view.cloud.call(region, "iam", "delete_role", found.key, RoleName=name)
+            call("delete_role", RoleName=name)
 
     def _facts(self, view: View, region: str, key: str, name: str, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         role, profile = parts.get("Roles"), parts.get("InstanceProfiles")
@@ -120,7 +120,7 @@ class IdentityKind(Kind):
             "role": role is not None,
             "profile": profile is not None,
             "carries": bool(profile and any(item["RoleName"] == name for item in profile["Roles"])),
-            "policies": [],
+            "others": [item["RoleName"] for item in profile["Roles"] if item["RoleName"] != name] if profile else [],
             "policy": None,
             "tags": {},
         }
@@ -129,24 +129,17 @@ class IdentityKind(Kind):
         gone = ("NoSuchEntity",)
         call = view.cloud.call
         facts["tags"] = tags_of(call(region, "iam", "list_role_tags", key, tolerate=gone, RoleName=name))
-        facts["policies"] = call(region, "iam", "list_role_policies", key, tolerate=gone, RoleName=name).get(
-            "PolicyNames", []
-        )
-        if _POLICY in facts["policies"]:
-            answer = call(region, "iam", "get_role_policy", key, tolerate=gone, RoleName=name, PolicyName=_POLICY)
-            document = answer.get("PolicyDocument")
-            facts["policy"] = json.loads(unquote(document)) if isinstance(document, str) else document
+        answer = call(region, "iam", "get_role_policy", key, tolerate=gone, RoleName=name, PolicyName=_POLICY)
+        document = answer.get("PolicyDocument")
+        facts["policy"] = json.loads(unquote(document)) if isinstance(document, str) else document
         return facts
 
     def _all(self, view: View, region: str, operation: str, key: str, path: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
-        more: dict[str, str] = {}
-        while True:
-            answer = view.cloud.call(region, "iam", operation, "identity", PathPrefix=path, **more)
-            items += [item for item in answer.get(key, []) if item["Path"] == path]
-            if not answer.get("IsTruncated"):
-                return items
-            more = {"Marker": answer["Marker"]}
+        items = _pages(view, region, operation, key, "identity", PathPrefix=path)
+        return [item for item in items if item["Path"] == path]
+
+    def _listed(self, view: View, found: Found, operation: str, key: str, **params: str) -> list[Any]:
+        return _pages(view, found.region, operation, key, found.key, **params) if found.facts["role"] else []
 
     def _tag(self, view: View, node: Node, found: Found) -> None:
         view.cloud.call(
@@ -187,3 +180,14 @@ class IdentityKind(Kind):
             InstanceProfileName=found.id,
             RoleName=found.id,
         )
+
+
+def _pages(view: View, region: str, operation: str, key: str, about: str, **params: str) -> list[Any]:
+    """All of a list of IAM's; nothing where whose list it is is gone."""
+    items: list[Any] = []
+    while True:
+        answer = view.cloud.call(region, "iam", operation, about, tolerate=("NoSuchEntity",), **params)
+        items += answer.get(key, [])
+        if not answer.get("IsTruncated"):
+            return items
+        params["Marker"] = answer["Marker"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from provisioning.errors import ProvisionError
-from provisioning.model import DEPLOYMENT_TAG, Difference, Found, Kind, Node, View
+from provisioning.model import DEPLOYMENT_TAG, Difference, Found, Kind, Node, View, tags_of
 
 __all__ = ["BucketKind", "BucketSpec", "ObjectKind", "ObjectSpec", "bucket_name"]
 
@@ -35,11 +35,8 @@ class BucketKind(Kind):
         answer = view.cloud.call(region, "s3", "head_bucket", "bucket", tolerate=here, Bucket=name)
         if not answer:
             return []
-        answer = view.cloud.call(
-            region, "s3", "get_bucket_tagging", "bucket", tolerate=("NoSuchTagSet", *here), Bucket=name
-        )
-        tags = answer.get("TagSet", [])
-        owner = next((tag["Value"] for tag in tags if tag["Key"] == DEPLOYMENT_TAG), view.deployment.name)
+        tags = _bucket_tags(view, region, name)
+        owner = tags.get(DEPLOYMENT_TAG, view.deployment.name)
         if owner != view.deployment.name:
             raise ProvisionError(f"bucket: {name} is tagged as deployment {owner!r}'s; use another --name")
         block = view.cloud.call(
@@ -50,7 +47,10 @@ class BucketKind(Kind):
             tolerate=("NoSuchPublicAccessBlockConfiguration", *here),
             Bucket=name,
         )
-        facts = {"Tags": tags, "Block": block.get("PublicAccessBlockConfiguration", {})}
+        facts = {
+            "Tags": [{"Key": k, "Value": v} for k, v in tags.items()],
+            "Block": block.get("PublicAccessBlockConfiguration", {}),
+        }
         return [Found("bucket", self.name, region, name, facts)]
 
     def create(self, view: View, node: Node) -> None:
@@ -66,8 +66,8 @@ class BucketKind(Kind):
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
-        have = {tag["Key"]: tag["Value"] for tag in found.facts["Tags"]}
-        if have != view.deployment.tags(node.key):
+        have, want = tags_of(found.facts), view.deployment.tags(node.key)
+        if {**have, **want} != have:
             yield Difference("tag", lambda: self._tag(view, node))
         wanted = dict.fromkeys(
             ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
@@ -76,18 +76,19 @@ class BucketKind(Kind):
             yield Difference("block public access", lambda: self._block(view, node, wanted))
 
     def delete(self, view: View, found: Found) -> None:
-        for item in _objects(view, found.region, found.id):
-            view.cloud.call(found.region, "s3", "delete_object", "bucket", Bucket=found.id, Key=item["Key"])
+        _delete_versions(view, found, found.id)
         view.cloud.call(found.region, "s3", "delete_bucket", "bucket", Bucket=found.id)
 
     def _tag(self, view: View, node: Node) -> None:
+        # The call replaces all tags: those of others, and AWS's own, are put back with ours.
+        tags = {**_bucket_tags(view, node.region, node.spec.name), **view.deployment.tags(node.key)}
         view.cloud.call(
             node.region,
             "s3",
             "put_bucket_tagging",
             node.key,
             Bucket=node.spec.name,
-            Tagging={"TagSet": view.deployment.tag_list(node.key)},
+            Tagging={"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]},
         )
 
     def _block(self, view: View, node: Node, wanted: dict[str, bool]) -> None:
@@ -139,9 +140,7 @@ class ObjectKind(Kind):
         yield from ()
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(
-            found.region, "s3", "delete_object", found.key, Bucket=found.facts["Bucket"], Key=found.facts["Key"]
-        )
+        _delete_versions(view, found, found.facts["Bucket"], found.facts["Key"])
 
 
 def put_object(view: View, about: str, bucket: str, name: str, content: bytes, **conditions: str) -> None:
@@ -159,6 +158,33 @@ def put_object(view: View, about: str, bucket: str, name: str, content: bytes, *
         Metadata={"sha256": hashlib.sha256(content).hexdigest()},
         **conditions,
     )
+
+
+def _bucket_tags(view: View, region: str, bucket: str) -> dict[str, str]:
+    none = ("NoSuchTagSet", "NoSuchBucket", "404")
+    return tags_of(view.cloud.call(region, "s3", "get_bucket_tagging", "bucket", tolerate=none, Bucket=bucket))
+
+
+def _delete_versions(view: View, found: Found, bucket: str, key: str = "") -> None:
+    """Delete every version and every delete marker of one object, or of all.
+
+    Whoever owns the account may have switched versioning on, by hand or by a program: what is merely deleted then stays
+    as a version, a link's key too. Without versioning the one version is called ``null``.
+    """
+    more: dict[str, str] = {"Prefix": key} if key else {}
+    while True:
+        answer = view.cloud.call(
+            found.region, "s3", "list_object_versions", found.key, tolerate=("NoSuchBucket",), Bucket=bucket, **more
+        )
+        for item in (*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())):
+            if key in ("", item["Key"]):
+                which = {"Key": item["Key"], "VersionId": item["VersionId"]}
+                view.cloud.call(
+                    found.region, "s3", "delete_object", found.key, tolerate=("NoSuchVersion",), Bucket=bucket, **which
+                )
+        if not answer.get("IsTruncated"):
+            return
+        more |= {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
 
 
 def _objects(view: View, region: str, bucket: str) -> list[dict[str, Any]]:

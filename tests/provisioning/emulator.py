@@ -86,21 +86,29 @@ def _vpc_has_public_addresses(ec2: Any, internet_gateway_id: str, vpc_id: str) -
     return any(host.vpc_id == vpc_id and host.public_ip for host in _hosts(ec2))
 
 
-def _vpc_keeps_its_gateway(ec2: Any, vpc_id: str) -> bool:
-    return _vpc_has_a_gateway(ec2, "", vpc_id)
+def _vpc_holds_something(ec2: Any, vpc_id: str) -> bool:
+    groups = any(group.name != "default" for group in ec2.groups.get(vpc_id, {}).values())
+    interfaces = any(interface.subnet.vpc_id == vpc_id for interface in ec2.enis.values())
+    endpoints = any(item.vpc_id == vpc_id and item.state != "deleted" for item in ec2.vpc_end_points.values())
+    return _vpc_has_a_gateway(ec2, "", vpc_id) or groups or interfaces or endpoints
 
 
 def _address_is_associated(ec2: Any, address: str | None = None, allocation_id: str | None = None) -> bool:
     return any(item.association_id for item in ec2.addresses if item.allocation_id == allocation_id)
 
 
-def _subnet_has_hosts(ec2: Any, subnet_id: str) -> bool:
-    return any(host.subnet_id == subnet_id for host in _hosts(ec2))
+def _subnet_holds_something(ec2: Any, subnet_id: str) -> bool:
+    interfaces = any(interface.subnet.id == subnet_id for interface in ec2.enis.values() if not interface.instance)
+    return interfaces or any(host.subnet_id == subnet_id for host in _hosts(ec2))
 
 
-def _group_has_hosts(ec2: Any, name: str | None = None, group_id: str | None = None) -> bool:
-    interfaces = (interface for host in _hosts(ec2) for interface in host.nics.values())
-    return any(group.id == group_id for interface in interfaces for group in interface.group_set)
+def _group_is_used(ec2: Any, name: str | None = None, group_id: str | None = None) -> bool:
+    of_hosts = (interface for host in _hosts(ec2) for interface in host.nics.values())
+    others = (interface for interface in ec2.enis.values() if not interface.instance)
+    worn = any(group.id == group_id for interface in (*of_hosts, *others) for group in interface.group_set)
+    groups = (group for groups in ec2.groups.values() for group in groups.values() if group.id != group_id)
+    rules = (rule for group in groups for rule in (*group.ingress_rules, *group.egress_rules))
+    return worn or any(rule.source_group.get("GroupId") == group_id for rule in rules)
 
 
 def _role_is_not_in_profile(iam: Any, profile_name: str, role_name: str) -> bool:
@@ -111,9 +119,9 @@ _REFUSALS: tuple[tuple[str, str, Callable[..., bool], str], ...] = (
     ("ec2", "attach_internet_gateway", _vpc_has_a_gateway, "Resource.AlreadyAssociated"),
     ("ec2", "detach_internet_gateway", _vpc_has_public_addresses, "DependencyViolation"),
     ("ec2", "release_address", _address_is_associated, "InvalidIPAddress.InUse"),
-    ("ec2", "delete_subnet", _subnet_has_hosts, "DependencyViolation"),
-    ("ec2", "delete_security_group", _group_has_hosts, "DependencyViolation"),
-    ("ec2", "delete_vpc", _vpc_keeps_its_gateway, "DependencyViolation"),
+    ("ec2", "delete_subnet", _subnet_holds_something, "DependencyViolation"),
+    ("ec2", "delete_security_group", _group_is_used, "DependencyViolation"),
+    ("ec2", "delete_vpc", _vpc_holds_something, "DependencyViolation"),
     ("iam", "remove_role_from_instance_profile", _role_is_not_in_profile, "NoSuchEntity"),
 )
 """Service, method, when AWS refuses it, and the code of AWS's answer."""

@@ -113,17 +113,6 @@ def test_down_waits_for_what_is_in_use(endpoint: str) -> None:
     assert Operator(endpoint, small()).left() == []
 
 
-def test_down_names_what_stays_in_the_way(endpoint: str) -> None:
-    Operator(endpoint, small()).up()
-    operator = Operator(endpoint, small())
-    operator.aws.before.append(
-        lambda call: ("DependencyViolation", "has dependencies") if call.operation == "DeleteSecurityGroup" else None
-    )
-    with pytest.raises(AwsError, match=r"firewall/\w+: delete_security_group .*DependencyViolation.*by hand") as caught:
-        operator.down()
-    assert any("is used by" in note for note in caught.value.__notes__)
-
-
 def test_without_capacity_the_next_zone_is_used(endpoint: str) -> None:
     topology = small()
     operator = Operator(endpoint, topology)

@@ -1,0 +1,104 @@
+"""Delete resources in the order in which they stand in each other's way, for as long as that promises something.
+
+What AWS does not delete is not the end of it: the rest goes, and what is left is told with the reason.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioning.errors import AwsError, PendingError, ProvisionError
+from provisioning.hindrance import in_the_way
+from provisioning.model import Found, Kind, View
+from provisioning.patience import Patience, in_use, patience_seconds
+
+__all__ = ["Left", "Removal"]
+
+_STAGES = (
+    ("instance",),
+    ("elastic-ip", "volume", "network-interface"),
+    ("route-table",),
+    ("peering",),
+    ("security-group",),
+    ("internet-gateway",),
+    ("subnet",),
+    ("vpc",),
+    ("key-pair", "placement-group", "object"),
+    ("bucket", "identity"),
+)
+"""What a stage's resources stand in the way of comes later. Within a stage everything goes at once."""
+
+_WAIT_SECONDS = 120.0
+"""So long in all is waited for what is in use and does not go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A resource that did not go, what it was refused with, and what is in its way."""
+
+    found: Found
+    error: ProvisionError
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.found.id}: {self.error}{self.why and f'; {self.why}'}"
+
+
+class Removal:
+    """Deletes, once or again and again; what has been waited for in vain is tried, but not waited for again.
+
+    Args:
+        view: where to.
+        kinds: how each kind is deleted.
+        parallel: does a piece of work for each of several resources at once.
+        removed: is told each resource that is gone.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        kinds: Mapping[str, Kind],
+        parallel: Callable[[Callable[[Found], Any], Sequence[Found]], list[Any]],
+        removed: Callable[[Found], None],
+    ) -> None:
+        self._view, self._kinds, self._parallel, self._removed = view, kinds, parallel, removed
+        self._wait_seconds = _WAIT_SECONDS
+
+    def delete(self, resources: Sequence[Found]) -> list[Left]:
+        """Delete what can be deleted; returns what cannot.
+
+        Raises:
+            AwsError: the login is over, or the like: nothing can be deleted.
+        """
+        left: list[Left] = []
+        for stage in _STAGES:
+            if batch := [found for found in resources if found.kind in stage]:
+                began = self._view.cloud.clock.monotonic()
+                refused = [item for item in self._parallel(self._delete_one, batch) if item is not None]
+                if any(item.why for item in refused):
+                    spent = self._view.cloud.clock.monotonic() - began
+                    self._wait_seconds = max(0.0, self._wait_seconds - spent)
+                left += refused
+        return left
+
+    def _delete_one(self, found: Found) -> Left | None:
+        patience = Patience(self._view.cloud.clock)
+        kind = self._kinds[found.kind]
+        while True:
+            try:
+                kind.delete(self._view, found)
+            except AwsError as error:
+                if error.of_the_account:
+                    raise
+                if not in_use(error.code, error.operation):
+                    return Left(found, error)
+                if not patience.again(min(patience_seconds(error.code, error.operation), self._wait_seconds)):
+                    return Left(found, error, in_the_way(self._view, found))
+                # Interfaces of terminated instances detach late, and role changes reach S3 and EC2 late.
+                current = kind.find(self._view, found.region, found.key)
+                found = next((item for item in current if item.id == found.id), found)
+            except PendingError as error:
+                return Left(found, error)
+            else:
+                self._removed(found)
+                return None

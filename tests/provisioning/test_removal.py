@@ -1,0 +1,185 @@
+"""`down` in an account whose owner's programs and services do things too, and what it says about what stays."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from provisioning.errors import AwsError, RemainsError
+from provisioning.loading import load_topology
+from provisioning.topology import Topology
+from tests.provisioning.aws import Call, Operator, census, client, world
+
+pytestmark = pytest.mark.process
+
+TOKYO = "ap-northeast-1"
+DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::x"}]}
+PATIENCE_SECONDS = 150
+"""Two minutes for what stands in the way, and what a removal takes without that."""
+
+
+def small() -> Topology:
+    return load_topology("backbone")
+
+
+def organisation(endpoint: str) -> Callable[[Call, dict[str, Any]], None]:
+    """A program that versions every bucket, puts its own tags on, and has policies and profiles of its own on roles."""
+    s3, iam = client(endpoint, "s3", TOKYO), client(endpoint, "iam", TOKYO)
+    policy = iam.create_policy(PolicyName="guard", PolicyDocument=json.dumps(DENY))["Policy"]["Arn"]
+    iam.create_instance_profile(InstanceProfileName="theirs")
+    taken: list[str] = []
+
+    def act(call: Call, answer: dict[str, Any]) -> None:
+        if call.operation == "CreateBucket":
+            bucket = call.params["Bucket"]
+            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+            s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "cost-centre", "Value": "7"}]})
+        if call.operation == "CreateRole":
+            role = call.params["RoleName"]
+            iam.attach_role_policy(RoleName=role, PolicyArn=policy)
+            iam.put_role_policy(RoleName=role, PolicyName="telemetry", PolicyDocument=json.dumps(DENY))
+            iam.tag_role(RoleName=role, Tags=[{"Key": "cost-centre", "Value": "7"}])
+            if not taken:
+                taken.append(role)
+                iam.add_role_to_instance_profile(InstanceProfileName="theirs", RoleName=role)
+
+    return act
+
+
+def test_down_takes_away_what_programs_of_the_owner_put_on_its_own_things(endpoint: str) -> None:
+    topology = small()
+    empty = census(endpoint, topology.regions)
+    world(endpoint).automation.append(organisation(endpoint))
+    Operator(endpoint, topology).up()
+    s3, iam = client(endpoint, "s3", TOKYO), client(endpoint, "iam", TOKYO)
+    (bucket,) = (item["Name"] for item in s3.list_buckets()["Buckets"])
+    tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]}
+    assert tags["cost-centre"] == "7"
+    assert tags["latency:deployment"] == "test"
+    assert Operator(endpoint, topology).up().aws.changing() == []
+    s3.put_object(Bucket=bucket, Key="link.key", Body=b"a second version")
+    s3.delete_object(Bucket=bucket, Key="bundle.tar.gz")
+    s3.put_object(Bucket=bucket, Key="theirs.log", Body=b"a stranger's")
+    s3.delete_object(Bucket=bucket, Key="theirs.log")
+    Operator(endpoint, topology).down()
+    assert s3.list_buckets()["Buckets"] == []
+    iam.delete_instance_profile(InstanceProfileName="theirs")
+    assert census(endpoint, topology.regions) == empty
+
+
+def test_a_key_is_removed_with_all_its_versions(endpoint: str) -> None:
+    world(endpoint).automation.append(organisation(endpoint))
+    Operator(endpoint, small()).up()
+    s3 = client(endpoint, "s3", TOKYO)
+    (bucket,) = (item["Name"] for item in s3.list_buckets()["Buckets"])
+    operator = Operator(endpoint, small())
+    operator.aws.before.append(
+        lambda call: ("AccessDenied", "no") if call.operation in ("DeleteBucket", "DeleteRole") else None
+    )
+    with pytest.raises(RemainsError):
+        operator.down()
+    answer = s3.list_object_versions(Bucket=bucket)
+    assert "Versions" not in answer
+    assert "DeleteMarkers" not in answer
+    Operator(endpoint, small()).down()
+
+
+def vpc_of(endpoint: str) -> tuple[Any, str, str]:
+    ec2 = client(endpoint, "ec2", TOKYO)
+    tagged = [{"Name": "tag:latency:deployment", "Values": ["test"]}]
+    (vpc,) = ec2.describe_vpcs(Filters=tagged)["Vpcs"]
+    (subnet,) = ec2.describe_subnets(Filters=tagged)["Subnets"]
+    return ec2, vpc["VpcId"], subnet["SubnetId"]
+
+
+def group_of_a_service(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Callable[[], Any]]:
+    made = ec2.create_security_group(GroupName="DetectorManaged", Description="d", VpcId=vpc)["GroupId"]
+    return made, "DetectorManaged", lambda: ec2.delete_security_group(GroupId=made)
+
+
+def interface_of_a_service(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Callable[[], Any]]:
+    made = ec2.create_network_interface(SubnetId=subnet, Description="ELB app/theirs")["NetworkInterface"]
+    identity = made["NetworkInterfaceId"]
+    return identity, "ELB app/theirs", lambda: ec2.delete_network_interface(NetworkInterfaceId=identity)
+
+
+def endpoint_of_a_service(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Callable[[], Any]]:
+    name = f"com.amazonaws.{TOKYO}.guardduty-data"
+    made = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=name, VpcEndpointType="Interface", SubnetIds=[subnet])[
+        "VpcEndpoint"
+    ]["VpcEndpointId"]
+    return made, name, lambda: ec2.delete_vpc_endpoints(VpcEndpointIds=[made])
+
+
+def rule_of_a_stranger(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Callable[[], Any]]:
+    tagged = [{"Name": "tag:latency:key", "Values": ["firewall/forwarder"]}]
+    ours = ec2.describe_security_groups(Filters=tagged)["SecurityGroups"][0]["GroupId"]
+    made = ec2.create_security_group(GroupName="desk", Description="d", VpcId=vpc)["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": ours}]}
+    ec2.authorize_security_group_ingress(GroupId=made, IpPermissions=[rule])
+    return made, "desk", lambda: ec2.delete_security_group(GroupId=made)
+
+
+@pytest.mark.parametrize(
+    "hinder", [group_of_a_service, interface_of_a_service, endpoint_of_a_service, rule_of_a_stranger]
+)
+def test_what_stands_in_the_way_is_named_and_the_rest_goes(endpoint: str, hinder: Any) -> None:
+    topology = small()
+    empty = census(endpoint, topology.regions)
+    Operator(endpoint, topology).up()
+    ec2, vpc, subnet = vpc_of(endpoint)
+    identity, name, take_away = hinder(ec2, vpc, subnet)
+    with pytest.raises(RemainsError, match=r"test: left are .*vpc/tokyo vpc-.*; remove what is in their way") as caught:
+        Operator(endpoint, topology).down()
+    assert caught.value.exit_code == 7
+    told = "\n".join(caught.value.__notes__)
+    assert f"{vpc}: vpc/tokyo: delete_vpc in {TOKYO}: DependencyViolation" in told
+    assert f"{identity} ({name}" in told
+    left = Operator(endpoint, topology).left()
+    assert {found.region for found in left} == {TOKYO}
+    assert {found.kind for found in left} <= {"vpc", "subnet", "security-group"}
+
+    began = world(endpoint).clock.now
+    with pytest.raises(RemainsError):
+        Operator(endpoint, topology).down()
+    assert world(endpoint).clock.now - began <= PATIENCE_SECONDS
+    take_away()
+    Operator(endpoint, topology).down()
+    assert census(endpoint, topology.regions) == empty
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "message", "says"),
+    [
+        ("TerminateInstances", "OperationNotPermitted", "may not be terminated", "switch that off by hand"),
+        ("DeleteBucket", "AccessDenied", "denied", "grant the credentials the permission DeleteBucket"),
+        ("DeleteObject", "AccessDenied", "because object protected by object lock", "retention is not over"),
+        ("DeleteBucket", "BucketNotEmpty", "not empty", "something writes into it"),
+        ("DeleteRole", "DeleteConflict", "must detach all policies first", "something attaches to it again"),
+    ],
+)
+def test_one_refusal_does_not_keep_the_rest(endpoint: str, operation: str, code: str, message: str, says: str) -> None:
+    topology = small()
+    Operator(endpoint, topology).up()
+    operator = Operator(endpoint, topology)
+    operator.aws.before.append(lambda call: (code, message) if call.operation == operation else None)
+    with pytest.raises(RemainsError) as caught:
+        operator.down()
+    assert says in "\n".join(caught.value.__notes__)
+    kept = {found.kind for found in Operator(endpoint, topology).left()}
+    assert not kept & {"peering", "placement-group", "key-pair"}
+    assert "bucket" in kept or "identity" in kept or "instance" in kept
+    Operator(endpoint, topology).down()
+    assert Operator(endpoint, topology).left() == []
+
+
+def test_a_login_that_ends_meanwhile_ends_the_run(endpoint: str) -> None:
+    Operator(endpoint, small()).up()
+    operator = Operator(endpoint, small())
+    operator.aws.before.append(
+        lambda call: ("ExpiredToken", "expired") if call.operation == "DeleteSecurityGroup" else None
+    )
+    with pytest.raises(AwsError, match="log in again"):
+        operator.down()
+    assert not [call for call in operator.aws.calls if call.operation == "DeleteVpc"]
