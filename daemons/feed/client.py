@@ -17,7 +17,7 @@ import structlog
 from daemons.errors import StreamError, TransportError
 from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
-from daemons.feed.endpoints import streams_in
+from daemons.feed.endpoints import shown, streams_in
 from daemons.feed.overlap import Overlap
 from daemons.feed.silence import StreamWatch
 from daemons.records import FeedEvent, Stamp
@@ -308,7 +308,9 @@ class _Client:
     def _established(self, connection: FeedConnection) -> None:
         """Note that a connection stands where none stood: its first event is still to be delivered."""
         self.counts.addresses[self._settings.url] = connection.address
-        self._log.info("feed connected", url=self._settings.url, address=connection.address)
+        self._log.info(
+            "feed connected", url=shown(self._settings.url), streams=self._streams, address=connection.address
+        )
         if self._on_connected is not None:
             self._on_connected(self._streams)
 

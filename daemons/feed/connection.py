@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from daemons.errors import FeedError, StreamError, TransportError
 from daemons.feed.binance import Invalid
+from daemons.feed.endpoints import shown
 from daemons.feed.session import FeedSession
 from daemons.records import FeedEvent, Stamp, inexact
 from daemons.stream.connection import Connection
@@ -79,7 +80,7 @@ class FeedConnection:
         if self.ended.done():
             return self.ended.result()
         why = "no WebSocket handshake in time; check the URL and the exchange"
-        return FeedError("timeout", f"{self._limits.url}: {why}")
+        return FeedError("timeout", f"{shown(self._limits.url)}: {why}")
 
     async def watch(self) -> TransportError | str:
         """Wait until the connection ended, fell silent, or is to be replaced.
@@ -121,7 +122,7 @@ class FeedConnection:
     def _silent(self) -> FeedError:
         silence = self._limits.silence_seconds
         why = f"connected, but no event for {silence:g} s; the stream may be quiet: then raise silence_seconds"
-        return FeedError("silent", f"{self._limits.url}: {why}")
+        return FeedError("silent", f"{shown(self._limits.url)}: {why}")
 
     def _on_data(self, data: bytes, stamp: Stamp) -> None:
         session = self._session

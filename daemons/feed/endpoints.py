@@ -5,6 +5,7 @@ USD-M futures serve book data on ``/public`` and all else on ``/market`` (Binanc
 answered, and then bring nothing of what belongs to ``/market``. So streams are routed here, whatever the URL says.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
@@ -12,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 from daemons.errors import ConfigError
 from daemons.feed.streams import MAX_NAME_BYTES, Stream, stream_of
 
-__all__ = ["DEFAULT_STREAMS", "feed_urls", "is_raw", "streams_in"]
+__all__ = ["DEFAULT_STREAMS", "feed_urls", "is_raw", "shown", "streams_in"]
 
 DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 MAX_STREAMS = 1024
@@ -21,6 +22,7 @@ _ROUTED_HOSTS: Final = frozenset({"fstream.binance.com"})
 """Hosts of USD-M futures with bases. Test networks were not split when this was last looked up."""
 _FUTURES_HOSTS: Final = ("fstream.", "dstream.", "demo-fstream.", "demo-dstream.")
 _BASES: Final = ("/public", "/market")
+_CREDENTIALS: Final = re.compile(r"//[^/?#]*@")
 
 
 def streams_in(url: str) -> tuple[str, ...]:
@@ -31,6 +33,11 @@ def streams_in(url: str) -> tuple[str, ...]:
         return tuple(name for name in "/".join(listed).split("/") if name)
     _base, found, names = parts.path.partition("/ws/")
     return tuple(unquote(name) for name in names.split("/") if name) if found else ()
+
+
+def shown(url: str) -> str:
+    """Return a URL, good or not, as logs and messages may have it: without user, password and query."""
+    return _CREDENTIALS.sub("//***@", url.partition("?")[0])
 
 
 def is_raw(url: str) -> bool:
@@ -77,7 +84,7 @@ def feed_urls(url: str, streams: Sequence[str], *, microseconds: bool = True) ->
 
 
 def _split(url: str) -> SplitResult:
-    refusal = ConfigError("feed url", f"{url!r} is not a WebSocket URL", "write wss://stream.binance.com:9443")
+    refusal = ConfigError("feed url", f"{shown(url)!r} is not a WebSocket URL", "write wss://stream.binance.com:9443")
     try:
         parts = urlsplit(url)
         possible = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0

@@ -17,7 +17,7 @@ from websockets.uri import parse_uri
 
 from daemons.errors import FeedError
 from daemons.feed.binance import Decoder, Invalid, Notice
-from daemons.feed.endpoints import is_raw, streams_in
+from daemons.feed.endpoints import is_raw, shown, streams_in
 from daemons.records import FeedEvent
 
 __all__ = ["FeedSession"]
@@ -50,7 +50,7 @@ class FeedSession:
     """
 
     def __init__(self, url: str, *, max_message_bytes: int = 4 << 20, user_agent: str = "backbone-latency") -> None:
-        self._url = url
+        self._shown = shown(url)
         self._max_bytes = max_message_bytes
         # No extensions: per-message compression costs latency on both ends.
         self._protocol = ClientProtocol(parse_uri(url), max_size=max_message_bytes)
@@ -111,7 +111,7 @@ class FeedSession:
             self._raise_closed()
         except FeedError as error:
             return error
-        return FeedError("closed", f"{self._url}: closed by the exchange")
+        return FeedError("closed", f"{self._shown}: closed by the exchange")
 
     def data_to_send(self) -> Iterable[bytes]:
         """Return what the protocol wants sent: the handshake, pongs, the closing handshake."""
@@ -217,25 +217,27 @@ class FeedSession:
         names = {
             name.strip().lower(): value.strip() for name, _colon, value in (line.partition(":") for line in fields)
         }
-        return _refusal(self._url, int(words[1]), names.get("retry-after"))
+        return _refusal(self._shown, int(words[1]), names.get("retry-after"))
 
     def _check_handshake(self) -> None:
         error = self._protocol.handshake_exc
         if error is None:
             return
         if isinstance(error, InvalidStatus):
-            raise _refusal(self._url, error.response.status_code, error.response.headers.get("Retry-After")) from error
-        raise FeedError("handshake", f"{self._url}: {error}; is this a WebSocket endpoint?") from error
+            raise _refusal(
+                self._shown, error.response.status_code, error.response.headers.get("Retry-After")
+            ) from error
+        raise FeedError("handshake", f"{self._shown}: {error}; is this a WebSocket endpoint?") from error
 
     def _raise_closed(self) -> None:
         error: Exception | None = self._protocol.parser_exc
         if isinstance(error, PayloadTooBig):
-            raise FeedError("too_large", f"{self._url}: {error}; raise max_message_bytes if it is genuine") from error
+            raise FeedError("too_large", f"{self._shown}: {error}; raise max_message_bytes if it is genuine") from error
         if isinstance(error, ProtocolError | UnicodeDecodeError | InvalidHandshake):
-            raise FeedError("protocol", f"{self._url}: broke the WebSocket protocol: {error}") from error
+            raise FeedError("protocol", f"{self._shown}: broke the WebSocket protocol: {error}") from error
         said = self._protocol.close_rcvd
         why = f" ({said})" if said is not None else ""
-        raise FeedError("closed", f"{self._url}: closed by the exchange{why}; reconnecting")
+        raise FeedError("closed", f"{self._shown}: closed by the exchange{why}; reconnecting")
 
 
 def _payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:

@@ -74,6 +74,8 @@ async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: b
     beat: asyncio.Task[None] | None = None
     work: asyncio.Task[None] | None = None
     reloads = _Reloads(program, notifier)
+    # From the first moment, for without a handler it ends the process: what is asked for early is done after the start.
+    loop.add_signal_handler(signal.SIGHUP, reloads.ask)
     order = loop.create_task(_told(told))
     try:
         begin = loop.create_task(program.start())
@@ -83,7 +85,6 @@ async def _live(make: Callable[[], Program], notifier: Notifier, *, busy_poll: b
             return 0
         begin.result()
         reloads.start()
-        loop.add_signal_handler(signal.SIGHUP, reloads.ask)
         # What exists now lives as long as the process: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()

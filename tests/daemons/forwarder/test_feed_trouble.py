@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import ssl
 import threading
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from click.testing import CliRunner
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from daemons.forwarder.main import main
 from tests.daemons.feed.exchange_server import exchange
 from tests.processes import Program, until
 from tests.programs import forwarder, free_port, log_lines, receiver, resident_bytes, scrape, settled, simulator
@@ -284,3 +287,29 @@ def test_one_stream_that_falls_silent_while_the_other_goes_on_is_told(tmp_path: 
             assert (line["stream"], line["level"]) == ("ethusdt@trade", "warning")
             made.tell_everybody("ETHUSDT", 1)
             until(lambda: scrape(program).sum("latency_feed_silent_streams", path="feed") == 0, "it is heard again")
+
+
+def test_credentials_in_a_feeds_url_are_in_no_line(tmp_path: Path) -> None:
+    secrets = ("open-sesame", "opens%C3%A9same", "token-of-mine")
+    with simulator("--rate", "200") as exchange, serving(http("403 Forbidden")) as refusing:
+        for address in (refusing, exchange.ready["near"], f"127.0.0.1:{free_port()}"):
+            file = tmp_path / "forwarder.toml"
+            file.write_text(
+                f'[feed]\nurl = "ws://{secrets[0]}:{secrets[1]}@{address}?token={secrets[2]}"\n'
+                "reconnect_max_seconds = 0.1\n"
+                '[[destination]]\naddress = "127.0.0.1:1"\n'
+            )
+            with forwarder("--config", str(file)) as program:
+                program.wait_for_log('"event": "feed ')
+                program.send_signal(signal.SIGHUP)
+                program.wait_for_log('"event": "reloaded"')
+                text = program.log + scrape(program).text
+                program.terminate()
+            assert f"***@{address}" in text
+            assert not [secret for secret in secrets if secret in text + program.log]
+    result = CliRunner().invoke(
+        main, ["--feed-url", "ws://open-sesame:x@h:port?token-of-mine", "--destination", "h:1", "--check-config"]
+    )
+    assert result.exit_code == 2
+    assert "ws://***@h:port" in result.stderr
+    assert not [secret for secret in secrets if secret in result.output + result.stderr]

@@ -171,3 +171,20 @@ def test_a_stop_that_fails_is_told_too() -> None:
     with structlog.testing.capture_logs() as told:
         assert lived(Noting(done=True, fails="stop")) == 4
     assert [line["event"] for line in told] == ["serving", "cannot go on"]
+
+
+class Early(Noting):
+    """A program that is asked to reload while it starts."""
+
+    async def start(self) -> None:
+        self.life.append("start")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.001)
+        self.life.append("started")
+
+
+def test_a_hang_up_during_the_start_is_answered_after_it() -> None:
+    program = Early()
+    assert lived(program) == 0
+    assert sorted(program.life[2:4]) == ["reload", "wait"]
+    assert [*program.life[:2], *program.life[4:]] == ["start", "started", "stop"]
