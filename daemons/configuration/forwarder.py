@@ -1,5 +1,6 @@
 """The forwarder's configuration."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,14 @@ from daemons.link.sender import LinkSettings
 from daemons.link.wire import Transport
 from daemons.service.config import LogSection, MetricsSection, Section, address, load, secret
 
-__all__ = ["METRICS_ADDRESS", "DestinationSection", "ForwarderConfig", "link_settings", "load_forwarder"]
+__all__ = [
+    "METRICS_ADDRESS",
+    "DestinationSection",
+    "ForwarderConfig",
+    "link_settings",
+    "links_of",
+    "load_forwarder",
+]
 
 METRICS_ADDRESS = "127.0.0.1:9471"
 
@@ -38,6 +46,7 @@ class ForwarderConfig(Section, frozen=True):
     log: LogSection = LogSection()
     busy_poll: bool = False
     drain_seconds: float = 2.0
+    buffer_total_bytes: int = 128 << 20
 
 
 def load_forwarder(
@@ -63,11 +72,30 @@ def load_forwarder(
         config = load(ForwarderConfig, file, {**overrides, "destination": sections})
     if not config.destination:
         raise ConfigError("destination", "none is given", "name a receiver: --destination HOST:PORT")
+    if config.buffer_total_bytes < 1:
+        raise ConfigError(
+            "buffer_total_bytes", f"{config.buffer_total_bytes} is not above zero", "give a positive limit"
+        )
     addresses = [section.address for section in config.destination]
     for text in addresses:
         if addresses.count(text) > 1:
             raise ConfigError("destination", f"{text} is given twice", "send to each receiver once")
     return config
+
+
+def links_of(config: ForwarderConfig) -> dict[str, LinkSettings]:
+    """Turn all destinations into settings, by address; each has its part of the memory that all have together.
+
+    Raises:
+        ConfigError: an address, a limit or a key file is unusable.
+    """
+    part = max(1, config.buffer_total_bytes // max(1, len(config.destination)))
+    links = {}
+    for section in config.destination:
+        settings = link_settings(section)
+        limits = replace(settings.limits, size=min(settings.limits.size, part))
+        links[section.address] = replace(settings, limits=limits)
+    return links
 
 
 def _plain(section: DestinationSection) -> dict[str, Any]:

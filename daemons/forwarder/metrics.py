@@ -95,7 +95,9 @@ class ForwarderCollector(Collector):
         buffered = GaugeMetricFamily(
             f"{PREFIX}_buffer_events", "Events waiting to be sent or acknowledged.", labels=["link"]
         )
-        size = GaugeMetricFamily(f"{PREFIX}_buffer_bytes", "Bytes of the events in the buffer.", labels=["link"])
+        size = GaugeMetricFamily(
+            f"{PREFIX}_buffer_bytes", "Memory that the events in the buffer take.", labels=["link"]
+        )
         capacity = GaugeMetricFamily(
             f"{PREFIX}_buffer_capacity_events", "Events the buffer holds before it drops the oldest.", labels=["link"]
         )

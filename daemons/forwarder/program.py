@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from daemons.configuration.feed import feed_settings
-from daemons.configuration.forwarder import ForwarderConfig, link_settings
+from daemons.configuration.forwarder import ForwarderConfig, links_of
 from daemons.errors import ConfigError
 from daemons.feed.client import Feed, FeedCounts
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family
@@ -68,7 +68,7 @@ class Forwarder:
         self.invalid_delays = {"negative": 0, "absurd": 0, "clock_step": 0, "warmup": 0}
         self.feed = self._make_feed(config)
         self._feeding: asyncio.Task[None] | None = None
-        self._links = {section.address: self._make_link(link_settings(section)) for section in config.destination}
+        self._links = {name: self._make_link(settings) for name, settings in links_of(config).items()}
         self._closed: dict[str, LinkSender] = {}
         """Links to destinations that a reload took away, for their counts."""
         self._sending: dict[str, asyncio.Task[None]] = {}
@@ -138,7 +138,7 @@ class Forwarder:
             self.feed = self._make_feed(config, self.feed.counts)
             self._feeding = self._running.start(self.feed.run())
         # Settings, not sections: the same key file may hold another key.
-        after = {section.address: link_settings(section) for section in config.destination}
+        after = links_of(config)
         await asyncio.gather(
             *(
                 self._change_link(name, after[name]) if name in after else self._close_link(name)

@@ -19,13 +19,17 @@ class BufferLimits:
 
     Attributes:
         events: how many.
-        size: bytes of frames.
+        size: bytes of memory; what was sent but not acknowledged may take as much again.
         age_ns: since the event was offered.
     """
 
     events: int = 100_000
     size: int = 64 << 20
     age_ns: int = 60_000_000_000
+
+
+EVENT_BYTES = 200
+"""What an event takes in memory beside its frame: the object, its numbers, its place in a queue."""
 
 
 class Pending(msgspec.Struct, gc=False):
@@ -87,7 +91,7 @@ class SendBuffer:
 
     @property
     def size(self) -> int:
-        """Bytes of the frames held."""
+        """Bytes of memory that the events held take."""
         return self._size
 
     @property
@@ -114,7 +118,7 @@ class SendBuffer:
         self._highest_sent = pending.sequence
         if self._keep:
             self._unacknowledged.append(pending)
-            self._size += len(pending.frame)
+            self._size += _size_of(pending)
         else:
             self.forwarded += 1
 
@@ -122,7 +126,7 @@ class SendBuffer:
         """Put in an event that cannot be sent now; the oldest waiting ones give way when there is no room."""
         self.offered += 1
         self._waiting.append(pending)
-        self._size += len(pending.frame)
+        self._size += _size_of(pending)
         self._make_room()
 
     def limit(self, limits: BufferLimits) -> None:
@@ -166,7 +170,7 @@ class SendBuffer:
         if self._keep:
             self._unacknowledged.append(pending)
         else:
-            self._size -= len(pending.frame)
+            self._size -= _size_of(pending)
             self.forwarded += 1
         return pending, again
 
@@ -174,7 +178,7 @@ class SendBuffer:
         """Put back an event just taken: the transport did not accept it. Only where nothing acknowledges."""
         assert not self._keep
         self._waiting.appendleft(pending)
-        self._size += len(pending.frame)
+        self._size += _size_of(pending)
         self._highest_sent = pending.sequence - 1
         self.forwarded -= 1
 
@@ -200,7 +204,7 @@ class SendBuffer:
             for _turn in range(len(queue))[:most]:
                 if queue[0].sequence > highest:
                     break
-                self._size -= len(queue.popleft().frame)
+                self._size -= _size_of(queue.popleft())
                 self.forwarded += 1
         return bool(sent) and sent[0].sequence <= highest
 
@@ -224,5 +228,9 @@ class SendBuffer:
         self._size = 0
 
     def _drop_oldest(self, reason: DropReason) -> None:
-        self._size -= len(self._waiting.popleft().frame)
+        self._size -= _size_of(self._waiting.popleft())
         self.dropped[reason] += 1
+
+
+def _size_of(pending: Pending) -> int:
+    return EVENT_BYTES + len(pending.frame)

@@ -1,10 +1,12 @@
 """Every mistake in the configuration has its exact message and exit code 2."""
 
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from daemons.configuration.forwarder import ForwarderConfig, links_of, load_forwarder
 from daemons.forwarder.main import main
 
 GOOD = """
@@ -95,3 +97,23 @@ def test_the_help_names_every_flag_of_the_issue() -> None:
         "--version",
     ]
     assert [flag for flag in flags if flag not in text] == []
+
+
+def test_destinations_share_the_memory_that_they_have_together(tmp_path: Path) -> None:
+    file = tmp_path / "forwarder.toml"
+    sections = [f'[[destination]]\naddress = "127.0.0.1:{port}"\n' for port in range(1, 7)]
+    sections[0] += "buffer_bytes = 1000000\n"
+    file.write_text("buffer_total_bytes = 60000000\n" + "".join(sections))
+    config = load_forwarder(file, {}, (), {})
+    sizes = [settings.limits.size for settings in links_of(config).values()]
+    assert sizes == [1_000_000, *[10_000_000] * 5]
+    (alone,) = links_of(load_forwarder(None, {}, ("127.0.0.1:1",), {})).values()
+    assert alone.limits.size == 64 << 20
+
+
+def test_what_the_buffers_may_take_fits_the_unit() -> None:
+    text = (Path(__file__).parents[3] / "systemd" / "hardening.conf").read_text()
+    found = re.search(r"^MemoryHigh=(\d+)M$", text, re.MULTILINE)
+    assert found is not None
+    # What was sent but not acknowledged may take as much again; 100 MiB are the program's own.
+    assert 2 * ForwarderConfig().buffer_total_bytes + (100 << 20) <= int(found[1]) << 20

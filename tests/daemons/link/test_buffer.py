@@ -1,14 +1,16 @@
 """The buffer's one promise, offered == forwarded + dropped + buffered, at every moment of any life."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from daemons.link.buffer import BufferLimits, Pending, SendBuffer
+from daemons.link.buffer import EVENT_BYTES, BufferLimits, Pending, SendBuffer
 from daemons.link.wire import DropReason
 
-EVENTS, SIZE, AGE_NS = 8, 200, 50
+EVENTS, SIZE, AGE_NS = 8, 5 * (EVENT_BYTES + 40), 50
 
 
 class Life(RuleBasedStateMachine):
@@ -127,10 +129,10 @@ class Life(RuleBasedStateMachine):
         buffer = self.buffer
         held = [*buffer._in_doubt, *buffer._waiting, *buffer._unacknowledged]
         assert buffer.buffered == len(held)
-        assert buffer.size == sum(len(pending.frame) for pending in held)
+        assert buffer.size == sum(EVENT_BYTES + len(pending.frame) for pending in held)
         assert len(buffer._waiting) <= EVENTS
         assert len(buffer._unacknowledged) + len(buffer._in_doubt) <= EVENTS
-        assert buffer.size <= 2 * SIZE + 60
+        assert buffer.size <= 2 * SIZE + EVENT_BYTES + 60
 
     @invariant()
     def order_is_kept(self) -> None:
@@ -170,7 +172,7 @@ def filled(limits: BufferLimits, count: int, *, keep: bool = True) -> SendBuffer
     ("limits", "reason", "left"),
     [
         (BufferLimits(events=3), DropReason.COUNT, [3, 4, 5]),
-        (BufferLimits(size=25), DropReason.BYTES, [4, 5]),
+        (BufferLimits(size=2 * EVENT_BYTES + 25), DropReason.BYTES, [4, 5]),
     ],
 )
 def test_the_oldest_gives_way(limits: BufferLimits, reason: DropReason, left: list[int]) -> None:
@@ -243,3 +245,17 @@ def test_a_last_event_that_is_too_large_is_announced() -> None:
     buffer.wait(Pending(3, b"x", 0, 0))
     buffer.refuse(4, DropReason.TOO_LARGE)
     assert buffer.sent_through == 2
+
+
+@pytest.mark.parametrize("size", [2, 100, 3000])
+def test_what_a_buffer_says_to_hold_is_what_it_takes(size: int) -> None:
+    tracemalloc.start()
+    try:
+        buffer = SendBuffer(BufferLimits(), keep=True)
+        before, _peak = tracemalloc.get_traced_memory()
+        for number in range(1000, 11_000):
+            buffer.wait(Pending(number, number.to_bytes(size, "little"), 10**18 + number, 10**12 + number))
+        after, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * buffer.size < after - before < 1.05 * buffer.size

@@ -1,0 +1,81 @@
+"""What of a wheelhouse is used: what SHA256SUMS lists, and nothing that lies beside it."""
+
+import hashlib
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+INSTALL = Path(__file__).parents[2] / "systemd" / "install"
+PIP = "pip-26.3-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def install() -> ModuleType:
+    """The script as a module."""
+    loader = importlib.machinery.SourceFileLoader("install", str(INSTALL))
+    spec = importlib.util.spec_from_loader("install", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def wheelhouse(tmp_path: Path) -> Path:
+    made = tmp_path / "wheelhouse"
+    made.mkdir()
+    for name in (PIP, "requirements.txt", "backbone_latency-1.0-py3-none-any.whl"):
+        (made / name).write_text(name)
+    listed(made)
+    return made
+
+
+def listed(wheelhouse: Path, *names: str) -> None:
+    """Write SHA256SUMS of these files, or of all."""
+    chosen = names or tuple(sorted(file.name for file in wheelhouse.iterdir()))
+    lines = [f"{hashlib.sha256((wheelhouse / name).read_bytes()).hexdigest()}  {name}\n" for name in chosen]
+    (wheelhouse / "SHA256SUMS").write_text("".join(lines))
+
+
+def private(tmp_path: Path) -> Path:
+    place = tmp_path / "private"
+    place.mkdir()
+    return place
+
+
+def test_what_is_not_listed_is_not_taken_not_even_a_pip(install: ModuleType, wheelhouse: Path, tmp_path: Path) -> None:
+    sums = install.checked(wheelhouse)
+    # Sorted before the real one, as glob may find it.
+    (wheelhouse / "pip-0.0-py3-none-any.whl").write_text("evil")
+    (wheelhouse / "h11-99-py3-none-any.whl").write_text("evil")
+    place = private(tmp_path)
+    assert install.taken(wheelhouse, sums, place) == place / PIP
+    assert sorted(file.name for file in place.iterdir()) == sorted(sums)
+    assert install.checked(wheelhouse) == sums
+
+
+def test_what_is_changed_after_it_was_checked_is_refused(install: ModuleType, wheelhouse: Path, tmp_path: Path) -> None:
+    sums = install.checked(wheelhouse)
+    (wheelhouse / PIP).write_text("evil")
+    with pytest.raises(install.RefusedError, match="was changed while it was read"):
+        install.taken(wheelhouse, sums, private(tmp_path))
+
+
+@pytest.mark.parametrize("missing", [PIP, "requirements.txt"])
+def test_a_list_without_what_is_needed_is_refused(
+    install: ModuleType, wheelhouse: Path, tmp_path: Path, missing: str
+) -> None:
+    listed(wheelhouse, *(name for name in install.checked(wheelhouse) if name != missing))
+    with pytest.raises(install.RefusedError, match="lists no pip or no requirements"):
+        install.taken(wheelhouse, install.checked(wheelhouse), private(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", ""])
+def test_names_that_lead_elsewhere_are_refused(install: ModuleType, wheelhouse: Path, name: str) -> None:
+    with (wheelhouse / "SHA256SUMS").open("a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+    with pytest.raises(install.RefusedError, match=r"is no file of it|missing, or not what"):
+        install.checked(wheelhouse)
