@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import pathlib
@@ -28,6 +29,7 @@ ROOT = pathlib.Path(os.environ.get("LATENCY_ROOT", "/"))
 CONFIG = ROOT / "etc/latency/bootstrap.json"
 STATE = ROOT / "var/lib/latency-bootstrap"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""For the metadata service, and for all else where a host has a way of its own."""
 
 
 class Failed(Exception):  # noqa: N818  # the word of the console's line
@@ -97,7 +99,7 @@ def fetch(config: dict[str, Any], name: str) -> bytes:
     url = f"{base or f'https://{bucket}.s3.{region}.amazonaws.com'}/{name}"
     request = signed(url, region, keys, dt.datetime.now(dt.UTC))
     try:
-        with DIRECT.open(request, timeout=60) as answer:
+        with opener(config).open(request, timeout=60) as answer:
             content = bytes(answer.read())
             digest = answer.headers.get("x-amz-meta-sha256")
     except OSError as error:
@@ -105,6 +107,45 @@ def fetch(config: dict[str, Any], name: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != digest:
         raise Failed(f"{url}: {len(content)} bytes do not match their digest {digest}")
     return content
+
+
+def opener(config: dict[str, Any]) -> urllib.request.OpenerDirector:
+    """What fetches from outside: by the proxy where that is the only way."""
+    if not config["proxy"]:
+        return DIRECT
+    return urllib.request.build_opener(urllib.request.ProxyHandler(dict.fromkeys(("http", "https"), config["proxy"])))
+
+
+def asked_for_tunnel(proxy: str, authority: str) -> int:
+    """Ask a proxy for a tunnel and return the status of its answer (RFC 9110, section 9.3.6)."""
+    parts = urllib.parse.urlsplit(proxy)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    try:
+        connection.request("CONNECT", authority)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed(f"{proxy}: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def check_way_out(config: dict[str, Any]) -> None:
+    """Whether the proxy, where it is the only way, leads to the bucket."""
+    if not config["proxy"] or config["endpoint"].startswith("http:"):
+        return
+    host = config["endpoint"].partition("//")[2] or f"{config['bucket']}.s3.{config['bucket_region']}.amazonaws.com"
+    authority = host if ":" in host else f"{host}:443"
+    status = asked_for_tunnel(config["proxy"], authority)
+    if not 200 <= status < 300:
+        raise Failed(f"{config['proxy']}: answers CONNECT {authority} with {status}")
+
+
+def check_refusal(config: dict[str, Any]) -> None:
+    """Whether the proxy on this host answers, and refuses whoever is not the client: this host is not."""
+    if config["serves"]:
+        status = asked_for_tunnel(config["serves"]["proxy"], config["serves"]["authority"])
+        if status != 403:
+            raise Failed(f"{config['serves']['proxy']}: answers a stranger with {status}, not 403")
 
 
 def write(path: pathlib.Path, content: bytes, mode: int) -> None:
@@ -303,15 +344,19 @@ def start(config: dict[str, Any], *, again: bool) -> None:
             if not active(unit):
                 raise Failed(f"{unit} is not active: see journalctl -u {unit}")
         if late:
+            check_refusal(config)
             return
         time.sleep(0.5)
 
 
-def package(program: str, name: str) -> None:
+def package(config: dict[str, Any], program: str, name: str) -> None:
     """Have a package of the distribution that the image lacks."""
     if shutil.which(program, path="/usr/sbin:/usr/bin"):
         return
-    options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2", "-o", "Acquire::https::Timeout=20")
+    options = ["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2", "-o", "Acquire::https::Timeout=20"]
+    if config["proxy"]:
+        for kind in ("http", "https"):
+            options += ["-o", f"Acquire::{kind}::Proxy={config['proxy']}"]
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     run("apt-get", *options, "update")
     run("apt-get", *options, "install", "--yes", "--no-install-recommends", name)
@@ -323,8 +368,9 @@ def boot(config: dict[str, Any]) -> None:
         raise Failed("the tunnel is not verified yet")
     if config["ptp"] and not pathlib.Path("/dev/ptp_ena").exists():
         raise Failed("/dev/ptp_ena is missing: the host is not in a precision-time placement group")
+    check_way_out(config)
     for program, name in config["packages"].items():
-        package(program, name)
+        package(config, program, name)
     current = STATE / "current"
     for name in config["objects"]:
         if name.endswith(".key") and not (ROOT / "etc/latency" / name).exists():
@@ -336,7 +382,7 @@ def boot(config: dict[str, Any]) -> None:
     ready(config)
     for program, name in config["packages_wished"].items():
         try:
-            package(program, name)
+            package(config, program, name)
         except Failed as failure:
             print(f"{name} stays missing: {failure}", flush=True)
         else:

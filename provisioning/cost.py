@@ -52,11 +52,12 @@ class Prices(Section, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """GB in 30 days: over each link to its receiver, through the overlay each way, and out to the internet per host."""
+    """GB in 30 days: over each link to its receiver, through overlay and proxy each way, from each host outwards."""
 
     link_gb: float = 0.0
     overlay_gb: float = 0.0
     internet_gb: float = 0.0
+    proxy_gb: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
         ]
         if host.public != "none":
             own.append(Item(f"{host.name}: public address", region, table.public_address_hour, None, 0.0))
-            out_gb = traffic.internet_gb + (traffic.overlay_gb if host.role == "nat" else 0.0)
+            passed_on = {"nat": traffic.overlay_gb, "proxy": traffic.proxy_gb}
+            out_gb = traffic.internet_gb + passed_on.get(host.role, 0.0)
             own.append(Item(f"{host.name}: to the internet", region, None, rates.internet_gb, out_gb))
         items += own
         if host.role == "nat":
@@ -186,11 +188,12 @@ def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[
         source = topology.site_of(topology.named_host(link.forwarder)).region
         target = topology.site_of(topology.named_host(link.receiver)).region
         items.append(_between(table, f"link {link.name}", source, target, traffic.link_gb))
-    if topology.overlay:
-        client = topology.site_of(topology.named_host(topology.overlay.client)).region
-        gateway = topology.site_of(topology.named_host(topology.overlay.gateway)).region
-        items.append(_between(table, "overlay out", client, gateway, traffic.overlay_gb))
-        items.append(_between(table, "overlay back", gateway, client, traffic.overlay_gb))
+    ways = (("overlay", topology.overlay, traffic.overlay_gb), ("proxy", topology.proxy, traffic.proxy_gb))
+    for name, way, gb in ways:
+        if way is not None:
+            client, gateway = (topology.site_of(topology.named_host(end)).region for end in (way.client, way.gateway))
+            items.append(_between(table, f"{name} out", client, gateway, gb))
+            items.append(_between(table, f"{name} back", gateway, client, gb))
     return items
 
 

@@ -7,11 +7,13 @@ single addresses wherever the other end is one of ours: they are fixed.
 
 from dataclasses import dataclass
 
+from provisioning.packages import packages, packages_wished
+from provisioning.proxy import destinations
 from provisioning.topology import Host, Topology, port_of
 
 __all__ = ["METRICS_PORTS", "WIREGUARD_PORT", "Rule", "firewall"]
 
-METRICS_PORTS = {"forwarder": 9471, "receiver": 9472, "probe": 9473, "nat": 9474}
+METRICS_PORTS = {"forwarder": 9471, "receiver": 9472, "probe": 9473, "nat": 9474, "proxy": 9474}
 WIREGUARD_PORT = 51820
 _ANYWHERE = "0.0.0.0/0"
 _IPIP = "4"
@@ -77,8 +79,12 @@ def firewall(topology: Topology, host: Host) -> tuple[frozenset[Rule], frozenset
         egress.update(_port("tcp", port_of(url), _ANYWHERE) for url in urls if url)
         if host.target:
             egress.add(_ECHO_REQUEST)
+        if host.image.startswith("ubuntu") and (packages(host) or packages_wished(host)):
+            # Ubuntu's mirrors are asked in the clear (packages are signed), Debian's image asks by https.
+            egress.add(_port("tcp", 80, _ANYWHERE))
     _links(topology, host, ingress, egress)
     _overlay(topology, host, ingress, egress)
+    _proxy(topology, host, ingress, egress)
     _metrics(topology, host, ingress, egress)
     _ssh(topology, host, ingress, egress)
     return frozenset(ingress), frozenset(egress)
@@ -110,6 +116,17 @@ def _overlay(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rul
         egress.add(_ECHO_REQUEST)
 
 
+def _proxy(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
+    proxy = topology.proxy
+    if proxy is None:
+        return
+    if host.name == proxy.client:
+        egress.add(_port("tcp", proxy.port, _only(topology.named_host(proxy.gateway))))
+    if host.name == proxy.gateway:
+        ingress.add(_port("tcp", proxy.port, _only(topology.named_host(proxy.client))))
+        egress.update(_port("tcp", one.port, _ANYWHERE) for one in destinations(topology, proxy, "the bucket's"))
+
+
 def _metrics(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
     for monitor in topology.monitors:
         if host.name == monitor.name:
@@ -123,10 +140,10 @@ def _metrics(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rul
 def _ssh(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
     if not topology.access.ssh_from:
         return
-    overlay = topology.overlay
     if host.public != "none":
         ingress.update(_port("tcp", 22, cidr) for cidr in topology.access.ssh_from)
-    if overlay is not None and host.name == overlay.client:
-        ingress.add(_port("tcp", 22, _only(topology.named_host(overlay.gateway))))
-    if overlay is not None and host.name == overlay.gateway:
-        egress.add(_port("tcp", 22, _only(topology.named_host(overlay.client))))
+    for client, gateway in topology.gateways.items():
+        if host.name == client:
+            ingress.add(_port("tcp", 22, _only(topology.named_host(gateway))))
+        if host.name == gateway:
+            egress.add(_port("tcp", 22, _only(topology.named_host(client))))

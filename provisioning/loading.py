@@ -16,7 +16,7 @@ from provisioning.validation import RESERVED_ADDRESSES, check
 
 __all__ = ["BUILT_IN", "adjusted", "deployment_name", "load_topology"]
 
-BUILT_IN = ("backbone", "egress", "full")
+BUILT_IN = ("backbone", "egress", "full", "proxy")
 
 _DEPLOYMENT = re.compile(r"[a-z](?:[a-z0-9-]{0,22}[a-z0-9])?")
 
@@ -25,7 +25,7 @@ def load_topology(name_or_file: str, overrides: Mapping[str, Any] | None = None)
     """Read a built-in topology or a TOML file, and check it.
 
     Args:
-        name_or_file: ``backbone``, ``egress``, ``full`` or the path of a file.
+        name_or_file: one of :data:`BUILT_IN`, or the path of a file.
         overrides: a mapping shaped like the file, laid over it.
 
     Returns:
@@ -102,7 +102,7 @@ def adjusted(
         for host in hosts
     ]
     if overlay and topology.overlay is None:
-        raise ConfigError("--overlay", "the topology has no overlay", "use egress or full")
+        raise ConfigError("--overlay", "the topology has no overlay", "use egress, full or proxy")
     changed = msgspec.structs.replace(
         topology,
         host=tuple(hosts),

@@ -112,7 +112,9 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 
 _SHARED = (
-    click.option("--topology", "-t", metavar="backbone|egress|full|FILE", help="What to build.  [default: backbone]"),
+    click.option(
+        "--topology", "-t", metavar="backbone|egress|full|proxy|FILE", help="What to build.  [default: backbone]"
+    ),
     click.option("--name", "-n", metavar="DEPLOYMENT", help="Which of several side by side.  [default: latency]"),
     click.option("--yes", "-y", is_flag=True, help="Do not ask before changing anything."),
     click.option("--json", is_flag=True, help="Print the result as JSON."),
@@ -412,12 +414,13 @@ def policy() -> None:
 @shared
 @click.option("--link-gb", default=0.0, help="GB in 30 days over each link.")
 @click.option("--overlay-gb", default=0.0, help="GB in 30 days through the overlay, each way.")
+@click.option("--proxy-gb", default=0.0, help="GB in 30 days through the proxy, each way.")
 @click.option("--internet-gb", default=0.0, help="GB in 30 days from each public host to the internet.")
 @click.pass_obj
-def cost(settings: Settings, link_gb: float, overlay_gb: float, internet_gb: float) -> None:
+def cost(settings: Settings, link_gb: float, overlay_gb: float, proxy_gb: float, internet_gb: float) -> None:
     """What the deployment costs per hour, day and 30 days. Calls nothing."""
     screen = Screen(as_json=settings.json)
-    result = estimate(settings.loaded(), Traffic(link_gb, overlay_gb, internet_gb))
+    result = estimate(settings.loaded(), Traffic(link_gb, overlay_gb, internet_gb, proxy_gb))
     if settings.json:
         screen.result(_cost_json(result))
         return

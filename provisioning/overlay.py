@@ -7,7 +7,7 @@ from daemons.service.shipped import shipped
 from provisioning.errors import ProvisionError
 from provisioning.topology import Host, Topology
 
-__all__ = ["File", "overlay_files", "prometheus_files", "source"]
+__all__ = ["File", "overlay_files", "prometheus_files", "render", "source"]
 
 File = tuple[str, int, str]
 """Absolute path on the host, mode, text."""

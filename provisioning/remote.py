@@ -16,7 +16,7 @@ from provisioning.topology import Host, Topology
 
 __all__ = ["Remote", "choose", "ssh_config"]
 
-_ORDER = ("monitor", "nat", "receiver", "probe", "forwarder")
+_ORDER = ("monitor", "nat", "proxy", "receiver", "probe", "forwarder")
 """Receivers take a new version first: they understand the older forwarder's link, not always the other way round."""
 
 
@@ -39,7 +39,7 @@ def ssh_config(view: View, topology: Topology, known_hosts: Path, identity: str 
     """An ssh configuration for all hosts, and their keys in ``known_hosts``.
 
     Host keys come from each host's own console through the AWS API, so the first connection is as safe as the
-    hundredth. A private host is reached by way of the overlay's gateway.
+    hundredth. A private host is reached by way of the host that it leaves by.
 
     Raises:
         ProvisionError: no access was asked for, a host does not stand, or told no key yet.
@@ -69,11 +69,7 @@ def ssh_config(view: View, topology: Topology, known_hosts: Path, identity: str 
                     f"  HostName {address}",
                     f"  User {login_user(host.image)}",
                     f"  HostKeyAlias {alias}",
-                    *(
-                        [f"  ProxyJump {topology.overlay.gateway}"]
-                        if host.public == "none" and topology.overlay
-                        else []
-                    ),
+                    *([f"  ProxyJump {topology.gateways[host.name]}"] if host.name in topology.gateways else []),
                 ]
             )
         )

@@ -22,13 +22,14 @@ def units_of(host: Host) -> tuple[str, ...]:
         "receiver": ("latency-receiver.service",),
         "probe": ("latency-probe.service",),
         "nat": ("latency-nic-exporter.service",),
+        "proxy": ("latency-nic-exporter.service", "latency-proxy.service"),
         "monitor": ("prometheus.service",),
     }[host.role]
 
 
 def role_files(topology: Topology, host: Host, deployment: str) -> list[File]:
     """The host's files under ``/etc/latency``; a monitor's list of what to scrape, which names the deployment."""
-    if host.role == "nat":
+    if host.role in ("nat", "proxy"):
         return [("/etc/latency/nic-exporter.json", 0o644, json.dumps({"listen": _metrics(topology, host)}) + "\n")]
     if host.role == "monitor":
         return [("/etc/prometheus/targets/deployment.json", 0o644, targets(topology, deployment, local=True))]
@@ -102,6 +103,8 @@ def _probe(topology: Topology, host: Host) -> list[str]:
         if target.resolve:
             name = target.url.split("://", 1)[1].split("/", 1)[0].split(":", 1)[0]
             lines += [f"resolve = {{ {_text(name)} = {_text(target.resolve)} }}"]
+        if proxy := topology.proxy_of(host):
+            lines.append(f"proxy = {_text(proxy)}")
         lines.append("")
     if topology.overlay is not None and host.name == topology.overlay.client:
         _, gateway_inner = topology.overlay.addresses

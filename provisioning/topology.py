@@ -15,6 +15,7 @@ __all__ = [
     "Link",
     "Overlay",
     "Peering",
+    "Proxy",
     "Role",
     "Site",
     "Subnet",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 
-Role = Literal["forwarder", "receiver", "probe", "nat", "monitor"]
+Role = Literal["forwarder", "receiver", "probe", "nat", "proxy", "monitor"]
 OverlayKind = Literal["ipip", "wireguard"]
 CpuCredits = Literal["", "standard", "unlimited"]
 
@@ -125,6 +126,18 @@ class Overlay(Section, frozen=True):
         return str(first), str(second)
 
 
+class Proxy(Section, frozen=True):
+    """The HTTP proxy in a peered site by which a private client leaves; the client has no other way and no tunnel.
+
+    ``names`` is what the client may reach by it beside its targets and its bucket: ``NAME`` or ``NAME:PORT``.
+    """
+
+    client: str
+    gateway: str
+    port: int = 3128
+    names: tuple[str, ...] = ()
+
+
 class Access(Section, frozen=True):
     """Who may log in: nobody unless ``ssh_from`` names a block and ``ssh_key`` holds a public key."""
 
@@ -144,6 +157,7 @@ class Topology(Section, frozen=True):
     peering: tuple[Peering, ...] = ()
     link: tuple[Link, ...] = ()
     overlay: Overlay | None = None
+    proxy: Proxy | None = None
     access: Access = Access()
     owner: str = ""
     expires: str = ""
@@ -182,6 +196,17 @@ class Topology(Section, frozen=True):
     def peered(self, one: str, other: str) -> bool:
         """Whether two sites are one VPC, or joined by a peering (peering is not transitive)."""
         return one == other or any({p.requester, p.accepter} == {one, other} for p in self.peering)
+
+    @property
+    def gateways(self) -> dict[str, str]:
+        """The host by which each private host leaves, by the tunnel or by the proxy."""
+        return {way.client: way.gateway for way in (self.overlay, self.proxy) if way is not None}
+
+    def proxy_of(self, host: Host) -> str:
+        """The URL of the proxy by which a host leaves; empty where it has another way."""
+        if self.proxy is None or host.name != self.proxy.client:
+            return ""
+        return f"http://{self.named_host(self.proxy.gateway).address}:{self.proxy.port}"
 
     @property
     def monitors(self) -> tuple[Host, ...]:

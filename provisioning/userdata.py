@@ -12,6 +12,8 @@ from importlib import resources
 
 from provisioning.errors import ProvisionError
 from provisioning.overlay import File, overlay_files, prometheus_files, source
+from provisioning.packages import packages, packages_wished
+from provisioning.proxy import proxy_files, s3_host
 from provisioning.roleconfig import role_files, units_of
 from provisioning.topology import Host, Topology
 
@@ -58,6 +60,9 @@ def user_data(
     lines = [_BEGIN]
     for path, mode, text in host_files(topology, host, deployment, bucket, bucket_region, objects):
         lines.append(_put(path, mode, text))
+    if host.role == "proxy":
+        # The distribution's own unit would listen to everyone as soon as its package is there.
+        lines.append("systemctl mask squid.service\n")
     lines.append("systemctl daemon-reload\n")
     if in_tunnel:
         if overlay is not None and host.name == overlay.gateway:
@@ -114,8 +119,10 @@ def host_files(
         "objects": list(objects),
         "units": list(units_of(host)),
         "extra": _extra(host),
-        "packages": _packages(host),
-        "packages_wished": _packages_wished(host),
+        "packages": packages(host),
+        "packages_wished": packages_wished(host),
+        "proxy": topology.proxy_of(host),
+        "serves": _serves(topology, host, s3_host(bucket, bucket_region)),
         "overlay": tunnel,
         "ptp": host.precision_time,
     }
@@ -134,31 +141,32 @@ def host_files(
         ),
         ("/etc/systemd/timesyncd.conf.d/latency.conf", 0o644, source("timesyncd.conf")),
         *overlay_files(topology, host),
+        *proxy_files(topology, host, s3_host(bucket, bucket_region)),
         *role_files(topology, host, deployment),
     ]
 
 
 def _extra(host: Host) -> dict[str, tuple[str, int]]:
     """What of the bundle a role needs beside the daemons: name in the bundle, place on the host and mode."""
-    if host.role == "nat":
-        return {
+    if host.role in ("nat", "proxy"):
+        extra = {
             "systemd/overlay/nic-exporter": ("/usr/local/lib/latency/nic-exporter", 0o755),
             "systemd/overlay/latency-nic-exporter.service": ("/etc/systemd/system/latency-nic-exporter.service", 0o644),
         }
+        if host.role == "proxy":
+            unit = "latency-proxy.service"
+            extra[f"systemd/overlay/{unit}"] = (f"/etc/systemd/system/{unit}", 0o644)
+        return extra
     if host.role == "monitor":
         return {name: (f"/etc/{name}", 0o644) for name in prometheus_files()}
     return {}
 
 
-def _packages(host: Host) -> dict[str, str]:
-    """What an image may lack and the role cannot do without: program and package."""
-    packages = {"chronyd": "chrony"} if host.precision_time else {}
-    return packages | ({"prometheus": "prometheus"} if host.role == "monitor" else {})
-
-
-def _packages_wished(host: Host) -> dict[str, str]:
-    """What is only asked for: without chrony the image's systemd-timesyncd keeps the clock, by the same server."""
-    return {"chronyd": "chrony"} if host.role in ("forwarder", "receiver") and not host.precision_time else {}
+def _serves(topology: Topology, host: Host, bucket_host: str) -> dict[str, str]:
+    """What a proxy looks at before it is ready: itself, and a place that it must refuse to everyone but the client."""
+    if topology.proxy is None or host.name != topology.proxy.gateway:
+        return {}
+    return {"proxy": f"http://{host.address}:{topology.proxy.port}", "authority": f"{bucket_host}:443"}
 
 
 def digest(files: list[File]) -> str:

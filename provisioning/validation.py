@@ -11,8 +11,9 @@ from collections.abc import Iterable
 
 from daemons.errors import ConfigError
 from daemons.service.config import networks
+from provisioning.proxy import host_and_port
 from provisioning.rendered import check_rendered
-from provisioning.topology import Access, Host, Site, Subnet, Topology
+from provisioning.topology import Access, Host, Overlay, Proxy, Site, Subnet, Topology
 
 __all__ = ["RESERVED_ADDRESSES", "check", "expiry"]
 
@@ -20,6 +21,7 @@ _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _IMAGE = re.compile(r"debian-1[23]|ubuntu-24\.04|ami-[0-9a-f]{8,17}")
+_DESTINATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _STREAM_URL = re.compile(r"wss://[^\s\"]+")
 RESERVED_ADDRESSES = 4
 """AWS keeps the first four addresses of a subnet and the last (VPC user guide, "Subnet sizing")."""
@@ -45,6 +47,7 @@ def check(topology: Topology) -> None:
             raise ConfigError(f"host.{host.name}.address", f"{host.address} is {other}'s", "use a free address")
     _check_links(topology)
     _check_overlay(topology)
+    _check_proxy(topology)
     _check_access(topology.access)
     _check_tags(topology)
     check_rendered(topology)
@@ -203,10 +206,13 @@ def _check_work(topology: Topology, host: Host) -> None:
             raise ConfigError(f"{where}.target.url", f"{target.url!r} is not an https:// URL", "correct it")
     if host.role == "nat" and host.public != "elastic":
         raise ConfigError(f"{where}.public", "a NAT instance needs a fixed outside address", 'write public = "elastic"')
-    tunnelled = topology.overlay is not None and topology.overlay.client == host.name
-    if host.public == "none" and not tunnelled:
+    if host.role == "proxy" and host.public != "elastic":
+        raise ConfigError(f"{where}.public", "a proxy needs a fixed outside address", 'write public = "elastic"')
+    if host.public == "none" and host.name not in topology.gateways:
         raise ConfigError(
-            f"{where}.public", "the host has no way out", "give it a public address or make it the overlay's client"
+            f"{where}.public",
+            "the host has no way out",
+            "give it a public address, or make it the client of the overlay or of the proxy",
         )
 
 
@@ -217,10 +223,7 @@ def _check_links(topology: Topology) -> None:
         for end, role in ((link.forwarder, "forwarder"), (link.receiver, "receiver")):
             if end not in hosts or hosts[end].role != role:
                 raise ConfigError(where, f"{end!r} is not a host of role {role}", f"name a {role}")
-        if not 1024 <= link.port <= 65535 or link.port in range(9100, 9500):
-            raise ConfigError(
-                f"{where}.port", f"{link.port} is reserved or out of range", "use 1024 to 65535, not 9100-9499"
-            )
+        _check_port(f"{where}.port", link.port)
         if not topology.peered(hosts[link.forwarder].site, hosts[link.receiver].site):
             raise ConfigError(where, "its sites are not peered", "add the [[peering]]; peering is not transitive")
     for host in topology.host:
@@ -235,26 +238,55 @@ def _check_overlay(topology: Topology) -> None:
         if nats:
             raise ConfigError(f"host.{nats[0]}", "a NAT instance without an overlay serves nobody", "add [overlay]")
         return
-    hosts = {host.name: host for host in topology.host}
-    for end in (overlay.client, overlay.gateway):
-        if end not in hosts:
-            raise ConfigError("overlay", f"{end!r} is not a host", "name two hosts")
-    _check_ends(topology, hosts[overlay.client], hosts[overlay.gateway])
+    _check_ends(topology, "overlay", overlay, "nat")
     tunnel = _block("overlay.network", overlay.network, 24, 30)
     for site in topology.site:
         if tunnel.overlaps(ipaddress.IPv4Network(site.cidr)):
             raise ConfigError("overlay.network", f"{tunnel} overlaps {site.name}'s {site.cidr}", "choose another block")
 
 
-def _check_ends(topology: Topology, client: Host, gateway: Host) -> None:
-    if gateway.role != "nat":
-        raise ConfigError("overlay.gateway", f"{gateway.name} is a {gateway.role}", "name a host of role nat")
+def _check_proxy(topology: Topology) -> None:
+    proxies = [host.name for host in topology.host if host.role == "proxy"]
+    proxy = topology.proxy
+    if proxy is None:
+        if proxies:
+            raise ConfigError(f"host.{proxies[0]}", "a proxy without a client serves nobody", "add [proxy]")
+        return
+    _check_ends(topology, "proxy", proxy, "proxy")
+    if others := [name for name in proxies if name != proxy.gateway]:
+        raise ConfigError(f"host.{others[0]}", "a proxy without a client serves nobody", "remove it")
+    if topology.overlay is not None and topology.overlay.client == proxy.client:
+        raise ConfigError(
+            "proxy.client", f"{proxy.client} leaves by the overlay already", "give each a client of its own"
+        )
+    _check_port("proxy.port", proxy.port)
+    for name in proxy.names:
+        if not _DESTINATION.fullmatch(name) or not 1 <= host_and_port(name)[1] <= 65535:
+            raise ConfigError("proxy.names", f"{name!r} is no name", "write NAME or NAME:PORT, such as ipinfo.io")
+
+
+def _check_port(where: str, port: int) -> None:
+    if not 1024 <= port <= 65535 or port in range(9100, 9500):
+        raise ConfigError(where, f"{port} is reserved or out of range", "use 1024 to 65535, not 9100-9499")
+
+
+def _check_ends(topology: Topology, where: str, way: Overlay | Proxy, role: str) -> None:
+    """Refuse a way out whose two ends cannot be what they must be."""
+    hosts = {host.name: host for host in topology.host}
+    for end in (way.client, way.gateway):
+        if end not in hosts:
+            raise ConfigError(where, f"{end!r} is not a host", "name two hosts")
+    client, gateway = hosts[way.client], hosts[way.gateway]
+    if gateway.role != role:
+        raise ConfigError(f"{where}.gateway", f"{gateway.name} is a {gateway.role}", f"name a host of role {role}")
+    if client.role != "probe" and where == "proxy":
+        raise ConfigError("proxy.client", f"{client.name} is a {client.role}", "only a probe asks through a proxy")
     if client.public != "none":
-        raise ConfigError("overlay.client", f"{client.name} has a public address", "the client must be private")
+        raise ConfigError(f"{where}.client", f"{client.name} has a public address", "the client must be private")
     if topology.subnet_of(client).public:
-        raise ConfigError("overlay.client", f"{client.name} stands in a public subnet", "put it into a private subnet")
+        raise ConfigError(f"{where}.client", f"{client.name} stands in a public subnet", "put it into a private subnet")
     if client.site == gateway.site or not topology.peered(client.site, gateway.site):
-        raise ConfigError("overlay", "the two ends are not in peered sites", "add the [[peering]]")
+        raise ConfigError(where, "the two ends are not in peered sites", "add the [[peering]]")
 
 
 def _check_access(access: Access) -> None:

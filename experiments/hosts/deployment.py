@@ -59,8 +59,8 @@ def inventory_of(cloud: Cloud, topology: Topology, name: str, folder: Path, iden
     for host in topology.host:
         facts = engine.view.found[f"host/{host.name}"].facts
         egress[host.name] = str(facts.get("PublicIpAddress") or "")
-    if topology.overlay is not None:
-        # What leaves by the tunnel leaves from the gateway.
-        egress[topology.overlay.client] = egress[topology.overlay.gateway]
+    for client, gateway in topology.gateways.items():
+        # What leaves by the tunnel or the proxy leaves from the gateway.
+        egress[client] = egress[gateway]
     hosts = [HostEntry(name=host.name, role=host.role, address=egress[host.name]) for host in topology.host]
     return Inventory(ssh_config=str(config), host=tuple(hosts))

@@ -28,7 +28,7 @@ class HostEntry(Section, frozen=True):
     """
 
     name: str
-    role: Literal["forwarder", "receiver", "probe", "nat", "monitor"]
+    role: Literal["forwarder", "receiver", "probe", "nat", "proxy", "monitor"]
     programs: str = _INSTALLED
     config: str = ""
     managed: bool = True

@@ -18,6 +18,7 @@ import pytest
 
 from provisioning import bootstrap
 from provisioning.bundle import archive
+from tests.daemons.probe.proxy import ESTABLISHED, proxying
 
 pytestmark = pytest.mark.process
 
@@ -136,6 +137,8 @@ class Machine:
             "extra": {},
             "packages": {},
             "packages_wished": {},
+            "proxy": "",
+            "serves": {},
             "overlay": None,
             "ptp": False,
             "settle_seconds": 0.6,
@@ -222,6 +225,45 @@ def test_nothing_starts_before_the_tunnel_is_verified(machine: Machine) -> None:
     assert not (machine.root / "opt").exists()
     (machine.place / "tunnel-down").unlink()
     assert machine.run("run").returncode == 0
+
+
+def test_a_client_of_a_proxy_fetches_by_it_and_asks_the_metadata_service_itself(machine: Machine) -> None:
+    with proxying() as proxy:
+        machine.config["proxy"] = proxy.url
+        done = machine.run("run")
+        assert done.returncode == 0, done.stdout + done.stderr
+        asked = [head.split(b" ")[1].decode() for head in proxy.seen.heads]
+    bucket = f"{machine.config['endpoint']}/bucket"
+    assert asked == [f"{bucket}/link.key", f"{bucket}/bundle.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (ESTABLISHED, "bucket.s3.eu-central-1.amazonaws.com/link.key"),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "answers CONNECT bucket.s3.eu-central-1.amazonaws.com:443 with 403"),
+        (b"", "RemoteDisconnected"),
+    ],
+)
+def test_nothing_starts_before_the_proxy_leads_to_the_bucket(machine: Machine, answer: bytes, words: str) -> None:
+    with proxying(answer, then="close") as proxy:
+        machine.config |= {"proxy": proxy.url, "endpoint": ""}
+        done = machine.run("run")
+        assert proxy.seen.heads[0].startswith(b"CONNECT bucket.s3.eu-central-1.amazonaws.com:443 HTTP/1.1\r\n")
+    assert done.returncode == 1
+    assert f"failed run: {'https://' if answer == ESTABLISHED else proxy.url}" in machine.console()
+    assert words in machine.console()
+    assert not (machine.root / "opt").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"HTTP/1.1 403 Forbidden\r\n\r\n", 0), (ESTABLISHED, 1)])
+def test_a_proxy_is_ready_when_it_refuses_a_stranger(machine: Machine, answer: bytes, code: int) -> None:
+    with proxying(answer, then="close") as proxy:
+        machine.config["serves"] = {"proxy": proxy.url, "authority": "bucket.example:443"}
+        assert machine.run("run").returncode == code
+        assert proxy.seen.heads[0].startswith(b"CONNECT bucket.example:443 HTTP/1.1\r\n")
+    assert ("ready host=" in machine.console()) == (code == 0)
+    assert ("answers a stranger with 200, not 403" in machine.console()) == (code == 1)
 
 
 def test_a_damaged_bundle_is_not_installed(machine: Machine) -> None:

@@ -20,6 +20,17 @@ def test_inter_region_traffic_is_billed_to_the_sender() -> None:
     assert items["nat: to the internet"].per_30_days == pytest.approx(1.14)
 
 
+def test_a_proxy_costs_its_host_and_the_traffic_that_it_passes_on() -> None:
+    result = estimate(load_topology("proxy"), Traffic(proxy_gb=10))
+    items = {item.what: item for item in result.items}
+    assert items["proxy out: ap-southeast-1 to ap-northeast-1"].per_30_days == pytest.approx(0.9)
+    assert items["proxy back: ap-northeast-1 to ap-southeast-1"].per_30_days == pytest.approx(0.9)
+    assert items["proxy: to the internet"].per_30_days == pytest.approx(1.14)
+    assert items["nat: to the internet"].per_30_days == 0
+    assert {"proxy: t3.small", "proxy: public address", "proxied: t3.small"} <= items.keys()
+    assert "proxied: public address" not in items
+
+
 def test_the_nat_gateway_stands_beside_the_instance() -> None:
     result = estimate(load_topology("egress"), Traffic(overlay_gb=100))
     instance = sum(item.per_30_days for item in result.nat_instance)

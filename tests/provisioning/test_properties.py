@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from provisioning.topology import Host, Link, Overlay, Peering, Site, Subnet, Target, Topology
+from provisioning.topology import Host, Link, Overlay, Peering, Proxy, Site, Subnet, Target, Topology
 from provisioning.validation import check
 from tests.provisioning.aws import Call, Operator, ProcessDeathError, census
 from tests.provisioning.conftest import reset
@@ -72,16 +72,31 @@ def topologies(draw: st.DrawFn) -> Topology:
         overlay = Overlay(client="client", gateway="nat", kind=draw(st.sampled_from(["ipip", "wireguard"])))
     if hosts and coin():
         hosts.append(public("monitor", "monitor", names[0], 40))
+    proxy, ends = drawn_proxy(draw, peered)
+    hosts += ends
     topology = Topology(
         site=sites,
         host=tuple(hosts),
         peering=tuple(Peering(requester=a, accepter=b) for a, b in peered),
         link=tuple(links),
         overlay=overlay,
+        proxy=proxy,
         owner=draw(st.sampled_from(["", "desk"])),
     )
     check(topology)
     return topology
+
+
+def drawn_proxy(draw: st.DrawFn, peered: list[tuple[str, str]]) -> tuple[Proxy | None, list[Host]]:
+    if not peered or not draw(st.booleans()):
+        return None, []
+    client, gateway = peered[0]
+    near, far = SITES[client][1], SITES[gateway][1]
+    names = draw(st.sampled_from([(), ("ip.example:8443",)]))
+    return Proxy(client="proxied", gateway="proxy", names=names), [
+        Host(name="proxied", role="probe", site=client, subnet="private", address=f"{near}.2.11", target=TARGET),
+        Host(name="proxy", role="proxy", site=gateway, subnet="public", address=f"{far}.1.21", public="elastic"),
+    ]
 
 
 class DieAfter:

@@ -53,6 +53,8 @@ def test_probes_read_theirs(tmp_path: Path, name: str) -> None:
         if host.role == "probe":
             config = load_config(written(topology, host.name, tmp_path), {})
             assert [target.url for target in config.target] == [target.url for target in host.target]
+            proxied = host.name == "proxied"
+            assert {target.proxy for target in config.target} == ({"http://10.1.1.20:3128"} if proxied else {""})
             tunnelled = topology.overlay is not None and topology.overlay.client == host.name
             assert (config.overlay.peer if config.overlay else None) == ("10.99.0.2" if tunnelled else None)
 

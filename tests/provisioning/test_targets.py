@@ -14,7 +14,7 @@ def test_each_exporter_once_with_its_labels(name: str) -> None:
     assert [group["labels"]["host"] for group in groups] == [host.name for host in topology.host]
     for group in groups:
         host = topology.named_host(group["labels"]["host"])
-        port = {"forwarder": 9471, "receiver": 9472, "probe": 9473, "nat": 9474}[host.role]
+        port = {"forwarder": 9471, "receiver": 9472, "probe": 9473, "nat": 9474, "proxy": 9474}[host.role]
         assert group["targets"] == [f"{host.address}:{port}"]
         assert group["labels"]["role"] == host.role
         assert group["labels"]["site"] == host.site
