@@ -4,13 +4,11 @@ Each program declares its configuration as :class:`Section` structs. Unknown key
 that is silently ignored is a measurement made with the wrong settings.
 """
 
-import difflib
 import ipaddress
 import os
-import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,7 +16,9 @@ import msgspec
 
 from daemons.errors import ConfigError
 from daemons.secret import Secret
+from daemons.service.config_errors import explain
 from daemons.service.secrecy import HIDDEN, shown_url
+from daemons.service.toml_lines import Step, line_of
 
 __all__ = [
     "Address",
@@ -68,10 +68,6 @@ Address = tuple[str, int]
 
 ConfigT = TypeVar("ConfigT", bound=Section)
 
-_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`")
-_LOCATION = re.compile(r"^(?P<why>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
-
 
 def load(kind: type[ConfigT], file: Path | None, overrides: Mapping[str, Any]) -> ConfigT:
     """Read a configuration file and lay flags over it.
@@ -89,24 +85,33 @@ def load(kind: type[ConfigT], file: Path | None, overrides: Mapping[str, Any]) -
         ConfigError: the file cannot be read, is not TOML, or holds an unknown, missing or malformed key.
     """
     raw: dict[str, Any] = {}
+    text = ""
     if file is not None:
         try:
-            raw = tomllib.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            raw = tomllib.loads(text)
         except OSError as error:
             raise ConfigError(
                 str(file), f"cannot be read: {error.strerror}", "give an existing, readable file"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(str(file), f"is not TOML: {error}", "correct the line named") from error
-    return build(kind, _merge(raw, overrides))
-
-
-def build(kind: type[ConfigT], raw: Mapping[str, Any]) -> ConfigT:
-    """Convert a plain mapping into a typed section, translating msgspec's errors into ours."""
+    merged = _merge(raw, overrides)
     try:
-        return msgspec.convert(raw, kind, strict=True)
+        return msgspec.convert(merged, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise _explained(str(error), kind) from error
+        explained = explain(str(error), kind, merged)
+        raise explained.error(_place(file, text, raw, merged, explained.steps)) from error
+
+
+def _place(
+    file: Path | None, text: str, raw: Mapping[str, Any], merged: Mapping[str, Any], steps: Sequence[Step]
+) -> str:
+    """Name the file and the line where a value stands, unless it was given by a flag."""
+    if file is None or not steps or raw.get(str(steps[0])) != merged.get(str(steps[0])):
+        return ""
+    line = line_of(text, steps)
+    return str(file) if line is None else f"{file}:{line}"
 
 
 def effective(config: Section) -> dict[str, Any]:
@@ -233,37 +238,3 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
                 continue
         merged[key] = value
     return merged
-
-
-def _explained(message: str, kind: type[Section]) -> ConfigError:
-    match = _LOCATION.match(message)
-    assert match is not None  # the pattern accepts any text
-    why, path = match["why"], (match["path"] or "").lstrip(".")
-    if unknown := _UNKNOWN.match(why):
-        field = unknown["field"]
-        near = difflib.get_close_matches(field, _field_names(kind) - {field}, n=1)
-        where = f"{path}.{field}" if path else field
-        remedy = f"did you mean `{near[0]}`?" if near else "remove it"
-        return ConfigError(where, "unknown key", remedy)
-    if missing := _MISSING.match(why):
-        field = missing["field"]
-        return ConfigError(f"{path}.{field}" if path else field, "is missing", "add it")
-    return ConfigError(path or "configuration", why[:1].lower() + why[1:], "correct its value")
-
-
-def _field_names(kind: type[Section]) -> set[str]:
-    names: set[str] = set()
-    pending: list[Any] = [kind]
-    seen: set[Any] = set()
-    while pending:
-        here = pending.pop()
-        if here in seen:
-            continue
-        seen.add(here)
-        if isinstance(here, type) and issubclass(here, msgspec.Struct):
-            fields = msgspec.structs.fields(here)
-            names.update(field.encode_name for field in fields)
-            pending.extend(field.type for field in fields)
-        else:
-            pending.extend(getattr(here, "__args__", ()))
-    return names

@@ -6,7 +6,8 @@ import click
 
 from daemons.service.screen import screen
 from daemons.service.spans import Span
-from experiments.local.monitoring import ALERTMANAGER, PROMETHEUS, Target, monitor
+from experiments.live.targets import parse_target
+from experiments.local.monitoring import ALERTMANAGER, PROMETHEUS, monitor
 
 __all__ = ["monitoring_command"]
 
@@ -24,11 +25,6 @@ __all__ = ["monitoring_command"]
 @click.option("--duration", type=Span(minimum=1), help="End by itself.  [default: never]")
 def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
     """Run Prometheus and Alertmanager on the demo, or on daemons of yours, with this repository's configuration."""
-    wanted: list[Target] = []
-    for text in targets:
-        role, equals, address = text.partition("=")
-        if not equals or ":" not in address:
-            raise click.BadParameter(f"{text!r} is not ROLE=HOST:PORT", param_hint="--target")
-        wanted.append((role, address))
+    wanted = [parse_target("--target", text, role_needed=True) for text in targets]
     console = screen()
     asyncio.run(monitor(console, wanted, prometheus, alertmanager, duration))

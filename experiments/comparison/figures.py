@@ -89,6 +89,8 @@ def delay_figures(one: Description, two: Description, evidence: Evidence, option
     for name in _NAMES:
         needed = minimum_samples(PERCENTILES.get(name, 0.5))
         why = note or f"not enough samples: {count:,}, needs {needed:,}"
+        if not note and count >= needed:
+            why = "a results file does not tell it, and there are no rows to compute it from"
         a, b = getattr(one, name), getattr(two, name)
         if a is None or b is None:
             figures.append(Figure(name=name, unit="ms", first=a, second=b, note=why))

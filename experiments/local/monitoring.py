@@ -22,10 +22,11 @@ from rich.console import Console
 from daemons.errors import LatencyError
 from daemons.service.screen import sentence
 from daemons.service.shipped import shipped
+from experiments.live.targets import Target
 from experiments.local.demo import Demo
 from experiments.local.simulated import Injected
 
-__all__ = ["ALERTMANAGER", "PROMETHEUS", "Target", "monitor"]
+__all__ = ["ALERTMANAGER", "PROMETHEUS", "monitor"]
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.1
@@ -35,10 +36,6 @@ READY_PATH = "/-/ready"
 """Of Prometheus and Alertmanager alike (their "management API")."""
 PROMETHEUS, ALERTMANAGER, GRAFANA = "127.0.0.1:9090", "127.0.0.1:9093", "127.0.0.1:3000"
 """Where they listen by default; the first two are those of ``prometheus.yml``."""
-
-
-Target = tuple[str, str]
-"""A role, and where its metrics are."""
 
 
 class MonitoringError(LatencyError):
@@ -65,18 +62,19 @@ async def monitor(
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backbone-latency-monitoring-")))
+        deployment = "local" if targets else "demo"
         if not targets:
             demo = Demo(Injected(), folder)
             stack.push_async_callback(demo.abort)
             await demo.start()
             targets = (
-                ("receiver", demo.receiver_metrics),
-                ("forwarder", demo.forwarder_metrics),
-                ("probe", demo.probe_metrics),
+                Target("receiver", demo.receiver_metrics),
+                Target("forwarder", demo.forwarder_metrics),
+                Target("probe", demo.probe_metrics),
             )
         messages = await asyncio.start_server(lambda *streams: _message(console, *streams), "127.0.0.1", 0)
         stack.push_async_callback(_close, messages)
-        _configure(folder, targets, {PROMETHEUS: prometheus, ALERTMANAGER: alertmanager}, messages)
+        _configure(folder, deployment, targets, {PROMETHEUS: prometheus, ALERTMANAGER: alertmanager}, messages)
         await stack.enter_async_context(
             _server(
                 folder / "prometheus",
@@ -114,7 +112,9 @@ async def monitor(
             await asyncio.wait_for(told.wait(), duration_seconds)
 
 
-def _configure(folder: Path, targets: Sequence[Target], addresses: Mapping[str, str], messages: asyncio.Server) -> None:
+def _configure(
+    folder: Path, deployment: str, targets: Sequence[Target], addresses: Mapping[str, str], messages: asyncio.Server
+) -> None:
     copy = folder / "prometheus"
     shutil.copytree(shipped("prometheus"), copy)
     config = (copy / "prometheus.yml").read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ def _configure(folder: Path, targets: Sequence[Target], addresses: Mapping[str, 
         config = config.replace(f'"{usual}"', f'"{address}"')
     (copy / "prometheus.yml").write_text(config, encoding="utf-8")
     port = messages.sockets[0].getsockname()[1]
-    labels = {"deployment": "demo", "site": "local", "region": "local", "host": socket.gethostname()}
+    labels = {"deployment": deployment, "site": "local", "region": "local", "host": socket.gethostname()}
     groups = [{"targets": [address], "labels": {**labels, "role": role}} for role, address in targets]
     (copy / "targets" / "localhost.json").write_text(json.dumps(groups, indent=2), encoding="utf-8")
     (copy / "secrets").mkdir()

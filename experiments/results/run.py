@@ -77,7 +77,8 @@ def load_run(source: Path, *, rows: bool = True) -> Run:
 def find_runs(folder: Path) -> list[Path]:
     """Find the result files in a folder and those below it, in order of name: JSON, or CSV without its JSON."""
     if not folder.is_dir():
-        raise InputError(folder, None, "not a folder", "name the folder of a run")
+        why = "not a folder" if folder.exists() else "no such folder"
+        raise InputError(folder, None, why, "name the folder of a run")
     summaries = [path for path in sorted(folder.rglob("*.json")) if _is_summary(path)]
     tables = [
         path for path in sorted(folder.rglob("*.csv")) if path.with_suffix(".json") not in summaries and _is_table(path)

@@ -1,5 +1,6 @@
 # ruff: noqa: E501 a message in one piece can be searched for
 import base64
+import re
 import socket
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_a_bad_file_is_refused_with_the_key_and_the_remedy(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(written(tmp_path, text), {})
-    assert str(caught.value) == message
+    assert re.sub(r"^\S+\.toml:\d+: ", "", str(caught.value)) == message
 
 
 def test_defaults_and_derived_values(tmp_path: Path) -> None:

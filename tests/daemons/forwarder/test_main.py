@@ -23,7 +23,8 @@ def check(tmp_path: Path, text: str, *flags: str) -> tuple[int, str]:
     file.write_text(text)
     result = CliRunner().invoke(main, ["--config", str(file), *flags, "--check-config"])
     assert result.stdout == ("" if result.exit_code else "the configuration is good\n")
-    return result.exit_code, result.stderr
+    # Where it stands in the file is for tests/daemons/service to see.
+    return result.exit_code, re.sub(r"\S+\.toml:\d+: ", "", result.stderr)
 
 
 def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Path) -> None:
@@ -35,11 +36,11 @@ def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Pa
     ("text", "flags", "message"),
     [
         ("", [], "destination: none is given; name a receiver: --destination HOST:PORT"),
-        (GOOD + 'adress = "x"\n', [], "destination[0].adress: unknown key; did you mean `address`?"),
+        (GOOD + 'adress = "x"\n', [], "destination[0].adress: unknown key; remove it; `address` is there already"),
         (
             GOOD + "buffer_events = '5'\n",
             [],
-            "destination[0].buffer_events: expected `int`, got `str`; correct its value",
+            "destination[0].buffer_events: '5' is text; write a whole number",
         ),
         (
             GOOD + "buffer_events = 0\n",
@@ -71,7 +72,11 @@ def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Pa
             [],
             "feed.silence_seconds: 0.0 is not above zero; give a positive one",
         ),
-        (GOOD + "[log]\nlevel = 'loud'\n", [], "log.level: invalid enum value 'loud'; correct its value"),
+        (
+            GOOD + "[log]\nlevel = 'loud'\n",
+            [],
+            "log.level: 'loud' is not known here; use debug or info or warning or error",
+        ),
     ],
 )
 def test_mistakes_are_told_with_place_reason_and_remedy(

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from daemons.errors import ConfigError
@@ -32,21 +33,21 @@ def test_a_file_is_read_and_flags_lie_over_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[[path]]\nlisten = 'a:1'\ndeepth = 2", "path[...].deepth: unknown key; did you mean `depth`?"),
-        ("[[path]]\ndepth = 2", "path[0].listen: is missing; add it"),
+        ("[[path]]\nlisten = 'a:1'\ndeepth = 2", "3: path[0].deepth: unknown key; did you mean `depth`?"),
+        ("[[path]]\ndepth = 2", "1: path[0].listen: is missing; add it"),
         (
             "[[path]]\nlisten = 'a:1'\ndepth = 'x'",
-            "path[0].depth: expected `int`, got `str`; correct its value",
+            "3: path[0].depth: 'x' is text; write a whole number",
         ),
-        ("zzz = 1", "zzz: unknown key; remove it"),
-        ("listen = 1", "listen: unknown key; remove it"),
-        ("[log]\nformat = 'xml'", "log.format: invalid enum value 'xml'; correct its value"),
+        ("zzz = 1", "1: zzz: unknown key; remove it; known here are path, log"),
+        ("listen = 1", "1: listen: unknown key; remove it; known here are path, log"),
+        ("[log]\nformat = 'xml'", "2: log.format: 'xml' is not known here; use json or console"),
     ],
 )
 def test_a_bad_file_is_refused_with_the_key_and_the_remedy(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(Outer, written(tmp_path, text), {})
-    assert str(caught.value).replace("path[0].deepth", "path[...].deepth") == message
+    assert str(caught.value).replace(str(tmp_path), "DIR") == f"DIR/daemon.toml:{message}"
     assert caught.value.exit_code == 2
 
 
@@ -112,3 +113,59 @@ def test_a_key_of_another_user_may_be_readable_by_its_group_and_no_more(
         else:
             with pytest.raises(ConfigError, match="is open to others"):
                 secret("--key-file", str(file))
+
+
+class Feed(Section, frozen=True, tag_field="kind", tag="feed"):
+    url: str
+    interval_seconds: float | None = None
+    interface: str = ""
+
+
+class Wire(Section, frozen=True, tag_field="kind", tag="wire"):
+    port: int
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    hidden = ("headers",)
+
+
+class Choice(Section, frozen=True):
+    way: tuple[Feed | Wire, ...] = ()
+    log: LogSection = LogSection()
+    limits: dict[str, float] = msgspec.field(default_factory=dict)
+    on: bool = True
+
+
+FEED = "[[way]]\nkind = 'feed'\nurl = ''\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # The nearest key by letters is another one than the one that was meant.
+        (FEED + "interval = 5", "4: way[0].interval: unknown key; did you mean `interval_seconds`?"),
+        (FEED + "seconds = 5", "4: way[0].seconds: unknown key; did you mean `interval_seconds`?"),
+        (FEED + "URL = ''", "4: way[0].URL: unknown key; remove it; `url` is there already"),
+        ("level = 'info'", "1: level: unknown key; it belongs into [log]"),
+        (FEED + "interval_seconds = '5s'", "4: way[0].interval_seconds: '5s' is text; write a number"),
+        ("on = 'yes'", "1: on: 'yes' is text; write true or false"),
+        ("way = 'feed'", "1: way: 'feed' is text; write a list"),
+        ("\n\n[log]\n\nlevel = 5", "5: log.level: 5 is a whole number; write text in quotes"),
+        ("[[way]]\nkind = 'tcp'", "2: way[0].kind: 'tcp' is not known here; use feed or wire"),
+        ("[[way]]\nurl = ''", "1: way[0].kind: is missing; add it"),
+        ("[limits]\na = 1\nb = 'x'", "3: limits.b: 'x' is text; write a number"),
+        (
+            "[[way]]\nkind = 'wire'\nport = 1\n[way.headers]\nkey = 12345",
+            "5: way[0].headers.key: *** is a whole number; write text in quotes",
+        ),
+    ],
+)
+def test_what_is_there_and_what_belongs_there_are_told_in_words(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(Choice, written(tmp_path, text), {})
+    assert str(caught.value).replace(str(tmp_path), "DIR") == f"DIR/daemon.toml:{message}"
+    assert "12345" not in str(caught.value)
+
+
+def test_what_a_flag_says_stands_on_no_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(Choice, written(tmp_path, "[log]\nlevel = 'info'\n"), {"log": {"level": "loud"}})
+    assert str(caught.value) == "log.level: 'loud' is not known here; use debug or info or warning or error"

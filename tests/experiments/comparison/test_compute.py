@@ -9,6 +9,7 @@ from experiments.comparison.figures import Options
 from experiments.comparison.model import Comparison
 from experiments.comparison.sides import choose_sides
 from experiments.errors import InputError
+from experiments.results.run import find_runs, load_run
 from experiments.results.series import Floats
 from tests.experiments.made import arrivals, rows, summary, write_race, write_rows, write_summary
 
@@ -158,3 +159,30 @@ def test_a_feed_numbered_by_the_receiver_is_not_called_lossless(tmp_path: Path) 
     found = compare(*choose_sides([tmp_path / "a.csv", tmp_path / "b.csv"]), QUICK)
     assert found.figure("loss").first is None
     assert found.figure("loss").second == 0
+
+
+def test_what_a_file_of_another_program_does_not_tell_is_no_want_of_samples(tmp_path: Path) -> None:
+    """Eleven flat keys, as two earlier programs wrote them: no p99.9, no jitter by RFC 3550."""
+    keys = ("sample_count", "events_lost", "avg", "median", "p95", "p99", "min", "max")
+    for number, name in enumerate("ab"):
+        names = {key: key if "_" in key else f"{key}_latency_ms" for key in keys}
+        content = {names[key]: 2582 if key == "sample_count" else 100.0 + number for key in keys}
+        content |= {"setup_type": "baseline", "events_lost": 0, "jitter_stddev_ms": 2.0}
+        write_summary(tmp_path / f"{name}.json", content)
+    found = compare(*choose_sides([tmp_path / "a.json", tmp_path / "b.json"]), Options())
+    notes = {figure.name: figure.note for figure in found.figures}
+    for name in ("p999", "jitter"):
+        expected = "not enough samples: 2,582, needs 3,688" if name == "p999" else "a results file does not tell it"
+        assert notes[name].startswith(expected)
+    assert "2,582, needs 6" not in " ".join(notes.values())
+
+
+def test_a_folder_that_is_not_there_is_told_as_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent: no such folder; "):
+        find_runs(tmp_path / "absent")
+    (tmp_path / "file.txt").write_text("")
+    with pytest.raises(InputError, match=r"file.txt: not a folder; "):
+        find_runs(tmp_path / "file.txt")
+    for name in ("absent", "absent.json", "absent.csv", "absent.txt"):
+        with pytest.raises(InputError, match=rf"{name}: no such file; "):
+            load_run(tmp_path / name)
