@@ -17,14 +17,17 @@ from daemons.configuration.probe import EgressSection, ProbeConfig, TargetSectio
 from daemons.errors import ResultsError
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase
 from daemons.probe.lane import ColdLane, Lane, WarmLane
+from daemons.probe.once_view import Asked, print_result, result_console, show_progress
 from daemons.probe.prober import Prober
 from daemons.probe.resolve import Resolver
 from daemons.probe.roster import lane_kinds
 from daemons.probe.schedule import Grid, Timetable
-from daemons.probe.statistics import TargetStatistics, table
+from daemons.probe.statistics import TargetStatistics
 from daemons.probe.target import Target, prepared
 from daemons.probe.vantage import identity_of, round_trips_to, route_to
 from daemons.service.distribution import DISTRIBUTION, installed_version
+from daemons.service.lifecycle import end
+from daemons.service.screen import sentence
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 
@@ -49,14 +52,15 @@ class OnceProgram:
     """Probes the targets of a configuration so many times, and ends.
 
     With both kinds of connection asked for, the warm requests come after the cold ones, and the last cold one leaves
-    its connection open for them; so ``count`` requests are made of each kind.
+    its connection open for them; so ``count`` requests are made of each kind, whatever becomes of them. A server that
+    keeps no connection open is given up after as many requests more.
 
     Then it looks, once, at what else the configuration has: egress identity, route, and round trips through the tunnel.
 
     Args:
         config: checked.
         count: requests on each kind of connection, and echo requests through the tunnel.
-        json_output: where the statistics go.
+        json_output: where the statistics go; ``-`` is standard output, and the table goes to standard error then.
         csv_output: where a row for every attempt goes, as it ends.
 
     Attributes:
@@ -67,12 +71,19 @@ class OnceProgram:
         self._config = config
         self._count = count
         self._json_output = json_output
+        self._json_to_output = json_output == Path("-")
         self._csv_output = csv_output
         sections = prepared(config)
         self._targets = [(s, target) for s, target in sections if isinstance(s, TargetSection)]
         self._egress = [(s, target) for s, target in sections if isinstance(s, EgressSection)]
         self._vantage: dict[str, dict[str, Any]] = {}
-        self._statistics = [TargetStatistics(target) for _section, target in self._targets]
+        kinds = [lane_kinds(section) for section, _target in self._targets]
+        self._asked: list[Asked] = [dict.fromkeys(of_one, count) for of_one in kinds]
+        self._statistics = [
+            TargetStatistics(target, opens_as_asked=ConnectionKind.COLD in of_one)
+            for (_section, target), of_one in zip(self._targets, kinds, strict=True)
+        ]
+        self._doing = "requests made"
         clock = SystemClock()
         self._clock = clock
         self._stamper = Stamper(clock)
@@ -89,7 +100,7 @@ class OnceProgram:
         Raises:
             ResultsError: one cannot be written.
         """
-        if self._json_output is not None:
+        if self._json_output is not None and not self._json_to_output:
             _written(self._json_output, b"")
         if self._csv_output is not None:
             try:
@@ -104,14 +115,26 @@ class OnceProgram:
 
     async def wait(self) -> None:
         """Return when all is measured."""
+        display = asyncio.get_running_loop().create_task(
+            show_progress(self._statistics, self._asked, self._seconds(), lambda: self._doing)
+        )
+        try:
+            await self._all()
+        finally:
+            await end([display])
+
+    async def _all(self) -> None:
         async with asyncio.TaskGroup() as group:
             for (section, target), statistics in zip(self._targets, self._statistics, strict=True):
                 group.create_task(self._measure(section, target, statistics))
         for egress, target in self._egress:
+            self._doing = "asking for the egress identity"
             self._vantage["egress"] = await identity_of(egress, target, self._prober)
         if self._config.route is not None:
+            self._doing = "tracing the route"
             self._vantage["route"] = await route_to(self._config.route)
         if self._config.overlay is not None:
+            self._doing = "echo requests through the tunnel"
             self._vantage["overlay"] = await round_trips_to(
                 self._config.overlay, self._stamper, self._timetable, self._count
             )
@@ -132,12 +155,17 @@ class OnceProgram:
         answered = all(statistics.answered for statistics in self._statistics)
         known = not self._egress or self._vantage.get("egress", {}).get("address") is not None
         self.failed = not (answered and known)
+        console = result_console(json_to_output=self._json_to_output)
         if self._statistics:
-            table(self._statistics, sys.stdout)
+            print_result(console, self._statistics, self._asked)
         for name, found in self._vantage.items():
-            sys.stdout.write(f"{name}: {msgspec.json.encode(found).decode()}\n")
-        if self._json_output is not None:
-            _written(self._json_output, msgspec.json.format(msgspec.json.encode(self._document())) + b"\n")
+            sentence(console, f"{name}: {msgspec.json.encode(found).decode()}")
+        document = msgspec.json.format(msgspec.json.encode(self._document())) + b"\n"
+        if self._json_to_output:
+            sys.stdout.write(document.decode())
+            sys.stdout.flush()
+        elif self._json_output is not None:
+            _written(self._json_output, document)
         if self._unwritten is not None:
             raise self._unwritten
 
@@ -162,7 +190,13 @@ class OnceProgram:
             count = self._count - (ConnectionKind.WARM in kinds)
             await self._drive(ColdLane(target, self._prober, statistics), target, count)
         if ConnectionKind.WARM in kinds:
-            await self._drive(WarmLane(target, self._prober, statistics), target, self._count + 1)
+            await self._drive_warm(WarmLane(target, self._prober, statistics), target, statistics)
+
+    def _seconds(self) -> float:
+        """Tell how long the requests take when every slot is kept."""
+        pairs = zip(self._targets, self._asked, strict=True)
+        spans = (sum(asked.values()) * target.interval_ns / 1e9 for (_section, target), asked in pairs)
+        return max(spans, default=0.0)
 
     async def _drive(self, lane: Lane, target: Target, count: int) -> None:
         """Let a lane make so many attempts; slots that it misses are made up for by later ones."""
@@ -183,6 +217,31 @@ class OnceProgram:
             await done.wait()
             await lane.idle()
         finally:
+            await lane.close()
+
+    async def _drive_warm(self, lane: Lane, target: Target, statistics: TargetStatistics) -> None:
+        """Let a lane make requests until so many were made on a kept connection, or failed for want of one."""
+        slots = 2 * self._count + 1
+        over = asyncio.Event()
+
+        def slot(intended_ns: int, missed: int) -> None:
+            nonlocal slots
+            if not slots or statistics.made(lane.kind) >= self._count:
+                over.set()
+            elif lane.slot(intended_ns, missed):
+                slots -= 1
+
+        def ended() -> None:
+            if statistics.made(lane.kind) >= self._count:
+                over.set()
+
+        statistics.on_end = ended
+        number = self._timetable.add(Grid(self._clock.monotonic_ns(), target.interval_ns), slot)
+        try:
+            await over.wait()
+            await lane.idle()
+        finally:
+            self._timetable.remove(number)
             await lane.close()
 
     def _document(self) -> dict[str, Any]:

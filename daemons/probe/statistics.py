@@ -1,21 +1,17 @@
 """The figures of a measurement with an end, kept apart for cold and warm requests."""
 
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Callable
+from typing import Any
 
 from daemons.measurement.histogram import QuantileHistogram
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.observations import Slots
 from daemons.probe.target import Target
 
-__all__ = ["ConnectionStatistics", "TargetStatistics", "summary", "table"]
+__all__ = ["ConnectionStatistics", "TargetStatistics", "summary"]
 
 QUANTILES = (("median_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99), ("p999_ms", 0.999))
-_NARROW = 150
 
 
 def summary(values: QuantileHistogram) -> dict[str, float | int | None]:
@@ -45,6 +41,7 @@ class ConnectionStatistics:
         interim: durations from requests to the first of them.
         total: durations of successes from their actual start.
         scheduled: likewise from their intended start.
+        last_ns: the duration of the latest success.
     """
 
     def __init__(self) -> None:
@@ -55,6 +52,7 @@ class ConnectionStatistics:
         self.interim = QuantileHistogram()
         self.total = QuantileHistogram()
         self.scheduled = QuantileHistogram()
+        self.last_ns: int | None = None
 
     def observe(self, attempt: Attempt) -> None:
         """Take in an attempt that has ended."""
@@ -70,6 +68,7 @@ class ConnectionStatistics:
             self.interim.record(instants.interim_ns)
         assert instants.total_ns is not None  # a success has a last byte
         assert instants.scheduled_total_ns is not None
+        self.last_ns = instants.total_ns
         self.total.record(instants.total_ns)
         self.scheduled.record(instants.scheduled_total_ns)
 
@@ -94,23 +93,30 @@ class TargetStatistics:
 
     Args:
         target: the target.
+        opens_as_asked: whether the request that first makes the kept connection is one of the cold ones asked for.
 
     Attributes:
-        connections: the figures by the kind of connection that attempts were really made on.
+        connections: the figures by the kind of connection that attempts were made on. A request that was to go on a
+            kept connection, found none and could not make one has failed as a warm one: that is what was asked for.
+        remade: requests that made a connection again for those that follow, which nobody asked for; in no figure.
         on_attempt: is given every attempt that has ended.
+        on_end: is called after that.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, opens_as_asked: bool = True) -> None:
         self.name = target.name
         self._url = target.url
         self._proxy = target.proxy.authority if target.proxy else None
         self.connections: dict[ConnectionKind, ConnectionStatistics] = {}
         self._slots: dict[ConnectionKind, Slots] = {}
+        self._opens_as_asked = opens_as_asked
+        self.remade = 0
         self._reconnects: dict[Reconnect, int] = {}
         self._latest: Attempt | None = None
         self._expiry_seconds: int | None = None
         self._details: dict[Reason, str] = {}
         self.on_attempt: Callable[[Attempt], object] = lambda _attempt: None
+        self.on_end: Callable[[], object] = lambda: None
 
     def expected(self, kind: ConnectionKind, slots: int) -> None:
         """Count slots that have come."""
@@ -135,7 +141,7 @@ class TargetStatistics:
     def finished(self, kind: ConnectionKind, attempt: Attempt) -> None:
         """Take in an attempt under the connection that it was really made on."""
         self._slots[kind].ended += 1
-        self.connections.setdefault(attempt.connection, ConnectionStatistics()).observe(attempt)
+        self._observe(kind, attempt)
         if attempt.http_version:
             self._latest = attempt
         if attempt.certificate_expiry_seconds is not None:
@@ -143,6 +149,23 @@ class TargetStatistics:
         if attempt.reason is not None:
             self._details.setdefault(attempt.reason, attempt.detail)
         self.on_attempt(attempt)
+        self.on_end()
+
+    def _observe(self, kind: ConnectionKind, attempt: Attempt) -> None:
+        row = attempt.connection
+        if kind is ConnectionKind.WARM and row is ConnectionKind.COLD:
+            if self._opens_as_asked:
+                self._opens_as_asked = False
+            elif attempt.reason is None:
+                self.remade += 1
+                return
+            else:
+                row = kind
+        self.connections.setdefault(row, ConnectionStatistics()).observe(attempt)
+
+    def made(self, kind: ConnectionKind) -> int:
+        """How many requests of a kind have ended."""
+        return self.connections[kind].attempts if kind in self.connections else 0
 
     @property
     def attempts(self) -> int:
@@ -172,6 +195,7 @@ class TargetStatistics:
             "tls_version": (latest.tls_version or None) if latest else None,
             "cipher": (latest.cipher or None) if latest else None,
             "certificate_expiry": None if expiry is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiry)),
+            "remade": self.remade,
             "reconnects": sum(self._reconnects.values()),
             "reconnect_reasons": dict(self._reconnects),
             "slots": {
@@ -189,42 +213,5 @@ class TargetStatistics:
         }
 
 
-def table(statistics: Iterable[TargetStatistics], file: TextIO) -> None:
-    """Print the figures for a person: a row for each target and kind of connection, medians of phases, then totals."""
-    shown = Table(title="requests, ms (phases: medians)", title_justify="left")
-    shown.add_column("target")
-    shown.add_column("connection")
-    for name in ("ok", "failed", *Phase, "p50", "p95", "p99", "max"):
-        shown.add_column(name, justify="right")
-    console = Console(file=file)
-    if not console.is_terminal:
-        # In a file or a pipe nothing is gained by wrapping.
-        console.width = max(console.width, _NARROW)
-    seen = list(statistics)
-    for target in seen:
-        for kind in ConnectionKind:
-            if kind in target.connections:
-                shown.add_row(target.name, kind, *_cells(target.connections[kind]))
-    console.print(shown)
-    for target in seen:
-        for reason, detail in target.failures.items():
-            console.print(f"{target.name}: {reason}: {detail}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _cells(one: ConnectionStatistics) -> list[str]:
-    total = summary(one.total)
-    medians = [one.phases[phase].quantile(0.5) if phase in one.phases else None for phase in Phase]
-    return [
-        str(one.total.count),
-        str(sum(one.failures.values())),
-        *(_shown(_ms(median)) for median in medians),
-        *(_shown(total[name]) for name in ("median_ms", "p95_ms", "p99_ms", "max_ms")),
-    ]
-
-
 def _ms(value_ns: float | None) -> float | None:
     return None if value_ns is None else round(value_ns / 1e6, 6)
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

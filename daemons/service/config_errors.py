@@ -107,7 +107,7 @@ def _instead(field: str, kind: type[msgspec.Struct], way: Sequence[Step], table:
     own = _fields(kind, way)
     there = set(table) if isinstance(table, Mapping) else set()
     near = [name for name in own if name.startswith(f"{field}_") or name.endswith(f"_{field}")]
-    near += difflib.get_close_matches(field.lower(), own, n=2, cutoff=0.75)
+    near += difflib.get_close_matches(field.lower(), own, n=2, cutoff=0.65)
     if free := [name for name in near if name not in there]:
         return f"did you mean `{free[0]}`?"
     if near:

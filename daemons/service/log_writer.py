@@ -26,6 +26,8 @@ class LogWriter:
 
     Attributes:
         dropped: lines that the reader did not take in time, or that could not be written.
+        divert: takes lines in the place of the descriptor while something moves on the same terminal, which puts them
+            above itself; None for nothing.
     """
 
     def __init__(self, descriptor: int = 2, write: Callable[[int, bytes], int] = os.write) -> None:
@@ -38,6 +40,7 @@ class LogWriter:
         self._full = 0
         self._failed = 0
         self._thread: threading.Thread | None = None
+        self.divert: Callable[[str], object] | None = None
 
     @property
     def dropped(self) -> int:
@@ -46,6 +49,9 @@ class LogWriter:
 
     def write(self, text: str) -> int:
         """Take a line; it is written soon."""
+        if self.divert is not None:
+            self.divert(text)
+            return len(text)
         data = text.encode("utf-8", "backslashreplace")
         if self._put - self._done + len(data) > MAX_WAITING:
             self._full += 1

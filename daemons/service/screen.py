@@ -6,6 +6,7 @@ figure, so a table too wide is turned on its side, and, where that is too wide t
 
 import contextlib
 import re
+import sys
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from typing import Self
@@ -174,15 +175,26 @@ class Display(contextlib.AbstractContextManager["Display"]):
 
     Args:
         console: where it is shown.
+        transient: whether it vanishes at its end, for what is printed then.
 
     Attributes:
         moves: whether it can; where not, say something now and then instead. Colours asked for in a pipe
             (``FORCE_COLOR``) make no terminal of it, and one that cannot move its cursor (``TERM=dumb``) is none.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, transient: bool = False) -> None:
+        self._console = console
         self.moves = console.is_interactive and console.file.isatty()
-        self._live = Live(console=console, auto_refresh=False) if self.moves else None
+        self._live: Live | None = None
+        if self.moves:
+            self._live = Live(
+                console=console,
+                auto_refresh=False,
+                transient=transient,
+                # What others print to this terminal goes above; what goes elsewhere stays there.
+                redirect_stdout=sys.stdout.isatty(),
+                redirect_stderr=sys.stderr.isatty(),
+            )
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -192,6 +204,10 @@ class Display(contextlib.AbstractContextManager["Display"]):
     def __exit__(self, *_exception: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def above(self, text: str) -> None:
+        """Print lines above it, where they stay."""
+        self._console.print(Text(text.rstrip("\n")), soft_wrap=True)
 
     def update(self, shown: RenderableType) -> None:
         """Show this in the place of what was there."""

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def test_what_a_file_of_another_program_does_not_tell_is_no_want_of_samples(tmp_
     keys = ("sample_count", "events_lost", "avg", "median", "p95", "p99", "min", "max")
     for number, name in enumerate("ab"):
         names = {key: key if "_" in key else f"{key}_latency_ms" for key in keys}
-        content = {names[key]: 2582 if key == "sample_count" else 100.0 + number for key in keys}
+        content: dict[str, Any] = {names[key]: 2582 if key == "sample_count" else 100.0 + number for key in keys}
         content |= {"setup_type": "baseline", "events_lost": 0, "jitter_stddev_ms": 2.0}
         write_summary(tmp_path / f"{name}.json", content)
     found = compare(*choose_sides([tmp_path / "a.json", tmp_path / "b.json"]), Options())

@@ -1,0 +1,111 @@
+"""What a measurement with an end shows: a display that changes while it measures, and the table at its end."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from daemons.probe.attempt import ConnectionKind, Phase
+from daemons.probe.statistics import ConnectionStatistics, TargetStatistics, summary
+from daemons.service import logs
+from daemons.service.screen import Display, Grid, figure, screen, sentence, wrapped
+
+__all__ = ["Asked", "print_result", "result_console", "show_progress"]
+
+_REFRESH_SECONDS = 0.25
+_QUANTILES = (("p50", "median_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"), ("max", "max_ms"))
+
+Asked = dict[ConnectionKind, int]
+"""How many requests of each kind were asked for."""
+
+
+def result_console(*, json_to_output: bool) -> Console:
+    """Give the console for people: standard output, unless that is taken by what programs read."""
+    return screen(errors=json_to_output)
+
+
+async def show_progress(
+    statistics: Sequence[TargetStatistics], asked: Sequence[Asked], seconds: float, status: Callable[[], str]
+) -> None:
+    """Show how far it is until cancelled, on whichever of the standard streams is a terminal; else show nothing.
+
+    Args:
+        statistics: of all targets, as they grow.
+        asked: of each target.
+        seconds: that it will take when every slot is kept.
+        status: says what is done beside the requests.
+    """
+    console = next((one for one in (screen(), screen(errors=True)) if Display(one).moves), None)
+    if console is None:
+        return
+    begun = time.monotonic()
+    with Display(console, transient=True) as display, _logs_above(display):
+        while True:
+            left = max(0.0, seconds - (time.monotonic() - begun))
+            made = sum(one.attempts for one in statistics)
+            wanted = sum(sum(one.values()) for one in asked)
+            head = f"{made} of {wanted} requests, about {left:.0f} s left" if made < wanted else status()
+            parts: list[RenderableType] = [Text(line) for line in wrapped(head, console.width)]
+            parts.append(_grid(statistics, asked, live=True))
+            parts += (Text(line) for text in _failures(statistics) for line in wrapped(text, console.width, 2))
+            display.update(Group(*parts))
+            await asyncio.sleep(_REFRESH_SECONDS)
+
+
+@contextlib.contextmanager
+def _logs_above(display: Display) -> Iterator[None]:
+    """Let log lines for this terminal go above what moves; those for a file or a pipe go there."""
+    if os.isatty(2):
+        logs.writer.divert = display.above
+    try:
+        yield
+    finally:
+        logs.writer.divert = None
+
+
+def print_result(console: Console, statistics: Sequence[TargetStatistics], asked: Sequence[Asked]) -> None:
+    """Print the figures: a row for each target and kind of connection, medians of phases, then totals."""
+    console.print(_grid(statistics, asked, live=False))
+    for text in _failures(statistics):
+        sentence(console, text)
+
+
+def _grid(statistics: Sequence[TargetStatistics], asked: Sequence[Asked], *, live: bool) -> Grid:
+    several = len(statistics) > 1
+    rows: list[tuple[str, int, ConnectionStatistics]] = []
+    for target, wanted in zip(statistics, asked, strict=True):
+        for kind in (kind for kind in ConnectionKind if kind in wanted):
+            name = f"{target.name} {kind}" if several else kind
+            rows.append((name, wanted[kind], target.connections.get(kind, ConnectionStatistics())))
+    # A phase that no request had, such as a tunnel without a proxy, needs no column.
+    phases = [phase for phase in Phase if any(phase in one.phases for _name, _count, one in rows)]
+    of = ["of", "ok", "failed", *(["last"] if live else [])]
+    title = "ms (phases: medians)" if several else f"{statistics[0].name}, ms (phases: medians)"
+    grid = Grid(title, ["requests", *of, *phases, *(name for name, _key in _QUANTILES)])
+    for name, count, one in rows:
+        total = summary(one.total)
+        medians = [one.phases[phase].quantile(0.5) if phase in one.phases else None for phase in phases]
+        counts = [str(count), str(one.total.count), str(sum(one.failures.values()))]
+        last = [figure(_ms(one.last_ns))] if live else []
+        figures = [figure(_ms(median)) for median in medians] + [figure(total[key]) for _name, key in _QUANTILES]
+        grid.add(name, *counts, *last, *figures)
+    return grid
+
+
+def _failures(statistics: Sequence[TargetStatistics]) -> list[str]:
+    lines = [
+        f"{target.name}: {reason}: {detail}" for target in statistics for reason, detail in target.failures.items()
+    ]
+    return lines + [
+        f"{target.name}: {target.remade} more requests went to make connections again, for none stayed open"
+        for target in statistics
+        if target.remade
+    ]
+
+
+def _ms(value_ns: float | None) -> float | None:
+    return None if value_ns is None else value_ns / 1e6
