@@ -23,6 +23,7 @@ __all__ = [
     "RequestSection",
     "RouteSection",
     "TargetSection",
+    "bare_host",
     "load_config",
     "parsed_proxy",
     "parsed_url",
@@ -216,6 +217,11 @@ def load_config(file: Path | None, overrides: Mapping[str, Any]) -> ProbeConfig:
     return config
 
 
+def bare_host(host: str) -> str:
+    """Return a host as names are compared: lower case, without the dot that an absolute name ends with."""
+    return host.lower().removesuffix(".")
+
+
 def target_name(section: TargetSection) -> str:
     """Return the value of the ``target`` label."""
     return section.name or urlsplit(section.url).hostname or ""
@@ -230,7 +236,7 @@ def parsed_url(where: str, url: str) -> SplitResult:
     shown = repr(shown_url(url))
     try:
         parts = urlsplit(url)
-        _port = parts.port
+        port = parts.port
     except ValueError as error:
         # Its message may hold all that stands before the path.
         why = "malformed" if "@" in url else str(error)
@@ -243,6 +249,8 @@ def parsed_url(where: str, url: str) -> SplitResult:
             f"{shown} holds a character that a request cannot carry",
             "write the host in punycode and the rest percent-encoded",
         )
+    if port == 0:
+        raise ConfigError(where, f"{shown}: nothing listens on port 0", "write a port from 1 to 65535, or none")
     try:
         parts.hostname.encode("idna")
     except UnicodeError as error:
@@ -297,7 +305,9 @@ def _check_targets(targets: tuple[TargetSection, ...]) -> None:
     names = Counter(map(target_name, targets))
     for name, count in names.items():
         if count > 1:
-            raise ConfigError("target.name", f"{name!r} names {count} targets", "give each a name of its own")
+            raise ConfigError(
+                "target.name", f"{name!r} names {count} targets", "give each a name of its own, in a file"
+            )
     if EGRESS_NAME in names:
         raise ConfigError("target.name", f"{EGRESS_NAME!r} is the name of the egress check", "choose another")
 
@@ -325,7 +335,7 @@ def _check_request(where: str, request: RequestSection) -> None:
         raise ConfigError(f"{where}.http", "HTTP/2 needs https", 'write an https URL, or http = "1.1"')
     _check_times(where, request.interval_seconds, request.timeout_seconds)
     for host, pinned in request.resolve.items():
-        if host.lower() != parts.hostname:
+        if bare_host(host) != bare_host(parts.hostname or ""):
             raise ConfigError(
                 f"{where}.resolve", f"{host!r} is not the URL's host", f"pin {parts.hostname!r}, or remove it"
             )

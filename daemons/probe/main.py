@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from daemons.configuration.probe import ProbeConfig, load_config
+from daemons.configuration.probe import ProbeConfig, bare_host, load_config, parsed_url
 from daemons.errors import ConfigError, LatencyError
 from daemons.probe.once import OnceProgram
 from daemons.probe.program import ProbeProgram
@@ -26,7 +26,13 @@ _ONCE_INTERVAL_SECONDS = 1.0
 @click.command(context_settings={**CONTEXT, "show_default": True})
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file; see docs/probe.md.")
 @click.option("--check-config", is_flag=True, help="Check the configuration and the files it names, then end.")
-@click.option("--target", "url", metavar="URL", help="Probe this URL instead of the file's targets.")
+@click.option(
+    "--target",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Probe this URL instead of the file's targets; may be repeated.",
+)
 @click.option("--connections", type=click.Choice(["cold", "warm", "both"]), help="With --target: on which connections.")
 @click.option("--interval", type=SPAN, help="With --target: between two requests.")
 @click.option("--timeout", type=SPAN, help="With --target: for one request.")
@@ -87,7 +93,6 @@ def _overrides(flags: dict[str, Any]) -> dict[str, Any]:
         "connections": flags["connections"],
         "interval_seconds": flags["interval"],
         "timeout_seconds": flags["timeout"],
-        "resolve": dict(map(_pin, flags["resolve"])) or None,
         "http": flags["http"],
         "ca_file": flags["ca_file"],
         "source_address": flags["source_address"],
@@ -95,16 +100,24 @@ def _overrides(flags: dict[str, Any]) -> dict[str, Any]:
         "proxy": flags["proxy"],
         "proxy_credentials_file": flags["proxy_credentials_file"],
     }
+    pins = dict(map(_pin, flags["resolve"]))
     given = {key: value for key, value in target.items() if value is not None}
-    if flags["url"] is None:
-        if given:
-            flag = next(iter(given)).removesuffix("_seconds").replace("_", "-")
+    if not flags["urls"]:
+        if given or pins:
+            flag = next(iter((*given, "resolve"))).removesuffix("_seconds").replace("_", "-")
             raise ConfigError(f"--{flag}", "there is no --target that it could belong to", "write it into the file")
         return overrides
     if once:
         given.setdefault("interval_seconds", _ONCE_INTERVAL_SECONDS)
-    overrides["target"] = ({"url": flags["url"], **given},)
+    overrides["target"] = tuple({"url": url, **given, **_pins_of(url, pins, flags["urls"])} for url in flags["urls"])
     return overrides
+
+
+def _pins_of(url: str, pins: dict[str, str], urls: tuple[str, ...]) -> dict[str, Any]:
+    """Return the pins of this URL's host, and those that belong to none, for the configuration to refuse."""
+    hosts = [bare_host(parsed_url("--target", one).hostname or "") for one in (url, *urls)]
+    own = {name: pin for name, pin in pins.items() if bare_host(name) == hosts[0] or bare_host(name) not in hosts}
+    return {"resolve": own} if own else {}
 
 
 def _pin(text: str) -> tuple[str, str]:

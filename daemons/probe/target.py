@@ -13,6 +13,7 @@ from daemons.configuration.probe import (
     ProbeConfig,
     RequestSection,
     TargetSection,
+    bare_host,
     parsed_url,
     secret_values,
     target_name,
@@ -67,7 +68,8 @@ class Target:
         name: the value of the ``target`` label.
         url: as it may be shown.
         secrets: what no record of an attempt may hold.
-        host: from the URL: what is resolved, sent as SNI and verified.
+        host: from the URL: what is resolved, sent as SNI and verified; an absolute name has its dot, which TLS leaves
+            out and `Host` keeps, as curl does.
         port: from the URL.
         proxy: through which the target is reached; None for the direct way.
         tunnel: host and port that the proxy is asked to connect to, for the proxy to resolve unless an address is
@@ -196,8 +198,8 @@ def _target(
         host=host,
         port=port,
         proxy=proxy,
-        tunnel=authority_of(_pins(section).get(host, host), port) if proxy and not passed_on else "",
-        pinned=_literal(proxy.host, proxy.port) if proxy else _literal(_pins(section).get(host, host), port),
+        tunnel=authority_of(_pins(section).get(bare_host(host), host), port) if proxy and not passed_on else "",
+        pinned=_literal(proxy.host, proxy.port) if proxy else _literal(_pins(section).get(bare_host(host), host), port),
         family=_FAMILIES[section.family],
         source_address=section.source_address,
         interface=section.interface,
@@ -233,7 +235,7 @@ def _headers(given: dict[str, str], proxy: Proxy | None) -> tuple[tuple[str, str
 
 
 def _pins(section: RequestSection) -> dict[str, str]:
-    return {name.lower(): address for name, address in section.resolve.items()}
+    return {bare_host(name): address for name, address in section.resolve.items()}
 
 
 def _literal(host: str, port: int) -> tuple[int, tuple[Any, ...]] | None:

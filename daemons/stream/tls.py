@@ -38,6 +38,8 @@ def unverified_context() -> ssl.SSLContext:
 class TlsSession:
     """One TLS connection without I/O: bytes of the wire in, plain bytes out, and the other way.
 
+    The server's name is sent and verified without the dot that an absolute name ends with (RFC 6066, section 3).
+
     Call :meth:`handshake` with received bytes until it returns True; then :meth:`decrypt` and :meth:`encrypt`.
 
     Attributes:
@@ -48,7 +50,7 @@ class TlsSession:
     def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name.removesuffix("."))
         self._name = server_name
         self.exact = False
 

@@ -39,6 +39,18 @@ def written(tmp_path: Path, text: str) -> Path:
             "target[0].url: 'https://a:x/' is not a URL: Port could not be cast to integer value as 'x'; write https://HOST/PATH",
         ),
         (
+            '[[target]]\nurl = "https://a:0/"',
+            "target[0].url: 'https://a:0/': nothing listens on port 0; write a port from 1 to 65535, or none",
+        ),
+        (
+            '[[target]]\nurl = "https://a..b/"\nresolve = {"a..b" = "10.0.0.1"}',
+            "target[0].url: 'a..b' is no host's name; check its dots and spelling",
+        ),
+        (
+            '[[target]]\nurl = "https://a/\\u007f"',
+            "target[0].url: 'https://a/\\x7f' holds a character that a request cannot carry; write the host in punycode and the rest percent-encoded",
+        ),
+        (
             '[[target]]\nurl = "https://u:p@a/"',
             "target[0].url: 'https://***@a/' holds credentials or a fragment; send credentials by `headers`",
         ),
@@ -48,7 +60,7 @@ def written(tmp_path: Path, text: str) -> Path:
         ),
         (
             f"[[target]]\n{URL}[[target]]\n{URL}",
-            "target.name: 'api.example.com' names 2 targets; give each a name of its own",
+            "target.name: 'api.example.com' names 2 targets; give each a name of its own, in a file",
         ),
         (
             f'[[target]]\nname = "egress"\n{URL}',

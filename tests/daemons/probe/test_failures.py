@@ -5,6 +5,7 @@ import errno
 import select
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -224,6 +225,21 @@ def test_a_pinned_address_keeps_name_and_certificate(authority: Authority) -> No
     assert server.seen.server_names == ["api.example.com"]
     assert server.seen.hosts == [f"api.example.com:{server.port}"]
     assert record.address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("pinned", ["host.example.", "host.example", "HOST.example"])
+@pytest.mark.parametrize("http", ["1.1", "2"])
+def test_an_absolute_name_is_sent_and_verified_as_curl_does(authority: Authority, http: str, pinned: str) -> None:
+    with serving(authority.context("host.example", alpn=("h2", "http/1.1"))) as server:
+        url = f"https://host.example.:{server.port}/"
+        record = attempt(target_of(url, ca_file=str(authority.file), http=http, resolve={pinned: "127.0.0.1"}))
+        command = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", f"--http{http}"]
+        command += ["--cacert", str(authority.file), "--resolve", f"host.example.:{server.port}:127.0.0.1", url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert record.reason is None, record.detail
+    assert done.stdout == "200"
+    assert server.seen.server_names == ["host.example"] * 2
+    assert server.seen.hosts == [f"host.example.:{server.port}"] * 2
 
 
 def test_a_request_with_a_body_and_headers(authority: Authority) -> None:

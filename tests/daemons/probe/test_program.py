@@ -232,6 +232,19 @@ def test_a_hundred_cold_and_a_hundred_warm(authority: Authority, tmp_path: Path)
     assert warm["total"]["max_ms"] == pytest.approx(totals[-1])
 
 
+def test_each_target_of_the_command_line_is_measured(authority: Authority, tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    with serving(authority.context("localhost", "other.example")) as server:
+        done = once(
+            "--target", f"https://localhost:{server.port}/", "--target", f"https://other.example:{server.port}/",
+            "--resolve", "other.example=127.0.0.1", "--ca-file", str(authority.file), "--connections", "cold",
+            "--count", "2", "--interval", "0.01", "--json", str(file),
+        )  # fmt: skip
+        assert sorted(server.seen.hosts) == sorted([f"localhost:{server.port}", f"other.example:{server.port}"] * 2)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(file.read_text())["targets"]) == {"localhost", "other.example"}
+
+
 def test_a_measurement_without_a_success_says_why_and_fails(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
     done = once("--target", "https://127.0.0.1:1/", "--count", "2", "--interval", "0.05", "--json", str(file))
@@ -293,6 +306,19 @@ def test_once_without_an_identity_fails_and_says_why(tmp_path: Path) -> None:
     [
         ((), "target: nothing to probe; add a [[target]], or give --target URL"),
         (("--interval", "1"), "--interval: there is no --target that it could belong to; write it into the file"),
+        (("--resolve", "a=1.2.3.4"), "--resolve: there is no --target that it could belong to; write it into the file"),
+        (
+            ("--target", "https://a/", "--target", "https://b/", "--resolve", "c=1.2.3.4"),
+            "target[0].resolve: 'c' is not the URL's host; pin 'a', or remove it",
+        ),
+        (
+            ("--target", "https://a/1", "--target", "https://a/2"),
+            "target.name: 'a' names 2 targets; give each a name of its own, in a file",
+        ),
+        (
+            ("--target", "https://[a/", "--resolve", "a=1.2.3.4"),
+            "--target: 'https://[a/' is not a URL: Invalid IPv6 URL; write https://HOST/PATH",
+        ),
         (("--target", "https://a/", "--resolve", "a"), "--resolve: 'a' is no pin; write HOST=ADDRESS"),
         (("--target", "https://a/", "--json", "x"), "--json: a daemon has no end at which to write it; add --once"),
     ],
