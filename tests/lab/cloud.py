@@ -212,14 +212,14 @@ class Cloud:
                 self.machines[name] = machine
                 machine.start()
 
-    def boot(self) -> None:
-        """Boot a host for each running instance."""
+    def boot(self, *more: Path) -> None:
+        """Boot a host for each running instance, with more layers above the image."""
         layer = self._layer()
         for vpc in self.network.vpcs.values():
             for instance in vpc.instances:
                 name = instance.key.removeprefix("host/")
                 namespace = Namespace(self._inventory, f"{self.lab._name}-host-{name}")
-                layers = (layer, wireguard_layer(), cloud_tree())
+                layers = (*more, layer, wireguard_layer(), cloud_tree())
                 machine = Machine(self._inventory, name, namespace, layers)
                 self.consoles[instance.id] = machine.root.parent / "console.log"
                 host = self.hosts[name] = CloudHost(self, vpc, instance, machine)

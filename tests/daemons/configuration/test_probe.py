@@ -249,6 +249,10 @@ def test_a_proxy_is_where_to_connect_to_and_the_target_what_to_ask_for(tmp_path:
     assert (first.request.target, "proxy-authorization" in dict(first.request.headers)) == ("/", False)
     assert (second.peer, second.pinned, second.tunnel) == (("proxy.example", 3128), None, "")
     assert second.request.target == "http://api.example.com/v3/time?a=b"
+    (_s4, literal) = prepared(
+        load_config(written(tmp_path, '[[target]]\nurl = "http://[2001:db8::1]:81/x"\nproxy = "http://[::1]:1"'), {})
+    )[0]
+    assert (literal.request.target, literal.request.authority) == ("http://[2001:db8::1]:81/x", "[2001:db8::1]:81")
     assert egress.proxy is not None
     assert (egress.proxy.authority, egress.tunnel) == ("[fd00::10]:3128", "203.0.113.7:8443")
 

@@ -22,6 +22,7 @@ class Script:
         then: ``tunnel``, ``close``, ``reset`` or ``hang``, when all of the answer is sent.
         authorization: what Proxy-Authorization must hold; None to ask for nothing.
         delay: seconds before CONNECT is answered.
+        pause: seconds before each piece of the answer.
         names: the addresses of names that this proxy alone resolves.
     """
 
@@ -30,6 +31,7 @@ class Script:
     authorization: bytes | None = None
     names: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    pause: float = 0.0
 
 
 @dataclass
@@ -115,14 +117,8 @@ class Proxy:
         if method != b"CONNECT":
             self._forward(sock, head, target.decode())
             return True
-        come_ns = sent_ns = time.monotonic_ns()
-        if script.delay:
-            time.sleep(script.delay)
-            self.seen.slept.append((come_ns, time.monotonic_ns()))
-        for piece in script.answer:
-            sent_ns = time.monotonic_ns()
-            sock.sendall(piece)
-        self.seen.answered_ns.append((come_ns, sent_ns))
+        if not self._answered(sock, script):
+            return False
         if script.then == "tunnel":
             self.seen.tunnels.append(target.decode())
             self._relay(sock, self._reached(target.decode()))
@@ -136,6 +132,20 @@ class Proxy:
         elif script.then == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
+
+    def _answered(self, sock: socket.socket, script: Script) -> bool:
+        """Send the answer to CONNECT; return whether all of it went before the test was over."""
+        come_ns = sent_ns = time.monotonic_ns()
+        if script.delay:
+            time.sleep(script.delay)
+            self.seen.slept.append((come_ns, time.monotonic_ns()))
+        for piece in script.answer:
+            if script.pause and self._released.wait(script.pause):
+                return False
+            sent_ns = time.monotonic_ns()
+            sock.sendall(piece)
+        self.seen.answered_ns.append((come_ns, sent_ns))
+        return True
 
     def _forward(self, sock: socket.socket, head: bytes, target: str) -> None:
         """Ask the server in origin form and hand back what it answers (RFC 9112, section 3.2.2)."""

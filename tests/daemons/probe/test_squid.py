@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -16,6 +17,9 @@ from tests.daemons.probe.test_proxy import credentials, curl
 from tests.squid import squid
 
 pytestmark = pytest.mark.process
+
+PASSWORD = "o%40pen:se same#@/ü"
+"""Nothing in it is decoded, for it stands in no URL; only the first colon divides it from the user."""
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def test_squid_tunnels_and_refuses(authority: Authority, folder: Path) -> None:
 
 def test_squid_asks_for_user_and_password(authority: Authority, folder: Path, tmp_path: Path) -> None:
     hashed = subprocess.run(
-        ["openssl", "passwd", "-apr1", "open:sesame"], capture_output=True, text=True, check=True
+        ["openssl", "passwd", "-apr1", PASSWORD], capture_output=True, text=True, check=True
     ).stdout.strip()
     (folder / "users").write_text(f"measure:{hashed}\n")
     rules = f"""
@@ -71,12 +75,13 @@ def test_squid_asks_for_user_and_password(authority: Authority, folder: Path, tm
     """
     with serving(authority.context()) as server, serving(None) as plain, squid(folder, rules) as proxy:
         settings = {"ca_file": str(authority.file), "proxy": proxy}
-        file = credentials(tmp_path, b"measure:open:sesame\n")
+        file = credentials(tmp_path, f"measure:{PASSWORD}\n".encode())
         for url in (f"https://127.0.0.1:{server.port}/", f"http://127.0.0.1:{plain.port}/"):
             assert both(url, proxy, authority)[0] is Reason.PROXY_AUTHENTICATION
             record = attempt(target_of(url, proxy_credentials_file=file, **settings))
             assert record.reason is None, record.detail
-            assert curl(url, proxy, authority, "-U", "measure:open:sesame")[0] == "200"
+            # curl takes even what -U holds for percent-encoded.
+            assert curl(url, proxy, authority, "-U", f"measure:{quote(PASSWORD)}")[0] == "200"
 
 
 def test_a_measurement_through_squid_tells_the_tunnel_and_no_secret(
