@@ -37,6 +37,9 @@ COMMANDS = {
     "validate": _Command(
         "validate", "Measure every scenario of SUITE.toml, and hold what is found against what it expects."
     ),
+    "watch": _Command(
+        "watch", "Show what running daemons measure, as it changes: paths, leads, jitter, losses, requests and clocks."
+    ),
 }
 
 

@@ -16,6 +16,7 @@ from daemons.service.secrecy import shown_url, values_in_query
 
 __all__ = [
     "EGRESS_NAME",
+    "METRICS_ADDRESS",
     "EgressSection",
     "ExpectSection",
     "OverlaySection",
@@ -31,6 +32,7 @@ __all__ = [
     "target_name",
 ]
 
+METRICS_ADDRESS = "127.0.0.1:9473"
 SHORTEST_INTERVAL_SECONDS = 0.01
 MAX_HOPS = 30
 EGRESS_NAME = "egress"
@@ -190,7 +192,7 @@ class ProbeConfig(Section, frozen=True):
     egress: EgressSection | None = None
     route: RouteSection | None = None
     overlay: OverlaySection | None = None
-    metrics: MetricsSection = MetricsSection(listen="127.0.0.1:9473")
+    metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
     log: LogSection = LogSection()
 
 

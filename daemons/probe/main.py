@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from daemons.configuration.probe import ProbeConfig, bare_host, load_config, parsed_url
+from daemons.configuration.probe import METRICS_ADDRESS, ProbeConfig, bare_host, load_config, parsed_url
 from daemons.errors import ConfigError, LatencyError
 from daemons.probe.once import OnceProgram
 from daemons.probe.program import ProbeProgram
@@ -49,7 +49,7 @@ _ONCE_INTERVAL_SECONDS = 1.0
 @click.option("--count", type=click.IntRange(1, 10_000_000), default=100, help="With --once: how many requests.")
 @click.option("--json", "json_output", type=click.Path(path_type=Path), help="With --once: write the statistics here.")
 @click.option("--csv", "csv_output", type=click.Path(path_type=Path), help="With --once: write every request here.")
-@click.option("--metrics", metavar="HOST:PORT", help="Where to serve metrics; empty for nowhere.  [127.0.0.1:9473]")
+@click.option("--metrics", metavar="HOST:PORT", help=f"Where to serve metrics; '' for nowhere.  [{METRICS_ADDRESS}]")
 @click.option("--log-format", type=click.Choice(["json", "console"]), help="Shape of the log lines.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Lowest level logged.")
 @version_option()

@@ -1,7 +1,10 @@
 """Reading a daemon's metrics page, as Prometheus would, for tables in a terminal."""
 
 import asyncio
+import contextlib
+import errno
 import math
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemons.errors import LatencyError
 
-__all__ = ["Page", "fetch", "quantile"]
+__all__ = ["Labels", "Page", "fetch", "parse", "quantile"]
 
 TIMEOUT_SECONDS = 3.0
+MAX_BYTES = 64 << 20
 
 Labels = frozenset[tuple[str, str]]
 
@@ -50,25 +54,60 @@ async def fetch(address: str) -> Page:
     """Get ``http://ADDRESS/metrics``.
 
     Raises:
-        LatencyError: nothing answers there.
+        LatencyError: nothing answers there, or something else than an exporter.
     """
     host, _colon, port = address.rpartition(":")
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             try:
                 writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-                answer = await reader.read()
+                answer = await _bounded(reader)
             finally:
                 writer.close()
-    except (OSError, TimeoutError) as error:
-        raise LatencyError(f"{address}: no metrics ({error!r}); is the daemon running?") from error
-    _head, _blank, body = answer.partition(b"\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except TimeoutError as error:
+        why = f"no answer within {TIMEOUT_SECONDS:g} s"
+        raise LatencyError(f"{address}: no metrics ({why}); is the daemon running?") from error
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise LatencyError(f"{address}: no metrics ({why}); is the daemon running?") from error
+    head, _blank, body = answer.partition(b"\r\n\r\n")
+    status = head.partition(b"\r\n")[0].split(b" ", 2)
+    if len(status) < 2 or status[1] != b"200":
+        said = head[:60].decode("latin-1").partition("\r\n")[0] or "nothing"
+        raise LatencyError(f"{address}: no metrics (it said {said!r}); is it an exporter of ours?")
+    page = parse(address, body)
+    if not any(name.startswith("latency_") for name in page.samples):
+        raise LatencyError(f"{address}: no metrics (none of ours); is it an exporter of ours?")
+    return page
+
+
+def parse(address: str, body: bytes) -> Page:
+    """Read a page.
+
+    Raises:
+        LatencyError: it is not in Prometheus' text format.
+    """
     samples: dict[str, dict[Labels, float]] = defaultdict(dict)
-    for family in text_string_to_metric_families(body.decode()):
-        for sample in family.samples:
-            samples[sample.name][frozenset(sample.labels.items())] = sample.value
+    try:
+        for family in text_string_to_metric_families(body.decode()):
+            for sample in family.samples:
+                samples[sample.name][frozenset(sample.labels.items())] = sample.value
+    except (ValueError, KeyError, IndexError) as error:
+        raise LatencyError(f"{address}: no metrics (not in their format); is it an exporter of ours?") from error
     return Page(samples)
+
+
+async def _bounded(reader: asyncio.StreamReader) -> bytes:
+    """Read to the end, or until it is more than any page of ours."""
+    answer = bytearray()
+    while piece := await reader.read(1 << 16):
+        answer += piece
+        if len(answer) > MAX_BYTES:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+    return bytes(answer)
 
 
 def quantile(buckets: Mapping[float, float], fraction: float) -> float | None:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 from daemons.errors import ConfigError
 from daemons.service.config import address
 
-__all__ = ["ROLES", "Target", "parse_target"]
+__all__ = ["DAEMONS", "ROLES", "Target", "parse_target"]
 
-ROLES = ("forwarder", "receiver", "probe")
+DAEMONS = ("forwarder", "receiver", "probe")
+ROLES = (*DAEMONS, "nat")
 """What has metrics; the alerts and dashboards know these alone."""
 
 

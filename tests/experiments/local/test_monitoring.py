@@ -53,12 +53,12 @@ def test_every_daemon_that_is_named_is_scraped() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("receiver", "'receiver' names no role; write ROLE=HOST:PORT, ROLE one of forwarder, receiver, probe"),
+        ("receiver", "'receiver' names no role; write ROLE=HOST:PORT, ROLE one of forwarder, receiver, probe, nat"),
         ("127.0.0.1:9472", "'127.0.0.1:9472' names no role; write ROLE=HOST:PORT"),
         ("receiver=", "'' is not an address; write HOST:PORT"),
         ("receiver=9472", "'9472' is not an address; write HOST:PORT"),
         ("receiver=h:99999", "port 99999 is out of range"),
-        ("foo=127.0.0.1:9472", "'foo' is no role that has metrics; write one of forwarder, receiver, probe"),
+        ("foo=127.0.0.1:9472", "'foo' is no role that has metrics; write one of forwarder, receiver, probe, nat"),
         ("Receiver=127.0.0.1:9472", "'Receiver' is no role that has metrics"),
     ],
 )

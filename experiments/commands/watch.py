@@ -1,0 +1,161 @@
+"""``experiment watch``: the live table of daemons that run, here or elsewhere."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from daemons.configuration import forwarder, probe, receiver
+from daemons.errors import ConfigError, LatencyError
+from daemons.service.screen import Display, error_line, screen, sentence
+from daemons.service.spans import Span
+from experiments.live.figures import Watched, watched
+from experiments.live.history import History, Reading
+from experiments.live.prometheus import ask, server_url
+from experiments.live.scrape import Page, fetch
+from experiments.live.targets import Target, parse_target
+from experiments.live.watch_view import line, tables
+
+__all__ = ["watch_command"]
+
+NONE_ANSWERS = 1
+_USUAL = (
+    Target("receiver", receiver.METRICS_ADDRESS),
+    Target("forwarder", forwarder.METRICS_ADDRESS),
+    Target("probe", probe.METRICS_ADDRESS),
+)
+_LINE_SECONDS = 10.0
+
+
+@click.command("watch")
+@click.argument("targets", nargs=-1, metavar="[[ROLE=]HOST:PORT]...")
+@click.option("--prometheus", metavar="HOST:PORT|URL", help="Ask this server, which scrapes the daemons.")
+@click.option("--interval", type=Span(minimum=0.1), default="2s", show_default=True, help="Between two readings.")
+@click.option("--window", type=Span(minimum=1), default="1m", show_default=True, help="What the figures reach back to.")
+@click.option("--duration", type=Span(minimum=0.1), help="End by itself.  [default: with Ctrl-C]")
+@click.option("--once", is_flag=True, help="Read once: the figures are of the daemons' lives so far.")
+@click.option("--json", "as_json", is_flag=True, help="An object a reading instead of tables.")
+def watch_command(
+    targets: tuple[str, ...],
+    prometheus: str | None,
+    interval: float,
+    window: float,
+    duration: float | None,
+    *,
+    once: bool,
+    as_json: bool,
+) -> None:
+    """Show what running daemons measure, as it changes: paths, leads, jitter, losses, requests and clocks.
+
+    TARGETS are addresses of metrics pages, by default those of daemons on this machine. A daemon that ends or is
+    started again is told, and the others are shown on.
+
+    Exits with 1 when --once finds no daemon that answers.
+    """
+    if prometheus is not None and targets:
+        raise ConfigError("--prometheus", "the server knows the targets", "leave out TARGETS, or the server")
+    wanted = [parse_target("TARGET", text, role_needed=False) for text in targets]
+    url = None if prometheus is None else server_url("--prometheus", prometheus)
+    watch = _Watch(wanted, url, window)
+    sys.exit(asyncio.run(_once(watch, as_json) if once else _go_on(watch, interval, duration, as_json)))
+
+
+class _Watch:
+    """Reads all daemons, and keeps what they said.
+
+    Args:
+        targets: to read; none means those of this machine that answer.
+        prometheus: asked instead, if given.
+        window_seconds: how far back figures reach.
+    """
+
+    def __init__(self, targets: Sequence[Target], prometheus: str | None, window_seconds: float) -> None:
+        self._prometheus = prometheus
+        self._window_seconds = window_seconds
+        self._usual = [] if targets or prometheus else list(_USUAL)
+        self._histories: dict[Target, History] = {target: History(window_seconds) for target in targets}
+
+    async def read(self) -> Watched:
+        """Read everything once.
+
+        Raises:
+            LatencyError: Prometheus does not answer.
+        """
+        found = await (self._from_daemons() if self._prometheus is None else asyncio.to_thread(ask, self._prometheus))
+        at, wall = time.monotonic(), time.time()
+        for target, page in found.items():
+            history = self._histories.setdefault(target, History(self._window_seconds))
+            if isinstance(page, Page):
+                history.add(Reading(at, wall, page))
+            else:
+                history.missed(page)
+        for target, history in self._histories.items():
+            if target not in found:
+                history.missed("it is no target of Prometheus any more")
+        return watched(datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), at, self._histories)
+
+    async def _from_daemons(self) -> dict[Target, Page | str]:
+        targets = list(dict.fromkeys([*self._histories, *self._usual]))
+        pages = await asyncio.gather(*(_page(target) for target in targets))
+        found = dict(zip(targets, pages, strict=True))
+        # Of the usual places only those count where a daemon is, or was.
+        return {target: page for target, page in found.items() if isinstance(page, Page) or target in self._histories}
+
+
+async def _page(target: Target) -> Page | str:
+    try:
+        return await fetch(target.address)
+    except LatencyError as error:
+        return str(error).removeprefix(f"{target.address}: ")
+
+
+async def _once(watch: _Watch, as_json: bool) -> int:
+    seen = await watch.read()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
+    elif seen.daemons:
+        console = screen()
+        console.print(tables(seen, console.width))
+    if any(daemon.state == "up" for daemon in seen.daemons):
+        return 0
+    error_line("no daemon answers; name where metrics are: HOST:PORT, or --prometheus HOST:PORT")
+    return NONE_ANSWERS
+
+
+async def _go_on(watch: _Watch, interval: float, duration: float | None, as_json: bool) -> int:
+    """Show readings until the time is over or a signal comes, which is how this ends."""
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    console = screen()
+    display = Display(console)
+    moves = display.moves and not as_json
+    begun, said = time.monotonic(), -_LINE_SECONDS
+    with display if moves else contextlib.nullcontext():
+        while not told.is_set() and (duration is None or time.monotonic() - begun < duration):
+            due = time.monotonic() + interval
+            trouble, seen = "", None
+            try:
+                seen = await watch.read()
+            except LatencyError as error:
+                trouble = str(error)
+            now = time.monotonic()
+            if as_json and seen is not None:
+                click.echo(msgspec.json.encode(seen).decode())
+            elif moves:
+                display.update(trouble if seen is None else tables(seen, console.width))
+            elif not as_json and now - said >= _LINE_SECONDS:
+                said = now
+                sentence(console, trouble if seen is None else line(seen))
+            if as_json and trouble:
+                error_line(trouble)
+            end = due if duration is None else min(due, begun + duration)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), max(0.0, end - now))
+    return 0

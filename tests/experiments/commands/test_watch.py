@@ -1,0 +1,231 @@
+"""``experiment watch`` on daemons that run: their figures, and what is shown when one ends or begins anew."""
+
+import contextlib
+import http.server
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from experiments.live.figures import Watched
+from experiments.main import main
+from tests.monitoring.servers import configured, prometheus
+from tests.processes import until
+from tests.programs import address_of, forwarder, free_port, receiver, scrape, simulator
+from tests.terminal import on_terminal, program
+
+EXPERIMENT = "experiments.main"
+
+
+def watch(*arguments: str) -> Watched:
+    done = subprocess.run(
+        program(EXPERIMENT, "watch", *arguments, "--once", "--json"), capture_output=True, text=True, check=True
+    )
+    return msgspec.json.decode(done.stdout, type=Watched)
+
+
+@contextlib.contextmanager
+def race(*flags: str) -> Iterator[tuple[Any, Any, Any]]:
+    """An exchange, a receiver that races a feed against a link, and the link's forwarder."""
+    streams = ("--stream", "btcusdt@trade")
+    far = ("--far-listen", "127.0.0.1:0", "--far-delay-ms", "40")
+    with simulator(*streams, *far, "--wait-for-clients", "2", "--rate", "200", *flags) as exchange:
+        paths = ("--mode", "race", "--feed-url", f"ws://{exchange.ready['far']}", *streams)
+        with receiver(*paths) as receiving:
+            link = ("--destination", address_of(receiving), "--path-name", "backbone", *streams)
+            with forwarder("--feed-url", f"ws://{exchange.ready['near']}", *link) as forwarding:
+                until(lambda: wins(receiving) > 100, "a hundred wins")
+                yield exchange, receiving, forwarding
+
+
+def wins(receiving: Any) -> float:
+    return sum(scrape(receiving).matching("latency_receiver_path_wins_total"))
+
+
+@pytest.mark.process
+def test_figures_are_those_of_the_daemons_directly_and_by_prometheus(tmp_path: Path) -> None:
+    # An exchange that rests after a while: whoever asks when must find the same.
+    with race("--stop-after-events", "400") as (_exchange, receiving, forwarding):
+        until(lambda: sum(scrape(receiving).matching("latency_receiver_events_total")) >= 800, "all is here")
+        roles = {"receiver": address_of(receiving, "metrics"), "forwarder": address_of(forwarding, "metrics")}
+        direct = watch(*roles.values())
+        assert [(daemon.role, daemon.state) for daemon in direct.daemons] == [("receiver", "up"), ("forwarder", "up")]
+        feed, link = direct.paths
+        assert (feed.name, link.name, feed.connected, link.connected) == ("direct", "backbone", True, True)
+        assert feed.median_ms is not None
+        assert link.median_ms is not None
+        assert feed.median_ms - link.median_ms > 20
+        (lead,) = direct.leads
+        assert (lead.path, lead.reference, lead.reference_wins) == ("backbone", "direct", 0)
+        assert lead.wins == link.wins > 100
+        assert direct.links[0].connected
+        assert {clock.daemon for clock in direct.clocks} == set(roles.values())
+
+        config = configured(tmp_path, roles, "127.0.0.1:1")
+        with prometheus(config) as server:
+
+            def by_server() -> Watched:
+                done = subprocess.run(
+                    program(EXPERIMENT, "watch", "--prometheus", server, "--once", "--json"),
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                return msgspec.json.decode(done.stdout or '{"time":"","daemons":[]}', type=Watched, strict=False)
+
+            def all_up() -> bool:
+                with contextlib.suppress(msgspec.ValidationError):
+                    seen = by_server()
+                    return [one.state for one in seen.daemons] == ["up", "up"] and sum(
+                        path.events for path in seen.paths
+                    ) >= 800
+                return False
+
+            until(all_up, "Prometheus has scraped both", 60)
+            seen = by_server()
+            assert {(daemon.role, daemon.address) for daemon in seen.daemons} == set(roles.items())
+            figures = {
+                path.name: (path.events, path.samples, path.median_ms, path.p99_ms, path.lost, path.wins)
+                for path in direct.paths
+            }
+            for path in seen.paths:
+                found = (path.events, path.samples, path.median_ms, path.p99_ms, path.lost, path.wins)
+                assert found == pytest.approx(figures[path.name])
+            assert (seen.leads[0].wins, seen.leads[0].median_ms) == (lead.wins, lead.median_ms)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_tables_are_whole_at_every_width(width: int) -> None:
+    with race() as (_exchange, receiving, forwarding):
+        addresses = [address_of(receiving, "metrics"), address_of(forwarding, "metrics")]
+        shown = on_terminal(program(EXPERIMENT, "watch", *addresses, "--interval", "300ms", "--duration", "3s"), width)
+        assert shown.code == 0
+        assert shown.too_long == []
+        assert "…" not in shown.text
+        last = shown.text[shown.text.rindex("figures of the last") :]
+        assert re.search(r"p50 ms +\d+\.\d\d|\d+\.\d\d +\d+\.\d\d", last)
+        assert "backbone leads direct by" in last
+        assert re.search(r"[▁▂▃▄▅▆▇█]{3}", last)
+        assert "probe: not configured" in last
+        # With Ctrl-C it ends well, and without a traceback.
+        ended = on_terminal(program(EXPERIMENT, "watch", *addresses), width, interrupt_at="figures of the last")
+        assert ended.code == 0
+        assert "Traceback" not in ended.text
+
+
+@pytest.mark.process
+def test_a_daemon_that_ends_is_told_and_one_that_begins_anew_too() -> None:
+    at = f"127.0.0.1:{free_port()}"
+    command = program(EXPERIMENT, "watch", f"receiver={at}", "--interval", "200ms", "--json")
+    with (
+        simulator("--stream", "btcusdt@trade", "--rate", "200") as exchange,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching,
+    ):
+        assert watching.stdout is not None
+        lines = watching.stdout
+
+        def seen(wanted: str) -> Watched:
+            """Read on until a state comes."""
+            for _reading in range(500):
+                found = msgspec.json.decode(lines.readline(), type=Watched)
+                (daemon,) = found.daemons
+                if wanted in {daemon.state, f"restarts={daemon.restarts}"}:
+                    return found
+            raise AssertionError(wanted)
+
+        try:
+            first = seen("gone").daemons[0]
+            assert (first.silent_seconds, "Connection refused" in first.trouble) == (None, True)
+            flags = ("--mode", "baseline", "--feed-url", f"ws://{exchange.ready['near']}", "--stream", "btcusdt@trade")
+            for life in range(2):
+                with receiver(*flags, "--metrics", at) as receiving:
+                    up = seen("up")
+                    assert up.paths[0].name == "direct"
+                    until(lambda: sum(scrape(receiving).matching("latency_receiver_events_total")) > 50, "fifty events")
+                    if life:
+                        assert seen("restarts=1").daemons[0].restarts == 1
+                gone = seen("gone")
+                assert gone.daemons[0].silent_seconds is not None
+                assert gone.paths == []
+        finally:
+            watching.terminate()
+        assert watching.wait(20) == 0
+
+
+class _Strange(http.server.BaseHTTPRequestHandler):
+    """Answers what no exporter of ours would."""
+
+    answers = ((404, b"not here"), (200, b"<html>{</html>"), (200, b"\xff\xfe"), (200, b"x{a=} 1\n"), (200, b""))
+
+    def do_GET(self) -> None:
+        status, body = self.answers[int(self.headers.get("X-Number", "0")) or self.server.number]  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def strange(number: int) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Strange) as server:
+        server.number = number  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("number", range(len(_Strange.answers)))
+def test_what_is_no_exporter_is_told_in_a_line(number: int) -> None:
+    with strange(number) as address:
+        found = CliRunner().invoke(main, ["watch", address, "--once"])
+        asked = CliRunner().invoke(main, ["watch", "--prometheus", address, "--once"])
+    assert "Traceback" not in found.output + asked.output
+    assert found.exit_code == 1
+    assert f"daemon {address} does not answer: no metrics (" in " ".join(found.output.split())
+    assert asked.exit_code == 1
+    assert asked.output.startswith(f"error: http://{address}: no answer of Prometheus (")
+
+
+def test_where_nothing_runs_it_says_what_to_name() -> None:
+    found = CliRunner().invoke(main, ["watch", "127.0.0.1:1", "--once"])
+    assert found.exit_code == 1
+    assert "no daemon answers; name where metrics are" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["foo=h:1"], "TARGET: 'foo' is no role that has metrics"),
+        (["h"], "TARGET: 'h' is not an address"),
+        (["h:1", "--prometheus", "h:2"], "--prometheus: the server knows the targets; leave out TARGETS"),
+        (["--prometheus", "ftp://h"], "--prometheus: 'ftp://h' is no server"),
+        (["--prometheus", "h:99999"], "--prometheus: 'h:99999': "),
+    ],
+)
+def test_what_cannot_be_watched_is_refused(arguments: list[str], why: str) -> None:
+    found = CliRunner().invoke(main, ["watch", *arguments])
+    assert found.exit_code == 2
+    assert found.stderr.startswith(f"error: {why}")
+
+
+def test_a_prometheus_that_knows_no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = json.dumps({"status": "success", "data": {"resultType": "vector", "result": []}}).encode()
+    monkeypatch.setattr(_Strange, "answers", ((200, empty),))
+    with strange(0) as address:
+        found = CliRunner().invoke(main, ["watch", "--prometheus", address, "--once"])
+    assert found.exit_code == 1
+    assert "Prometheus has no target of job 'latency'" in found.stderr

@@ -1,0 +1,107 @@
+"""Figures of a window, held against the events that the counters were made of."""
+
+import bisect
+import math
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.live.figures import watched
+from experiments.live.history import POINTS, History, Reading
+from experiments.live.scrape import parse
+from experiments.live.targets import Target
+from experiments.live.watch_view import sparkline
+
+BOUNDS = [2.0**power for power in range(-12, 3)]
+
+
+@dataclass
+class Life:
+    """A receiver's counters, as it would show them."""
+
+    started: float
+    delays: list[float]
+
+    def page(self, *, say_start: bool) -> bytes:
+        lines = [f"latency_start_timestamp_seconds {self.started}"] if say_start else []
+        lines += ["# TYPE latency_receiver_events_total counter"]
+        lines += [f'latency_receiver_events_total{{path="a",stream="s"}} {len(self.delays)}']
+        lines += ["# TYPE latency_receiver_end_to_end_seconds histogram"]
+        ordered = sorted(self.delays)
+        for bound in [*BOUNDS, math.inf]:
+            le = "+Inf" if math.isinf(bound) else repr(bound)
+            count = bisect.bisect_right(ordered, bound)
+            lines.append(f'latency_receiver_end_to_end_seconds_bucket{{path="a",stream="s",le="{le}"}} {count}')
+        return ("\n".join(lines) + "\n").encode()
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["read", "read", "read", "restart", "miss"]),
+        st.floats(0.1, 30),
+        st.lists(st.floats(0.001, 3.9), max_size=5),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(ACTIONS, st.floats(1, 60), st.booleans())
+def test_what_is_shown_is_what_happened_in_the_window(
+    actions: list[tuple[str, float, list[float]]], window: float, say_start: bool
+) -> None:
+    target = Target("receiver", "h:1")
+    history = History(window)
+    life = Life(1000.0, [])
+    now, restarts = 0.0, 0
+    reads: list[tuple[float, int]] = []
+    for action, pause, delays in actions:
+        now += pause
+        if action == "restart":
+            # One of which nothing was counted cannot be told from one that goes on, unless it says when it began.
+            if reads and (say_start or reads[-1][1]):
+                restarts += 1
+                reads.clear()
+            life = Life(1000.0 + now, [])
+            history_page = parse("h:1", life.page(say_start=say_start))
+            history.add(Reading(now, 1000.0 + now, history_page))
+            reads.append((now, 0))
+            continue
+        life.delays += delays
+        if action == "miss":
+            history.missed("gone")
+            found = watched("t", now, {target: history})
+            assert found.daemons[0].state == "gone"
+            assert not found.paths
+            continue
+        history.add(Reading(now, 1000.0 + now, parse("h:1", life.page(say_start=say_start))))
+        reads.append((now, len(life.delays)))
+        while len(reads) > 2 and reads[1][0] <= now - window:
+            reads.pop(0)
+        found = watched("t", now, {target: history})
+        (path,) = found.paths
+        began, before = reads[0] if len(reads) > 1 else (life.started - 1000.0, 0)
+        assert path.events == path.samples == len(life.delays) - before
+        seconds = found.daemons[0].over_seconds
+        if len(reads) > 1 or say_start:
+            assert seconds is not None
+            assert math.isclose(seconds, now - began, abs_tol=1e-6)
+        if path.samples:
+            assert path.median_ms is not None
+            of_window = sorted(life.delays[before:])
+            exact = of_window[max(0, math.ceil(len(of_window) / 2) - 1)] * 1e3
+            # Within the bucket, and a bucket is an octave.
+            assert exact / 2.001 <= path.median_ms <= exact * 2.001
+        assert len(path.trend_ms) <= POINTS
+        assert found.daemons[0].restarts == restarts
+
+
+@given(st.lists(st.none() | st.floats(-1e5, 1e5), max_size=POINTS))
+def test_a_sparkline_has_a_sign_a_value_in_their_order(values: list[float | None]) -> None:
+    drawn = sparkline(values)
+    known = [value for value in values if value is not None]
+    assert len(drawn) == (len(values) if known else 0)
+    pairs = [(value, sign) for value, sign in zip(values, drawn, strict=False) if value is not None]
+    assert all(sign == " " for value, sign in zip(values, drawn, strict=False) if value is None)
+    assert [sign for _value, sign in sorted(pairs)] == sorted(sign for _value, sign in pairs)
