@@ -29,7 +29,7 @@ class Drawing:
 
     title: str
     caption: str
-    svg: str
+    drawn: figures.Drawn
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
 """The figures of a report, as SVG to be put into the page.
 
 Two colours that every kind of colour vision tells apart (Okabe and Ito), and a dash for the second path, so that the
-figures survive a black-and-white printer. Text stays text: it is set in the page's own font and can be searched.
+figures survive a black-and-white printer. Colours are the page's variables, which are others on a dark screen. Text
+stays text: it is set in the page's own font and can be searched. Each figure is drawn twice, wide and narrow, because
+text that shrinks with its picture cannot be read on a phone; and it says in words what it shows, for those who do not
+see it.
 """
 
+import html
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -19,13 +23,24 @@ from matplotlib.figure import Figure
 from experiments.report.timeline import HourCells, Timeline
 from experiments.results.series import Floats
 
-__all__ = ["Curve", "cdf", "heat_map", "histogram", "lead_histogram", "percentile_spectrum", "time_series"]
+__all__ = ["Curve", "Drawn", "cdf", "heat_map", "histogram", "lead_histogram", "percentile_spectrum", "time_series"]
 
 _COLOURS = ("#0072B2", "#D55E00")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)))
 _INK = "#2b2f36"
 _GRID = "#dfe3e8"
-_WIDTH = 7.4
+_WIDTHS = {"wide": 7.4, "narrow": 3.9}
+"""In inches of 72 px: the column of a page, and a phone held upright."""
+
+_VARIABLES = {
+    "#0072b2": "--first",
+    "#d55e00": "--second",
+    "#2b2f36": "--ink",
+    "#dfe3e8": "--rule",
+    "#8a919c": "--axis",
+    "#59606b": "--soft",
+}
+"""The page's variables for the colours drawn with."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -54,7 +69,15 @@ class Curve:
     values: Floats
 
 
-def cdf(curves: Sequence[Curve]) -> str:
+@dataclass(frozen=True)
+class Drawn:
+    """One figure in both widths, as SVG elements with their text alternative."""
+
+    wide: str
+    narrow: str
+
+
+def cdf(curves: Sequence[Curve]) -> Drawn:
     """Draw which share of samples took at most how long."""
 
     def draw(axes: Axes) -> None:
@@ -66,10 +89,10 @@ def cdf(curves: Sequence[Curve]) -> str:
         axes.set_xlabel("latency, ms")
         axes.set_ylabel("share of samples, %")
 
-    return _render("cdf", draw, legend=True)
+    return _render("cdf", draw, _told(curves), legend=True)
 
 
-def histogram(curves: Sequence[Curve]) -> str:
+def histogram(curves: Sequence[Curve]) -> Drawn:
     """Draw how the samples are distributed, both paths on common bins."""
 
     def draw(axes: Axes) -> None:
@@ -84,10 +107,10 @@ def histogram(curves: Sequence[Curve]) -> str:
         axes.set_xlabel("latency, ms")
         axes.set_ylabel("share of samples per bin, %")
 
-    return _render("histogram", draw, legend=True)
+    return _render("histogram", draw, _told(curves), legend=True)
 
 
-def percentile_spectrum(curves: Sequence[Curve]) -> str:
+def percentile_spectrum(curves: Sequence[Curve]) -> Drawn:
     """Draw latency by percentile on an axis that stretches the tail; it ends ten samples before the largest."""
 
     def draw(axes: Axes) -> None:
@@ -106,10 +129,10 @@ def percentile_spectrum(curves: Sequence[Curve]) -> str:
         axes.set_xlabel("percentile")
         axes.set_ylabel("latency, ms")
 
-    return _render("spectrum", draw, legend=True)
+    return _render("spectrum", draw, _told(curves), legend=True)
 
 
-def time_series(timelines: Sequence[tuple[str, Timeline]]) -> str:
+def time_series(timelines: Sequence[tuple[str, Timeline]]) -> Drawn:
     """Draw the median over time, and the band between p5 and p95 around it."""
 
     def draw(axes: Axes) -> None:
@@ -128,10 +151,14 @@ def time_series(timelines: Sequence[tuple[str, Timeline]]) -> str:
         axes.set_ylabel("latency, ms")
         axes.margins(x=0)
 
-    return _render("time", draw, legend=True)
+    told = [
+        f"{label}: medians from {np.nanmin(line.median):.2f} to {np.nanmax(line.median):.2f} ms"
+        for label, line in timelines
+    ]
+    return _render("time", draw, "; ".join(told), legend=True)
 
 
-def lead_histogram(lead_ms: Floats, first: str, second: str) -> str:
+def lead_histogram(lead_ms: Floats, first: str, second: str) -> Drawn:
     """Draw how much earlier the second path was, event by event."""
 
     def draw(axes: Axes) -> None:
@@ -163,15 +190,24 @@ def lead_histogram(lead_ms: Floats, first: str, second: str) -> str:
         axes.annotate(f"← {first} first", (0, 1.01), xytext=(-4, 2), ha="right", color=_COLOURS[0], **beside_zero)
         axes.set_ylabel("share of events per bin, %")
 
-    return _render("lead", draw)
+    low, median, high = np.quantile(lead_ms, (0.05, 0.5, 0.95))
+    told = (
+        f"{second} against {first}: median lead {median:.2f} ms, "
+        f"nine events in ten between {low:.2f} and {high:.2f} ms, {second} first in {(lead_ms > 0).mean() * 100:.1f} %"
+    )
+    return _render("lead", draw, told)
 
 
-def heat_map(cells: HourCells, unit: str) -> str:
+def heat_map(cells: HourCells, unit: str) -> Drawn:
     """Draw the median per day and hour of day (UTC)."""
 
     def draw(axes: Axes) -> None:
         drawn = axes.imshow(np.ma.masked_invalid(cells.values), cmap="cividis", aspect="auto")
-        axes.set_xticks(range(24), [str(hour) for hour in range(24)])
+        assert axes.figure is not None
+        # On a phone a cell has room for its colour alone.
+        roomy = axes.figure.bbox.width > _WIDTHS["narrow"] * axes.figure.dpi
+        hours = range(0, 24, 1 if roomy else 4)
+        axes.set_xticks(hours, [str(hour) for hour in hours])
         axes.set_yticks(range(len(cells.days)), cells.days)
         axes.tick_params(length=0)
         axes.set_xlabel("hour of day, UTC")
@@ -180,16 +216,16 @@ def heat_map(cells: HourCells, unit: str) -> str:
         low, high = float(np.nanmin(cells.values)), float(np.nanmax(cells.values))
         middle, decimals = (low + high) / 2, 0 if high - low > 10 else 1
         for (row, column), value in np.ndenumerate(cells.values):
-            if not np.isnan(value):
+            if roomy and not np.isnan(value):
                 colour = "white" if value < middle else "#10131a"
-                size = 5.6 if decimals else 7
+                size = 6.2 if decimals else 7
                 axes.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", fontsize=size, color=colour)
-        assert axes.figure is not None
-        bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.03)
+        bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.03 if roomy else 0.06)
         bar.set_label(unit)
         bar.outline.set_visible(False)
 
-    return _render("hours", draw, height=1.1 + 0.32 * len(cells.days), grid=False)
+    told = f"{unit}: from {np.nanmin(cells.values):.2f} to {np.nanmax(cells.values):.2f} over {cells.hours} hours"
+    return _render("hours", draw, told, height=1.1 + 0.32 * len(cells.days), grid=False)
 
 
 def _line(index: int, label: str) -> dict[str, Any]:
@@ -209,26 +245,58 @@ def _time_unit(span_seconds: float) -> tuple[str, float]:
     return ("min", 60.0) if span_seconds > 300 else ("s", 1.0)
 
 
+def _told(curves: Sequence[Curve]) -> str:
+    """Say in words what curves of latency show."""
+    return "; ".join(
+        f"{curve.label}: median {median:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms"
+        for curve in curves
+        for median, p95, p99 in [np.quantile(curve.values, (0.5, 0.95, 0.99))]
+    )
+
+
 def _render(
-    name: str, draw: Callable[[Axes], None], *, height: float = 2.9, legend: bool = False, grid: bool = True
-) -> str:
-    """Draw one figure and give its SVG element; ``name`` keeps its ids apart from those of other figures."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        if grid:
-            axes.grid(color=_GRID, linewidth=0.6)
-        draw(axes)
-        if legend:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2, handlelength=2.6)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
+    name: str, draw: Callable[[Axes], None], told: str, *, height: float = 2.9, legend: bool = False, grid: bool = True
+) -> Drawn:
+    """Draw one figure in both widths.
+
+    Args:
+        name: keeps its ids apart from those of other figures.
+        draw: draws.
+        told: what it shows, in words.
+        height: in inches.
+        legend: whether there are several lines to tell apart.
+        grid: whether there is one.
+    """
+    drawn = {}
+    for width, inches in _WIDTHS.items():
+        with mpl.rc_context({**_STYLE, "svg.hashsalt": f"{name}-{width}"}):
+            figure = Figure(figsize=(inches, height), layout="constrained")
+            FigureCanvasSVG(figure)
+            axes = figure.add_subplot()
+            if grid:
+                axes.grid(color=_GRID, linewidth=0.6)
+            draw(axes)
+            if legend:
+                axes.legend(
+                    loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2 if width == "wide" else 1, handlelength=2.6
+                )
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        drawn[width] = _for_page(buffer.getvalue(), width, told)
+    return Drawn(**drawn)
+
+
+def _for_page(svg: str, width: str, told: str) -> str:
+    """Take an element out of a file: without ids that nothing uses and sizes of its own, in the page's colours."""
     svg = svg[svg.index("<svg") :]
     used = set(re.findall(r"#([\w.-]+)", svg))
     svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
+    svg = re.sub(
+        r"(?<=: )#[0-9a-f]{6}\b",
+        lambda found: f"var({_VARIABLES[found[0]]}, {found[0]})" if found[0] in _VARIABLES else found[0],
+        svg,
     )
+    head, rest = svg.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head)
+    return f'{head} class="{width}" role="img" aria-label="{html.escape(told)}">{rest}'

@@ -15,11 +15,17 @@ from experiments.validation.suite import ScenarioResult, Validation
 __all__ = ["render_html", "render_markdown", "write_results"]
 
 _STYLE = """
-body { font: 15px/1.5 sans-serif; color: #2b2f36; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+:root { color-scheme: light dark; --ink: #2b2f36; --rule: #dfe3e8; --good: #1a7f37; --bad: #b42318; --open: #8a6100 }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ee; --rule: #363c46; --good: #5fd0a8; --bad: #ff8a80; --open: #e0a93b }
+  body { background: #15181d }
+}
+body { font: 15px/1.5 sans-serif; color: var(--ink); max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
-th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #dfe3e8; vertical-align: top }
-.pass { color: #1a7f37 } .fail { color: #b42318; font-weight: bold }
-.inconclusive { color: #8a6100 } @media print { body { margin: 0 } }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--rule); vertical-align: top }
+@media screen and (max-width: 44rem) { table { display: block; overflow-x: auto } }
+.pass { color: var(--good) } .fail { color: var(--bad); font-weight: bold }
+.inconclusive { color: var(--open) } @media print { body { margin: 0 } }
 """
 _PARTS = ("dns", "connect", "tunnel", "tls", "processing", "transfer", "total")
 _SIDE_BY_SIDE = (
@@ -63,6 +69,7 @@ def render_html(result: Validation) -> str:
     """Write the results as one page that fetches nothing."""
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>Validation: {result.outcome}</title><style>{_STYLE}</style></head><body>",
         f'<h1>Validation: <span class="{result.outcome}">{result.outcome}</span></h1>',

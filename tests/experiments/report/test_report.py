@@ -11,6 +11,7 @@ from experiments.main import main
 from experiments.results.series import Floats
 from tests.experiments.made import Arrivals, arrivals, rows, summary, write_race, write_rows, write_summary
 from tests.experiments.report.browser import render
+from tests.experiments.report.devtools import opened
 
 HOUR_NS = 3_600_000_000_000
 EVENTS = 500
@@ -127,7 +128,7 @@ def test_the_measurers_own_share_stands_beside_what_the_network_takes(tmp_path: 
     markdown = (tmp_path / "report.md").read_text()
     assert "| backbone | results | 0.063 | 0.317 | 0.081 | 0.420 | 212.92 | 214.50 |" in markdown
     # A path without a forwarder has neither a hold nor a one-way delay of its own.
-    assert "| direct | results | 0.063 | 0.317 | - | - | - | - |" in markdown
+    assert "| direct | results | 0.063 | 0.317 | – | – | – | – |" in markdown
     # The round trip of the link is the clocks' business.
     assert "<td>220.00</td>" in page
 
@@ -182,7 +183,8 @@ def test_a_browser_without_network_renders_it_without_a_complaint(tmp_path: Path
     report(folder)
     rendering = render(folder / "report.html", tmp_path / "profile")
     assert rendering.console == []
-    assert rendering.document.count("</svg>") == 6
+    # Each figure in two widths.
+    assert rendering.document.count("</svg>") == 2 * 6
     assert "Backbone has events 11" in rendering.document
 
 
@@ -195,3 +197,84 @@ def test_the_browser_would_complain(tmp_path: Path) -> None:
     console = render(folder / "bad.html", tmp_path / "profile").console
     assert any("https://example.org/x.png" in message for message in console)
     assert any("script" in message for message in console)
+
+
+MEASURES = """(() => {
+  // WCAG 2.2, relative luminance and contrast ratio.
+  const luminance = rgb => rgb.slice(0, 3).map(v => v / 255)
+    .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const colour = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const found = colour(getComputedStyle(e).backgroundColor);
+      if (found.length === 3 || found[3] > 0) return found.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const seen = element => element.getClientRects().length > 0;
+  const poor = [];
+  for (const element of document.querySelectorAll("main *")) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    if (!own || !seen(element) || element.closest("title, style, defs")) continue;
+    const picture = element.closest("svg");
+    const style = getComputedStyle(element);
+    const ink = colour(picture ? style.fill : style.color);
+    const pair = [luminance(ink), luminance(behind(picture || element))];
+    const contrast = (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
+    if (contrast < 4.4) poor.push(element.textContent.slice(0, 30) + " " + contrast.toFixed(2));
+  }
+  const texts = [...document.querySelectorAll("svg text")].filter(seen);
+  return {
+    width: document.documentElement.scrollWidth,
+    poor: poor,
+    small: texts.filter(t => t.getBoundingClientRect().height < 8).map(t => t.textContent),
+    texts: texts.length,
+    outside: texts.map(t => [t, t.getBoundingClientRect()])
+      .filter(([t, r]) => r.left < 0 || r.right > innerWidth + 1).map(([t]) => t.textContent),
+    differences: [...document.querySelectorAll("td.difference")]
+      .map(d => d.getBoundingClientRect()).filter(r => r.width && r.right <= innerWidth && r.left >= 0).length,
+    before: [...document.querySelectorAll("table.figures tbody tr")].every(row => {
+      const at = name => row.querySelector(name).getBoundingClientRect().top;
+      return innerWidth > 704 || at(".difference") < at(".side");
+    }),
+    pictures: [...document.querySelectorAll("svg")].filter(seen)
+      .map(s => [s.getAttribute("role"), s.getAttribute("aria-label")]),
+  };
+})()"""
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (390, False), (390, True)])
+def test_a_reader_sees_all_of_it_by_day_and_night_on_a_desk_and_in_the_hand(
+    width: int, dark: bool, tmp_path: Path
+) -> None:
+    folder = race_folder(tmp_path / "runs", hours=2)
+    report(folder)
+    with opened(folder / "report.html", tmp_path / "profile") as tab:
+        tab.look(width, dark=dark)
+        seen = tab.evaluate(MEASURES)
+        paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == ("rgb(21, 24, 29)" if dark else "rgb(255, 255, 255)")
+    assert seen["width"] == width
+    # The heat map's numbers stand on its own colours.
+    assert [text for text in seen["poor"] if not re.fullmatch(r"-?[\d.]+ [\d.]+", text)] == []
+    assert seen["texts"] > 30
+    assert seen["small"] == []
+    assert seen["outside"] == []
+    # The difference is what one came for: on the screen, and before the sides that it is of.
+    assert seen["differences"] == 10
+    assert seen["before"]
+    assert len(seen["pictures"]) == 6
+    for role, told in seen["pictures"]:
+        assert role == "img"
+        assert re.search(r"\d\.\d\d", told)
+
+
+def test_a_picture_tells_its_figures_in_words(tmp_path: Path) -> None:
+    page = report(race_folder(tmp_path))
+    (lead,) = {told for told in re.findall(r'aria-label="([^"]*)"', page) if "lead" in told}
+    stated = re.fullmatch(
+        r"backbone against direct: median lead ([\d.]+) ms, nine events in ten between .*, backbone first in .* %", lead
+    )
+    assert stated
+    assert f">+{float(stated[1]):.2f} ms<" in page
