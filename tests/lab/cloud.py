@@ -163,11 +163,24 @@ class Cloud:
         self, *arguments: str, check: bool = True, seconds: float = 600, on_the_internet: bool = False, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run `provision` as an operator does, in a process of its own; on the internet, it can reach hosts."""
-        endpoint, inside = self.emulator.endpoint, []
+        words = ("provision", "--topology", str(self.place / "topology.toml"), *self._options, *arguments)
         if on_the_internet:
-            endpoint = f"http://{ADDRESSES[S3]}:{API_PORT}"
-            inside = ["ip", "netns", "exec", self._internet_site.router.name]
-        command = [str(Path(sys.executable).with_name("provision")), "--topology", str(self.place / "topology.toml")]
+            done = self.on_the_internet(*words, seconds=seconds, stdin=stdin)
+        else:
+            done = self._program(words, self.emulator.endpoint, seconds=seconds, stdin=stdin)
+        assert not check or done.returncode == 0, (
+            f"provision {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+        return done
+
+    def on_the_internet(self, *words: str, seconds: float = 600, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run one of our programs where an operator sits: AWS and the hosts' public addresses can be reached."""
+        inside = ("ip", "netns", "exec", self._internet_site.router.name)
+        return self._program(words, f"http://{ADDRESSES[S3]}:{API_PORT}", inside, seconds=seconds, stdin=stdin)
+
+    def _program(
+        self, words: tuple[str, ...], endpoint: str, inside: tuple[str, ...] = (), *, seconds: float, stdin: str
+    ) -> subprocess.CompletedProcess[str]:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "AWS_ENDPOINT_URL": endpoint,
@@ -176,8 +189,9 @@ class Cloud:
             "AWS_EC2_METADATA_DISABLED": "true",
             "COLUMNS": "200",
         }
-        done = subprocess.run(
-            [*inside, *command, *self._options, *arguments],
+        program, *arguments = words
+        return subprocess.run(
+            [*inside, str(Path(sys.executable).with_name(program)), *arguments],
             cwd=CHECKOUT,
             env=environment,
             capture_output=True,
@@ -186,10 +200,6 @@ class Cloud:
             check=False,
             input=stdin,
         )
-        assert not check or done.returncode == 0, (
-            f"provision {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
-        )
-        return done
 
     def build(self, regions: tuple[str, ...]) -> None:
         """Make the networks of what the account has, with names, addresses and metadata in each."""

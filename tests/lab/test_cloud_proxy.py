@@ -1,4 +1,4 @@
-"""A private client whose only way out is an HTTP proxy, from `provision up` to measurements, on booted hosts.
+"""Three ways out beside each other, HTTP proxy, NAT instance and direct, from `provision up` to measurements.
 
 Squid comes by the hosts' own `apt-get`, from a repository with Debian's packages. The tests are one story, in the order
 of the file: built, measured, broken, rebooted, taken away.
@@ -6,6 +6,7 @@ of the file: built, measured, broken, rebooted, taken away.
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -32,19 +33,58 @@ INTERNET_MS = 2 * INTERNET.delay_ms
 """Round trips that no packet can beat: what a phase takes at least."""
 
 
+SUITE = f"""baseline = "direct"
+[target]
+url = "https://{API}/time"
+count = 75
+interval_seconds = 0.05
+[egress]
+url = "https://{API}/time"
+city_field = "edge"
+[[scenario]]
+name = "direct"
+host = "baseline"
+[scenario.cold]
+p95_ms = [{INTERNET_MS}, 5000]
+[scenario.egress]
+host = "baseline"
+city = "singapore"
+[[scenario]]
+name = "via-nat"
+host = "client"
+[scenario.cold]
+p95_ms = [{PEERING_MS + INTERNET_MS}, 5000]
+[scenario.egress]
+host = "nat"
+city = "tokyo"
+[[scenario]]
+name = "via-proxy"
+host = "proxied"
+proxy = "{URL}"
+[scenario.cold]
+p95_ms = [{PEERING_MS + INTERNET_MS}, 5000]
+[scenario.egress]
+host = "proxy"
+city = "tokyo"
+"""
+
+
 def topology() -> str:
-    """The built-in without the NAT instance and its client, with the lab's API in the place of Binance's."""
-    text = PROXY.read_text().replace("https://api.binance.com/api/v3/time", f"https://{API}/time")
-    for name in ("client", "nat"):
-        text = re.sub(rf'\[\[host\]\]\nname = "{name}"\n.*?\n\n', "", text, flags=re.DOTALL)
-    text = text.partition("[overlay]")[0]
-    assert re.findall(r'^name = "(\w+)"$', text, re.MULTILINE) == ["singapore", "tokyo", "proxied", "baseline", "proxy"]
-    return text
+    """The built-in, with the lab's API in the place of Binance's."""
+    return PROXY.read_text().replace("https://api.binance.com/api/v3/time", f"https://{API}/time")
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
-    with Cloud(topology(), "--yes") as cloud:
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("key") / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
+    return file
+
+
+@pytest.fixture(scope="module")
+def cloud(identity: Path) -> Iterator[Cloud]:
+    access = ("--ssh-from", "198.18.0.1/32", "--ssh-key", str(identity.with_suffix(".pub")))
+    with Cloud(topology(), "--overlay", "wireguard", "--yes", *access) as cloud:
         cloud.provision("up")
         cloud.build(REGIONS)
         cloud.boot(packages_layer("squid"))
@@ -126,7 +166,7 @@ def test_the_client_has_no_other_way_and_the_server_sees_the_proxy(cloud: Cloud)
     seen = cloud.internet.seen[before:]
     assert not [one for one in cloud.internet.seen if one.path == "/leak"]
     assert {one.edge for one in seen if one.caller == proxy.instance.public} == {"tokyo"}
-    assert {one.caller for one in seen} <= {proxy.instance.public, cloud.hosts["baseline"].instance.public}
+    assert {one.caller for one in seen} <= {cloud.hosts[name].instance.public for name in ("proxy", "nat", "baseline")}
 
 
 def test_the_probe_tells_the_tunnel_as_a_part_of_its_own(cloud: Cloud) -> None:
@@ -166,6 +206,34 @@ def test_cold_and_warm_with_and_without_the_proxy_side_by_side(cloud: Cloud) -> 
     for part in ("tunnel", "tls", "processing"):
         assert proxied["cold"][part] >= PEERING_MS + INTERNET_MS
     assert proxied["warm"]["processing"] >= PEERING_MS + INTERNET_MS
+
+
+def test_direct_nat_and_proxy_are_three_scenarios_of_one_suite(cloud: Cloud, identity: Path, tmp_path: Path) -> None:
+    for host in cloud.hosts.values():
+        let_in(host, identity.with_suffix(".pub").read_text())
+    (tmp_path / "suite.toml").write_text(SUITE)
+    on = ("--deployment", "latency", "--topology", str(cloud.place / "topology.toml"), "--identity", str(identity))
+    output = ("--output", str(tmp_path / "out"))
+    done = cloud.on_the_internet("experiment", "validate", str(tmp_path / "suite.toml"), *on, *output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "out/validation.json").read_text())
+    medians = {
+        scenario["name"]: {phase["phase"]: phase["medians_ms"] for phase in scenario["phases"]}
+        for scenario in result["scenarios"]
+    }
+    assert list(medians) == ["direct", "via-nat", "via-proxy"]
+    assert [name for name, of in medians.items() if "tunnel" in of["cold"]] == ["via-proxy"]
+    assert all(set(of["warm"]) == {"processing", "transfer", "total"} for of in medians.values())
+    assert len(result["comparisons"]) == 4
+    side_by_side = (tmp_path / "out/validation.md").read_text().partition("## Side by side")[2]
+    print(side_by_side)  # noqa: T201 the figures of the run
+
+
+def let_in(host: CloudHost, key: str) -> None:
+    """Do what the image's cloud-init does for the key pair."""
+    host.shell("id admin >/dev/null 2>&1 || useradd --create-home --shell /bin/sh admin")
+    host.write("/home/admin/.ssh/authorized_keys", key)
+    host.shell("chown -R admin: /home/admin && chmod -R go= /home/admin/.ssh")
 
 
 def test_a_proxy_that_is_stopped_refuses_or_is_silent_is_told_and_comes_back_by_itself(cloud: Cloud) -> None:
