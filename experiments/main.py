@@ -1,12 +1,15 @@
 """``experiment``: run, compare, validate and report latency experiments."""
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
 from typing import Any, NamedTuple
 
 import click
 
-from daemons.errors import LatencyError
+from daemons.errors import LatencyError, ResultsError
 from daemons.service.command_line import CONTEXT, version_option
 from experiments.extra import require_extra
 
@@ -70,6 +73,16 @@ class _Group(click.Group):
 
             error_line(error)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            from daemons.service.screen import error_line  # noqa: PLC0415 - of use to failures alone
+
+            error_line(f"output cannot be written: {error.strerror}; make room, or write elsewhere")
+            # What is left in the buffer would be tried again at the end, in vain and with a traceback.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(ResultsError.exit_code)
 
 
 @click.group(cls=_Group, context_settings=CONTEXT)

@@ -119,7 +119,11 @@ def effective(config: Section) -> dict[str, Any]:
 
     Key files appear by name only, URLs without what may be a credential, hidden fields not at all.
     """
-    return {name: _shown(name in config.hidden, value) for name, value in msgspec.structs.asdict(config).items()}
+    # Which of several kinds a section is stands in no field.
+    tag = config.__struct_config__.tag_field
+    kind = {tag: config.__struct_config__.tag} if tag else {}
+    shown = {name: _shown(name in config.hidden, value) for name, value in msgspec.structs.asdict(config).items()}
+    return kind | shown
 
 
 def address(where: str, text: str, *, default_host: str = "") -> Address:

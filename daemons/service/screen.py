@@ -4,7 +4,9 @@ A terminal may be 40 columns wide or 200, and a pipe has no width at all. A figu
 figure, so a table too wide is turned on its side, and, where that is too wide too, written as a paragraph a row.
 """
 
+import codecs
 import contextlib
+import io
 import re
 import sys
 import textwrap
@@ -32,12 +34,28 @@ _TOGETHER = re.compile(r"(?<=\d) (?=(?:%|ns|µs|ms|s|h|B|kB|MB|GB|TB|UTC|events|
 """Spaces at which no line may end: a number stays with its unit."""
 
 
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """Write what an encoding lacks in letters that every one has."""
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end]
+    return "".join(_LETTERS.get(letter, "?") for letter in letters), error.end
+
+
+_PLAIN = "backbone-latency-plain"
+_LETTERS = {"–": "-", "…": "...", "±": "+-", "µ": "u", "→": "->", "─": "-", "\xa0": " "}
+codecs.register_error(_PLAIN, _plainly)
+
+
 def screen(*, errors: bool = False) -> Console:
     """Make the console to print on: as wide as the terminal, and without an end into a pipe or a file.
 
     Args:
         errors: standard error instead of standard output.
     """
+    stream = sys.stderr if errors else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        # Under LANG=C, say, a dash that cannot be written is no reason to end.
+        stream.reconfigure(errors=_PLAIN)
     console = Console(stderr=errors, highlight=False)
     return console if console.is_terminal else Console(stderr=errors, highlight=False, width=_WITHOUT_END)
 

@@ -93,7 +93,7 @@ def test_a_metrics_port_in_use() -> None:
 
 
 def test_an_address_that_is_not_ours() -> None:
-    assert "Cannot assign requested address" in refused(4, "--listen", "192.0.2.1:0")
+    assert "Cannot assign requested address" in refused(4, "--listen", "192.0.2.1:0", "--allow", "10.0.0.0/16")
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from daemons.errors import ConfigError
-from daemons.service.config import LogSection, Section, address, load, networks, secret
+from daemons.service.config import LogSection, Section, address, effective, load, networks, secret
 
 
 class Inner(Section, frozen=True):
@@ -169,3 +169,8 @@ def test_what_a_flag_says_stands_on_no_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(Choice, written(tmp_path, "[log]\nlevel = 'info'\n"), {"log": {"level": "loud"}})
     assert str(caught.value) == "log.level: 'loud' is not known here; use debug or info or warning or error"
+
+
+def test_the_effective_configuration_says_of_which_kind_a_section_is(tmp_path: Path) -> None:
+    config = load(Choice, written(tmp_path, FEED + "[[way]]\nkind = 'wire'\nport = 1\n"), {})
+    assert [one["kind"] for one in effective(config)["way"]] == ["feed", "wire"]

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -73,3 +76,24 @@ def test_import_as_json(egress_runs: Path) -> None:
     content = msgspec.json.decode(result.output)
     assert content["runs"][0]["run"] == "20251022-020050"
     assert {one["first"]["label"] for one in content["comparisons"]} == {"from Tokyo"}
+
+
+def ended(race: Path, output: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = f"{sys.executable} -m experiments.main compare {race} {output}"
+    settings = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    return subprocess.run(["bash", "-c", command], env=settings, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_an_encoding_lacks_is_written_plainly(encoding: str, race: Path) -> None:
+    done = ended(race, "", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "backbone has events 11" in done.stdout
+
+
+@pytest.mark.parametrize(("output", "code"), [("| head -1", 0), ("> /dev/full", 5)])
+def test_a_reader_that_has_enough_and_a_full_disk_are_no_traceback(output: str, code: int, race: Path) -> None:
+    done = ended(race, output)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: output cannot be written: No space left" if code else "")
