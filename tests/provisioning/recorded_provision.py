@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from provisioning.cloud import Cloud, RealClock
+from provisioning.cloud import Cloud
 from provisioning.main import Settings, main
 from tests.provisioning.aws import Aws, Call, Once, operation
 
@@ -40,7 +40,8 @@ def connect(profile: str | None) -> Cloud:
         refused, code = refusal.split()
         aws.before.append(lambda call: (code, "refused") if call.operation == refused else None)
     assert isinstance(aws.session, boto3.Session)
-    return Cloud(aws.session, RealClock())
+    # The account is late by its own time, which moves only when its clock is slept by.
+    return Cloud(aws.session, aws.world.clock)
 
 
 if __name__ == "__main__":
