@@ -76,7 +76,7 @@ def test_no_word_is_broken(text: str, width: int, indent: int) -> None:
     lines = wrapped(text, width, indent)
     assert " ".join(lines).split() == text.split()
     for line in lines:
-        assert len(line) <= width or len(line.split(" ")) == 1 or re.search(r"\d (%|s|h|B)\b|\d %", line)
+        assert len(line) <= width or len(line.split()) == 1 or re.search(r"\d (%|s|h|B)\b|\d %", line)
 
 
 def test_a_number_stays_with_its_unit() -> None:

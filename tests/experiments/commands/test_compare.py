@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_import_as_json(egress_runs: Path) -> None:
 
 
 def ended(race: Path, output: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = f"{sys.executable} -m experiments.main compare {race} {output}"
+    command = f"{shlex.join([sys.executable, '-m', 'experiments.main', 'compare', str(race)])} {output}"
     settings = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
     return subprocess.run(["bash", "-c", command], env=settings, capture_output=True, text=True, check=False)
 
