@@ -153,7 +153,7 @@ def test_what_stands_in_the_way_is_named_and_the_rest_goes(endpoint: str, hinder
     ("operation", "code", "message", "says"),
     [
         ("TerminateInstances", "OperationNotPermitted", "may not be terminated", "switch that off by hand"),
-        ("DeleteBucket", "AccessDenied", "denied", "grant the credentials the permission DeleteBucket"),
+        ("DeleteBucket", "AccessDenied", "denied", "grant the credentials the permission s3:DeleteBucket"),
         ("DeleteObject", "AccessDenied", "because object protected by object lock", "retention is not over"),
         ("DeleteBucket", "BucketNotEmpty", "not empty", "something writes into it"),
         ("DeleteRole", "DeleteConflict", "must detach all policies first", "something attaches to it again"),
