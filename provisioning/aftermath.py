@@ -3,9 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable
 
-import msgspec
-
-from provisioning.cost import Traffic, estimate
+from provisioning.cost import hour_of
 from provisioning.engine import Engine
 from provisioning.errors import ProvisionError
 from provisioning.model import STOP_AFTER_TAG, Found, tags_of
@@ -47,12 +45,11 @@ def stops_at(resources: Iterable[Found]) -> dt.datetime | None:
     return min(map(expiry, texts), default=None)
 
 
-def standing(engine: Engine, topology: Topology) -> list[str]:
+def standing(engine: Engine) -> list[str]:
     """Look again after a failure: what stands now, and what it costs an hour.
 
     Args:
         engine: of the command that failed.
-        topology: what it was to build; hosts are priced by it.
     """
     try:
         engine.read(everything=True)
@@ -62,16 +59,9 @@ def standing(engine: Engine, topology: Topology) -> list[str]:
     found = [*engine.view.found.values(), *engine.view.surplus]
     if not found:
         return [NOTHING_STANDS]
-    hosts = {item.key.removeprefix("host/") for item in found if item.kind == "instance"}
-    return [f"{len(found)} resources stand, {len(hosts)} of them hosts: {_per_hour(topology, hosts)}"]
-
-
-def _per_hour(topology: Topology, names: set[str]) -> str:
-    hosts = tuple(host for host in topology.host if host.name in names)
-    if unknown := sorted(names - {host.name for host in hosts}):
-        return f"cost unknown, {', '.join(unknown)} is not in this topology"
+    hosts = sum(item.kind == "instance" for item in found)
     try:
-        stands = msgspec.structs.replace(topology, host=hosts, link=(), overlay=None)
-        return f"about {estimate(stands, Traffic()).hour:.4f} USD an hour without traffic"
+        cost = f"about {hour_of(found):.4f} USD an hour without traffic"
     except ProvisionError as error:
-        return f"cost unknown ({error})"
+        cost = f"cost unknown ({error})"
+    return [f"{len(found)} resources stand, {hosts} of them hosts: {cost}"]

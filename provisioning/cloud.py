@@ -45,6 +45,8 @@ _NOT_REPEATABLE = {
 }
 _VISIBLE_WITHIN_SECONDS = 60.0
 _LOST_SECONDS = 30.0
+_FALLBACK_REGION = "us-east-1"
+"""Enabled in every account."""
 
 
 class RealClock:
@@ -97,6 +99,16 @@ class Cloud:
                 "correct it in ~/.aws/config, or choose another --profile"
             ) from error
         return cls(session, RealClock())
+
+    @property
+    def home(self) -> str:
+        """The region of the user's configuration: through it the account is asked where no topology names another."""
+        return self._session.region_name or _FALLBACK_REGION
+
+    def known_regions(self, like: str) -> list[str]:
+        """Every region that botocore knows in the partition of one."""
+        partition = self._session.get_partition_for_region(like)
+        return list(self._session.get_available_regions("ec2", partition))
 
     def account(self, region: str) -> str:
         """The account's id; also the cheapest proof that the credentials work."""

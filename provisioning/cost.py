@@ -1,13 +1,15 @@
 """What a topology costs by item, from a dated price table, and a NAT instance beside a NAT gateway."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 
 from daemons.service.config import Section, load
 from provisioning.errors import ProvisionError
+from provisioning.model import Found
 from provisioning.topology import Host, Topology
 
-__all__ = ["Estimate", "Item", "Traffic", "estimate", "prices"]
+__all__ = ["Estimate", "Item", "Traffic", "estimate", "hour_of", "prices"]
 
 HOURS_PER_DAY = 24
 HOURS_PER_30_DAYS = 720
@@ -180,6 +182,30 @@ def _surplus_hour(table: Prices, host: Host) -> float:
             f"host/{host.name}: no price of CPU credits for {host.type}; known are {', '.join(table.burstable)}"
         )
     return table.burstable[host.type].surplus_hour
+
+
+def hour_of(resources: Iterable[Found]) -> float:
+    """What resources that stand cost an hour, without traffic; what is stopped costs its volume and address.
+
+    Raises:
+        ProvisionError: the table lacks a region or an instance type.
+    """
+    table = prices()
+    total = 0.0
+    for found in resources:
+        rates = _rates(table, found.region)
+        if found.kind == "instance" and found.facts["State"]["Name"] in ("pending", "running"):
+            kind = found.facts["InstanceType"]
+            if kind not in rates.instance_hour:
+                raise ProvisionError(f"{found.key}: no price for {kind} in {found.region}")
+            total += rates.instance_hour[kind]
+            if any(item.get("AssociatePublicIpAddress") for item in found.facts.get("NetworkInterfaces", [])):
+                total += table.public_address_hour
+        elif found.kind == "volume":
+            total += found.facts["Size"] * rates.volume_gb_30_days / HOURS_PER_30_DAYS
+        elif found.kind == "elastic-ip":
+            total += table.public_address_hour
+    return total
 
 
 def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[Item]:

@@ -26,6 +26,7 @@ from provisioning.kinds.security import SecurityGroupKind
 from provisioning.kinds.storage import BucketKind, ObjectKind
 from provisioning.model import Found, Kind, Node, View
 from provisioning.removal import Left, Removal
+from provisioning.survey import survey
 
 __all__ = ["KINDS", "Engine", "Event", "Step"]
 
@@ -50,7 +51,11 @@ KINDS: dict[str, Kind] = {
     )
 }
 
-_ROUNDS = 6
+_ROUNDS = 8
+_WORKERS = 16
+_LISTED_WITHIN_SECONDS = 10.0
+"""A list may lack what was made so long ago (EC2 API, "Eventual consistency", which names no time: it is assumed). A
+look that comes sooner after the run began may miss what a run that was killed just before has made."""
 _OPTIONAL_KINDS = {"volume", "network-interface"}
 """They come and go with their instances, so only ``down`` looks for them."""
 
@@ -92,11 +97,12 @@ class Engine:
         self._report = report
 
     def read(self, *, everything: bool = False) -> None:
-        """Look at every region and sort what is there: one resource for each node, the rest is surplus.
+        """Look wherever the deployment stands and sort what is there: one resource for each node, the rest is surplus.
 
         Args:
             everything: look for the kinds too that no node asks for.
         """
+        self._survey()
         resources = self._look(everything)
         for pause in (1.0, 2.0, 4.0):
             # A VPC that its own parts are seen to stand in exists, whatever the list of VPCs says yet: deleting
@@ -106,8 +112,11 @@ class Engine:
             self.view.cloud.clock.sleep(pause)
             resources = self._look(everything)
         self.view.found, self.view.surplus = {}, []
+        # A VPC that somebody made and could not see is empty: it never takes the place of one that holds something.
+        held = {found.facts["VpcId"] for found in resources if found.kind != "vpc" and "VpcId" in found.facts}
         for kind in KINDS.values():  # VPCs come first: the others are judged by the VPC they stand in
-            for found in (item for item in resources if item.kind == kind.name):
+            of_kind = (item for item in resources if item.kind == kind.name)
+            for found in sorted(of_kind, key=lambda item: item.kind == "vpc" and item.id not in held):
                 node = self.view.nodes.get(found.key)
                 if node is None or found.key in self.view.found or not self._fits(node, found):
                     self.view.surplus.append(found)
@@ -139,11 +148,16 @@ class Engine:
             ProvisionError: something cannot be changed, was refused, or does not settle.
         """
         steps: list[Step] = []
+        began = self.view.cloud.clock.monotonic()
+        changed = False
         for attempt in range(_ROUNDS):
             self.read()
             steps = self.plan()
             if not steps:
+                if changed and self._settle(began):
+                    continue
                 return
+            changed = True
             if blocked := [step for step in steps if step.verb == "blocked"]:
                 raise ProvisionError(f"{blocked[0].key} in {blocked[0].region}: {'; '.join(blocked[0].texts)}")
             if attempt:
@@ -160,6 +174,7 @@ class Engine:
         Raises:
             RemainsError: something is left.
         """
+        began = self.view.cloud.clock.monotonic()
         removal = self._removal()
         refused: dict[tuple[str, str], Left] = {}
         left: list[Found] = []
@@ -167,6 +182,8 @@ class Engine:
             self.read(everything=True)
             left = [*self.view.found.values(), *self.view.surplus]
             # What is refused whenever it is tried stays: nothing else is there any more that could be in its way.
+            if not left and self._settle(began):
+                continue
             if not left or refused.keys() == {(found.kind, found.id) for found in left}:
                 break
             if attempt:
@@ -175,14 +192,39 @@ class Engine:
         if left:
             raise _remains(self.view.deployment.name, left, refused)
 
+    def standing(self) -> list[Found]:
+        """Everything that carries the deployment's tags; empty only after looks so far apart that nothing is hidden."""
+        began = self.view.cloud.clock.monotonic()
+        while True:
+            self.read(everything=True)
+            found = [*self.view.found.values(), *self.view.surplus]
+            if found or not self._settle(began):
+                return found
+
+    def _settle(self, began: float) -> bool:
+        """Wait until what was made before ``began`` is in every list; False where that is so already."""
+        left = began + _LISTED_WITHIN_SECONDS - self.view.cloud.clock.monotonic()
+        if left <= 0:
+            return False
+        self.view.cloud.clock.sleep(left)
+        return True
+
+    def _survey(self) -> None:
+        view = self.view
+        needed = frozenset(node.region for node in view.nodes.values())
+        told = survey(view.cloud, view.home, needed, self._parallel)
+        own = told.regions.get(view.deployment.name, ())
+        view.regions = tuple(sorted({*needed, *own}))
+        view.seen, view.unseen = told.seen, told.unseen
+        view.others = {name: where for name, where in told.standing.items() if name != view.deployment.name}
+
     def _look(self, everything: bool) -> list[Found]:
         wanted = {node.kind for node in self.view.nodes.values()}
         jobs = [
             (kind, region)
             for kind in KINDS.values()
-            for region in self.view.regions
-            if (everything or kind.name in wanted or kind.name not in _OPTIONAL_KINDS)
-            and (not kind.home_only or region == self.view.home)
+            for region in ((self.view.home,) if kind.home_only else self.view.regions)
+            if everything or kind.name in wanted or kind.name not in _OPTIONAL_KINDS
         ]
 
         def look(job: tuple[Kind, str]) -> list[Found]:
@@ -199,7 +241,7 @@ class Engine:
 
     def _fits(self, node: Node, found: Found) -> bool:
         """Whether a resource can serve as the node: not if it stands in the VPC of a duplicate."""
-        if found.region != node.region:
+        if found.region != node.region and not KINDS[node.kind].home_only:
             return False
         home = getattr(node.spec, "vpc", None)
         if node.kind == "instance":
@@ -227,7 +269,7 @@ class Engine:
         waiting = dict(self.view.nodes)
         standing: set[str] = set()
         errors: list[BaseException] = []
-        with ThreadPoolExecutor(max_workers=2 * len(self.view.regions)) as pool:
+        with ThreadPoolExecutor(max_workers=2 * len({node.region for node in waiting.values()})) as pool:
             running: dict[Future[None], str] = {}
             try:
                 while (waiting and not errors) or running:
@@ -277,7 +319,7 @@ class Engine:
         return Removal(self.view, KINDS, self._parallel, removed)
 
     def _parallel(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        with ThreadPoolExecutor(max_workers=4 * len(self.view.regions)) as pool:
+        with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
             futures = [pool.submit(work, item) for item in items]
             try:
                 wait(futures)

@@ -14,7 +14,7 @@ from daemons.service.config import load
 from provisioning.topology import Access, Host, Topology
 from provisioning.validation import RESERVED_ADDRESSES, check
 
-__all__ = ["BUILT_IN", "adjusted", "deployment_name", "load_topology"]
+__all__ = ["BUILT_IN", "adjusted", "default_name", "deployment_name", "load_topology"]
 
 BUILT_IN = ("backbone", "egress", "full", "proxy")
 
@@ -34,17 +34,24 @@ def load_topology(name_or_file: str, overrides: Mapping[str, Any] | None = None)
     Raises:
         ConfigError: no such topology, or :func:`check` refuses it.
     """
-    if name_or_file in BUILT_IN:
+    own = _file(name_or_file)
+    if own is None:
         with resources.as_file(resources.files("provisioning") / "topologies" / f"{name_or_file}.toml") as file:
             topology = load(Topology, file, overrides or {})
-    elif "/" in name_or_file or name_or_file.endswith(".toml"):
-        topology = load(Topology, Path(name_or_file), overrides or {})
     else:
-        raise ConfigError(
-            "--topology", f"{name_or_file!r} is not built in", f"use {', '.join(BUILT_IN)} or a .toml file's path"
-        )
+        topology = load(Topology, own, overrides or {})
     check(topology)
     return topology
+
+
+def _file(name_or_file: str) -> Path | None:
+    if name_or_file in BUILT_IN:
+        return None
+    if "/" in name_or_file or name_or_file.endswith(".toml"):
+        return Path(name_or_file)
+    raise ConfigError(
+        "--topology", f"{name_or_file!r} is not built in", f"use {', '.join(BUILT_IN)} or a .toml file's path"
+    )
 
 
 def adjusted(
@@ -149,8 +156,28 @@ def _monitor(topology: Topology) -> Host:
     )
 
 
+def default_name(name_or_file: str) -> str:
+    """The name of a deployment that was given none: its topology's, so that one is never mistaken for another.
+
+    Args:
+        name_or_file: as for :func:`load_topology`; a file need not be there any more.
+
+    Raises:
+        ConfigError: no such topology, or a file whose name is not one for a deployment.
+    """
+    file = _file(name_or_file)
+    stem = name_or_file if file is None else file.stem
+    if not _DEPLOYMENT.fullmatch(stem):
+        raise ConfigError(
+            "--name",
+            f"is missing, and the file's name {stem!r} cannot stand for it",
+            "give one of up to 24 of a-z, 0-9 and -, letter first",
+        )
+    return stem
+
+
 def deployment_name(text: str) -> str:
-    """Check a deployment's name, which becomes part of tags, group names and a bucket name.
+    """Check a deployment's name, which becomes part of tags and of names in the account.
 
     Raises:
         ConfigError: not 1 to 24 lower-case letters, digits and inner hyphens, beginning with a letter.

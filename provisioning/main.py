@@ -25,7 +25,7 @@ from provisioning.engine import Engine, Step
 from provisioning.errors import PendingError, ProvisionError
 from provisioning.images import python_version
 from provisioning.kinds.storage import bucket_name, put_object
-from provisioning.loading import adjusted, deployment_name, load_topology
+from provisioning.loading import adjusted, default_name, deployment_name, load_topology
 from provisioning.model import Deployment, View
 from provisioning.permissions import policy_text
 from provisioning.preflight import preflight
@@ -47,7 +47,7 @@ class Settings:
     """The options that hold for every command, and how AWS is reached, which tests replace."""
 
     topology: str = "backbone"
-    name: str = "latency"
+    name: str = ""
     yes: bool = False
     json: bool = False
     profile: str | None = None
@@ -65,10 +65,15 @@ class Settings:
     stop_at_expiry: bool = False
     connect: Callable[[str | None], Cloud] = field(default=Cloud.connect, repr=False)
 
+    @property
+    def called(self) -> str:
+        """The deployment's name: as given, or its topology's."""
+        return deployment_name(self.name) if self.name else default_name(self.topology)
+
     def deployment(self) -> Deployment:
         """The deployment's name and tags."""
         topology = self.loaded()
-        return Deployment(deployment_name(self.name), topology.owner, topology.expires, stop_after(topology))
+        return Deployment(self.called, topology.owner, topology.expires, stop_after(topology))
 
     def loaded(self) -> Topology:
         """The topology with the command line's wishes."""
@@ -115,7 +120,7 @@ _SHARED = (
     click.option(
         "--topology", "-t", metavar="backbone|egress|full|proxy|FILE", help="What to build.  [default: backbone]"
     ),
-    click.option("--name", "-n", metavar="DEPLOYMENT", help="Which of several side by side.  [default: latency]"),
+    click.option("--name", "-n", metavar="DEPLOYMENT", help="Which of several.  [default: the topology's]"),
     click.option("--yes", "-y", is_flag=True, help="Do not ask before changing anything."),
     click.option("--json", is_flag=True, help="Print the result as JSON."),
     click.option("--profile", help="Profile of the AWS configuration files."),
@@ -179,12 +184,21 @@ def main(context: click.Context) -> None:
     context.ensure_object(Settings)
 
 
-def _engine(settings: Settings, screen: Screen, *, bundle: str = "", nodes: bool = True) -> Engine:
+def _engine(settings: Settings, screen: Screen, *, bundle: str = "") -> Engine:
+    """What brings a deployment into being and reads it."""
     topology, deployment = settings.loaded(), settings.deployment()
     cloud = settings.connect(settings.profile)
-    account = cloud.account(topology.regions[0])
-    graph = desired(topology, deployment, account, lambda: _bundle(bundle, topology, screen)) if nodes else {}
-    return Engine(View(cloud, deployment, topology.regions, account, graph), screen.event)
+    home = topology.regions[0]
+    account = cloud.account(home)
+    graph = desired(topology, deployment, account, lambda: _bundle(bundle, topology, screen))
+    return Engine(View(cloud, deployment, home, account, graph), screen.event)
+
+
+def _remover(settings: Settings, screen: Screen) -> Engine:
+    """What takes a deployment away: by its name alone, for its topology may be another one by now, or lost."""
+    deployment = Deployment(settings.called)
+    cloud = settings.connect(settings.profile)
+    return Engine(View(cloud, deployment, cloud.home, cloud.account(cloud.home)), screen.event)
 
 
 @contextmanager
@@ -193,13 +207,13 @@ def _told_what_stands(settings: Settings, engine: Engine) -> Iterator[None]:
     try:
         yield
     except ProvisionError as error:
-        lines = standing(engine, settings.loaded())
+        lines = standing(engine)
         for line in lines:
             error.add_note(line)
         error.add_note(f"to go on: {shlex.join(['provision', *sys.argv[1:]])}")
         if lines == [NOTHING_STANDS]:
             raise
-        down = ["provision", "down", "--topology", settings.topology, "--name", settings.name]
+        down = ["provision", "down", "--name", engine.view.deployment.name]
         if settings.profile:
             down += ["--profile", settings.profile]
         error.add_note(f"to take it away: {shlex.join(down)}")
@@ -288,7 +302,7 @@ def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
         with _told_what_stands(settings, engine):
             preflight(engine.view, _to_make(steps))
         _agree(settings, "Apply?")
-        with _told_what_stands(settings, engine), screen.progress(f"building {settings.name}", len(steps)):
+        with _told_what_stands(settings, engine), screen.progress(f"building {settings.called}", len(steps)):
             engine.apply()
     if wait_seconds:
         with _told_what_stands(settings, engine):
@@ -297,7 +311,7 @@ def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
         screen.plan(steps)
     else:
         done = "built" if steps else "nothing to do: everything is as the topology says"
-        screen.say(f"{settings.name}: {done}; `provision status` tells when the hosts are ready")
+        screen.say(f"{settings.called}: {done}; `provision status` tells when the hosts are ready")
 
 
 def _wait_ready(engine: Engine, seconds: float) -> None:
@@ -350,8 +364,9 @@ def status(settings: Settings) -> None:
     if settings.json:
         screen.result(rows)
     else:
-        screen.table(settings.name, ("key", "region", "id", "state", "detail"), [tuple(row.values()) for row in rows])
+        screen.table(settings.called, ("key", "region", "id", "state", "detail"), [tuple(row.values()) for row in rows])
         _warn(settings.loaded(), engine, screen)
+        _tell_elsewhere(view, screen)
 
 
 def _state(facts: Any) -> str:
@@ -363,22 +378,32 @@ def _state(facts: Any) -> str:
 @shared
 @click.pass_obj
 def down(settings: Settings) -> None:
-    """Remove everything that carries the deployment's tags, and look again at every region."""
+    """Remove everything that carries the deployment's tags, in whatever region, and look again at every one."""
     screen = Screen(as_json=settings.json)
-    engine = _engine(settings, screen, nodes=False)
-    engine.read(everything=True)
-    found = engine.view.surplus
+    engine = _remover(settings, screen)
+    view = engine.view
+    found = engine.standing()
     if found:
         for item in found:
             screen.say(f"- remove {item.key} ({item.region}): {item.id}")
         _agree(settings, f"Remove these {len(found)} resources?")
-        with _told_what_stands(settings, engine), screen.progress(f"removing {settings.name}", len(found)):
+        with _told_what_stands(settings, engine), screen.progress(f"removing {settings.called}", len(found)):
             engine.remove()
-    regions = ", ".join(engine.view.regions)
     if settings.json:
-        screen.result({"removed": [item.id for item in found], "regions": list(engine.view.regions), "left": []})
+        places = {"regions": list(view.seen), "unseen": dict(view.unseen), "others": dict(view.others)}
+        screen.result({"removed": [item.id for item in found], "left": [], **places})
     else:
-        screen.say(f"{settings.name}: nothing is left by tag in {regions}")
+        screen.say(f"{settings.called}: nothing is left by tag in {', '.join(view.seen)}")
+        _tell_elsewhere(view, screen)
+
+
+def _tell_elsewhere(view: View, screen: Screen) -> None:
+    """Where nobody lets us look, and what else stands in the account under other names."""
+    if view.unseen:
+        withheld = ", ".join(f"{region} ({code})" for region, code in view.unseen.items())
+        screen.say(f"not looked at, for the credentials may not: {withheld}")
+    for name, regions in view.others.items():
+        screen.say(f"another deployment stands: {name} in {', '.join(regions)}; `provision down --name {name}`")
 
 
 @main.command()
@@ -387,21 +412,22 @@ def down(settings: Settings) -> None:
 def reap(settings: Settings) -> None:
     """Take the deployment away if its expiry is past, and else leave it. For a scheduler: it never asks."""
     screen = Screen(as_json=settings.json)
-    engine = _engine(settings, screen, nodes=False)
-    engine.read(everything=True)
-    found = engine.view.surplus
+    engine = _remover(settings, screen)
+    found = engine.standing()
     end = expires_at(found)
     due = end is not None and end <= dt.datetime.now(dt.UTC)
     if due:
-        with _told_what_stands(settings, engine), screen.progress(f"removing {settings.name}", len(found)):
+        with _told_what_stands(settings, engine), screen.progress(f"removing {settings.called}", len(found)):
             engine.remove()
     if settings.json:
         when = end.isoformat() if end else None
         screen.result({"expires": when, "removed": [item.id for item in found] if due else []})
     elif due:
-        screen.say(f"{settings.name}: expired and removed, {len(found)} resources")
+        screen.say(f"{settings.called}: expired and removed, {len(found)} resources")
     else:
-        screen.say(f"{settings.name}: {f'stays until {end.isoformat()}' if end else 'has no expiry'}, nothing removed")
+        screen.say(
+            f"{settings.called}: {f'stays until {end.isoformat()}' if end else 'has no expiry'}, nothing removed"
+        )
 
 
 @main.command()
@@ -522,7 +548,7 @@ def deploy(settings: Settings, bundle: str, only: tuple[str, ...], identity: str
         remote.deploy(hosts, content, report)
     if not only:
         view = engine.view
-        put_object(view, f"object/{BUNDLE_OBJECT}", bucket_name(settings.name, view.account), BUNDLE_OBJECT, content)
+        put_object(view, f"object/{BUNDLE_OBJECT}", bucket_name(settings.called, view.account), BUNDLE_OBJECT, content)
     if settings.json:
         screen.result(done)
 

@@ -94,16 +94,23 @@ class Difference:
 class View:
     """What is known while a deployment is read or changed.
 
-    ``found`` holds at most one resource for each key; ``surplus`` the duplicates and what no node asks for.
+    ``home`` is the region through which the account itself is asked. Each look finds out the ``regions`` where the
+    deployment stands or shall stand, those that were ``seen`` and those that nobody lets us look at (``unseen``), and
+    where ``others`` stand. ``found`` holds at most one resource for each key; ``surplus`` the duplicates and what no
+    node asks for.
     """
 
     cloud: Cloud
     deployment: Deployment
-    regions: tuple[str, ...]
+    home: str
     account: str
     nodes: Mapping[str, Node] = field(default_factory=dict)
     found: dict[str, Found] = field(default_factory=dict)
     surplus: list[Found] = field(default_factory=list)
+    regions: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     launched: dict[str, str] = field(default_factory=dict)
     """Hosts that this run launched, and into which subnet: they count before a look has found them."""
     _launching: dict[str, Lock] = field(default_factory=dict)
@@ -111,11 +118,6 @@ class View:
     def launching(self, subnet: str) -> Lock:
         """What whoever launches into a subnet holds meanwhile."""
         return self._launching.setdefault(subnet, Lock())
-
-    @property
-    def home(self) -> str:
-        """The region of what belongs to no site."""
-        return self.regions[0]
 
     def id(self, key: str) -> str:
         """The id of the resource that stands for a node; a placeholder while there is none (only in plans)."""
@@ -125,7 +127,7 @@ class View:
 class Kind(abc.ABC):
     """How one kind of resource is found, made, compared, mended and deleted.
 
-    ``home_only`` kinds live in one place (IAM, S3) and are looked for in the home region alone.
+    ``home_only`` kinds (IAM, S3) are the account's, in no VPC, and are looked for once, by way of the home region.
     """
 
     name: ClassVar[str]

@@ -49,9 +49,10 @@ def inventory_of(cloud: Cloud, topology: Topology, name: str, folder: Path, iden
         LatencyError: see :func:`deployed`.
     """
     deployment = Deployment(name)
-    account = cloud.account(topology.regions[0])
+    home = topology.regions[0]
+    account = cloud.account(home)
     nodes = desired(topology, deployment, account, bytes)
-    engine = Engine(View(cloud, deployment, topology.regions, account, nodes), lambda _event: None)
+    engine = Engine(View(cloud, deployment, home, account, nodes), lambda _event: None)
     engine.read()
     config = folder / "ssh_config"
     config.write_text(ssh_config(engine.view, topology, folder / "known_hosts", identity), encoding="utf-8")

@@ -17,6 +17,7 @@ from provisioning.model import (
     tag_differences,
     tags_of,
 )
+from provisioning.names import resource_name
 
 __all__ = [
     "AddressKind",
@@ -48,7 +49,7 @@ class KeyPairKind(Ec2Kind):
             "import_key_pair",
             node.key,
             tolerate=("InvalidKeyPair.Duplicate",),
-            KeyName=f"latency-{view.deployment.name}",
+            KeyName=resource_name(view.deployment.name),
             PublicKeyMaterial=node.spec.public_key.strip().encode(),
             TagSpecifications=view.deployment.tag_specification(node.key, "key-pair", **_key_digest(node.spec)),
         )
@@ -104,7 +105,7 @@ class PlacementGroupKind(Ec2Kind):
             "create_placement_group",
             node.key,
             tolerate=("InvalidPlacementGroup.Duplicate",),
-            GroupName=f"latency-{view.deployment.name}-{node.key.replace('/', '-')}",
+            GroupName=resource_name(view.deployment.name, node.key.partition("/")[2]),
             Strategy=node.spec.strategy,
             TagSpecifications=view.deployment.tag_specification(node.key, "placement-group"),
         )

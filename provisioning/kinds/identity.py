@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from provisioning.model import Difference, Found, Kind, Node, View, tags_of
+from provisioning.names import resource_name
 
 __all__ = ["IdentityKind", "IdentitySpec", "profile_name"]
 
@@ -19,7 +20,7 @@ _TRUST = {
 
 def profile_name(deployment: str, host: str) -> str:
     """The name of a host's role, and of the instance profile that carries it."""
-    return f"latency-{deployment}-{host}"
+    return resource_name(deployment, host)
 
 
 def _path(deployment: str) -> str:

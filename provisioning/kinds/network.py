@@ -213,6 +213,9 @@ class RouteTableKind(Ec2Kind):
     list_key: ClassVar[str] = "RouteTables"
     id_key: ClassVar[str] = "RouteTableId"
 
+    def rank(self, found: Found) -> tuple[Any, ...]:
+        return found.key, not found.facts.get("Associations"), found.id
+
     def create(self, view: View, node: Node) -> None:
         view.cloud.call(
             node.region,

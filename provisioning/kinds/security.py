@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from provisioning.firewall import Rule
 from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
+from provisioning.names import resource_name
 
 __all__ = ["SecurityGroupKind", "SecurityGroupSpec", "rules_of"]
 
@@ -24,14 +25,13 @@ class SecurityGroupKind(Ec2Kind):
     id_key: ClassVar[str] = "GroupId"
 
     def create(self, view: View, node: Node) -> None:
-        name = f"{view.deployment.name}-{node.key.replace('/', '-')}"
         view.cloud.call(
             node.region,
             "ec2",
             "create_security_group",
             node.key,
             tolerate=("InvalidGroup.Duplicate",),
-            GroupName=name,
+            GroupName=resource_name(view.deployment.name, node.key.partition("/")[2]),
             Description=f"backbone-latency deployment {view.deployment.name}",
             VpcId=view.id(node.spec.vpc),
             TagSpecifications=view.deployment.tag_specification(node.key, "security-group"),

@@ -184,9 +184,10 @@ class Operator:
     def engine(self, *, nodes: bool = True) -> Engine:
         cloud = Cloud(self.aws.session, self.aws.world.clock)
         deployment = Deployment(self.name, self.topology.owner, self.topology.expires)
-        account = cloud.account(self.topology.regions[0])
+        home = self.topology.regions[0] if nodes else cloud.home
+        account = cloud.account(home)
         graph = desired(self.topology, deployment, account, lambda: b"a bundle") if nodes else {}
-        return Engine(View(cloud, deployment, self.topology.regions, account, graph), self.events.append)
+        return Engine(View(cloud, deployment, home, account, graph), self.events.append)
 
     def up(self) -> "Operator":
         self.engine().apply()
@@ -197,9 +198,7 @@ class Operator:
         return self
 
     def left(self) -> list[Found]:
-        engine = self.engine(nodes=False)
-        engine.read(everything=True)
-        return engine.view.surplus
+        return self.engine(nodes=False).standing()
 
 
 def session() -> boto3.Session:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 EFFECT_HEADER = "x-effect"
+REGIONS = ("ap-northeast-1", "ap-southeast-1", "eu-central-1", "eu-west-1", "us-east-1")
+"""The regions that the account has enabled."""
 EFFECTS = itertools.count(1)
 """The place of a call in the order of effects: one counter for what the emulator does and for what tests fake."""
 
@@ -111,6 +113,13 @@ def _group_is_used(ec2: Any, name: str | None = None, group_id: str | None = Non
     return worn or any(rule.source_group.get("GroupId") == group_id for rule in rules)
 
 
+def _subnet_has_a_table(
+    ec2: Any, route_table_id: str, gateway_id: str | None = None, subnet_id: str | None = None
+) -> bool:
+    others = (table for table in ec2.route_tables.values() if table.id != route_table_id)
+    return subnet_id is not None and any(subnet_id in table._associations.values() for table in others)
+
+
 def _role_is_not_in_profile(iam: Any, profile_name: str, role_name: str) -> bool:
     return iam.get_role(role_name) not in iam.get_instance_profile(profile_name).roles
 
@@ -118,6 +127,7 @@ def _role_is_not_in_profile(iam: Any, profile_name: str, role_name: str) -> bool
 _REFUSALS: tuple[tuple[str, str, Callable[..., bool], str], ...] = (
     ("ec2", "attach_internet_gateway", _vpc_has_a_gateway, "Resource.AlreadyAssociated"),
     ("ec2", "detach_internet_gateway", _vpc_has_public_addresses, "DependencyViolation"),
+    ("ec2", "associate_route_table", _subnet_has_a_table, "Resource.AlreadyAssociated"),
     ("ec2", "release_address", _address_is_associated, "InvalidIPAddress.InUse"),
     ("ec2", "delete_subnet", _subnet_holds_something, "DependencyViolation"),
     ("ec2", "delete_security_group", _group_is_used, "DependencyViolation"),
@@ -149,6 +159,13 @@ def _add_refusals() -> None:
         setattr(backend, method, _guarded(getattr(backend, method), refused, error, code))
 
 
+@functools.cache
+def _enable_regions() -> None:
+    from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend  # noqa: PLC0415
+
+    RegionsAndZonesBackend.regions = [item for item in RegionsAndZonesBackend.regions if item.name in REGIONS]
+
+
 class _OneByOne:
     """A WSGI application that does one request at a time and tells in each answer the place of its effect.
 
@@ -173,6 +190,7 @@ def serve() -> tuple[Any, str]:
     """Start the emulator; returns the server, to be shut down, and its endpoint."""
     load_images()
     _add_refusals()
+    _enable_regions()
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
         DomainDispatcherApplication,
         MotoRequestHandler,

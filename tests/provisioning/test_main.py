@@ -13,6 +13,7 @@ import pytest
 
 from provisioning.loading import load_topology
 from tests.provisioning.aws import Operator, census, client
+from tests.provisioning.emulator import REGIONS
 from tests.provisioning.test_permissions import refused
 
 pytestmark = pytest.mark.process
@@ -98,7 +99,7 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert not [call for call in calls if call["changes"]]
 
     groups = json.loads(shell.ok("targets", "-t", name))
-    assert {group["labels"]["deployment"] for group in groups} == {"latency"}
+    assert {group["labels"]["deployment"] for group in groups} == {name}
     assert {group["labels"]["host"] for group in groups} == {host.name for host in topology.host}
     cost = shell.ok("cost", "-t", name)
     assert "total\t" in cost
@@ -120,7 +121,7 @@ def test_a_process_killed_for_real_is_completed_by_the_next(shell: Shell, endpoi
     assert shell.ok(*up)
     found = census(endpoint, topology.regions)
     assert all(count == 1 for (_, kind, _), count in found.items() if kind != "interface")
-    assert Operator(endpoint, topology, "latency").up().aws.changing() == []
+    assert Operator(endpoint, topology, "backbone").up().aws.changing() == []
 
 
 def test_an_interrupted_run_stops_and_says_what_to_do(shell: Shell, endpoint: str) -> None:
@@ -132,6 +133,20 @@ def test_an_interrupted_run_stops_and_says_what_to_do(shell: Shell, endpoint: st
     assert "Traceback" not in stopped.stderr
     assert not [call for call in shell.calls() if call["operation"] == "RunInstances"]
     assert shell.ok(*up)
+
+
+def test_another_deployment_is_never_mistaken_for_this_one(shell: Shell, endpoint: str, tmp_path: Path) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text((ROOT / "provisioning/topologies/egress.toml").read_text())
+    shell.ok("up", "--yes", "--bundle", str(shell.bundle), "-t", str(file))
+    standing = census(endpoint, REGIONS)
+    told = shell.ok("down", "--yes")
+    assert "backbone: nothing is left by tag in ap-northeast-1, ap-southeast-1, eu-central-1" in told
+    assert "another deployment stands: desk in ap-northeast-1, ap-southeast-1; `provision down --name desk`" in told
+    assert census(endpoint, REGIONS) == standing
+    file.unlink()
+    assert "desk: nothing is left" in shell.ok("down", "--yes", "-t", str(file))
+    assert Operator(endpoint, load_topology("egress"), "desk").left() == []
 
 
 def test_an_expired_deployment_is_told_and_reaped(shell: Shell, endpoint: str) -> None:
@@ -197,7 +212,7 @@ def test_after_a_failure_what_stands_and_both_ways_on_are_told(shell: Shell) -> 
     lines = done.stderr.splitlines()
     assert any("resources stand, 0 of them hosts: about 0.0000 USD an hour" in line for line in lines), lines
     assert lines[-2] == f"error: to go on: provision {' '.join(arguments)}"
-    assert lines[-1] == "error: to take it away: provision down --topology backbone --name latency"
+    assert lines[-1] == "error: to take it away: provision down --name backbone"
 
 
 def test_what_no_host_can_be_made_of_is_told_before_anything_is_changed(shell: Shell) -> None:

@@ -124,7 +124,7 @@ class World:
     def before(self, call: Any) -> Refusal | dict[str, Any] | None:
         """Refuse a call, or answer it, as AWS would and the emulator does not."""
         with self._lock:
-            for check in (self._token, self._unknown, self._named, self._in_use):
+            for check in (self._unknown, self._token, self._named, self._in_use):
                 if (outcome := check(call)) is not None:
                     return outcome
         return None
