@@ -25,6 +25,7 @@ from benchmarks.feeder import TIME_AT
 from benchmarks.machine import Process, burning, free_port
 from benchmarks.samples import Samples, quantiles
 from daemons.link import wire
+from daemons.link.seal import DatagramSealer
 from daemons.link.session import ForwarderSession, Introduction
 from daemons.link.wire import Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
@@ -83,7 +84,7 @@ def _send(port: int, count: int) -> dict[int, tuple[int, int]]:
     truths: dict[int, tuple[int, int]] = {}
     try:
         with socket.create_connection(("127.0.0.1", port)) as control, socket.socket(type=socket.SOCK_DGRAM) as out:
-            head = wire.datagram_head(_introduce(control))
+            wrap = _introduce(control).wrap
             out.connect(("127.0.0.1", port))
             for sequence in range(1, count + 1):
                 time.sleep(1 / RATE)
@@ -95,7 +96,7 @@ def _send(port: int, count: int) -> dict[int, tuple[int, int]]:
                 frame = wire.encode_event(
                     sequence, claimed_ns, StampKind.KERNEL, claimed_ns, before_ns, sequence, b"btcusdt@trade", payload
                 )
-                out.send(head + frame)
+                out.send(wrap(frame))
                 truths[claimed_ns] = (before_ns, time.time_ns())
             time.sleep(0.3)
     finally:
@@ -103,7 +104,7 @@ def _send(port: int, count: int) -> dict[int, tuple[int, int]]:
     return truths
 
 
-def _introduce(control: socket.socket) -> int:
+def _introduce(control: socket.socket) -> DatagramSealer:
     session = ForwarderSession(
         Introduction(
             key=None,
@@ -120,7 +121,7 @@ def _introduce(control: socket.socket) -> int:
         stamp = Stamp(now_ns, StampKind.USER, now_ns, time.monotonic_ns())
         session.receive_data(control.recv(4096), stamp, time.time_ns)
         control.sendall(session.data_to_send())
-    return session.welcome.token
+    return session.datagrams
 
 
 def tables(figures: dict[str, Any]) -> list[Table]:

@@ -4,10 +4,12 @@ At every moment ``offered == forwarded + dropped + buffered``.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
 
+from daemons.link.given_up import GivenUp
 from daemons.link.wire import DropReason
 
 __all__ = ["BufferLimits", "Pending", "SendBuffer"]
@@ -63,6 +65,7 @@ class SendBuffer:
         offered: events put in.
         forwarded: events acknowledged, or sent where nothing acknowledges.
         dropped: events given up, by reason.
+        given_up: their numbers, where the receiver could take them for lost: nothing acknowledges.
         acknowledged: highest sequence that a receiver said it has processed.
     """
 
@@ -76,6 +79,7 @@ class SendBuffer:
         self.offered = 0
         self.forwarded = 0
         self.dropped = dict.fromkeys(DropReason, 0)
+        self.given_up = GivenUp()
         self.acknowledged = begin
         self._highest_sent = begin
 
@@ -151,7 +155,7 @@ class SendBuffer:
     def refuse(self, sequence: int, reason: DropReason) -> None:
         """Account for an event that can never be sent; as the last one of all it is announced all the same."""
         self.offered += 1
-        self.dropped[reason] += 1
+        self._give_up(sequence, reason)
         if not self.waiting:
             self._highest_sent = max(self._highest_sent, sequence)
 
@@ -182,11 +186,12 @@ class SendBuffer:
         self._highest_sent = pending.sequence - 1
         self.forwarded -= 1
 
-    def lost(self, count: int) -> None:
+    def lost(self, pendings: Iterable[Pending]) -> None:
         """Account for events that were handed over, and that the transport then could not send. As ``untake``."""
         assert not self._keep
-        self.forwarded -= count
-        self.dropped[DropReason.SEND] += count
+        for pending in pendings:
+            self.forwarded -= 1
+            self._give_up(pending.sequence, DropReason.SEND)
 
     def acknowledge(self, highest: int, at_most: int | None = None) -> bool:
         """Take in that the receiver has processed everything sent up to ``highest``; account for it, and release it.
@@ -228,8 +233,14 @@ class SendBuffer:
         self._size = 0
 
     def _drop_oldest(self, reason: DropReason) -> None:
-        self._size -= _size_of(self._waiting.popleft())
+        pending = self._waiting.popleft()
+        self._size -= _size_of(pending)
+        self._give_up(pending.sequence, reason)
+
+    def _give_up(self, sequence: int, reason: DropReason) -> None:
         self.dropped[reason] += 1
+        if not self._keep:
+            self.given_up.add(sequence)
 
 
 def _size_of(pending: Pending) -> int:

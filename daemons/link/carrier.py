@@ -29,13 +29,20 @@ class Carrier(Protocol):
 
 
 class StreamCarrier:
-    """Events over TCP. The connection takes every byte, so everything handed over is accepted."""
+    """Events over TCP. The connection takes every byte, so everything handed over is accepted.
+
+    Args:
+        connection: the connection.
+        end: what ends each frame.
+        seal: makes what is written of the frames of one turn; None to write them as they are.
+    """
 
     paced = False
 
-    def __init__(self, connection: Connection, end: bytes) -> None:
+    def __init__(self, connection: Connection, end: bytes, seal: Callable[[bytes], bytes] | None = None) -> None:
         self._connection = connection
         self._end = end
+        self._seal = seal
 
     @property
     def blocked(self) -> bool:
@@ -44,9 +51,10 @@ class StreamCarrier:
     def send(self, pendings: Sequence[Pending]) -> int:
         end = self._end
         if len(pendings) == 1:
-            self._connection.write(pendings[0].frame + end)
+            data = pendings[0].frame + end
         else:
-            self._connection.write(end.join([pending.frame for pending in pendings]) + end)
+            data = end.join([pending.frame for pending in pendings]) + end
+        self._connection.write(data if self._seal is None else self._seal(data))
         return len(pendings)
 
 
@@ -55,16 +63,25 @@ class DatagramCarrier:
 
     Args:
         sender: the socket.
-        head: what every datagram starts with.
+        wrap: makes a datagram of the frames in it.
+        overhead: bytes that it adds.
         pack_bytes: the size up to which events share a datagram.
-        on_lost: called with the number of events accepted that then could not be sent.
+        on_lost: called with the events accepted that then could not be sent.
     """
 
     paced = True
 
-    def __init__(self, sender: DatagramSender, head: bytes, pack_bytes: int, on_lost: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        sender: DatagramSender,
+        wrap: Callable[[bytes], bytes],
+        overhead: int,
+        pack_bytes: int,
+        on_lost: Callable[[Sequence[Pending]], None],
+    ) -> None:
         self._sender = sender
-        self._head = head
+        self._wrap = wrap
+        self._overhead = overhead
         self._pack_bytes = pack_bytes
         self._on_lost = on_lost
 
@@ -75,24 +92,24 @@ class DatagramCarrier:
     def send(self, pendings: Sequence[Pending]) -> int:
         total = len(pendings)
         if total == 1:
-            return int(self._send(self._head + pendings[0].frame, 1))
+            return int(self._send(pendings))
         sent = 0
         while sent < total:
             stop = sent + 1
-            size = len(self._head) + len(pendings[sent].frame)
+            size = self._overhead + len(pendings[sent].frame)
             while stop < total and size + len(pendings[stop].frame) <= self._pack_bytes:
                 size += len(pendings[stop].frame)
                 stop += 1
-            datagram = self._head + b"".join([pending.frame for pending in pendings[sent:stop]])
-            if not self._send(datagram, stop - sent):
+            if not self._send(pendings[sent:stop]):
                 break
             sent = stop
         return sent
 
-    def _send(self, datagram: bytes, events: int) -> bool:
+    def _send(self, pendings: Sequence[Pending]) -> bool:
+        frames = pendings[0].frame if len(pendings) == 1 else b"".join([pending.frame for pending in pendings])
         try:
-            return self._sender.send(datagram)
+            return self._sender.send(self._wrap(frames))
         except StreamError:
             # No route for the moment: the control connection will notice and say so.
-            self._on_lost(events)
+            self._on_lost(pendings)
             return True

@@ -13,7 +13,7 @@ from daemons.errors import LinkError, StreamError, WireError, brief
 from daemons.link import wire
 from daemons.link.forwarded import LineDecoder, decode_forwarded
 from daemons.link.session import ReceiverSession, TimeReport
-from daemons.link.wire import Ack, Bye, Heartbeat, Hello, Transport
+from daemons.link.wire import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
 from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
@@ -38,6 +38,8 @@ REFUSAL_REASONS = (
     "garbage",
     "too_large",
     "token",
+    "forged",
+    "replayed",
     "format",
     "unexpected",
     "unread",
@@ -71,6 +73,9 @@ class LinkSink(Protocol):
 
     def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
         """The forwarder has said what it has sent."""
+
+    def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
+        """The forwarder has said which numbers it never sent."""
 
     def on_bye(self, key: SessionKey, highest: int) -> None:
         """The forwarder has ended its session."""
@@ -318,11 +323,17 @@ class LinkListener:
             self.counts.malformed += 1
         else:
             try:
-                token, events = wire.datagram_events(data, self._peers.__contains__)
+                token, events = wire.datagram_events(data, self._end_of_events)
             except WireError as error:
                 self.refuse(error.reason, str(error), host)
                 return
             self.sink.on_link_events(self._peers[token].key, events, stamp, together=True)
+
+    def _end_of_events(self, token: int, number: int, data: bytes) -> int:
+        peer = self._peers.get(token)
+        if peer is None:
+            raise WireError("token", "datagram of no open link; the forwarder will reconnect")
+        return peer.end_of_events(number, data)
 
 
 class _Peer:
@@ -385,6 +396,10 @@ class _Peer:
             self._session.ask_time(self._clock.wall_ns)
             self._flush()
 
+    def end_of_events(self, number: int, data: bytes) -> int:
+        """Check a datagram of this connection, as :class:`~daemons.link.seal.DatagramOpener` does."""
+        return self._session.datagrams.end_of_events(number, data)
+
     def _flush(self) -> None:
         if data := self._session.data_to_send():
             self._connection.write(data)
@@ -442,6 +457,8 @@ class _Peer:
                     self.ask_time()
                 case Heartbeat():
                     sink.on_heartbeat(self.key, happened, stamp)
+                case GaveUp():
+                    sink.on_gave_up(self.key, happened, stamp)
                 case Bye():
                     sink.on_bye(self.key, happened.highest)
                 case TimeReport():

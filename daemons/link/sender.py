@@ -47,6 +47,7 @@ LINK_REASONS = (
     "transport",
     "busy",
     "garbage",
+    "forged",
     "too_large",
     "unexpected",
     "unread",
@@ -143,7 +144,7 @@ class LinkSender:
         keep = self._binary and settings.transport is Transport.TCP
         self.buffer = SendBuffer(settings.limits, keep=keep, begin=begin)
         self._carrier: Carrier | None = None
-        self._control: Connection | None = None
+        self._control: Uplink | None = None
         self._resume: asyncio.TimerHandle | None = None
         self._catching_up = False
         self._settled = asyncio.Event()
@@ -252,8 +253,7 @@ class LinkSender:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._settled.wait(), timeout_seconds)
         if self._control is not None and self._binary and self.connected:
-            self._control.write(wire.encode(self._heartbeat()))
-            self._control.write(wire.encode(wire.Bye(self.buffer.sent_through)))
+            self._control.write(self._heartbeat() + wire.encode(wire.Bye(self.buffer.sent_through)))
         self.buffer.abandon(DropReason.SHUTDOWN)
 
     def expire(self) -> None:
@@ -282,10 +282,12 @@ class LinkSender:
             acknowledged=self.buffer.acknowledged,
             nonce=secrets.token_bytes(16),
         )
+        session = ForwarderSession(introduction, self._clock_state())
+        self.buffer.given_up.tell_again()
         uplink = Uplink(
             dialled,
             self._stamper,
-            ForwarderSession(introduction, self._clock_state()),
+            session,
             silence_seconds=settings.silence_seconds,
             heartbeat=self._heartbeat,
             on_acknowledged=self._on_acknowledged,
@@ -295,16 +297,18 @@ class LinkSender:
         datagrams: DatagramSender | None = None
         try:
             welcome = await uplink.introduced(settings.connect_timeout_seconds)
-            self._control = uplink.connection
+            self._control = uplink
             self.buffer.acknowledge(welcome.highest)
             if settings.transport is Transport.UDP:
                 datagrams = DatagramSender(
                     (dialled.address, settings.port), uplink.family, self._on_writable, self._on_refused
                 )
-                head = wire.datagram_head(welcome.token)
-                carrier: Carrier = DatagramCarrier(datagrams, head, DATAGRAM_BYTES, self.buffer.lost)
+                made = session.datagrams
+                carrier: Carrier = DatagramCarrier(
+                    datagrams, made.wrap, made.overhead, DATAGRAM_BYTES, self.buffer.lost
+                )
             else:
-                carrier = StreamCarrier(uplink.connection, b"")
+                carrier = StreamCarrier(uplink.connection, b"", session.seal if settings.key else None)
             return await self._live(carrier, uplink.ended)
         except TransportError as error:
             return error
@@ -321,7 +325,7 @@ class LinkSender:
         host, port = str(target[0]), int(target[1])
         sender = DatagramSender((host, port), family, self._on_writable, self._on_refused)
         try:
-            carrier = DatagramCarrier(sender, b"", 0, self.buffer.lost)
+            carrier = DatagramCarrier(sender, bytes, 0, 0, self.buffer.lost)
             return await self._live(carrier, asyncio.get_running_loop().create_future())
         finally:
             sender.close()
@@ -420,6 +424,10 @@ class LinkSender:
         if self._is_settled():
             self._settled.set()
 
-    def _heartbeat(self) -> wire.Heartbeat:
+    def _heartbeat(self) -> bytes:
         drops = {reason: count for reason, count in self.buffer.dropped.items() if count}
-        return wire.Heartbeat(self.buffer.sent_through, self._clock.wall_ns(), self._clock_state(), drops)
+        beat = wire.Heartbeat(self.buffer.sent_through, self._clock.wall_ns(), self._clock_state(), drops)
+        # Before the heartbeat, which announces these numbers as used.
+        given_up = self.buffer.given_up.untold()
+        told = wire.encode(wire.GaveUp(given_up)) if given_up else b""
+        return told + wire.encode(beat)

@@ -2,7 +2,7 @@
 
 The receiver speaks first (CHALLENGE), the forwarder introduces itself (HELLO), the receiver consents (WELCOME) or
 refuses (REJECT). With a key, both sign the other's nonce (HMAC-SHA-256, RFC 2104), so neither can be impersonated or
-replayed.
+replayed, and all that follows is signed under keys derived from the handshake: see :mod:`daemons.link.seal`.
 """
 
 import hmac
@@ -12,6 +12,7 @@ from typing import Final
 
 from daemons.errors import LinkError, WireError
 from daemons.link import wire
+from daemons.link.seal import DatagramOpener, DatagramSealer, Opener, Sealer, SessionKeys, session_keys
 from daemons.link.wire import (
     VERSION,
     Ack,
@@ -20,8 +21,10 @@ from daemons.link.wire import (
     ClockReply,
     ClockRequest,
     FrameDecoder,
+    GaveUp,
     Heartbeat,
     Hello,
+    Kind,
     Message,
     Reject,
     RejectReason,
@@ -34,12 +37,17 @@ from daemons.timing.exchange import ClockSample, exchange
 
 __all__ = ["ForwarderSession", "Introduction", "ReceiverSession", "TimeReport"]
 
-_BY_FORWARDER: Final = b"backbone-latency link 1 forwarder"
-_BY_RECEIVER: Final = b"backbone-latency link 1 receiver"
+_BY_FORWARDER: Final = b"backbone-latency link 2 forwarder"
+_BY_RECEIVER: Final = b"backbone-latency link 2 receiver"
 
 
 def _sign(key: Secret | None, role: bytes, *parts: bytes) -> bytes:
     return b"" if key is None else hmac.digest(key.value, role + b"".join(parts), "sha256")
+
+
+def _keys(secret: Secret, challenge: bytes, hello: Hello, welcome: Welcome) -> SessionKeys:
+    signed = wire.hello_unsigned(hello) + wire.welcome_unsigned(welcome)
+    return session_keys(secret.value, challenge + hello.nonce, challenge + signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,10 @@ class Introduction:
 
 
 class ForwarderSession:
-    """The forwarder's end. Feed :meth:`receive_data`; send what :meth:`data_to_send` gives.
+    """The forwarder's end.
+
+    Feed :meth:`receive_data`; send what :meth:`data_to_send` gives, and frames through :meth:`seal`, in the order in
+    which they were sealed.
 
     Args:
         introduction: who we are.
@@ -72,16 +83,21 @@ class ForwarderSession:
 
     Attributes:
         welcome: the receiver's consent, once given.
+        datagrams: makes this connection's datagrams, from then on.
     """
 
     def __init__(self, introduction: Introduction, clock: ClockState) -> None:
         self._me = introduction
         self._clock = clock
         self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
+        self._decoder.pause_after = Kind.WELCOME
+        self._opener: Opener | None = None
+        self._sealer: Sealer | None = None
         self._out: list[bytes] = []
         self._challenge = b""
-        self._hello = b""
+        self._hello: Hello | None = None
         self.welcome: Welcome | None = None
+        self.datagrams = DatagramSealer(0)
 
     def receive_data(self, data: bytes, stamp: Stamp, wall_ns: Callable[[], int]) -> list[Ack]:
         """Take in received bytes.
@@ -96,25 +112,32 @@ class ForwarderSession:
 
         Raises:
             LinkError: the receiver refused us (reasons ``version``, ``key``, ``path``, ``transport``, ``busy``), could
-                not prove that it has the key (``peer_key``), or broke the protocol (``garbage``, ``too_large``).
+                not prove that it has the key (``peer_key``), broke the protocol (``garbage``, ``too_large``), or
+                somebody on the way changed its words (``forged``).
         """
         acks: list[Ack] = []
-        for message in self._decoder.feed(data):
+        for message in self._decoder.feed(data if self._opener is None else self._opener.open(data)):
             match message:
                 case Ack() if self.welcome:
                     acks.append(message)
                 case ClockRequest() if self.welcome:
                     reply = ClockReply(message.number, message.t1_ns, stamp.ns, wall_ns())
-                    self._out.append(wire.encode(reply))
+                    self._out.append(self.seal(wire.encode(reply)))
                 case Challenge() if not self._challenge:
                     self._introduce(message)
-                case Welcome() if self._challenge and not self.welcome:
-                    self._check(message)
+                case Welcome() if self._hello and not self.welcome:
+                    self._check(self._hello, message)
+                    # What came with it is of the connection's second part.
+                    acks += self.receive_data(self._decoder.rest(), stamp, wall_ns)
                 case Reject():
                     raise LinkError(message.reason.name.lower(), f"the receiver refused us: {message.text}")
                 case _:
                     raise WireError("garbage", f"{type(message).__name__} came out of turn")
         return acks
+
+    def seal(self, frames: bytes) -> bytes:
+        """Return what to write for these frames, once welcome; to be written before anything is sealed after it."""
+        return frames if self._sealer is None else self._sealer.seal(frames)
 
     def data_to_send(self) -> bytes:
         """Return what is to be sent now."""
@@ -128,19 +151,25 @@ class ForwarderSession:
         me = self._me
         self._challenge = challenge.nonce
         hello = Hello(VERSION, me.transport, me.session, me.nonce, me.acknowledged, me.path, self._clock)
-        body = wire.hello_unsigned(hello)
-        mac = _sign(me.key, _BY_FORWARDER, challenge.nonce, body)
-        self._hello = body
+        mac = _sign(me.key, _BY_FORWARDER, challenge.nonce, wire.hello_unsigned(hello))
+        self._hello = hello
         signed = Hello(VERSION, me.transport, me.session, me.nonce, me.acknowledged, me.path, self._clock, mac)
         self._out.append(wire.encode(signed))
 
-    def _check(self, welcome: Welcome) -> None:
-        expected = _sign(self._me.key, _BY_RECEIVER, self._challenge, self._hello, wire.welcome_unsigned(welcome))
+    def _check(self, hello: Hello, welcome: Welcome) -> None:
+        key, said = self._me.key, wire.hello_unsigned(hello)
+        expected = _sign(key, _BY_RECEIVER, self._challenge, said, wire.welcome_unsigned(welcome))
         if not hmac.compare_digest(expected, welcome.mac):
             why = "has another key" if welcome.mac else "has no key"
             raise LinkError("peer_key", f"the receiver {why}; give both ends the same key file")
         self.welcome = welcome
         self._decoder.limit = wire.MAX_BODY
+        self._decoder.pause_after = None
+        self.datagrams = DatagramSealer(welcome.token)
+        if key is not None:
+            keys = _keys(key, self._challenge, hello, welcome)
+            self._opener, self._sealer = Opener(keys.receiver), Sealer(keys.forwarder)
+            self.datagrams = DatagramSealer(welcome.token, keys.datagrams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +177,9 @@ class TimeReport:
     """One clock exchange with the forwarder, or None where its times were impossible."""
 
     sample: ClockSample | None
+
+
+Happened = LinkEvent | Hello | Heartbeat | Bye | GaveUp | TimeReport
 
 
 class ReceiverSession:
@@ -165,6 +197,7 @@ class ReceiverSession:
     Attributes:
         hello: the forwarder's introduction, once it was accepted.
         key: the one that it was signed with.
+        datagrams: knows this connection's datagrams, from then on.
     """
 
     def __init__(
@@ -187,12 +220,16 @@ class ReceiverSession:
         self._highest_of = highest_of
         self._has_room_for = has_room_for
         self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
+        self._decoder.pause_after = Kind.HELLO
+        self._opener: Opener | None = None
+        self._sealer: Sealer | None = None
         self._out: list[bytes] = [wire.encode(Challenge(VERSION, nonce))]
         self._asked: dict[int, int] = {}
         self._number = 0
         self.hello: Hello | None = None
+        self.datagrams = DatagramOpener()
 
-    def receive_data(self, data: bytes, stamp: Stamp) -> list[LinkEvent | Hello | Heartbeat | Bye | TimeReport]:
+    def receive_data(self, data: bytes, stamp: Stamp) -> list[Happened]:
         """Take in received bytes.
 
         Returns:
@@ -200,14 +237,16 @@ class ReceiverSession:
 
         Raises:
             LinkError: the forwarder is refused; a REJECT is in :meth:`data_to_send`, after which to close.
-            WireError: the forwarder broke the protocol.
+            WireError: the forwarder broke the protocol, or somebody on the way changed its words.
         """
-        happened: list[LinkEvent | Hello | Heartbeat | Bye | TimeReport] = []
-        for message in self._decoder.feed(data):
+        happened: list[Happened] = []
+        for message in self._decoder.feed(data if self._opener is None else self._opener.open(data)):
             if self.hello is None:
                 happened.append(self._admit(message))
+                # What came with it is of the connection's second part.
+                happened += self.receive_data(self._decoder.rest(), stamp)
             # A tuple, for a union would be built anew for every event.
-            elif isinstance(message, (LinkEvent, Heartbeat, Bye)):
+            elif isinstance(message, (LinkEvent, Heartbeat, Bye, GaveUp)):
                 happened.append(message)
             elif isinstance(message, ClockReply):
                 happened.append(self._evaluate(message, stamp))
@@ -218,7 +257,7 @@ class ReceiverSession:
     @property
     def exact(self) -> bool:
         """Whether the last read ended with the last message that came of it."""
-        return self._decoder.exact
+        return self._decoder.exact and (self._opener is None or self._opener.exact)
 
     def ask_time(self, wall_ns: Callable[[], int]) -> None:
         """Ask the forwarder for its time; the question's departure is read as late as possible."""
@@ -227,17 +266,21 @@ class ReceiverSession:
         self._asked[self._number] = now_ns
         # An answer that has not come after eight questions will not come.
         self._asked.pop(self._number - 8, None)
-        self._out.append(wire.encode(ClockRequest(self._number, now_ns)))
+        self._send(ClockRequest(self._number, now_ns))
 
     def acknowledge(self, ack: Ack) -> None:
         """Tell the forwarder what was processed."""
-        self._out.append(wire.encode(ack))
+        self._send(ack)
 
     def data_to_send(self) -> bytes:
         """Return what is to be sent now."""
         data = b"".join(self._out)
         self._out.clear()
         return data
+
+    def _send(self, message: Ack | ClockRequest) -> None:
+        frame = wire.encode(message)
+        self._out.append(frame if self._sealer is None else self._sealer.seal(frame))
 
     def _admit(self, message: Message) -> Hello:
         if not isinstance(message, Hello):
@@ -260,9 +303,14 @@ class ReceiverSession:
             self._refuse(RejectReason.BUSY, "as many forwarders as may be are connected; give it a path of its own")
         self.hello = message
         self._decoder.limit = wire.MAX_BODY
+        self._decoder.pause_after = None
         welcome = Welcome(VERSION, self.token, self._highest_of(message.session))
         mac = _sign(self.key, _BY_RECEIVER, self._nonce, body, wire.welcome_unsigned(welcome))
         self._out.append(wire.encode(Welcome(welcome.version, welcome.token, welcome.highest, mac)))
+        if self.key is not None:
+            keys = _keys(self.key, self._nonce, message, welcome)
+            self._opener, self._sealer = Opener(keys.forwarder), Sealer(keys.receiver)
+            self.datagrams = DatagramOpener(keys.datagrams)
         return message
 
     def _refuse(self, reason: RejectReason, text: str) -> None:

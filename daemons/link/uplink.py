@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from daemons.errors import LinkError, StreamError, TransportError
-from daemons.link import wire
 from daemons.link.session import ForwarderSession
-from daemons.link.wire import Heartbeat, Welcome
+from daemons.link.wire import Welcome
 from daemons.records import Stamp
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
@@ -25,7 +24,7 @@ class Uplink:
         stamper: makes stamps, and holds the clock.
         session: the protocol.
         silence_seconds: without a word from the receiver for so long the connection is given up.
-        heartbeat: makes the next heartbeat.
+        heartbeat: makes the frames of the next heartbeat.
         on_acknowledged: called with the highest sequence acknowledged.
         on_writable: called when the kernel has room again.
         max_unsent: as of :class:`~daemons.stream.connection.Connection`.
@@ -43,7 +42,7 @@ class Uplink:
         session: ForwarderSession,
         *,
         silence_seconds: float,
-        heartbeat: Callable[[], Heartbeat],
+        heartbeat: Callable[[], bytes],
         on_acknowledged: Callable[[int], None],
         on_writable: Callable[[], None],
         max_unsent: int,
@@ -85,6 +84,10 @@ class Uplink:
         self._pulse = asyncio.get_running_loop().create_task(self._beat())
         return welcome
 
+    def write(self, frames: bytes) -> None:
+        """Send frames, once introduced."""
+        self.connection.write(self._session.seal(frames))
+
     def close(self) -> None:
         """End the connection now."""
         if self._pulse is not None:
@@ -94,7 +97,7 @@ class Uplink:
 
     async def _beat(self) -> None:
         while True:
-            self.connection.write(wire.encode(self._heartbeat()))
+            self.write(self._heartbeat())
             await self._clock.sleep(HEARTBEAT_SECONDS)
             # A turn of the loop: after a stall of this process there is something to read before silence is judged.
             await self._clock.sleep(0)

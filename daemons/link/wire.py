@@ -1,4 +1,4 @@
-"""The link's binary format, version 1; docs/wire-format.md has it byte by byte, with test vectors.
+"""The link's binary format, version 2; docs/wire-format.md has it byte by byte, with test vectors.
 
 All integers are big-endian. A frame is a head (magic, type, body length) and a body. The exchange's message travels in
 an EVENT frame's body untouched.
@@ -16,6 +16,7 @@ from daemons.errors import WireError
 from daemons.records import ClockState, LinkEvent, StampKind
 
 __all__ = [
+    "MAX_RANGES",
     "VERSION",
     "Ack",
     "Bye",
@@ -24,6 +25,7 @@ __all__ = [
     "ClockRequest",
     "DropReason",
     "FrameDecoder",
+    "GaveUp",
     "Heartbeat",
     "Hello",
     "Message",
@@ -40,13 +42,16 @@ __all__ = [
     "welcome_unsigned",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 FRAME_MAGIC: Final = 0xB1
 DATAGRAM_MAGIC: Final = 0xBD
 MAX_BODY: Final = 8 << 20
 """Largest body accepted from an authenticated peer."""
 MAX_STRANGER_BODY: Final = 512
 """Largest body accepted before the handshake is complete."""
+
+MAX_RANGES: Final = 256
+"""Most ranges of numbers in a GAVE_UP frame."""
 
 HEAD = Struct("!BBI")
 EVENT_HEAD = Struct("!BBIQqqqQBB")
@@ -55,7 +60,8 @@ _EVENT_BODY_FIXED: Final = EVENT_HEAD.size - HEAD.size
 _DEPARTURE = Struct("!q")
 _DEPARTURE_AT: Final = HEAD.size + 24
 _FLAGS_AT: Final = HEAD.size + 40
-DATAGRAM_HEAD = Struct("!BBQ")
+DATAGRAM_HEAD = Struct("!BBQQ")
+"""Magic, version, token, number."""
 _CLOCK = Struct("!BBHqQ")
 _HELLO = Struct("!BBQ16sQ")
 _WELCOME = Struct("!BQQ")
@@ -66,6 +72,7 @@ _ACK = Struct("!QQQ")
 _REQUEST = Struct("!Iq")
 _REPLY = Struct("!Iqqq")
 _BYE = Struct("!Q")
+_RANGE = Struct("!QQ")
 
 NO_TIME: Final = -(1 << 63)
 NO_ID: Final = (1 << 64) - 1
@@ -88,8 +95,11 @@ class Kind(IntEnum):
     CLOCK_REQUEST = 8
     CLOCK_REPLY = 9
     BYE = 10
+    GAVE_UP = 11
 
 
+_OPTIONAL: Final = 0x80
+"""Frame types from here on are passed over by who does not know them: later versions can add some."""
 _EVENT: Final = int(Kind.EVENT)
 
 
@@ -221,28 +231,30 @@ class Bye(msgspec.Struct, frozen=True):
     highest: int
 
 
-Message = Challenge | Hello | Welcome | Reject | LinkEvent | Heartbeat | Ack | ClockRequest | ClockReply | Bye
+class GaveUp(msgspec.Struct, frozen=True):
+    """Forwarder tells which numbers it has never sent, and never will: no loss of the way.
+
+    Attributes:
+        ranges: first and last number of each, ascending; those told before may come again.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
 
 
-def encode(message: Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye) -> bytes:
+Control = Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye | GaveUp
+Message = Control | LinkEvent
+
+
+def encode(message: Control) -> bytes:
     """Return a control message as a frame."""
     kind, body = _body(message)
     return HEAD.pack(FRAME_MAGIC, kind, len(body)) + body
 
 
-def _body(
-    message: Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye,
-) -> tuple[Kind, bytes]:
+def _body(message: Control) -> tuple[Kind, bytes]:
     match message:
-        case Challenge():
-            return Kind.CHALLENGE, bytes([message.version]) + message.nonce
-        case Hello():
-            return Kind.HELLO, hello_unsigned(message) + message.mac
-        case Welcome():
-            return Kind.WELCOME, welcome_unsigned(message) + message.mac
-        case Reject():
-            text = message.text.encode()[:255]
-            return Kind.REJECT, _REJECT.pack(message.reason, len(text)) + text
+        case Challenge() | Hello() | Welcome() | Reject():
+            return _handshake_body(message)
         case Heartbeat():
             drops = b"".join(_DROP.pack(reason, count) for reason, count in sorted(message.drops.items()))
             fixed = _HEARTBEAT.pack(message.highest, message.wall_ns) + _clock(message.clock)
@@ -255,6 +267,21 @@ def _body(
             return Kind.CLOCK_REPLY, _REPLY.pack(message.number, message.t1_ns, message.t2_ns, message.t3_ns)
         case Bye():
             return Kind.BYE, _BYE.pack(message.highest)
+        case GaveUp():
+            return Kind.GAVE_UP, b"".join(_RANGE.pack(first, last) for first, last in message.ranges)
+
+
+def _handshake_body(message: Challenge | Hello | Welcome | Reject) -> tuple[Kind, bytes]:
+    match message:
+        case Challenge():
+            return Kind.CHALLENGE, bytes([message.version]) + message.nonce
+        case Hello():
+            return Kind.HELLO, hello_unsigned(message) + message.mac
+        case Welcome():
+            return Kind.WELCOME, welcome_unsigned(message) + message.mac
+        case Reject():
+            text = message.text.encode()[:255]
+            return Kind.REJECT, _REJECT.pack(message.reason, len(text)) + text
 
 
 def encode_event(
@@ -311,33 +338,31 @@ def welcome_unsigned(welcome: Welcome) -> bytes:
     return _WELCOME.pack(welcome.version, welcome.token, welcome.highest)
 
 
-def datagram_head(token: int) -> bytes:
-    """Return what every datagram of a link starts with; EVENT frames follow it."""
-    return DATAGRAM_HEAD.pack(DATAGRAM_MAGIC, VERSION, token)
+def datagram_head(token: int, number: int) -> bytes:
+    """Return what a datagram of a link starts with; EVENT frames follow it."""
+    return DATAGRAM_HEAD.pack(DATAGRAM_MAGIC, VERSION, token, number)
 
 
-def datagram_events(data: bytes, tokens: Callable[[int], bool]) -> tuple[int, list[LinkEvent]]:
+def datagram_events(data: bytes, end_of_events: Callable[[int, int, bytes], int]) -> tuple[int, list[LinkEvent]]:
     """Read a datagram.
 
     Args:
         data: the datagram.
-        tokens: says whether a token is one that was given out.
+        end_of_events: is given its token, its number and all of it; says where in it the events end, or raises.
 
     Returns:
         The token and the events.
 
     Raises:
-        WireError: with reason ``token`` when it was not, ``garbage`` when it is no datagram of this format.
+        WireError: ``garbage`` when it is no datagram of this format, or as ``end_of_events`` says.
     """
     if len(data) < DATAGRAM_HEAD.size:
         raise WireError("garbage", f"datagram of {len(data)} bytes is too short")
-    magic, version, token = DATAGRAM_HEAD.unpack_from(data)
+    magic, version, token, number = DATAGRAM_HEAD.unpack_from(data)
     if magic != DATAGRAM_MAGIC or version != VERSION:
         raise WireError("garbage", f"datagram starts with {data[:2].hex()}, not ours")
-    if not tokens(token):
-        raise WireError("token", "datagram of no open link; the forwarder will reconnect")
     events: list[LinkEvent] = []
-    at, end = DATAGRAM_HEAD.size, len(data)
+    at, end = DATAGRAM_HEAD.size, end_of_events(token, number, data)
     while at < end:
         if end - at < EVENT_HEAD.size or data[at] != FRAME_MAGIC or data[at + 1] != _EVENT:
             raise WireError("garbage", "datagram holds something else than events")
@@ -354,11 +379,13 @@ class FrameDecoder:
 
     Attributes:
         limit: largest body accepted; raised once the peer is known.
+        pause_after: frame type after which to stop; what follows it is then taken by :meth:`rest`.
         exact: the last read ended with a message, of which nothing came in a packet after the read's last.
     """
 
     def __init__(self, limit: int = MAX_STRANGER_BODY) -> None:
         self.limit = limit
+        self.pause_after: Kind | None = None
         self.exact = False
         # What is there of a message, and how long it has to be before looking at it again brings anything: a large
         # message that comes in small pieces is put together once, not with each of them.
@@ -397,12 +424,20 @@ class FrameDecoder:
             if kind == _EVENT:
                 messages.append(_event(data, at, stop))
             else:
-                messages.append(_control(kind, data[at + size : stop]))
+                messages += _control(kind, data[at + size : stop])
             at = stop
+            if kind == self.pause_after:
+                break
         self.exact = at == end
         if at < end:
             rest += data[at:]
         return messages
+
+    def rest(self) -> bytes:
+        """Give back what has come and was not decoded."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
 
 
 def _event(data: bytes, at: int, stop: int) -> LinkEvent:
@@ -464,12 +499,15 @@ def _clock_at(body: bytes, at: int) -> ClockState:
     )
 
 
-def _control(kind: int, body: bytes) -> Message:
+def _control(kind: int, body: bytes) -> tuple[Message, ...]:
+    """Decode a control frame; nothing comes of one that may be passed over."""
     decode = _DECODERS.get(kind)
     if decode is None:
+        if kind >= _OPTIONAL:
+            return ()
         raise WireError("garbage", f"frame type {kind} is unknown")
     try:
-        return decode(body)
+        return (decode(body),)
     except (StructError, ValueError, IndexError) as error:
         raise WireError("garbage", f"{Kind(kind).name} frame is malformed: {error}") from error
 
@@ -518,6 +556,13 @@ def _decode_heartbeat(body: bytes) -> Heartbeat:
     return Heartbeat(highest, wall_ns, _clock_at(body, _HEARTBEAT.size), drops)
 
 
+def _decode_gave_up(body: bytes) -> GaveUp:
+    ranges = tuple((first, last) for first, last in _RANGE.iter_unpack(body))
+    if len(ranges) > MAX_RANGES or any(not 0 < first <= last for first, last in ranges):
+        raise ValueError("ranges contradict themselves")
+    return GaveUp(ranges)
+
+
 _DECODERS: dict[int, Callable[[bytes], Message]] = {
     Kind.CHALLENGE: _decode_challenge,
     Kind.HELLO: _decode_hello,
@@ -528,4 +573,5 @@ _DECODERS: dict[int, Callable[[bytes], Message]] = {
     Kind.CLOCK_REQUEST: lambda body: ClockRequest(*_REQUEST.unpack(body)),
     Kind.CLOCK_REPLY: lambda body: ClockReply(*_REPLY.unpack(body)),
     Kind.BYE: lambda body: Bye(*_BYE.unpack(body)),
+    Kind.GAVE_UP: _decode_gave_up,
 }

@@ -195,6 +195,12 @@ class PathAccount:
         if tracker is not None and highest - tracker.highest <= MAX_JUMP:
             tracker.announce(highest, now_ns)
 
+    def give_up(self, key: Hashable, first: int, last: int, now_ns: int) -> None:
+        """Take in that a session has used the numbers from ``first`` to ``last`` and never sent them."""
+        tracker = self.sessions.get(key)
+        if tracker is not None and last - tracker.highest <= MAX_JUMP:
+            tracker.give_up(first, last, now_ns)
+
     def expire(self, now_ns: int) -> int:
         """Declare lost what has been missing long enough; return how many events that was."""
         lost = sum(tracker.expire(now_ns) for tracker in self.sessions.values())

@@ -41,8 +41,8 @@ class Tally:
         missing: events that did not, yet.
         given_up: those of the missing that the sender never sent; the others were lost on the way.
         duplicates, reordered, stale: arrivals of that outcome.
-        gaps: holes declared lost on the way.
-        gap_events: events in them; one that still arrives afterwards is in ``late``.
+        gaps: holes declared lost on the way; of some the sender may say afterwards that it never sent them.
+        gap_events: events lost in them; one that still arrives afterwards is in ``late``.
         late: arrivals of events that had been declared lost.
     """
 
@@ -151,6 +151,27 @@ class SequenceTracker(Tally):
             self._open(self.highest + 1, highest, now_ns)
             self.highest = highest
 
+    def give_up(self, first: int, last: int, now_ns: int) -> None:
+        """Take in that the numbers from ``first`` to ``last`` were never sent; to be told again changes nothing.
+
+        Args:
+            first: the first of them.
+            last: the last of them.
+            now_ns: time on the scale of :meth:`observe`.
+        """
+        self.announce(last, now_ns)
+        if self.lossless:
+            return
+        index = bisect_left(self._hole_ends, first)
+        while index < len(self._hole_starts) and self._hole_starts[index] <= last:
+            low, high = max(first, self._hole_starts[index]), min(last, self._hole_ends[index])
+            self.given_up += high - low + 1
+            if self._declared[index]:
+                self.gap_events -= high - low + 1
+            index = self._cut(index, low, high)
+        if len(self._hole_starts) > self._max_holes:
+            self._forget_oldest()
+
     def expire(self, now_ns: int) -> int:
         """Declare lost what has been missing for the waiting time.
 
@@ -218,25 +239,27 @@ class SequenceTracker(Tally):
             self.given_up -= 1
         elif self._declared[index]:
             self.late += 1
-        self._cut(index, number)
+        self._cut(index, number, number)
         self.unique += 1
         self.missing -= 1
         if len(self._hole_starts) > self._max_holes:
             self._forget_oldest()
         return True
 
-    def _cut(self, index: int, number: int) -> None:
-        """Shorten, split or remove one hole."""
+    def _cut(self, index: int, low: int, high: int) -> int:
+        """Shorten, split or remove one hole, by the numbers from low to high; return the index of the next."""
         start, end = self._hole_starts[index], self._hole_ends[index]
-        if start == end:
+        if (low, high) == (start, end):
             for column in self._columns():
                 del column[index]
-        elif number == start:
-            self._hole_starts[index] = number + 1
+            return index
+        if low == start:
+            self._hole_starts[index] = high + 1
         else:
-            self._hole_ends[index] = number - 1
-            if number < end:
-                self._hole_starts.insert(index + 1, number + 1)
+            self._hole_ends[index] = low - 1
+            if high < end:
+                self._hole_starts.insert(index + 1, high + 1)
                 self._hole_ends.insert(index + 1, end)
                 self._hole_since.insert(index + 1, self._hole_since[index])
                 self._declared.insert(index + 1, self._declared[index])
+        return index + 1

@@ -10,7 +10,7 @@ import structlog
 from daemons.feed.binance import Decoder
 from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
 from daemons.link.session import TimeReport
-from daemons.link.wire import Ack, Heartbeat, Hello, Transport
+from daemons.link.wire import Ack, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_SESSIONS, PathAccount
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import UNKNOWN_CLOCK, ClockState, FeedEvent, LinkEvent, Stamp
@@ -92,6 +92,10 @@ class LinkPathState:
         _remember(self._peer_steps, key, beat.clock.steps)
         self.peer_drops = {reason.name.lower(): count for reason, count in beat.drops.items()}
         self._announce(key, beat.highest, stamp.steady_ns)
+
+    def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
+        for first, last in gave_up.ranges:
+            self.account.give_up(key, first, last, stamp.steady_ns)
 
     def on_bye(self, key: SessionKey, highest: int) -> None:
         tracker = self.account.sessions.get(key)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from daemons.link.seal import TAG_BYTES
 from daemons.link.wire import datagram_events
 from tests.lab.capture import Capture
 from tests.lab.deadline import wait_until
@@ -61,7 +62,8 @@ def test_a_receiver_that_is_stopped_for_200_ms_reports_true_delays_and_its_own_l
     captured: dict[int, int] = {}
     entered: dict[int, int] = {}
     for stamp_ns, payload in capture.datagrams():
-        for event in datagram_events(payload, lambda _token: True)[1]:
+        # The tag, which the link's key makes, comes after the events.
+        for event in datagram_events(payload, lambda _token, _number, data: len(data) - TAG_BYTES)[1]:
             captured[event.sequence], entered[event.sequence] = stamp_ns, event.receive_ns
     host.systemctl("stop", "latency-receiver.socket", RECEIVER)
 

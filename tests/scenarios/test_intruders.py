@@ -76,7 +76,7 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
 
             # Another version.
             old = Hello(0, Transport.TCP, 1, bytes(16), 0, "", UNKNOWN_CLOCK)
-            assert b"it speaks version 0, we 1; upgrade the older" in talk(port, wire.encode(old))
+            assert b"it speaks version 0, we 2; upgrade the older" in talk(port, wire.encode(old))
             # Garbage, a frame out of turn, a frame that is too large: cut at once, after the challenge.
             for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 4096, EVENT * 100):
                 assert len(talk(port, data)) <= 23
@@ -102,7 +102,7 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as intruder:
                 intruder.connect(("127.0.0.1", port))
                 for _ in range(50):
-                    intruder.send(wire.datagram_head(12345) + EVENT)
+                    intruder.send(wire.datagram_head(12345, 1) + EVENT)
                     intruder.send(b"\xff" * 1000)
                     intruder.send(
                         b'{"sequence_id":1,"tokyo_receive_timestamp":1,"binance_event_time":1,"event_data":""}'
@@ -135,7 +135,7 @@ def test_a_source_that_is_not_allowed(tmp_path: Path) -> None:
         port = port_of(program)
         assert talk(port, b"") == b""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as intruder:
-            intruder.sendto(wire.datagram_head(1) + EVENT, ("127.0.0.1", port))
+            intruder.sendto(wire.datagram_head(1, 1) + EVENT, ("127.0.0.1", port))
         until(lambda: refusals(program) == {"source": 2}, "both are refused")
         (line,) = log_lines(program, "peer refused")[:1]
         assert line["error"] == "127.0.0.1 is not in allowed_sources"

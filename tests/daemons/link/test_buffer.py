@@ -86,8 +86,9 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: not self.keep and self.on_wire)
     @rule()
     def there_is_no_route(self) -> None:
-        self.buffer.lost(1)
-        self.given_up.add(self.on_wire.pop())
+        number = self.on_wire.pop()
+        self.buffer.lost([Pending(number, b"", 0, 0)])
+        self.given_up.add(number)
 
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:

@@ -23,7 +23,7 @@ from tests.daemons.link.listening import BOTH, Here, Sink, until
 
 LINE = b'{"sequence_id":%d,"tokyo_receive_timestamp":%d,"binance_event_time":%d,"event_data":"%s"}'
 EVENT = wire.encode_event(1, 1, 0, None, 1, None, b"btcusdt@trade", b"{}")
-HELLO = wire.encode(Hello(1, wire.Transport.TCP, 5, bytes(16), 0, "", UNKNOWN_CLOCK))
+HELLO = wire.encode(Hello(wire.VERSION, wire.Transport.TCP, 5, bytes(16), 0, "", UNKNOWN_CLOCK))
 NASTY_LINES = (
     b'{"sequence_id":' + b"[" * 5_000,
     b'{"other":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001,
@@ -184,9 +184,9 @@ def test_every_datagram_is_an_event_or_counted() -> None:
                     if kind == 0:
                         data = rng.choice((*NASTY_LINES, LINE % (number, 1, 1, b"x")))
                     elif kind == 1:
-                        data = wire.datagram_head(rng.getrandbits(64)) + mutated(rng, frames(rng))
+                        data = wire.datagram_head(rng.getrandbits(64), rng.getrandbits(64)) + mutated(rng, frames(rng))
                     else:
-                        data = mutated(rng, wire.datagram_head(1) + EVENT)
+                        data = mutated(rng, wire.datagram_head(1, 1) + EVENT)
                     intruder.send(data)
                     if number % 50 == 49:
                         await until(lambda sent=number + 1: dealt_with() == sent)  # type: ignore[misc]
@@ -222,7 +222,7 @@ def test_a_fault_of_ours_costs_one_connection_or_one_datagram_and_is_counted_and
 
 
 def hello(session: int) -> bytes:
-    return wire.encode(Hello(1, wire.Transport.TCP, session, bytes(16), 0, "", UNKNOWN_CLOCK))
+    return wire.encode(Hello(wire.VERSION, wire.Transport.TCP, session, bytes(16), 0, "", UNKNOWN_CLOCK))
 
 
 class Caller:

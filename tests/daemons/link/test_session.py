@@ -98,9 +98,10 @@ def test_any_split_gives_the_same_conversation(data: st.DataObject) -> None:
     other.acknowledge(Ack(2, 1, 1))
     to_forwarder()
     beat = Heartbeat(1, 5, UNKNOWN_CLOCK, {})
-    to_receiver(EVENT + one.data_to_send() + wire.encode(beat) + wire.encode(Bye(1)))
-    assert [type(item) for item in heard] == [Hello, LinkEvent, TimeReport, Heartbeat, Bye]
-    assert heard[2] == TimeReport(ClockSample(85, 30))
+    answer = one.data_to_send()
+    to_receiver(answer + one.seal(EVENT) + one.seal(wire.encode(beat) + wire.encode(Bye(1))))
+    assert [type(item) for item in heard] == [Hello, TimeReport, LinkEvent, Heartbeat, Bye]
+    assert heard[1] == TimeReport(ClockSample(85, 30))
     assert heard[3:] == [beat, Bye(1)]
     assert acks == [Ack(1, 1, 0), Ack(2, 1, 1)]
 
@@ -131,20 +132,20 @@ def test_who_does_not_fit_is_refused_and_told_why(one: ForwarderSession, other: 
     assert refusal(one, other) == (reason, reason)
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 1, 3])
 def test_another_version_is_refused_and_told_so(version: int) -> None:
     other = receiver(key=KEY)
     hello = Hello(version, Transport.TCP, SESSION, bytes(16), 0, "", UNKNOWN_CLOCK)
-    with pytest.raises(LinkError, match=f"speaks version {version}, we 1") as caught:
+    with pytest.raises(LinkError, match=f"speaks version {version}, we 2") as caught:
         other.receive_data(wire.encode(hello), stamp())
     assert caught.value.reason == "version"
     (_challenge, reject) = wire.FrameDecoder().feed(other.data_to_send())
-    assert reject == wire.Reject(wire.RejectReason.VERSION, f"it speaks version {version}, we 1; upgrade the older")
+    assert reject == wire.Reject(wire.RejectReason.VERSION, f"it speaks version {version}, we 2; upgrade the older")
 
 
 def test_an_older_receiver_is_noticed() -> None:
-    with pytest.raises(LinkError, match="the receiver speaks version 0, we 1") as caught:
-        forwarder().receive_data(wire.encode(Challenge(0, bytes(16))), stamp(), lambda: 0)
+    with pytest.raises(LinkError, match="the receiver speaks version 1, we 2") as caught:
+        forwarder().receive_data(wire.encode(Challenge(1, bytes(16))), stamp(), lambda: 0)
     assert caught.value.reason == "version"
 
 
@@ -153,7 +154,7 @@ def test_a_newer_receiver_is_answered_in_our_version_and_decides() -> None:
     one.receive_data(wire.encode(Challenge(9, bytes(16))), stamp(), lambda: 0)
     (hello,) = wire.FrameDecoder().feed(one.data_to_send())
     assert isinstance(hello, Hello)
-    assert hello.version == 1
+    assert hello.version == 2
 
 
 def test_a_recorded_introduction_is_worth_nothing() -> None:

@@ -14,7 +14,7 @@ from daemons.link import wire
 from daemons.link.forwarded import encode_forwarded
 from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
 from daemons.link.session import ForwarderSession, Introduction, TimeReport
-from daemons.link.wire import Ack, Heartbeat, Hello, Transport
+from daemons.link.wire import Ack, GaveUp, Heartbeat, Hello, Transport
 from daemons.records import KERNEL, SHARED, UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind, shared
 from daemons.stream.datagram import listening_socket
 from daemons.stream.stamping import Stamper
@@ -42,6 +42,9 @@ class Sink:
 
     def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
         del key, beat, stamp
+
+    def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
+        del key, gave_up, stamp
 
     def on_bye(self, key: SessionKey, highest: int) -> None:
         del key, highest

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from daemons.errors import WireError
 from daemons.link import wire
+from daemons.link.seal import DatagramOpener, DatagramSealer, Opener
 from daemons.link.session import ForwarderSession, Introduction, ReceiverSession
 from daemons.link.wire import (
     MAX_BODY,
@@ -21,6 +22,7 @@ from daemons.link.wire import (
     ClockRequest,
     DropReason,
     FrameDecoder,
+    GaveUp,
     Heartbeat,
     Hello,
     Message,
@@ -63,18 +65,18 @@ BARE = LinkEvent(
     43, 1_763_722_100_123_456_789, StampKind.SHARED, None, 1_763_722_100_123_460_000, None, "!x", True, b"[]"
 )
 MESSAGES: dict[str, Message] = {
-    "challenge": Challenge(1, bytes(range(16))),
+    "challenge": Challenge(2, bytes(range(16))),
     "hello": Hello(
-        1,
+        2,
         Transport.UDP,
         0x0123456789ABCDEF,
         bytes(range(16, 32)),
         40,
         "backbone",
         CLOCK,
-        bytes.fromhex("796ac786635ed2282450ca286786174206683c4394aedc78429ed586128e0161"),
+        bytes.fromhex("b979f5e7f1833ec86d02625feb0b3051e2c932d57f8fe3c48154ca7fefc47235"),
     ),
-    "welcome": Welcome(1, TOKEN, 41, bytes.fromhex("da41b2868b3c043b27935eab28a2ac2f83d5fc5deabcb8d7d49d772d7b74d55a")),
+    "welcome": Welcome(2, TOKEN, 41, bytes.fromhex("839be5c7bb8c11939b8ba23198afd7f54420a9d4a15d48077f116ef5f19c0695")),
     "reject": Reject(RejectReason.PATH, "check destinations"),
     "event": TRADE,
     "event-bare": BARE,
@@ -83,7 +85,13 @@ MESSAGES: dict[str, Message] = {
     "clock-request": ClockRequest(3, 1_763_722_101_000_000_000),
     "clock-reply": ClockReply(3, 1_763_722_101_000_000_000, 1_763_722_101_050_000_000, 1_763_722_101_050_020_000),
     "bye": Bye(43),
+    "gave-up": GaveUp(((12, 12), (20, 29))),
 }
+
+
+def whole(_token: int, _number: int, data: bytes) -> int:
+    """Find the end of the events in a datagram without a tag."""
+    return len(data)
 
 
 def encoded(message: Message) -> bytes:
@@ -107,7 +115,7 @@ def encoded(message: Message) -> bytes:
 
 
 def test_the_document_has_a_vector_of_every_frame() -> None:
-    assert set(VECTORS) == {*MESSAGES, "datagram"}
+    assert set(VECTORS) == {*MESSAGES, "datagram", "datagram-signed", "record"}
     assert {VECTORS[name][1] for name in MESSAGES} == set(wire.Kind)
 
 
@@ -118,8 +126,8 @@ def test_vectors_are_encoded_and_decoded(name: str) -> None:
 
 
 def test_the_vector_of_the_datagram() -> None:
-    assert datagram_head(TOKEN) + encoded(TRADE) == VECTORS["datagram"]
-    assert datagram_events(VECTORS["datagram"], {TOKEN}.__contains__) == (TOKEN, [TRADE])
+    assert DatagramSealer(TOKEN).wrap(encoded(TRADE)) == VECTORS["datagram"]
+    assert datagram_events(VECTORS["datagram"], whole) == (TOKEN, [TRADE])
 
 
 def test_the_vectors_of_the_handshake_are_one_handshake() -> None:
@@ -141,6 +149,14 @@ def test_the_vectors_of_the_handshake_are_one_handshake() -> None:
     assert receiver.data_to_send() == VECTORS["welcome"]
     forwarder.receive_data(VECTORS["welcome"], stamp, lambda: 0)
     assert forwarder.welcome == MESSAGES["welcome"]
+    # And what follows it is signed by the keys that come of it.
+    assert forwarder.seal(encoded(MESSAGES["bye"])) == VECTORS["record"]
+    assert receiver.receive_data(VECTORS["record"], stamp) == [MESSAGES["bye"]]
+    signed = VECTORS["datagram-signed"]
+    assert forwarder.datagrams.wrap(encoded(TRADE)) == signed
+    opener = receiver.datagrams
+    opened = datagram_events(signed, lambda _token, number, data: opener.end_of_events(number, data))
+    assert opened == (TOKEN, [TRADE])
 
 
 def test_the_documents_figures_are_the_programs() -> None:
@@ -158,6 +174,7 @@ def test_the_documents_figures_are_the_programs() -> None:
 U64 = st.integers(0, 2**64 - 1)
 I64 = st.integers(-(2**63), 2**63 - 1)
 MAC = st.sampled_from([b"", bytes(32)]) | st.binary(min_size=32, max_size=32)
+RANGES = st.tuples(st.integers(1, 2**63), st.integers(0, 2**62)).map(lambda pair: (pair[0], sum(pair)))
 CLOCKS = st.builds(
     ClockState,
     synchronized=st.booleans(),
@@ -182,7 +199,7 @@ EVENTS = st.builds(
 )
 CONTROL = st.one_of(
     st.builds(Challenge, st.integers(0, 255), NONCES),
-    st.builds(Hello, st.just(1), st.sampled_from(Transport), U64, NONCES, U64, TEXTS, CLOCKS, MAC),
+    st.builds(Hello, st.just(2), st.sampled_from(Transport), U64, NONCES, U64, TEXTS, CLOCKS, MAC),
     st.builds(Welcome, st.integers(0, 255), U64, U64, MAC),
     st.builds(Reject, st.sampled_from(RejectReason), TEXTS),
     st.builds(Heartbeat, U64, I64, CLOCKS, st.dictionaries(st.sampled_from(DropReason), U64)),
@@ -190,6 +207,7 @@ CONTROL = st.one_of(
     st.builds(ClockRequest, st.integers(0, 2**32 - 1), I64),
     st.builds(ClockReply, st.integers(0, 2**32 - 1), I64, I64, I64),
     st.builds(Bye, U64),
+    st.builds(GaveUp, st.lists(RANGES, max_size=4).map(tuple)),
 )
 
 
@@ -206,8 +224,8 @@ def test_every_message_survives_any_split(messages: list[Message], data: st.Data
 
 @given(st.lists(EVENTS, max_size=6), U64)
 def test_datagrams_survive(events: list[LinkEvent], token: int) -> None:
-    data = datagram_head(token) + b"".join(map(encoded, events))
-    assert datagram_events(data, {token}.__contains__) == (token, events)
+    data = datagram_head(token, 1) + b"".join(map(encoded, events))
+    assert datagram_events(data, whole) == (token, events)
 
 
 @given(EVENTS, I64, st.booleans())
@@ -231,7 +249,7 @@ def test_a_refusals_text_is_cut_between_or_within_characters() -> None:
 
 
 def test_a_path_name_too_long_is_refused_before_it_is_sent() -> None:
-    hello = Hello(1, Transport.TCP, 0, bytes(16), 0, "p" * 256, UNKNOWN_CLOCK)
+    hello = Hello(2, Transport.TCP, 0, bytes(16), 0, "p" * 256, UNKNOWN_CLOCK)
     with pytest.raises(WireError, match="path name of 256 bytes is too long"):
         hello_unsigned(hello)
 
@@ -267,8 +285,10 @@ def test_no_bytes_raise_anything_but_a_wire_error(data: bytes) -> None:
     for decode in (
         FrameDecoder(MAX_BODY).feed,
         FrameDecoder().feed,
-        lambda piece: datagram_events(piece, lambda _token: True),
-        lambda piece: datagram_events(datagram_head(7) + piece, {7}.__contains__),
+        lambda piece: datagram_events(piece, whole),
+        lambda piece: datagram_events(datagram_head(7, 1) + piece, whole),
+        Opener(KEY).open,
+        lambda piece: DatagramOpener(KEY).end_of_events(1, piece),
     ):
         with suppress(WireError):
             decode(data)
@@ -279,7 +299,9 @@ def test_no_bytes_raise_anything_but_a_wire_error(data: bytes) -> None:
     [
         (b"GET / HTTP/1.1\r\n", "garbage", "frame starts with 47455420, not ours"),
         (wire.HEAD.pack(0xB1, 5, 513), "too_large", "frame of 513 bytes exceeds the limit of 512"),
-        (headed(11, b""), "garbage", "frame type 11 is unknown"),
+        (headed(12, b""), "garbage", "frame type 12 is unknown"),
+        (headed(11, bytes(16)), "garbage", "GAVE_UP frame is malformed: ranges contradict themselves"),
+        (headed(11, bytes(15)), "garbage", "GAVE_UP frame is malformed: iterative unpacking requires a buffer of"),
         (headed(5, bytes(41)), "garbage", "EVENT frame is too short"),
         (headed(5, bytes(42)), "garbage", "EVENT frame contradicts itself"),
         (encoded(TRADE)[:47] + b"\xff" + encoded(TRADE)[48:], "garbage", "EVENT frame contradicts itself"),
@@ -299,15 +321,15 @@ def test_what_is_wrong_is_said(data: bytes, reason: str, message: str) -> None:
     ("data", "reason", "message"),
     [
         (b"", "garbage", "datagram of 0 bytes is too short"),
-        (b"{" * 10, "garbage", "datagram starts with 7b7b, not ours"),
-        (datagram_head(8), "token", "datagram of no open link"),
-        (datagram_head(7) + encoded(TRADE)[:-1], "garbage", "datagram is cut off"),
-        (datagram_head(7) + encoded(TRADE) + encode(Bye(1)), "garbage", "something else than events"),
+        (b"{" * 18, "garbage", "datagram starts with 7b7b, not ours"),
+        (datagram_head(8, 1) + b"x", "garbage", "something else than events"),
+        (datagram_head(7, 1) + encoded(TRADE)[:-1], "garbage", "datagram is cut off"),
+        (datagram_head(7, 1) + encoded(TRADE) + encode(Bye(1)), "garbage", "something else than events"),
     ],
 )
 def test_a_datagram_is_used_whole_or_not_at_all(data: bytes, reason: str, message: str) -> None:
     with pytest.raises(WireError, match=message) as caught:
-        datagram_events(data, {7}.__contains__)
+        datagram_events(data, whole)
     assert caught.value.reason == reason
 
 

@@ -423,6 +423,18 @@ def test_over_udp_nothing_is_excused_for_what_may_have_been_lost_on_the_way(link
     assert (account.total("missing"), account.total("given_up"), account.total("gap_events")) == (8, 0, 8)
 
 
+def test_over_udp_what_the_forwarder_says_it_never_sent_is_not_lost(link: tuple[Paths, PathAccount]) -> None:
+    _paths, account = link
+    account.open_session(1, 10)
+    account.observe_link(1, [forwarded(20, 0)], stamp(1), together=True)
+    for _told in range(2):
+        account.give_up(1, 5, 14, 2)
+        account.give_up(1, 22, 23, 2)
+        account.give_up(9, 1, 5, 2)
+    account.finish()
+    assert (account.total("missing"), account.total("given_up"), account.total("gap_events")) == (12, 6, 6)
+
+
 def test_over_tcp_nothing_that_was_sent_is_lost(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
     account.open_session(1, 0, lossless=True)

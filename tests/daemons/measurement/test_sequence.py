@@ -21,6 +21,7 @@ class Model:
     seen: set[int] = field(default_factory=set)
     missing: dict[int, tuple[int, int]] = field(default_factory=dict)
     declared: set[int] = field(default_factory=set)
+    given_up: set[int] = field(default_factory=set)
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     gaps: int = 0
     gap_events: int = 0
@@ -50,6 +51,15 @@ class Model:
             self.missing[number] = (self.holes, now_ns)
         self.highest = max(self.highest, highest)
 
+    def give_up(self, first: int, last: int, now_ns: int) -> None:
+        self.announce(last, now_ns)
+        told = {number for number in range(first, last + 1) if number in self.missing}
+        self.gap_events -= len(told & self.declared)
+        self.declared -= told
+        self.given_up |= told
+        for number in told:
+            del self.missing[number]
+
     def declare(self, before_ns: int | None) -> int:
         due = {
             number: hole
@@ -66,17 +76,20 @@ def assert_same(tracker: SequenceTracker, model: Model) -> None:
     assert tracker.highest == tracker.base + tracker.unique + tracker.missing
     assert tracker.highest == model.highest
     assert tracker.unique == len(model.seen)
-    assert tracker.missing == len(model.missing)
+    assert tracker.missing == len(model.missing) + len(model.given_up)
+    assert tracker.given_up == len(model.given_up)
     assert tracker.duplicates == model.counts[Outcome.DUPLICATE]
     assert tracker.reordered == model.counts[Outcome.REORDERED]
     assert (tracker.gaps, tracker.gap_events, tracker.late) == (model.gaps, model.gap_events, model.late)
     assert tracker.stale == 0
 
 
+GIVEN_UP_TOGETHER = 7
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("observe"), st.integers(1, 60)),
         st.tuples(st.just("announce"), st.integers(0, 60)),
+        st.tuples(st.just("give up"), st.integers(1, 60)),
         st.tuples(st.just("expire"), st.just(0)),
         st.tuples(st.just("wait"), st.integers(1, 2 * WAIT_NS)),
         st.tuples(st.just("finish"), st.just(0)),
@@ -95,6 +108,10 @@ def test_every_number_is_accounted_for_as_by_brute_force(steps: list[tuple[str, 
             case "announce":
                 tracker.announce(base + number, now_ns)
                 model.announce(base + number, now_ns)
+            case "give up":
+                first = base + max(1, number - GIVEN_UP_TOGETHER)
+                tracker.give_up(first, base + number, now_ns)
+                model.give_up(first, base + number, now_ns)
             case "expire":
                 assert tracker.expire(now_ns) == model.declare(now_ns - WAIT_NS)
             case "finish":
@@ -106,7 +123,7 @@ def test_every_number_is_accounted_for_as_by_brute_force(steps: list[tuple[str, 
     model.declare(None)
     assert_same(tracker, model)
     # In the end, what is missing is what was declared lost and never came.
-    assert tracker.missing == tracker.gap_events - tracker.late
+    assert tracker.missing - tracker.given_up == tracker.gap_events - tracker.late
 
 
 @given(st.lists(st.integers(1, 300), max_size=200), st.integers(1, 5))
