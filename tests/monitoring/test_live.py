@@ -28,6 +28,8 @@ NORMALLY_EMPTY = {
     "latency:delay_seconds:p99_same_hour": "needs yesterday",
     "latency:clock_bound_seconds:path{": "unknown (NaN, which the query leaves out) while no clock is synchronised",
     "latency_probe_overlay_sent_total": "nothing is sent without the permission to ping",
+    "latency_probe_overlay_lost_total": "needs answers or their absence, and these the permission to ping",
+    "latency:probe_overlay_loss": "the same",
     "latency_probe_overlay_jitter_seconds": "needs answers, and these the permission to ping",
 }
 

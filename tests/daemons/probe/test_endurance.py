@@ -49,6 +49,8 @@ def test_no_descriptor_leaks_in_ten_thousand_attempts_whatever_becomes_of_them(
     """A good server and one failing in each way, in turn, 32 attempts at a time."""
     # The event loop's library keeps a few descriptors once it has been used.
     attempt(target_of("https://127.0.0.1:1/"))
+    # Nor must what earlier tests left behind be counted now and be gone in the end.
+    gc.collect()
     before = descriptors()
     with (
         serving(authority.context()) as wrong_status,
@@ -94,7 +96,7 @@ def test_no_descriptor_leaks_in_ten_thousand_attempts_whatever_becomes_of_them(
         assert run(main, seconds=400) == 1
     # The failing servers live in this process too, and have closed their ends by now.
     gc.collect()
-    assert descriptors() == before
+    assert descriptors() <= before
     assert sum(outcomes.values()) == ATTEMPTS
     assert outcomes[None] == pytest.approx(ATTEMPTS * 0.9, abs=20)
     # What is to hang runs out of time earlier, in the handshake or before, where the machine stands still for a second.
