@@ -115,15 +115,21 @@ def is_change(operation: str) -> bool:
 
 
 class Patience:
-    """The pauses between the attempts at one thing, from its first attempt on."""
+    """The pauses between the attempts at one thing, from its first refusal on.
+
+    Not from its first attempt on: an answer that was waited for in vain, until the connection's own limit, would leave
+    no time to ask again.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._began = clock.monotonic()
+        self._began: float | None = None
         self._attempts = 0
 
     def again(self, within_seconds: float) -> bool:
         """Sleep until the next attempt; False, at once, where the last one was made that late that it was the last."""
+        if self._began is None:
+            self._began = self._clock.monotonic()
         left = self._began + within_seconds - self._clock.monotonic()
         if left <= 0:
             return False
