@@ -1,6 +1,7 @@
 """HTTP/2 as the probe needs it, without I/O: h2 on one connection, one stream after another (RFC 9113)."""
 
 import contextlib
+import re
 import struct
 
 from h2.config import H2Configuration
@@ -96,28 +97,21 @@ class Http2:
             raise AttemptError(Reason.CLOSED, "the server closed the connection before the response was complete")
         try:
             self._receive(data)
-            if self.response.complete and self._unsent and self._stream is not None:
-                # The server has said all without having heard all (RFC 9113, section 8.1).
-                self._unsent = memoryview(b"")
-                with contextlib.suppress(StreamClosedError):
-                    self._connection.reset_stream(self._stream, ErrorCodes.CANCEL)
-            self._send_body()
-        except DenialOfServiceError as error:
-            raise AttemptError(
-                Reason.TOO_LARGE, f"the head of the answer is longer than {MAX_HEAD_BYTES} bytes: {error}"
-            ) from error
-        except H2Error as error:
-            raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/2: {error}") from error
+            if self.response.complete:
+                self._give_up_body()
+            else:
+                self._send_body()
+        except (H2Error, AttemptError) as error:
+            # What follows a complete answer is no fault of that, but the end of the connection.
+            if not self.response.complete:
+                raise _translated(error) from error
+            self._broken = True
         return self._connection.data_to_send()
 
     def idle(self, data: bytes) -> bytes:
         """Take what came between requests; return bytes to send in answer."""
-        try:
-            # Pings and settings are answered by h2 itself.
-            self._receive(data)
-        except (H2Error, AttemptError):
-            self._broken = True
-        return self._connection.data_to_send()
+        # Pings and settings are answered by h2 itself.
+        return self.receive(data) if data else b""
 
     @property
     def lost(self) -> Reconnect | None:
@@ -134,27 +128,20 @@ class Http2:
     def _receive(self, data: bytes) -> None:
         """Take frames in their order, GOAWAY ourselves, all others by h2."""
         self._frames += data
-        start = end = 0
-        while len(self._frames) - end >= _FRAME_HEADER_BYTES:
-            length = int.from_bytes(self._frames[end : end + 3], "big")
+        while len(self._frames) >= _FRAME_HEADER_BYTES:
+            length = int.from_bytes(self._frames[:3], "big")
             if length > self._connection.max_inbound_frame_size:
-                # h2 refuses it by its header.
-                end = len(self._frames)
-                break
-            after = end + _FRAME_HEADER_BYTES + length
-            if after > len(self._frames):
-                break
-            if self._frames[end + 3] == _GOAWAY:
-                self._pass_on(start, end)
-                self._go_away(bytes(self._frames[end:after]))
-                start = after
-            end = after
-        self._pass_on(start, end)
-        del self._frames[:end]
-
-    def _pass_on(self, start: int, end: int) -> None:
-        if start < end:
-            for event in self._connection.receive_data(bytes(self._frames[start:end])):
+                # Here and not by h2, which waits for all of it first: another protocol's text is a frame of megabytes.
+                raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/2: a frame of {length} bytes")
+            end = _FRAME_HEADER_BYTES + length
+            if end > len(self._frames):
+                return
+            frame = bytes(self._frames[:end])
+            del self._frames[:end]
+            if frame[3] == _GOAWAY:
+                self._go_away(frame)
+                continue
+            for event in self._connection.receive_data(frame):
                 self._take(event)
 
     def _go_away(self, frame: bytes) -> None:
@@ -176,6 +163,9 @@ class Http2:
         elif isinstance(event, ResponseReceived):
             response.started = True
             headers = {bytes(name): bytes(value) for name, value in event.headers}
+            # Three digits, and not below 100 (RFC 9110, section 15).
+            if not re.fullmatch(rb"[1-9][0-9]{2}", headers[b":status"]):
+                raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/2: status {headers[b':status'][:20]!r}")
             response.status = int(headers[b":status"])
             response.location = headers.get(b"location", b"").decode("latin-1")
         elif isinstance(event, DataReceived):
@@ -189,6 +179,13 @@ class Http2:
                 raise UnprocessedError(Reason.RESET, Reconnect.REFUSED, "the server refuses the stream")
             raise AttemptError(Reason.RESET, f"the server reset the stream with error code {event.error_code}")
 
+    def _give_up_body(self) -> None:
+        """Let the server know that the rest of the request does not come: it has answered without (section 8.1)."""
+        if self._unsent and self._stream is not None:
+            self._unsent = memoryview(b"")
+            with contextlib.suppress(StreamClosedError):
+                self._connection.reset_stream(self._stream, ErrorCodes.CANCEL)
+
     def _send_body(self) -> None:
         """Hand out as much of the request's body as the peer's flow control allows (RFC 9113, section 5.2)."""
         while self._unsent and self._stream is not None:
@@ -198,3 +195,11 @@ class Http2:
                 return
             piece, self._unsent = self._unsent[:size], self._unsent[size:]
             self._connection.send_data(self._stream, bytes(piece), end_stream=not self._unsent)
+
+
+def _translated(error: H2Error | AttemptError) -> AttemptError:
+    if isinstance(error, AttemptError):
+        return error
+    if isinstance(error, DenialOfServiceError):
+        return AttemptError(Reason.TOO_LARGE, f"the head of the answer is longer than {MAX_HEAD_BYTES} bytes: {error}")
+    return AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/2: {error}")

@@ -288,6 +288,45 @@ def test_http2_an_answer_before_the_end_of_the_request_leaves_the_connection_fit
     assert (protocol.response.status, protocol.lost) == (200, None)
 
 
+@pytest.mark.parametrize("status", ["abc", "20", "2000", "099", "+20", "2.0", "\u0662\u0660\u0660", ""])
+def test_http2_a_status_that_is_not_three_digits_is_a_breach_of_protocol(status: str) -> None:
+    protocol, peer = Http2(LIMIT), Peer()
+    peer.connection.receive_data(protocol.request(REQUEST))
+    peer.connection.send_headers(1, [(":status", status)], end_stream=True)
+    assert outcome(protocol, peer.connection.data_to_send()) is Reason.PROTOCOL
+    assert protocol.response.status is None
+
+
+def test_http2_an_answer_in_another_protocol_is_known_by_its_first_bytes() -> None:
+    protocol = Http2(LIMIT)
+    protocol.request(REQUEST)
+    assert outcome(protocol, b"HTTP/1.1 400 Bad Request\r\n\r\n") is Reason.PROTOCOL
+
+
+AFTER_AN_ANSWER = {
+    "data on stream 0": b"\x00\x00\x01\x00\x00\x00\x00\x00\x00a",
+    "ping too short": b"\x00\x00\x02\x06\x00\x00\x00\x00\x00ab",
+    "goaway too short": b"\x00\x00\x04\x07\x00\x00\x00\x00\x00abcd",
+    "frame too long": b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",
+    "another protocol": b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", AFTER_AN_ANSWER)
+@given(cuts=st.lists(st.integers(0, 200), max_size=4))
+def test_http2_a_breach_after_a_complete_answer_ends_the_connection_and_no_request(name: str, cuts: list[int]) -> None:
+    """The answer and the breach come in one read, or the breach by itself."""
+    protocol, peer = Http2(LIMIT), Peer()
+    for piece in pieces(peer.answer(1, b"body", protocol.request(REQUEST)) + AFTER_AN_ANSWER[name], cuts):
+        if protocol.response.complete:
+            protocol.idle(piece)
+        else:
+            protocol.receive(piece)
+    assert protocol.response.complete
+    assert (protocol.response.status, bytes(protocol.response.body)) == (200, b"body")
+    assert protocol.lost is Reconnect.SURPLUS
+
+
 @pytest.mark.parametrize(("size", "outcome_expected"), [(60_000, None), (200_000, None), (320_000, Reason.TOO_LARGE)])
 def test_http2_a_long_header_is_taken(size: int, outcome_expected: Reason | None) -> None:
     protocol, peer = Http2(LIMIT), Peer()
