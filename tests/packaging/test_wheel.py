@@ -135,7 +135,7 @@ def test_a_deployment_comes_and_goes_from_an_empty_folder(
         (installed.folder / "bundle.tar.gz").write_bytes(b"a bundle")
         up = installed.run("provision", "up", "--yes", "--bundle", "bundle.tar.gz")
         assert up.returncode == 0, up.stderr
-        assert "latency: built" in up.stdout
+        assert "backbone: built" in up.stdout
         assert json.loads(installed.run("provision", "policy").stdout)["Version"] == "2012-10-17"
         full = installed.run("provision", "plan", "--topology", "full", "--name", "other", "--monitor")
         assert full.returncode == 0, full.stderr

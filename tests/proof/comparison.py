@@ -101,10 +101,9 @@ def _asks_for(listed: Line, made: Line) -> bool:
 def _removed(real: Sequence[Line], identity: str) -> float:
     """When the removal of something began."""
     ends = ("Delete", "Terminate", "Release")
+    name = json.dumps(identity.rpartition("/")[2])
     moments = (
-        line.began_seconds
-        for line in real
-        if line.operation.startswith(ends) and json.dumps(identity) in json.dumps(line.params)
+        line.began_seconds for line in real if line.operation.startswith(ends) and name in json.dumps(line.params)
     )
     return min(moments, default=float("inf"))
 

@@ -48,6 +48,14 @@ def test_an_id_that_is_unknown_for_longer_is_told() -> None:
     assert told.startswith("CreateSubnet: InvalidVpcID.NotFound 25 s after CreateVpc")
 
 
+def test_a_bucket_that_is_unknown_since_it_was_removed_is_as_expected() -> None:
+    bucket, late = {"Bucket": "b"}, KNOWN_SECONDS + 5
+    calls = [line("CreateBucket", 0.0, params=bucket), line("DeleteBucket", late - 1, params=bucket)]
+    unknown = line("ListObjectsV2", late, error="NoSuchBucket", params=bucket)
+    assert differences([*calls, unknown], []) == []
+    assert len(differences([calls[0], unknown], [])) == 1
+
+
 def test_a_profile_that_is_unknown_for_longer_is_told() -> None:
     joined = line("AddRoleToInstanceProfile", 0.0, params={"InstanceProfileName": "p", "RoleName": "p"})
     params = {"IamInstanceProfile": {"Name": "p"}}
