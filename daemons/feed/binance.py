@@ -238,26 +238,26 @@ def _ids(kind: EventKind, data: _Data) -> tuple[int | None, int | None]:
         ValueError: they are missing, or are none.
     """
     numbering = kind.numbering
-    previous: int | None = None
     if numbering is _CONTIGUOUS:
-        identity = int(data.t if kind.name == "trade" else data.a)
-        previous = identity - 1
-    elif numbering is _CHAINED:
-        identity, previous = _linked(data)
+        number = int(data.t if kind.name == "trade" else data.a)
+        if 0 <= number < _ID_LIMIT:
+            return number, number - 1
     elif numbering is _INCREASING:
         found = data.u if data.u is not None else data.lastUpdateId
-        if found is None:
-            raise ValueError
-        identity = found
+        if found is not None and 0 <= found < _ID_LIMIT:
+            return found, None
+    elif numbering is _CHAINED:
+        return _linked(data)
     else:
         return None, None
-    if not 0 <= identity < _ID_LIMIT or (previous is not None and not -1 <= previous < identity):
-        raise ValueError
-    return identity, previous
+    raise ValueError
 
 
 def _linked(data: _Data) -> tuple[int, int]:
     """Return the last id of a range, and the id that the range follows: futures say it, spot says its own first."""
-    if data.U is None or data.u is None or data.u < data.U:
-        raise ValueError
-    return data.u, data.U - 1 if data.pu is None else data.pu
+    first, last = data.U, data.u
+    if first is not None and last is not None and 0 <= first <= last < _ID_LIMIT:
+        previous = first - 1 if data.pu is None else data.pu
+        if -1 <= previous < last:
+            return last, previous
+    raise ValueError
