@@ -1,6 +1,6 @@
 """What one request was: raw instants, where it went, and how it ended. Pure: stamps come in, phases come out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -12,6 +12,7 @@ __all__ = [
     "AttemptError",
     "ConnectionKind",
     "Instants",
+    "Judge",
     "Phase",
     "Reason",
     "Reconnect",
@@ -277,3 +278,7 @@ class Attempt(msgspec.Struct):
     def succeeded(self) -> bool:
         """Whether the response came and was what the target is expected to answer."""
         return self.reason is None
+
+
+Judge = Callable[[Attempt, bytes], None]
+"""Looks at an attempt and its body that are otherwise good; raises AttemptError for what it does not accept."""

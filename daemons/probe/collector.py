@@ -1,29 +1,49 @@
 """Counters and gauges of the metrics page, read from the probe's state at scrape time."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from daemons.configuration.probe import ProbeConfig
-from daemons.probe.egress import EgressLane
+from daemons.probe.checks.egress import EgressCheck
+from daemons.probe.checks.overlay import OverlayPinger
+from daemons.probe.checks.route import RouteTracer
 from daemons.probe.observations import Observations
-from daemons.probe.overlay import OverlayPinger
-from daemons.probe.roster import Roster
-from daemons.probe.route import RouteTracer
 from daemons.service.reload import Reloader
 
 __all__ = ["Collector"]
+
+
+class Probed(Protocol):
+    """What is probed now; the parts that a configuration does not have are None."""
+
+    @property
+    def observations(self) -> tuple[Observations, ...]:
+        """Of every target."""
+
+    @property
+    def egress(self) -> EgressCheck | None:
+        """The egress check."""
+
+    @property
+    def route(self) -> RouteTracer | None:
+        """The route tracer."""
+
+    @property
+    def overlay(self) -> OverlayPinger | None:
+        """The tunnel's pinger."""
 
 
 class Collector:
     """Makes metric families of the state, in prometheus_client's way.
 
     Args:
-        roster: whose figures to show.
+        roster: what is probed, whose figures to show.
         reloader: whose success to show.
     """
 
-    def __init__(self, roster: Roster, reloader: Reloader[ProbeConfig]) -> None:
+    def __init__(self, roster: Probed, reloader: Reloader[ProbeConfig]) -> None:
         self._roster = roster
         self._reloader = reloader
 
@@ -116,7 +136,7 @@ def _facts(observations: tuple[Observations, ...]) -> Iterator[Metric]:
     yield from (expiry, info)
 
 
-def _egress(lane: EgressLane) -> Iterator[Metric]:
+def _egress(check: EgressCheck) -> Iterator[Metric]:
     match = GaugeMetricFamily(
         "latency_probe_egress_match",
         "Whether we were last seen from the expected address, city and country; absent before the first answer",
@@ -130,11 +150,11 @@ def _egress(lane: EgressLane) -> Iterator[Metric]:
     changes = CounterMetricFamily(
         "latency_probe_egress_changes", "Times that the address we leave from changed", labels=["target"]
     )
-    changes.add_metric([lane.target], lane.changes)
-    if lane.matches is not None:
-        match.add_metric([lane.target], lane.matches)
-    if lane.identity is not None:
-        info.add_metric([lane.target, lane.identity.address, lane.identity.city, lane.identity.country], 1)
+    changes.add_metric([check.target], check.changes)
+    if check.matches is not None:
+        match.add_metric([check.target], check.matches)
+    if check.identity is not None:
+        info.add_metric([check.target, check.identity.address, check.identity.city, check.identity.country], 1)
     yield from (match, info, changes)
 
 

@@ -1,12 +1,12 @@
 """The /probe page: one attempt now, and everything that is known of it."""
 
 import time
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from daemons.probe.attempt import Attempt, Reason
 from daemons.probe.prober import Prober
-from daemons.probe.roster import Roster
 from daemons.probe.target import Target
 from daemons.service.http import Page, text
 
@@ -20,21 +20,22 @@ class DebugPage:
     """Answers ``/probe?target=NAME``: JSON, or with ``debug=true`` text to read; never counted in the metrics.
 
     Args:
-        roster: has the targets.
+        targets: those of now, by name.
         prober: makes the attempts.
     """
 
-    def __init__(self, roster: Roster, prober: Prober) -> None:
-        self._roster = roster
+    def __init__(self, targets: Callable[[], Mapping[str, Target]], prober: Prober) -> None:
+        self._targets = targets
         self._prober = prober
         self._running = 0
 
     async def __call__(self, query: dict[str, str]) -> Page:
         """Make an attempt, or with ``connection=warm`` a cold and a warm one on the same connection."""
         name = query.get("target", "")
-        target = self._roster.targets.get(name)
+        targets = self._targets()
+        target = targets.get(name)
         if target is None:
-            known = ", ".join(sorted(self._roster.targets)) or "none"
+            known = ", ".join(sorted(targets)) or "none"
             return Page(text(f"{name!r}: no such target; there are: {known}\n"), status=404)
         if (kind := query.get("connection", "cold")) not in ("cold", "warm"):
             return Page(text(f"{kind!r}: no such connection; use cold or warm\n"), status=400)

@@ -4,7 +4,7 @@ import asyncio
 import math
 from typing import Protocol
 
-from daemons.probe.attempt import Attempt, ConnectionKind, Reason, Reconnect
+from daemons.probe.attempt import Attempt, ConnectionKind, Judge, Reason, Reconnect
 from daemons.probe.prober import Prober, Wire
 from daemons.probe.target import Target
 
@@ -119,17 +119,19 @@ class ColdLane(Lane):
         target: whom to ask.
         prober: makes the attempts.
         observer: is told of them.
+        judge: has the last word on an answer.
     """
 
     kind = ConnectionKind.COLD
 
-    def __init__(self, target: Target, prober: Prober, observer: Observer) -> None:
+    def __init__(self, target: Target, prober: Prober, observer: Observer, judge: Judge | None = None) -> None:
         # One more than can be under way by the timeout, for the moments between its expiry and the end of the attempt.
         most = math.ceil(target.timeout_seconds * 1e9 / target.interval_ns) + 1
         super().__init__(target, prober, observer, most)
+        self._judge = judge
 
     async def _use(self, intended_ns: int) -> Attempt:
-        attempt, _wire = await self._prober.attempt(self._target, intended_ns)
+        attempt, _wire = await self._prober.attempt(self._target, intended_ns, judge=self._judge)
         return attempt
 
 

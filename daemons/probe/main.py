@@ -8,7 +8,7 @@ import click
 
 from daemons.configuration.probe import METRICS_ADDRESS, ProbeConfig, bare_host, load_config, parsed_url
 from daemons.errors import ConfigError, LatencyError
-from daemons.probe.once import OnceProgram
+from daemons.probe.once.program import OnceProgram
 from daemons.probe.program import ProbeProgram
 from daemons.probe.target import prepared, secrets_of
 from daemons.service.checking import report_check

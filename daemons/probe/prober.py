@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemons.probe.attempt import (
@@ -10,26 +9,24 @@ from daemons.probe.attempt import (
     AttemptError,
     ConnectionKind,
     Instants,
+    Judge,
     Reason,
     Reconnect,
     UnprocessedError,
 )
-from daemons.probe.certificate import CertificateError, expiry_seconds
-from daemons.probe.channel import Channel
 from daemons.probe.faults import Faults
-from daemons.probe.http1 import Http1
-from daemons.probe.http2 import Http2
-from daemons.probe.resolve import Resolved, Resolver
+from daemons.probe.http.certificate import CertificateError, expiry_seconds
+from daemons.probe.http.channel import Channel
+from daemons.probe.http.http1 import Http1
+from daemons.probe.http.http2 import Http2
+from daemons.probe.http.resolve import Resolved, Resolver
+from daemons.probe.http.tunnel import Tunnel
 from daemons.probe.target import Target
-from daemons.probe.tunnel import Tunnel
 from daemons.stream.stamping import Stamper
 from daemons.stream.tls import TlsSession, unverified_context
 from daemons.timing.clock import Clock
 
-__all__ = ["Judge", "Prober", "Wire"]
-
-Judge = Callable[[Attempt, bytes], None]
-"""Looks at an attempt and its body that are otherwise good; raises AttemptError for what it does not accept."""
+__all__ = ["Prober", "Wire"]
 
 
 @dataclass(slots=True)

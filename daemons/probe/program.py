@@ -12,8 +12,8 @@ from daemons.errors import ConfigError
 from daemons.probe.collector import Collector
 from daemons.probe.debug import DebugPage
 from daemons.probe.families import Families
+from daemons.probe.http.resolve import Resolver
 from daemons.probe.prober import Prober
-from daemons.probe.resolve import Resolver
 from daemons.probe.roster import Roster
 from daemons.probe.schedule import Timetable
 from daemons.probe.target import prepared, secrets_of
@@ -45,7 +45,7 @@ class ProbeProgram:
         self._families = Families()
         prober = Prober(self._stamper, Resolver(clock))
         self._roster = Roster(self._stamper, prober, self._timetable, self._families)
-        self._debug = DebugPage(self._roster, prober)
+        self._debug = DebugPage(lambda: self._roster.targets, prober)
         self._server: HttpServer | None = None
         self._serving = False
 

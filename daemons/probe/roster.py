@@ -7,13 +7,13 @@ from typing import Protocol
 
 from daemons.configuration.probe import EgressSection, OverlaySection, ProbeConfig, RouteSection, TargetSection
 from daemons.probe.attempt import ConnectionKind
-from daemons.probe.egress import EgressLane
+from daemons.probe.checks.egress import EgressCheck
+from daemons.probe.checks.overlay import OverlayPinger
+from daemons.probe.checks.route import RouteTracer
 from daemons.probe.families import Families
 from daemons.probe.lane import ColdLane, WarmLane
 from daemons.probe.observations import Observations
-from daemons.probe.overlay import OverlayPinger
 from daemons.probe.prober import Prober
-from daemons.probe.route import RouteTracer
 from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.target import Target, prepared
 from daemons.service.config import Section
@@ -83,7 +83,7 @@ class Roster:
         self._running: dict[str, _Running] = {}
         self._observations: dict[str, Observations] = {}
         self.targets: dict[str, Target] = {}
-        self.egress: EgressLane | None = None
+        self.egress: EgressCheck | None = None
         self.route: RouteTracer | None = None
         self.overlay: OverlayPinger | None = None
 
@@ -149,12 +149,12 @@ class Roster:
         for number, lane in self._running.pop(name).lanes:
             self._timetable.remove(number)
             await lane.close()
-            if lane is self.egress:
-                self.egress = None
-            elif lane is self.route:
+            if lane is self.route:
                 self.route = None
             elif lane is self.overlay:
                 self.overlay = None
+        if self.egress is not None and self.egress.target == name:
+            self.egress = None
         if name in self._observations:
             del self._observations[name]
             self._families.remove(name)
@@ -166,8 +166,8 @@ class Roster:
 
     def _egress_lane(self, section: EgressSection, target: Target) -> list[_Scheduled]:
         seen = self._observations[target.name] = Observations(target, (ConnectionKind.COLD,), self._families)
-        self.egress = EgressLane(section, target, self._prober, seen)
-        return [self.egress]
+        self.egress = EgressCheck(section, target)
+        return [ColdLane(target, self._prober, seen, self.egress.learn)]
 
     def _route_tracer(self, section: RouteSection) -> list[_Scheduled]:
         self.route = RouteTracer(section)

@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from daemons.configuration.probe import (
@@ -20,44 +20,17 @@ from daemons.configuration.probe import (
 )
 from daemons.errors import ConfigError
 from daemons.probe.expectation import Expectation
-from daemons.probe.proxy import USER_AGENT, Proxy, authority_of, proxy_of
+from daemons.probe.http.proxy import USER_AGENT, Proxy, authority_of, proxy_of
+from daemons.probe.http.request import Request
 from daemons.service.secrecy import Secrets, shown_url
 from daemons.stream.tls import client_context
 
-__all__ = ["Contexts", "Request", "Target", "egress_target", "prepare", "prepared", "secrets_of"]
+__all__ = ["Contexts", "Target", "egress_target", "prepare", "prepared", "secrets_of"]
 
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _MINIMUM_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _ALPN = {"1.1": ["http/1.1"], "2": ["h2", "http/1.1"]}
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for, whatever the HTTP version.
-
-    Attributes:
-        method: such as GET.
-        scheme: https or http.
-        authority: host, and port unless it is the scheme's own.
-        path: with the query.
-        headers: further ones, names in lower case.
-        body: what follows them.
-        through_proxy: a proxy passes it on and must be told of scheme and authority.
-    """
-
-    method: str
-    scheme: str
-    authority: str
-    path: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes
-    through_proxy: bool = False
-
-    @property
-    def target(self) -> str:
-        """The request target of HTTP/1.1: origin form, or for a proxy absolute form (RFC 9112, section 3.2)."""
-        return f"{self.scheme}://{self.authority}{self.path}" if self.through_proxy else self.path
 
 
 @dataclass(frozen=True, slots=True)

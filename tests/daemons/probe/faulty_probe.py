@@ -1,8 +1,8 @@
 """latency-probe with a fault in it: requests to one target end in an exception that tells the request."""
 
-from daemons.probe.http1 import Http1
+from daemons.probe.http.http1 import Http1
+from daemons.probe.http.request import Request
 from daemons.probe.main import main
-from daemons.probe.target import Request
 
 FAULTY_PATH = "/faulty"
 

@@ -11,9 +11,9 @@ import uvloop
 from daemons.configuration.probe import TargetSection
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase
 from daemons.probe.families import Families
+from daemons.probe.http.resolve import Lookup, Resolver
 from daemons.probe.observations import Observations
 from daemons.probe.prober import Prober
-from daemons.probe.resolve import Lookup, Resolver
 from daemons.probe.target import Contexts, Target, prepare
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock

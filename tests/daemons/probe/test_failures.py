@@ -270,7 +270,7 @@ def test_running_out_of_descriptors_is_this_hosts_fault(monkeypatch: pytest.Monk
                 def none_left(*_arguments: object) -> None:
                     raise OSError(errno.EMFILE, "Too many open files")
 
-                patch.setattr("daemons.probe.channel.socket.socket", none_left)
+                patch.setattr("daemons.probe.http.channel.socket.socket", none_left)
                 record, _wire = await one.attempt(target, one.clock.monotonic_ns())
                 return record
 

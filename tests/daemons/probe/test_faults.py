@@ -10,17 +10,17 @@ from structlog.testing import capture_logs
 
 from daemons.configuration.probe import EgressSection, OverlaySection, RouteSection
 from daemons.probe.attempt import Attempt, ConnectionKind, Reason
-from daemons.probe.egress import EgressLane
+from daemons.probe.checks.egress import EgressCheck
+from daemons.probe.checks.overlay import OverlayPinger
+from daemons.probe.checks.route import RouteTracer
 from daemons.probe.expectation import Expectation
 from daemons.probe.faults import Faults
-from daemons.probe.http1 import Http1
+from daemons.probe.http.http1 import Http1
 from daemons.probe.lane import ColdLane, Lane, Observer, WarmLane
 from daemons.probe.observations import Observations
-from daemons.probe.overlay import OverlayPinger
+from daemons.probe.once.statistics import TargetStatistics
 from daemons.probe.prober import Prober, Wire
-from daemons.probe.route import RouteTracer
 from daemons.probe.schedule import Grid, Timetable
-from daemons.probe.statistics import TargetStatistics
 from daemons.probe.target import Target
 from daemons.service.logs import counts
 from daemons.stream.stamping import Stamper
@@ -65,7 +65,7 @@ def use(lane_of: Callable[[Target, Prober, Observer], Lane], target: Target, obs
         (Wire, "lost"),
         (Prober, "attempt"),
         (Prober, "_resolve"),
-        ("daemons.probe.egress", "identity"),
+        ("daemons.probe.checks.egress", "identity"),
         ("daemons.probe.prober", "_record_negotiated"),
     ],
     ids=lambda broken: f"{getattr(broken[0], '__name__', broken[0])}.{broken[1]}",
@@ -74,8 +74,8 @@ def use(lane_of: Callable[[Target, Prober, Observer], Lane], target: Target, obs
 def test_attempts_are_successes_and_failures_wherever_the_fault_is(
     broken: tuple[Any, str], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def egress(target: Target, one: Prober, observer: Observer) -> EgressLane:
-        return EgressLane(EgressSection(url="http://127.0.0.1/"), target, one, observer)
+    def egress(target: Target, one: Prober, observer: Observer) -> ColdLane:
+        return ColdLane(target, one, observer, EgressCheck(EgressSection(url="http://127.0.0.1/"), target).learn)
 
     where, name = broken
     if isinstance(where, str):
@@ -159,7 +159,7 @@ def test_every_slot_of_the_route_is_a_trace_a_failure_or_missed(monkeypatch: pyt
         await tracer.close()
         return tracer
 
-    monkeypatch.setattr("daemons.probe.route._output", surprising)
+    monkeypatch.setattr("daemons.probe.checks.route._output", surprising)
     with capture_logs() as lines:
         tracer = run(main)
     assert tracer.slots == 3 * SLOTS == tracer.traces + sum(tracer.failures.values()) + tracer.missed
@@ -185,7 +185,7 @@ def test_every_slot_of_the_overlay_is_a_request_or_missed(broken: str, monkeypat
         stamper.close()
         return pinger
 
-    monkeypatch.setattr(f"daemons.probe.overlay.{broken}", surprising)
+    monkeypatch.setattr(f"daemons.probe.checks.overlay.{broken}", surprising)
     with capture_logs() as lines:
         pinger = run(main)
     account = pinger.account

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemons.probe.attempt import AttemptError, Reason
-from daemons.probe.proxy import Proxy
-from daemons.probe.tunnel import MAX_ANSWER_BYTES, Tunnel
+from daemons.probe.http.proxy import Proxy
+from daemons.probe.http.tunnel import MAX_ANSWER_BYTES, Tunnel
 
 PROXY = Proxy("10.1.1.10", 3128)
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"

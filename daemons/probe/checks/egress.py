@@ -9,12 +9,10 @@ import structlog
 from daemons.configuration.probe import EgressSection
 from daemons.probe.attempt import Attempt, AttemptError, Reason
 from daemons.probe.expectation import decoded, field
-from daemons.probe.lane import ColdLane, Observer
-from daemons.probe.prober import Prober
 from daemons.probe.target import Target
 from daemons.service.secrecy import NOTHING, Secrets
 
-__all__ = ["EgressLane", "Identity", "identity", "mismatches"]
+__all__ = ["EgressCheck", "Identity", "identity", "mismatches"]
 
 MAX_PLACE_CHARACTERS = 100
 _BRACKETED = re.compile(r"\[([^]]*)\](:\d+)?")
@@ -70,36 +68,37 @@ def mismatches(found: Identity, section: EgressSection) -> list[str]:
     ]
 
 
-class EgressLane(ColdLane):
-    """Asks for our identity in every slot; a failure is a failed attempt, and the last known identity stays.
+class EgressCheck:
+    """What the endpoint's answers say of us; a failure is a failed attempt, and the last known identity stays.
 
     Args:
         section: what is expected.
         target: the endpoint.
-        prober: makes the attempts.
-        observer: is told of them.
 
     Attributes:
+        target: its name.
         identity: the latest; None before the first answer.
         matches: whether it is as expected; None before the first answer.
         changes: how often the address changed.
     """
 
-    def __init__(self, section: EgressSection, target: Target, prober: Prober, observer: Observer) -> None:
-        super().__init__(target, prober, observer)
+    def __init__(self, section: EgressSection, target: Target) -> None:
         self._section = section
+        self._secrets = target.secrets
         self._log = structlog.get_logger("egress")
+        self.target = target.name
         self.identity: Identity | None = None
         self.matches: bool | None = None
         self.changes = 0
         self._learned_from_ns = 0
 
-    async def _use(self, intended_ns: int) -> Attempt:
-        attempt, _wire = await self._prober.attempt(self._target, intended_ns, judge=self._learn)
-        return attempt
+    def learn(self, attempt: Attempt, body: bytes) -> None:
+        """Take an answer; the judge of the attempts that ask for it.
 
-    def _learn(self, attempt: Attempt, body: bytes) -> None:
-        found = identity(body, self._section, self._target.secrets)
+        Raises:
+            AttemptError: it holds no address.
+        """
+        found = identity(body, self._section, self._secrets)
         if attempt.instants.start < self._learned_from_ns:
             # Checks may overlap: a later one has been answered before this one, and knows better.
             return

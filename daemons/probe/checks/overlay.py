@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from daemons.configuration.probe import OverlaySection
-from daemons.probe.echo import EchoAccount, reply_number, request
+from daemons.probe.checks.echo import EchoAccount, reply_number, request
 from daemons.probe.faults import Faults
 from daemons.records import StampKind
 from daemons.stream.stamping import ANCILLARY_BYTES, Reader, Stamper, enable

@@ -103,7 +103,7 @@ def test_json_to_standard_output_is_nothing_but_json(authority: Authority) -> No
 
 LINES = """
 import structlog
-from daemons.probe.once_view import _logs_above
+from daemons.probe.once.view import _logs_above
 from daemons.service import logs
 from daemons.service.screen import Display, screen
 from rich.text import Text

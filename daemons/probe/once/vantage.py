@@ -5,12 +5,13 @@ from typing import Any
 
 from daemons.configuration.probe import EgressSection, OverlaySection, RouteSection
 from daemons.measurement.histogram import QuantileHistogram
-from daemons.probe.egress import EgressLane, mismatches
-from daemons.probe.overlay import OverlayPinger
+from daemons.probe.checks.egress import EgressCheck, mismatches
+from daemons.probe.checks.overlay import OverlayPinger
+from daemons.probe.checks.route import RouteTracer
+from daemons.probe.lane import ColdLane
+from daemons.probe.once.statistics import TargetStatistics, summary
 from daemons.probe.prober import Prober
-from daemons.probe.route import RouteTracer
 from daemons.probe.schedule import Grid, Timetable
-from daemons.probe.statistics import TargetStatistics, summary
 from daemons.probe.target import Target
 from daemons.stream.stamping import Stamper
 
@@ -23,23 +24,24 @@ _EXPIRY_PERIOD_SECONDS = 0.05
 async def identity_of(section: EgressSection, target: Target, prober: Prober) -> dict[str, Any]:
     """Ask for our identity, once more or twice when there is no answer; as plain data."""
     statistics = TargetStatistics(target)
-    lane = EgressLane(section, target, prober, statistics)
+    check = EgressCheck(section, target)
+    lane = ColdLane(target, prober, statistics, check.learn)
     try:
         for _try in range(_EGRESS_TRIES):
             lane.slot(prober.clock.monotonic_ns(), 0)
             await lane.idle()
-            if lane.identity is not None:
+            if check.identity is not None:
                 break
     finally:
         await lane.close()
-    found = lane.identity
+    found = check.identity
     return {
         "url": target.url,
         "proxy": target.proxy.authority if target.proxy else None,
         "address": found.address if found else None,
         "city": (found.city or None) if found else None,
         "country": (found.country or None) if found else None,
-        "matches": lane.matches,
+        "matches": check.matches,
         "mismatches": mismatches(found, section) if found else [],
         "failure_details": dict(statistics.failures),
     }

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from daemons.probe.attempt import ConnectionKind, Phase
-from daemons.probe.statistics import ConnectionStatistics, TargetStatistics, summary
+from daemons.probe.once.statistics import ConnectionStatistics, TargetStatistics, summary
 from daemons.service import logs
 from daemons.service.screen import Display, Grid, figure, screen, sentence, wrapped
 

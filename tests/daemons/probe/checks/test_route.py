@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daemons.configuration.probe import RouteSection
-from daemons.probe.route import Hop, RouteError, RouteTracer, arguments, changed, hops
+from daemons.probe.checks.route import Hop, RouteError, RouteTracer, arguments, changed, hops
 from tests.daemons.probe.probing import run
 
 

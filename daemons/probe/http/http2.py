@@ -19,8 +19,8 @@ from h2.exceptions import DenialOfServiceError, H2Error, StreamClosedError, TooM
 from h2.settings import SettingCodes
 
 from daemons.probe.attempt import AttemptError, Reason, Reconnect, UnprocessedError
-from daemons.probe.response import MAX_HEAD_BYTES, Response
-from daemons.probe.target import Request
+from daemons.probe.http.request import Request
+from daemons.probe.http.response import MAX_HEAD_BYTES, Response
 
 __all__ = ["Http2"]
 
@@ -37,7 +37,7 @@ class _Connection(H2Connection):
 
 
 class Http2:
-    """The protocol state of one connection; used as :class:`daemons.probe.http1.Http1`.
+    """The protocol state of one connection; used as :class:`daemons.probe.http.http1.Http1`.
 
     GOAWAY is read here and not by h2, which takes nothing after it, not even the end of a stream that the server still
     serves (RFC 9113, section 6.8).

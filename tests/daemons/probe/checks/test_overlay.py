@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from daemons.configuration.probe import OverlaySection
-from daemons.probe.overlay import OverlayPinger
+from daemons.probe.checks.overlay import OverlayPinger
 from daemons.records import Stamp, StampKind
 from daemons.stream.stamping import Reader, Stamper
 

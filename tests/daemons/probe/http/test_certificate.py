@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.probe.certificate import CertificateError, expiry_seconds
+from daemons.probe.http.certificate import CertificateError, expiry_seconds
 
 CA = trustme.CA()
 

@@ -7,7 +7,7 @@ ignored, whatever they hold, and h11 refuses those that it cannot understand.
 import re
 
 from daemons.probe.attempt import AttemptError, Reason
-from daemons.probe.proxy import USER_AGENT, Proxy
+from daemons.probe.http.proxy import USER_AGENT, Proxy
 
 __all__ = ["MAX_ANSWER_BYTES", "Tunnel"]
 

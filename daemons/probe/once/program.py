@@ -16,15 +16,15 @@ import msgspec
 from daemons.configuration.probe import EgressSection, ProbeConfig, TargetSection
 from daemons.errors import ResultsError
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase
+from daemons.probe.http.resolve import Resolver
 from daemons.probe.lane import ColdLane, Lane, WarmLane
-from daemons.probe.once_view import Asked, print_result, result_console, show_progress
+from daemons.probe.once.statistics import TargetStatistics
+from daemons.probe.once.vantage import identity_of, round_trips_to, route_to
+from daemons.probe.once.view import Asked, print_result, result_console, show_progress
 from daemons.probe.prober import Prober
-from daemons.probe.resolve import Resolver
 from daemons.probe.roster import lane_kinds
 from daemons.probe.schedule import Grid, Timetable
-from daemons.probe.statistics import TargetStatistics
 from daemons.probe.target import Target, prepared
-from daemons.probe.vantage import identity_of, round_trips_to, route_to
 from daemons.service.distribution import DISTRIBUTION, installed_version
 from daemons.service.lifecycle import end
 from daemons.service.screen import sentence

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.probe.echo import REMEMBERED, EchoAccount, reply_number, request
+from daemons.probe.checks.echo import REMEMBERED, EchoAccount, reply_number, request
 
 TIMEOUT = 1000
 

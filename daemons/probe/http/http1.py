@@ -3,8 +3,8 @@
 import h11
 
 from daemons.probe.attempt import AttemptError, Reason, Reconnect
-from daemons.probe.response import MAX_HEAD_BYTES, Response
-from daemons.probe.target import Request
+from daemons.probe.http.request import Request
+from daemons.probe.http.response import MAX_HEAD_BYTES, Response
 
 __all__ = ["Http1"]
 

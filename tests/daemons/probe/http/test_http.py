@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons.probe.attempt import AttemptError, Reason, Reconnect, UnprocessedError
-from daemons.probe.http1 import Http1
-from daemons.probe.http2 import Http2
-from daemons.probe.target import Request
+from daemons.probe.http.http1 import Http1
+from daemons.probe.http.http2 import Http2
+from daemons.probe.http.request import Request
 
 REQUEST = Request("GET", "https", "a.example", "/x?y=z", (("user-agent", "probe"),), b"")
 LIMIT = 1000

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons.configuration.probe import EgressSection
-from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants
-from daemons.probe.egress import EgressLane, Identity, identity, mismatches
+from daemons.probe.attempt import Attempt, AttemptError, ConnectionKind, Instants, Judge
+from daemons.probe.checks.egress import EgressCheck, Identity, identity, mismatches
 from daemons.probe.families import Families
+from daemons.probe.lane import ColdLane
 from daemons.probe.observations import Observations
-from daemons.probe.prober import Judge, Prober
+from daemons.probe.prober import Prober
 from daemons.probe.target import Target
 from tests.daemons.probe.probing import run, target_of
 
@@ -130,11 +131,12 @@ class Answers:
 
 
 def test_an_answer_that_a_later_check_has_overtaken_changes_nothing() -> None:
-    async def main() -> tuple[EgressLane, int]:
+    async def main() -> tuple[EgressCheck, int]:
         target = target_of("https://a.example/", interval_seconds=1.0)
         seen = Observations(target, (ConnectionKind.COLD,), Families())
         answers = Answers()
-        lane = EgressLane(SECTION, target, cast("Prober", answers), seen)
+        check = EgressCheck(SECTION, target)
+        lane = ColdLane(target, cast("Prober", answers), seen, check.learn)
         for second in range(3):
             lane.slot(second * 10**9, 0)
         await asyncio.sleep(0)
@@ -143,8 +145,8 @@ def test_an_answer_that_a_later_check_has_overtaken_changes_nothing() -> None:
             for _turn in range(5):
                 await asyncio.sleep(0)
         await lane.idle()
-        return lane, seen.successes
+        return check, seen.successes
 
-    lane, successes = run(main)
-    assert lane.identity == Identity("1.2.3.5")
-    assert (lane.changes, successes) == (1, 3)
+    check, successes = run(main)
+    assert check.identity == Identity("1.2.3.5")
+    assert (check.changes, successes) == (1, 3)
