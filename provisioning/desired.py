@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from provisioning.firewall import firewall
 from provisioning.kinds.compute import AddressSpec, KeyPairSpec, PlacementGroupSpec
-from provisioning.kinds.identity import IdentitySpec, profile_name
+from provisioning.kinds.identity import IdentitySpec
 from provisioning.kinds.instance import InstanceSpec
 from provisioning.kinds.network import GatewaySpec, RouteTableSpec, SubnetSpec, VpcSpec
 from provisioning.kinds.peering import PeeringSpec
@@ -134,7 +134,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -
         subnet=subnet,
         address=host.address,
         firewall=group,
-        profile=profile_name(deployment.name, host.name),
+        identity=identity,
         type=host.type,
         credit_mode=host.credit_mode,
         image=host.image,

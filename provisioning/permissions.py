@@ -17,6 +17,8 @@ _NAMED_OTHERWISE = {
 
 ALSO_CHECKED = {
     "ec2:RunInstances": ("iam:PassRole", "ec2:CreateTags"),
+    "ec2:AssociateIamInstanceProfile": ("iam:PassRole",),
+    "ec2:ReplaceIamInstanceProfileAssociation": ("iam:PassRole",),
     "iam:CreateRole": ("iam:TagRole",),
     "iam:CreateInstanceProfile": ("iam:TagInstanceProfile",),
     "s3:DeleteObject": ("s3:DeleteObjectVersion",),

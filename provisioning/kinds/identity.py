@@ -120,6 +120,7 @@ class IdentityKind(Kind):
         facts: dict[str, Any] = {
             "role": role is not None,
             "profile": profile is not None,
+            "profile_id": profile["InstanceProfileId"] if profile else "",
             "carries": bool(profile and any(item["RoleName"] == name for item in profile["Roles"])),
             "others": [item["RoleName"] for item in profile["Roles"] if item["RoleName"] != name] if profile else [],
             "policy": None,

@@ -34,7 +34,7 @@ class InstanceSpec:
     subnet: str
     address: str
     firewall: str
-    profile: str
+    identity: str
     type: str
     credit_mode: str
     image: str
@@ -127,6 +127,11 @@ class InstanceKind(Ec2Kind):
             yield Difference(f"start, now {state}", lambda: self._start(view, node, found))
         elif state == "pending":
             yield Difference("wait until it runs", lambda: self._running(view, node, found.id))
+        if profile := self._lost_profile(view, spec, found):
+            yield Difference(
+                f"give it the profile of {spec.identity}, made anew since",
+                lambda: self._associate(view, found, profile),
+            )
         groups = sorted(group["GroupId"] for group in facts.get("SecurityGroups", []))
         if groups != [view.id(spec.firewall)]:
             yield Difference(
@@ -147,6 +152,43 @@ class InstanceKind(Ec2Kind):
                 )
         if facts.get("MetadataOptions", {}).get("HttpTokens") != "required":
             yield Difference("require IMDSv2", lambda: self._imds(view, node, found))
+
+    def _lost_profile(self, view: View, spec: InstanceSpec, found: Found) -> str:
+        """The profile that the host should have and has not; empty where it has, or where that cannot be told yet.
+
+        A host is bound to the profile that it was launched with, not to its name: made anew under the same name, the
+        profile gives it nothing, and no listing shows it but by the id (IAM guide, "Using instance profiles").
+        """
+        identity = view.found.get(spec.identity)
+        wanted = identity.facts["profile_id"] if identity else ""
+        has = found.facts.get("IamInstanceProfile", {}).get("Id", "")
+        return identity.id if identity and wanted and has != wanted else ""
+
+    def _associate(self, view: View, found: Found, profile: str) -> None:
+        associations = view.cloud.pages(
+            found.region,
+            "ec2",
+            "describe_iam_instance_profile_associations",
+            "IamInstanceProfileAssociations",
+            found.key,
+            Filters=[{"Name": "instance-id", "Values": [found.id]}],
+        )
+        own = [item for item in associations if item["InstanceId"] == found.id]
+        standing = [item["AssociationId"] for item in own if item["State"] in ("associating", "associated")]
+        if standing:
+            operation, which = "replace_iam_instance_profile_association", {"AssociationId": standing[0]}
+        else:
+            operation, which = "associate_iam_instance_profile", {"InstanceId": found.id}
+        view.cloud.call(
+            found.region,
+            "ec2",
+            operation,
+            found.key,
+            # Somebody was faster, or the answer to this very call was lost: the next look tells.
+            tolerate=("InvalidAssociationID.NotFound", "IncorrectState"),
+            IamInstanceProfile={"Name": profile},
+            **which,
+        )
 
     def delete(self, view: View, found: Found) -> None:
         view.cloud.call(found.region, "ec2", "terminate_instances", found.key, InstanceIds=[found.id])
@@ -219,7 +261,7 @@ class InstanceKind(Ec2Kind):
                 "HttpPutResponseHopLimit": 1,
                 "InstanceMetadataTags": "enabled",
             },
-            "IamInstanceProfile": {"Name": spec.profile},
+            "IamInstanceProfile": {"Name": view.id(spec.identity)},
             # A host that ends itself at its expiry keeps what it measured; `down` or `reap` takes it away.
             "InstanceInitiatedShutdownBehavior": "stop",
             "UserData": spec.user_data,

@@ -166,6 +166,33 @@ def _enable_regions() -> None:
     RegionsAndZonesBackend.regions = [item for item in RegionsAndZonesBackend.regions if item.name in REGIONS]
 
 
+@functools.cache
+def _bind_profiles() -> None:
+    """Have hosts tell the id of the profile that they were given, as EC2 does; moto tells the association's."""
+    from moto.ec2.models.iam_instance_profile import (  # noqa: PLC0415
+        IamInstanceProfileAssociation,
+        IamInstanceProfileAssociationBackend,
+    )
+
+    make = IamInstanceProfileAssociation.__init__
+    replace = IamInstanceProfileAssociationBackend.replace_iam_instance_profile_association
+
+    def bind(ec2: Any, instance: str, profile: Any) -> None:
+        ec2.modify_instance_attribute(instance, "iam_instance_profile", {"Arn": profile.arn, "Id": profile.id})
+
+    def made(self: Any, ec2: Any, association: str, instance: Any, profile: Any) -> None:
+        make(self, ec2, association, instance, profile)
+        bind(ec2, instance.id, profile)
+
+    def replaced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        association = replace(self, *args, **kwargs)
+        bind(self, association.instance_id, association.iam_instance_profile)
+        return association
+
+    IamInstanceProfileAssociation.__init__ = made  # type: ignore[method-assign,assignment]
+    IamInstanceProfileAssociationBackend.replace_iam_instance_profile_association = replaced  # type: ignore[method-assign]
+
+
 class _OneByOne:
     """A WSGI application that does one request at a time and tells in each answer the place of its effect.
 
@@ -191,6 +218,7 @@ def serve() -> tuple[Any, str]:
     load_images()
     _add_refusals()
     _enable_regions()
+    _bind_profiles()
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
         DomainDispatcherApplication,
         MotoRequestHandler,

@@ -129,6 +129,39 @@ def test_a_stopped_host_and_an_address_taken_away_are_put_right(endpoint: str) -
     assert state["SourceDestCheck"] is False
 
 
+@pytest.mark.parametrize("associated", [True, False])
+def test_a_profile_made_anew_by_hand_is_given_to_its_host_again(endpoint: str, associated: bool) -> None:
+    topology = load_topology("backbone")
+    Operator(endpoint, topology).up()
+    good = census(endpoint, topology.regions)
+    hand, iam = client(endpoint, "ec2", "eu-central-1"), client(endpoint, "iam", "eu-central-1")
+    (host,) = (item for found in hand.describe_instances()["Reservations"] for item in found["Instances"])
+    name = host["IamInstanceProfile"]["Arn"].rpartition("/")[2]
+    path = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Path"]
+    iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name)
+    iam.delete_instance_profile(InstanceProfileName=name)
+    iam.create_instance_profile(InstanceProfileName=name, Path=path)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    if not associated:
+        (tie,) = hand.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"]
+        hand.disassociate_iam_instance_profile(AssociationId=tie["AssociationId"])
+    engine = Operator(endpoint, topology).engine()
+    engine.read()
+    (step,) = engine.plan()
+    assert (step.verb, step.key) == ("change", "host/receiver")
+    assert step.texts == ("give it the profile of identity/receiver, made anew since",)
+    mender = Operator(endpoint, topology)
+    fault = Once(lambda call: "IamInstanceProfile" in call.operation and call.changes, lost)
+    mender.aws.after.append(fault)
+    mender.up()
+    assert fault.struck
+    (host,) = (item for found in hand.describe_instances()["Reservations"] for item in found["Instances"])
+    profile = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+    assert host["IamInstanceProfile"]["Id"] == profile["InstanceProfileId"]
+    assert census(endpoint, topology.regions) == good
+    assert Operator(endpoint, topology).up().aws.changing() == []
+
+
 def test_another_type_replaces_the_host_and_a_dropped_host_goes(endpoint: str) -> None:
     topology = load_topology("backbone")
     Operator(endpoint, topology).up()

@@ -111,7 +111,6 @@ class World:
         self._listed: dict[tuple[str, str], float] = {}
         self._known: dict[tuple[str, str], float] = {}
         self._profiles: dict[str, float] = {}
-        self._associated: dict[str, str] = {}  # instance: id of the profile that it was given
         self._tokens: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
         self._running: dict[str, float] = {}
         self._ended: dict[str, float] = {}
@@ -243,7 +242,6 @@ class World:
                 self._addresses[interface["SubnetId"], interface["PrivateIpAddress"]] = math.inf
         for item in answer["Instances"]:
             self._running[item["InstanceId"]] = self._within(STATE_SECONDS)
-            self._associate(item["InstanceId"], call.params)
         if token := call.params.get("ClientToken"):
             plain = {key: value for key, value in answer.items() if key != "ResponseMetadata"}
             self._tokens[call.region, token] = (json.dumps(call.params, sort_keys=True), copy.deepcopy(plain))
@@ -281,21 +279,7 @@ class World:
             item["State"] = {"Code": 0, "Name": "pending"}
         if state == "terminated" and self._later(self._ended.get(identity, 0.0)):
             item["State"] = {"Code": 32, "Name": "shutting-down"}
-        # moto tells the association's id where AWS tells the profile's.
-        if "IamInstanceProfile" in item and identity in self._associated:
-            item["IamInstanceProfile"]["Id"] = self._associated[identity]
         return item
-
-    def _associate(self, instance: str, params: Mapping[str, Any]) -> None:
-        if name := params.get("IamInstanceProfile", {}).get("Name"):
-            profile = self._reach("iam", "us-east-1").get_instance_profile(InstanceProfileName=name)
-            self._associated[instance] = profile["InstanceProfile"]["InstanceProfileId"]
-
-    def _on_AssociateIamInstanceProfile(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
-        self._associate(call.params["InstanceId"], call.params)
-
-    def _on_ReplaceIamInstanceProfileAssociation(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
-        self._associate(answer["IamInstanceProfileAssociation"]["InstanceId"], call.params)
 
     # identities and buckets
 
