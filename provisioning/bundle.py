@@ -13,7 +13,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from daemons.service.shipped import shipped
 from provisioning.errors import ProvisionError
+from provisioning.ownwheel import own_wheel
 
 __all__ = ["archive", "build"]
 
@@ -21,21 +23,29 @@ _PLATFORM = "manylinux_2_28_x86_64"
 """What glibc 2.28 and newer accept, so all our images do, and all our dependencies publish."""
 
 
-def build(checkout: Path, pythons: Sequence[str]) -> bytes:
-    """Make the bundle from a checkout of the project, for hosts of these Python versions.
+def build(checkout: Path | None, pythons: Sequence[str]) -> bytes:
+    """Make the bundle for hosts of these Python versions.
+
+    Args:
+        checkout: of the project; None to make it of the installation that runs.
+        pythons: such as ``3.11``.
 
     Raises:
-        ProvisionError: it is not a checkout, or the wheelhouse cannot be made.
+        ProvisionError: it is not a checkout, the installation was changed, or the wheelhouse cannot be made.
     """
-    systemd = checkout / "systemd"
+    root = checkout or shipped("systemd").parent
+    systemd = root / "systemd"
     if not (systemd / "install").exists() or not (systemd / "wheelhouse").exists():
-        raise ProvisionError(
-            f"{checkout}: not a checkout of the project; run provision from one, or give --bundle FILE"
-        )
+        raise ProvisionError(f"{root}: not a checkout of the project; run provision from one, or give --bundle FILE")
     with tempfile.TemporaryDirectory(prefix="provision-") as scratch:
         wheels = Path(scratch) / "wheelhouse"
         command = [sys.executable, str(systemd / "wheelhouse"), "--output", str(wheels)]
         command += ["--platform", _PLATFORM]
+        if checkout is None:
+            name, content = own_wheel()
+            own = Path(scratch) / name
+            own.write_bytes(content)
+            command += ["--wheel", str(own)]
         command += [word for version in pythons for word in ("--python", version)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own program
         if done.returncode:
@@ -43,9 +53,9 @@ def build(checkout: Path, pythons: Sequence[str]) -> bytes:
             raise ProvisionError(f"bundle: {last.removeprefix('error: ')}; correct it, or give --bundle FILE")
         files = {f"wheelhouse/{file.name}": file for file in wheels.iterdir()}
         files |= {
-            str(file.relative_to(checkout)): file
+            str(file.relative_to(root)): file
             for directory in ("systemd", "prometheus")
-            for file in (checkout / directory).rglob("*")
+            for file in (root / directory).rglob("*")
             if file.is_file() and "__pycache__" not in file.parts
         }
         return archive(files)

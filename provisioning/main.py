@@ -228,9 +228,10 @@ def _bundle(file: str, topology: Topology, screen: Screen) -> bytes:
             raise ConfigError(
                 "--bundle", f"{file}: {error.strerror}", "give an archive made by an earlier run"
             ) from error
-    screen.say("building the software bundle from this checkout")
+    checkout = _CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else None
+    screen.say(f"building the software bundle from this {'checkout' if checkout else 'installation'}")
     pythons = sorted({python_version(host.image) for host in topology.host})
-    return bundles.build(_CHECKOUT, pythons)
+    return bundles.build(checkout, pythons)
 
 
 def _agree(settings: Settings, question: str) -> None:

@@ -1,6 +1,7 @@
 """The wheel is the product: what it holds, and its commands in an empty environment and an empty folder."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.programs import free_port
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.process
 
 CHECKOUT = Path(__file__).parents[2]
 COMMANDS = ("experiment", "latency-forwarder", "latency-probe", "latency-receiver", "latency-simulator", "provision")
-SHIPPED = ("grafana/dashboards", "grafana/provisioning", "prometheus", "systemd")
+SHIPPED = ("constraints.txt", "grafana/dashboards", "grafana/provisioning", "prometheus", "systemd")
 OURS_ALONE = {"prometheus/tests"}
 
 
@@ -124,26 +126,83 @@ def test_every_command_is_there_and_from_the_wheel(installed: Installed, command
     assert Path(where.stdout.strip()).is_relative_to(installed.programs.parent)
 
 
-def test_a_deployment_comes_and_goes_from_an_empty_folder(
-    installed: Installed, monkeypatch: pytest.MonkeyPatch
+def wheel_files(wheel: Path) -> dict[str, tuple[bytes, bool]]:
+    """A wheel's files with whether they may be executed; its list of digests has an order of its own."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {
+            item.filename: (archive.read(item), bool(item.external_attr >> 16 & 0o100))
+            for item in archive.infolist()
+            if not item.filename.endswith("/RECORD")
+        }
+
+
+OWN_WHEEL = """
+import pathlib
+from provisioning.ownwheel import own_wheel
+name, content = own_wheel()
+pathlib.Path(name).write_bytes(content)
+print(name)
+"""
+
+
+def test_the_wheel_that_hosts_get_is_the_one_that_was_installed(wheel: Path, tmp_path: Path) -> None:
+    own = Installed(wheel, tmp_path)
+    again = own.run("python", "-c", OWN_WHEEL)
+    assert again.stdout.strip() == wheel.name, again.stderr
+    made = own.folder / wheel.name
+    assert wheel_files(made) == wheel_files(wheel)
+    # pip checks each digest of its list.
+    (tmp_path / "other").mkdir()
+    assert Installed(made, tmp_path / "other").run("latency-probe", "--help").returncode == 0
+    changed = next(own.programs.parent.rglob("provisioning/targets.py"))
+    changed.write_text(changed.read_text() + "#")
+    refused = own.run("python", "-c", OWN_WHEEL)
+    assert f"{changed}: was changed after the installation" in refused.stderr
+
+
+def test_a_deployment_comes_and_goes_from_an_empty_folder_with_the_wheel_alone(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The README's two commands; what hosts run on is fetched from the package index."""
+    installed = Installed(wheel, tmp_path)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     server, endpoint = serve()
     try:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        (installed.folder / "bundle.tar.gz").write_bytes(b"a bundle")
-        up = installed.run("provision", "up", "--yes", "--bundle", "bundle.tar.gz")
+        policy = installed.run("provision", "policy")
+        assert json.loads(policy.stdout or "{}").get("Version") == "2012-10-17", policy.stderr
+        up = installed.run("provision", "up", "--yes", seconds=300)
         assert up.returncode == 0, up.stderr
+        assert "building the software bundle from this installation" in up.stdout
         assert "backbone: built" in up.stdout
-        assert json.loads(installed.run("provision", "policy").stdout)["Version"] == "2012-10-17"
+        assert_bundle(endpoint, wheel)
         full = installed.run("provision", "plan", "--topology", "full", "--name", "other", "--monitor")
         assert full.returncode == 0, full.stderr
         down = installed.run("provision", "down", "--yes")
         assert down.returncode == 0, down.stderr
         assert "nothing is left by tag" in down.stdout
+        assert list(installed.folder.iterdir()) == []
     finally:
         server.shutdown()
+
+
+def assert_bundle(endpoint: str, wheel: Path) -> None:
+    """What hosts fetch is complete: the installer, its files, and every wheel with the digest that it checks."""
+    s3 = boto3.client("s3", region_name="ap-northeast-1", endpoint_url=endpoint)
+    (bucket,) = (item["Name"] for item in s3.list_buckets()["Buckets"])
+    content = s3.get_object(Bucket=bucket, Key="bundle.tar.gz")["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        names = set(tar.getnames())
+        sums = tar.extractfile("wheelhouse/SHA256SUMS")
+        assert sums is not None
+        listed = {line.split("  ")[1] for line in sums.read().decode().splitlines()}
+    assert {"systemd/install", "systemd/hardening.conf", "systemd/overlay/nic-exporter"} <= names
+    assert {f"wheelhouse/{name}" for name in listed} | {"wheelhouse/SHA256SUMS"} == {
+        name for name in names if name.startswith("wheelhouse/")
+    }
+    assert wheel.name in listed
+    assert any(name.startswith("uvloop-") and "cp311" in name for name in listed)
 
 
 def test_the_demo_runs(installed: Installed) -> None:
