@@ -14,6 +14,7 @@ from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting, confirms
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
 from daemons.measurement.sequence import Outcome, SequenceTracker, Tally
+from daemons.measurement.time_step import STEPS_NS, finer_step_ns
 from daemons.records import WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
 
 __all__ = [
@@ -61,6 +62,7 @@ class StreamAccount:
         ids: accounts of its ids by symbol: one, but for a stream of all symbols.
         kind: of its events, for their identity; empty while it is not known.
         symbol: of its events; empty for a stream of all symbols.
+        step_ns: in what step its event times are told, as they have shown.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class StreamAccount:
         "kind",
         "label",
         "name",
+        "step_ns",
         "symbol",
         "without_event_time",
     )
@@ -90,6 +93,7 @@ class StreamAccount:
         self.symbol, self.kind = identity
         self.events = 0
         self.without_event_time = 0
+        self.step_ns = STEPS_NS[0]
         self.end_to_end = end_to_end
         self.backbone = backbone
         self.end_to_end_jitter = InterarrivalJitter()
@@ -125,6 +129,7 @@ class PathAccount:
         delayed: events that waited in an outage.
         invalid: figures refused, by reason.
         stamps: events by the kind of their arrival stamp.
+        forwarder_step_ns: in what step the forwarder tells its stamps, as they have shown.
     """
 
     def __init__(
@@ -160,6 +165,7 @@ class PathAccount:
         """How often a session's numbering moved further than can be told from nonsense by one event."""
         self.events = 0
         self.delayed = 0
+        self.forwarder_step_ns = STEPS_NS[0]
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.stamps = dict.fromkeys(StampKind, 0)
         self.last_event_ns = 0
@@ -234,6 +240,10 @@ class PathAccount:
     def duplicates(self) -> int:
         """Events that this path brought again."""
         return self.total("duplicates") + sum(ids.repeated for ids in self._ids())
+
+    def event_time_steps_ns(self) -> dict[str, int]:
+        """Return the step of the event times of each stream of which two were measured."""
+        return {name: one.step_ns for name, one in self.streams.items() if one.end_to_end_jitter.value_ns is not None}
 
     def all_streams(self) -> list[StreamAccount]:
         """Return the accounts of all streams, and the one of events beyond :data:`MAX_IDENTITIES` once it has any."""
@@ -449,6 +459,8 @@ class PathAccount:
         if figure_ns > ABSURD_NS:
             self.invalid["absurd_end_to_end"] += 1
             return None, Validity.ABSURD
+        if event_time_ns % stream.step_ns:
+            stream.step_ns = finer_step_ns(stream.step_ns, event_time_ns)
         stream.end_to_end.observe(figure_ns)
         stream.end_to_end_jitter.observe(figure_ns)
         if self.figures is not None:
@@ -474,6 +486,8 @@ class PathAccount:
         if (validity := self._judge(figure_ns)) is not _OK:
             return None, validity
         assert stream.backbone is not None
+        if event.receive_ns % self.forwarder_step_ns:
+            self.forwarder_step_ns = finer_step_ns(self.forwarder_step_ns, event.receive_ns)
         stream.backbone.observe(figure_ns)
         stream.backbone_jitter.observe(figure_ns)
         if self.figures is not None:

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 
 from daemons.feed.binance import Decoder
@@ -13,6 +12,7 @@ from daemons.link.session import TimeReport
 from daemons.link.wire import Ack, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_SESSIONS, PathAccount
 from daemons.measurement.histogram import BucketHistogram
+from daemons.receiver.results import clock_summary
 from daemons.records import UNKNOWN_CLOCK, ClockState, FeedEvent, LinkEvent, Stamp
 from daemons.timing.exchange import ClockSample
 from daemons.timing.plausibility import ClockJudge
@@ -148,7 +148,7 @@ class LinkPathState:
             "clock_offset_ms": None if best is None else best.offset_ns / 1e6,
             "clock_offset_error_ms": None if best is None else best.rtt_ns / 2e6,
             "clock_suspect": self.suspect or None,
-            "peer_clock": msgspec.to_builtins(clock),
+            "peer_clock": clock_summary(clock),
             "peer_drops": self.peer_drops,
         }
 

@@ -120,7 +120,29 @@ class ReceiverCollector(Collector):
             for kind, count in account.stamps.items():
                 stamps.add_metric([account.name, kind.name.lower()], count)
             last.add_metric([account.name], account.last_event_ns / 1e9)
-        yield from (events, without, delayed, invalid, stamps, last)
+        yield from (events, without, delayed, invalid, stamps, last, *self._time_steps())
+
+    def _time_steps(self) -> Iterator[Metric]:
+        told = GaugeMetricFamily(
+            f"{PREFIX}_event_time_step_seconds",
+            "Step in which event times are told, as they show it: an end-to-end latency is too long by up to that.",
+            labels=["path", "stream"],
+        )
+        stamped = GaugeMetricFamily(
+            f"{PREFIX}_forwarder_time_step_seconds",
+            "Step in which the forwarder tells its stamps, as they show it.",
+            labels=["path"],
+        )
+        for account in self._receiver.accounts:
+            steps: dict[str, int] = {}
+            for name, step_ns in account.event_time_steps_ns().items():
+                label = account.streams[name].label
+                steps[label] = max(step_ns, steps.get(label, 0))
+            for label, step_ns in steps.items():
+                told.add_metric([account.name, label], step_ns / 1e9)
+            if account.is_link and account.events:
+                stamped.add_metric([account.name], account.forwarder_step_ns / 1e9)
+        yield from (told, stamped)
 
     def _sequences(self) -> Iterator[Metric]:
         named = (

@@ -66,7 +66,7 @@ def summary(
         race: the table, if paths raced.
         extra: per path, what its feed or listener adds (``link``, ``reconnects``, ``invalid``).
     """
-    paths = {account.name: _path(account, extra.get(account.name, {})) for account in accounts}
+    paths = {account.name: _path(account, extra.get(account.name, {}), facts.clock) for account in accounts}
     # The seeds' keys speak of one path: in a race that is the link, which is what the experiment is about.
     main = next((account for account in accounts if account.is_link), accounts[0])
     of_main = paths[main.name]
@@ -136,7 +136,18 @@ def distribution(histogram: QuantileHistogram) -> dict[str, Any]:
     }
 
 
-def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
+def _error_bounds(account: PathAccount, clock: ClockState, peer: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """Return how far one-way figures may be off because of the clocks that are ours and the steps they are told in."""
+    own = _ms(clock.error_bound_ns)
+    theirs = None if peer is None else peer["error_bound_ms"]
+    step = max(account.event_time_steps_ns().values(), default=None)
+    return {
+        "end_to_end": None if own is None or step is None else round(own + step / 1e6, 6),
+        "backbone": None if own is None or theirs is None else round(own + theirs + account.forwarder_step_ns / 1e6, 6),
+    }
+
+
+def _path(account: PathAccount, extra: Mapping[str, Any], clock: ClockState) -> dict[str, Any]:
     figures = account.figures
     assert isinstance(figures, Figures)
     latency = distribution(figures.end_to_end)
@@ -170,6 +181,9 @@ def _path(account: PathAccount, extra: Mapping[str, Any]) -> dict[str, Any]:
         "duplicates": account.duplicates,
         "stale": account.total("stale"),
         "delayed": account.delayed,
+        "event_time_steps_ms": {name: step / 1e6 for name, step in account.event_time_steps_ns().items()},
+        "forwarder_time_step_ms": account.forwarder_step_ns / 1e6 if figures.backbone.count else None,
+        "error_bound_ms": _error_bounds(account, clock, (extra.get("link") or {}).get("peer_clock")),
         "without_event_time": sum(stream.without_event_time for stream in account.streams.values()),
         "sessions": account.sessions_seen,
         "id_resets": account.id_resets,

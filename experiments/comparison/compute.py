@@ -8,7 +8,7 @@ import numpy as np
 from experiments.comparison.caveats import caveats_of
 from experiments.comparison.figures import Evidence, Options, delay_figures, loss_figure
 from experiments.comparison.model import ClockTrust, Comparison, Figure, Metric, RaceFigures, SideFigures
-from experiments.comparison.resolution import at_common_step, step_caveats
+from experiments.comparison.resolution import Resolution, at_common_step, request_steps_ms
 from experiments.comparison.sides import Side
 from experiments.comparison.verdict import judge, milliseconds
 from experiments.errors import InputError
@@ -32,27 +32,30 @@ def compare(first: Side, second: Side, options: Options) -> Comparison:
     Raises:
         InputError: there is nothing to compare, with the file and the reason.
     """
-    loaded = (first, second)
     together = first.run.source == second.run.source
-    if options.metric == "end_to_end_ms" and not options.round_trip:
-        first, second = at_common_step(first, second)
-    found = (_race if together else _independent)(first, second, options)
-    if options.metric != "end_to_end_ms" or options.round_trip:
-        return found
+    if options.round_trip:
+        samples = [_samples(side, options.metric) for side in (first, second)]
+        assert samples[0] is not None
+        assert samples[1] is not None
+        resolution = request_steps_ms(samples[0], samples[1])
+    else:
+        first, second, resolution = at_common_step(first, second, options.metric)
+    found = _race(first, second, options) if together else _independent(first, second, options, resolution)
     return msgspec.structs.replace(
         found,
-        first=_with_step(found.first, loaded[0]),
-        second=_with_step(found.second, loaded[1]),
-        caveats=[*found.caveats, *step_caveats(loaded)],
+        first=_with_step(found.first, resolution.steps_ms[0]),
+        second=_with_step(found.second, resolution.steps_ms[1]),
+        caveats=[*found.caveats, *resolution.caveats],
     )
 
 
-def _with_step(figures: SideFigures, side: Side) -> SideFigures:
-    step_ns = side.event_time_step_ns
-    return msgspec.structs.replace(figures, event_time_step_ms=step_ns / 1e6 if step_ns is not None else None)
+def _with_step(figures: SideFigures, step_ms: float | None) -> SideFigures:
+    clock_ms = figures.clock_bound_ms
+    bound_ms = None if clock_ms is None or step_ms is None else clock_ms + step_ms
+    return msgspec.structs.replace(figures, time_step_ms=step_ms, error_bound_ms=bound_ms)
 
 
-def _independent(first: Side, second: Side, options: Options) -> Comparison:
+def _independent(first: Side, second: Side, options: Options, resolution: Resolution) -> Comparison:
     """Compare two runs that saw different events, at different times."""
     samples = [_samples(side, options.metric) for side in (first, second)]
     described = [_describe(side, values, options.metric) for side, values in zip((first, second), samples, strict=True)]
@@ -65,8 +68,11 @@ def _independent(first: Side, second: Side, options: Options) -> Comparison:
     note = _why_empty((first, second), described, options.metric)
     figures = delay_figures(described[0], described[1], evidence, options, note)
     median = next(figure for figure in figures if figure.name == "median")
-    needs_clocks = not options.round_trip
-    clock = _clock_trust(first, second, median, options.metric) if needs_clocks else ClockTrust(needed=False)
+    clock = ClockTrust(needed=False)
+    if not options.round_trip:
+        clock = _clock_trust(first, second, median, options.metric)
+    if why := _below_resolution(resolution, median):
+        clock = msgspec.structs.replace(clock, refused=clock.refused or why)
     losses = (_loss(first), _loss(second))
     measured = _measured((first, second), described, losses, evidence)
     return _assemble(measured, figures, None, clock, evidence, options)
@@ -217,6 +223,16 @@ def _loss(side: Side) -> Loss | None:
         return None
     arrived = summary.events if isinstance(summary, PathSummary) else summary.sample_count
     return Loss(arrived + summary.events_lost, summary.events_lost)
+
+
+def _below_resolution(resolution: Resolution, median: Figure) -> str:
+    """Say why the steps of the times allow no difference in delay to be named, or ""."""
+    if resolution.refused or median.difference is None or abs(median.difference) >= resolution.least_ms:
+        return resolution.refused
+    return (
+        f"the medians differ by {milliseconds(abs(median.difference))}, less than the step of "
+        f"{milliseconds(resolution.least_ms)} in which one side was written; record both as finely"
+    )
 
 
 def _clock_trust(first: Side, second: Side, median: Figure, metric: Metric) -> ClockTrust:

@@ -41,9 +41,11 @@ class SideFigures(msgspec.Struct, frozen=True, kw_only=True):
         streams: the streams its samples are of.
         rows: events that arrived, live or not; None without the CSV file.
         effective_count: independent samples that would tell as much; None without the CSV file.
-        event_time_step_ms: the step in which the exchange told event times here: end-to-end delays are too long by up
-            to that, by half of it on average; None when it is not known.
+        time_step_ms: the coarsest step in which any of the times behind the figures were told here, before they were
+            brought to the other side's: end-to-end delays are too long by up to the event times' step, by half of it on
+            average; None when it is not known.
         clock_bound_ms: how far the one-way figures may be wrong because of clocks; None when it is not known.
+        error_bound_ms: the same because of clocks and steps together.
     """
 
     label: str
@@ -57,7 +59,8 @@ class SideFigures(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int = 0
     loss: Loss | None = None
     clock_bound_ms: float | None = None
-    event_time_step_ms: float | None = None
+    time_step_ms: float | None = None
+    error_bound_ms: float | None = None
     start: str | None = None
     end: str | None = None
 

@@ -1,5 +1,6 @@
 """Which two paths a comparison is about."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from experiments.results.run import Run, load_run
 from experiments.results.series import PathSeries
 from experiments.results.summary import ClockSummary, PathSummary, RunSummary
 
-__all__ = ["Side", "choose_sides", "sides_of"]
+__all__ = ["Side", "Steps", "choose_sides", "sides_of"]
+
+Steps = Mapping[str, tuple[int, int]]
+"""By stream, the step of the time that a latency begins with, and of the arrival, in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,12 @@ class Side:
             return whole
         return whole.paths.get(self.path)
 
-    @property
-    def event_time_step_ns(self) -> int | None:
-        """Give the step in which event times were told; None without rows that show it."""
-        return self.series.event_time_step_ns if self.series is not None else None
+    def steps_ns(self, metric: Metric) -> Steps | None:
+        """Give the steps in which the two times behind a latency were told, by stream; None when nothing shows them."""
+        if self.series is not None:
+            return self.series.steps_ns(metric)
+        summary = self.summary
+        return summary.steps_ns(metric) if isinstance(summary, PathSummary) else None
 
     @property
     def clocks(self) -> list[ClockSummary | None]:

@@ -44,6 +44,7 @@ def round_trip_side(label: str, connection: str, source: Path, total_ms: Floats)
         end_to_end_ms=total_ms,
         backbone_ms=np.full(count, np.nan),
         event_fraction_ns=np.zeros(count, np.int32),
+        forwarder_fraction_ns=np.zeros(count, np.int32),
         event_id=nothing,
         stream=np.zeros(count, np.uint16),
         live=np.ones(count, np.bool_),

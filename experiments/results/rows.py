@@ -167,12 +167,15 @@ class _Reader:
         streams = column("stream") or ("",) * len(chunk)
         delayed = column("delayed") or ("0",) * len(chunk)
         live = np.fromiter((v in _ARRIVED and d != "1" for v, d in zip(validity, delayed, strict=True)), np.bool_)
+        # Files of other programs have the event time in milliseconds only.
+        told = event_ns if "event_time_ns" in self.index else binance_ms * 10**6
         columns: dict[str, npt.NDArray[Any]] = {
             "sequence": self._integers(column("sequence_id"), "sequence_id", line),
             "arrival_ns": arrival,
             "end_to_end_ms": end_to_end,
             "backbone_ms": backbone,
-            "event_fraction_ns": (event_ns % 1_000_000).astype(np.int32),
+            "event_fraction_ns": (told % 1_000_000_000).astype(np.int32),
+            "forwarder_fraction_ns": (tokyo % 1_000_000_000).astype(np.int32),
             "event_id": _identities(column("event_id"), len(chunk)),
             "stream": np.fromiter((self._stream_code(name) for name in streams), np.uint16, len(chunk)),
             "live": live & (arrival != 0),

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["COLUMNS", "ColumnBuffer", "Flags", "Floats", "Integers", "PathSeries"]
+from daemons.measurement.time_step import STEPS_NS
+
+__all__ = ["COLUMNS", "ColumnBuffer", "Flags", "Floats", "Integers", "PathSeries", "observed_step_ns"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -22,11 +24,20 @@ COLUMNS: Mapping[str, Any] = {
     "end_to_end_ms": np.float64,
     "backbone_ms": np.float64,
     "event_fraction_ns": np.int32,
+    "forwarder_fraction_ns": np.int32,
     "event_id": np.int64,
     "stream": np.uint16,
     "live": np.bool_,
 }
 _FIRST_CAPACITY = 4096
+
+
+def observed_step_ns(times_ns: Integers) -> int:
+    """Give the step (a second, ms, µs or ns) that all of these times are multiples of: what they show, not a promise.
+
+    That as few as three times of a finer clock are all whole milliseconds by chance happens once in 10^9.
+    """
+    return next(step for step in STEPS_NS if not (times_ns % step).any())
 
 
 class ColumnBuffer:
@@ -65,8 +76,9 @@ class PathSeries:
         arrival_ns: wall-clock arrival, epoch nanoseconds.
         end_to_end_ms: event time to arrival, NaN where the event had no time or the row is invalid.
         backbone_ms: forwarder stamp to arrival, NaN on a feed or where the row is invalid.
-        event_fraction_ns: the event time beyond its whole millisecond, which shows how finely the exchange told it; 0
+        event_fraction_ns: the event time beyond its whole second, which shows how finely the exchange told it; 0
             where there is none.
+        forwarder_fraction_ns: the same of the arrival at the forwarder.
         event_id: the exchange's id, or 0 where the file has none.
         stream: index into ``streams``.
         live: False where the arrival says nothing of the path: its stamp was not to be trusted, or the event waited in
@@ -84,6 +96,7 @@ class PathSeries:
     end_to_end_ms: Floats
     backbone_ms: Floats
     event_fraction_ns: npt.NDArray[np.int32]
+    forwarder_fraction_ns: npt.NDArray[np.int32]
     event_id: Integers
     stream: npt.NDArray[np.uint16]
     live: Flags
@@ -111,22 +124,37 @@ class PathSeries:
         values: Floats = getattr(self, metric)
         return self.arrival_ns[self.live & ~np.isnan(values)]
 
-    @property
-    def event_time_step_ns(self) -> int | None:
-        """Give the step in which event times were told, as it shows in them; None without a timed event."""
-        fractions = self.event_fraction_ns[~np.isnan(self.end_to_end_ms)]
-        if not len(fractions):
-            return None
-        return next(step for step in (1_000_000, 1_000, 1) if not (fractions % step).any())
+    def steps_ns(self, metric: str) -> dict[str, tuple[int, int]]:
+        """Give, per stream with samples, the steps in which the two times behind a latency were told, as they show.
 
-    def with_event_times_cut(self, step_ns: int) -> "PathSeries":
-        """Give the series as if event times had been told in a coarser step: cut, as exchanges do, not rounded."""
-        cut = self.event_fraction_ns % step_ns
-        return replace(
-            self,
-            end_to_end_ms=self.end_to_end_ms + cut / 1e6,
-            event_fraction_ns=self.event_fraction_ns - cut,
-        )
+        Returns:
+            The step of where it begins (the exchange's event time, the forwarder's stamp), and of the arrival.
+        """
+        begins, sampled = self._fractions(metric), self.live & ~np.isnan(getattr(self, metric))
+        found = {}
+        for code in np.unique(self.stream[sampled]).tolist():
+            mine = sampled & (self.stream == code)
+            found[self.streams[code]] = (observed_step_ns(begins[mine]), observed_step_ns(self.arrival_ns[mine]))
+        return found
+
+    def with_times_cut(self, metric: str, steps_ns: Mapping[str, tuple[int, int]]) -> "PathSeries":
+        """Give the series as if its times had been told in coarser steps: cut, as clocks do, not rounded.
+
+        Args:
+            metric: the latency whose times to cut.
+            steps_ns: as :meth:`steps_ns` gives them; streams that are not named stay as they are.
+        """
+        wanted = np.array([steps_ns.get(name, (1, 1)) for name in self.streams], np.int64)[self.stream]
+        begins = self._fractions(metric)
+        cut_begins, cut_arrivals = begins % wanted[:, 0], self.arrival_ns % wanted[:, 1]
+        latency = getattr(self, metric) + (cut_begins - cut_arrivals) / 1e6
+        begin = "event_fraction_ns" if metric == "end_to_end_ms" else "forwarder_fraction_ns"
+        columns: dict[str, Any] = {metric: latency, begin: (begins - cut_begins).astype(np.int32)}
+        return replace(self, **columns, arrival_ns=self.arrival_ns - cut_arrivals)
+
+    def _fractions(self, metric: str) -> Integers:
+        fractions = self.event_fraction_ns if metric == "end_to_end_ms" else self.forwarder_fraction_ns
+        return fractions.astype(np.int64)
 
     def only_streams(self, names: set[str]) -> "PathSeries":
         """Keep the rows of some streams."""

@@ -90,10 +90,21 @@ class PathSummary(Latencies, frozen=True, kw_only=True):
     duplicates: int | None = None
     delayed: int | None = None
     without_event_time: int | None = None
+    event_time_steps_ms: dict[str, float] | None = None
+    forwarder_time_step_ms: float | None = None
     sessions: int | None = None
     invalid: dict[str, int] = {}
     host_delay_ms: Distribution = Distribution()
     link: LinkSummary | None = None
+
+    def steps_ns(self, metric: str) -> dict[str, tuple[int, int]] | None:
+        """Give the steps of the times behind a latency by stream, as a file's rows show them; None when unrecorded."""
+        if metric == "end_to_end_ms":
+            steps = self.event_time_steps_ms
+        else:
+            steps = None if self.forwarder_time_step_ms is None else {"": self.forwarder_time_step_ms}
+        # The receiver's own stamps are the kernel's, in nanoseconds.
+        return None if steps is None else {name: (round(step * 1e6), 1) for name, step in steps.items()}
 
 
 class RaceSummary(msgspec.Struct, frozen=True):

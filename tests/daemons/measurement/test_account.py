@@ -17,6 +17,7 @@ from daemons.measurement.account import (
 from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.race import RaceTable
+from daemons.measurement.time_step import STEPS_NS
 from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind, Validity
 from tests.daemons.made import feed_event
 
@@ -116,6 +117,19 @@ def test_an_injected_delay_comes_out_to_the_nanosecond(link: tuple[Paths, PathAc
     assert (account.figures.backbone.minimum, account.figures.backbone.maximum) == (delay_ns, delay_ns)
     assert account.figures.host_delay.maximum == 77
     assert account.least_backbone_ns == delay_ns
+
+
+@pytest.mark.parametrize("step_ns", STEPS_NS)
+def test_the_step_of_each_source_is_what_its_times_show(link: tuple[Paths, PathAccount], step_ns: int) -> None:
+    """A model that knows the step: the exchange tells times in it, the forwarder in the next finer one."""
+    _paths, account = link
+    finer_ns = STEPS_NS[min(STEPS_NS.index(step_ns) + 1, len(STEPS_NS) - 1)]
+    for sequence in range(1, 40):
+        event_ns, receive_ns = sequence * 7 * step_ns, sequence * 7 * step_ns + 3 * finer_ns
+        arrival = stamp(receive_ns + 5_123_457)
+        account.observe_link(1, [forwarded(sequence, receive_ns, event_ns=event_ns)], arrival, together=True)
+    assert account.event_time_steps_ns() == {STREAM: step_ns}
+    assert account.forwarder_step_ns == finer_ns
 
 
 @pytest.mark.parametrize("delay_ns", DELAYS)

@@ -42,6 +42,7 @@ def path_series(name: str, event_ns: np.ndarray, delay_ms: Floats, lost: np.ndar
         end_to_end_ms=delay_ms[kept],
         backbone_ms=delay_ms[kept] - 2 if link else np.full(len(kept), np.nan),
         event_fraction_ns=np.zeros(len(kept), np.int32),
+        forwarder_fraction_ns=np.zeros(len(kept), np.int32),
         event_id=kept + 70_000,
         stream=np.zeros(len(kept), np.uint16),
         live=np.ones(len(kept), bool),

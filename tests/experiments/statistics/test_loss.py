@@ -18,6 +18,7 @@ def series(numbers: list[int]) -> PathSeries:
         end_to_end_ms=np.zeros(count),
         backbone_ms=np.zeros(count),
         event_fraction_ns=np.zeros(count, np.int32),
+        forwarder_fraction_ns=np.zeros(count, np.int32),
         event_id=np.zeros(count, np.int64),
         stream=np.zeros(count, np.uint16),
         live=np.ones(count, bool),
