@@ -1,14 +1,23 @@
 """How a feed is configured, wherever one is."""
 
+from collections.abc import Sequence
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
 from daemons.errors import ConfigError
 from daemons.feed.client import FeedSettings
-from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls
-from daemons.service.config import Section
+from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls, is_futures, shown, streams_in
+from daemons.feed.sbe import known_as
+from daemons.secret import Secret
+from daemons.service.config import Section, is_loopback, secret
 from daemons.stream.tls import client_context
 
 __all__ = ["DEFAULT_URL", "FeedFields", "feed_settings"]
 
 DEFAULT_URL = "wss://stream.binance.com:9443"
+SBE_URL: Final = "wss://stream-sbe.binance.com:9443"
+SBE_STREAMS: Final = ("btcusdt@trade", "btcusdt@bestBidAsk")
+"""What the defaults are in SBE."""
 
 
 class FeedFields(Section, frozen=True):
@@ -23,6 +32,8 @@ class FeedFields(Section, frozen=True):
         silence_seconds: without an event for so long the connection is given up.
         max_age_seconds: a connection this old is replaced, before the exchange cuts it at 24 h.
         max_message_bytes: larger messages end the connection.
+        encoding: ``json``, or ``sbe`` for the exchange's binary streams (``stream-sbe.binance.com``).
+        api_key_file: of the API key that SBE streams need; ``credential:NAME`` for a systemd credential.
         reconnect_max_seconds: the longest wait between attempts.
     """
 
@@ -34,6 +45,8 @@ class FeedFields(Section, frozen=True):
     silence_seconds: float = 30.0
     max_age_seconds: float = 86_100.0
     max_message_bytes: int = 4 << 20
+    encoding: Literal["json", "sbe"] = "json"
+    api_key_file: str | None = None
     reconnect_max_seconds: float = 30.0
 
 
@@ -48,7 +61,13 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
     Raises:
         ConfigError: the URL, a limit or the CA file is unusable.
     """
-    urls = feed_urls(fields.url, fields.streams, microseconds=fields.microseconds)
+    sbe = fields.encoding == "sbe"
+    url, streams = fields.url, fields.streams
+    if sbe:
+        url = SBE_URL if url == DEFAULT_URL else url
+        streams = SBE_STREAMS if streams == DEFAULT_STREAMS else streams
+    urls = feed_urls(url, streams, microseconds=fields.microseconds, binary=sbe)
+    _check_encoding(where, fields, urls)
     for limit in (
         "connect_timeout_seconds",
         "silence_seconds",
@@ -58,6 +77,8 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
     ):
         if getattr(fields, limit) <= 0:
             raise ConfigError(f"{where}.{limit}", f"{getattr(fields, limit)} is not above zero", "give a positive one")
+    # The key last: where it cannot be seen from here, all else has been checked.
+    api_key = _api_key(where, fields.api_key_file) if fields.api_key_file is not None else None
     context = client_context(fields.ca_file) if urls[0].startswith("wss:") else None
     return tuple(
         FeedSettings(
@@ -69,6 +90,40 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
             max_age_seconds=fields.max_age_seconds,
             max_message_bytes=fields.max_message_bytes,
             backoff_cap_seconds=fields.reconnect_max_seconds,
+            sbe=sbe,
+            api_key=api_key,
         )
         for url in urls
     )
+
+
+def _check_encoding(where: str, fields: FeedFields, urls: Sequence[str]) -> None:
+    """Check what belongs to the encoding.
+
+    Raises:
+        ConfigError: key and encoding do not go together, the key would travel in clear, or a stream is not served.
+    """
+    parts = urlsplit(urls[0])
+    host = parts.hostname or ""
+    if fields.encoding == "json":
+        if host.startswith("stream-sbe."):
+            raise ConfigError(f"{where}.encoding", f"{host} speaks SBE, not json", 'set encoding = "sbe"')
+        if fields.api_key_file is not None:
+            raise ConfigError(f"{where}.api_key_file", "JSON streams need no key", 'leave it out, or encoding = "sbe"')
+        return
+    if len(urls) > 1 or is_futures(urls[0]):
+        raise ConfigError(f"{where}.encoding", f"{host} has no SBE streams: only spot has", 'leave it out, or "json"')
+    if fields.api_key_file is None:
+        raise ConfigError(f"{where}.api_key_file", "is missing", "SBE streams need an API key (Ed25519): name its file")
+    if parts.scheme == "ws" and not is_loopback(host):
+        raise ConfigError(f"{where}.url", f"{shown(urls[0])!r} would send the API key in clear", "use wss")
+    for name in streams_in(urls[0]):
+        known_as(name)
+
+
+def _api_key(where: str, file: str) -> Secret:
+    key = secret(f"{where}.api_key_file", file)
+    # It becomes a header's value.
+    if not (key.value.isascii() and key.value.isalnum()):
+        raise ConfigError(f"{where}.api_key_file", f"{file}: holds no API key", "the key alone, on one line")
+    return key

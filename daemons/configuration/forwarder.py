@@ -80,6 +80,13 @@ def load_forwarder(
     for text in addresses:
         if addresses.count(text) > 1:
             raise ConfigError("destination", f"{text} is given twice", "send to each receiver once")
+    for section in config.destination:
+        if config.feed.encoding == "sbe" and section.format == "json":
+            raise ConfigError(
+                f"destination {section.address}.format",
+                "json cannot carry SBE, which is binary",
+                'use format = "binary"',
+            )
     return config
 
 

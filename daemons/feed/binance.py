@@ -16,11 +16,11 @@ from daemons.decoding import UNDECODABLE
 from daemons.feed.streams import PARTIAL, Stream, stream_of
 from daemons.records import EventKind, FeedEvent, Numbering
 
-__all__ = ["Decoder", "Invalid", "Notice", "Reply"]
+__all__ = ["EARLIEST_NS", "LATEST_NS", "Decoder", "Invalid", "Notice", "Reply"]
 
 # Exchange clocks before the first market and after the year 2100 are not times.
-_EARLIEST_NS = 1_483_228_800 * 10**9
-_LATEST_NS = 4_102_444_800 * 10**9
+EARLIEST_NS = 1_483_228_800 * 10**9
+LATEST_NS = 4_102_444_800 * 10**9
 _ID_LIMIT = 1 << 63
 _SHUTDOWN = "serverShutdown"
 _MAX_KNOWN = 8192
@@ -34,15 +34,15 @@ class Invalid(StrEnum):
     """Why a message is not an event; the values are label values of the invalid-events counter."""
 
     MALFORMED = "malformed"
-    """Not JSON in UTF-8, or fields of the wrong type or out of range."""
+    """Not JSON in UTF-8 (or, in SBE, cut off), or fields of the wrong type or out of range."""
     ARRAY = "array"
     """An array on a stream that has none."""
     BINARY = "binary"
-    """A binary frame: not a JSON stream's."""
+    """A binary frame on a connection of JSON."""
     EVENT_TIME = "event_time"
     """The event time is missing where the stream has one, or is no possible time."""
     UNKNOWN = "unknown"
-    """JSON, but of no kind that is known."""
+    """Of no kind that is known, or of no stream of the connection."""
 
 
 class Reply(msgspec.Struct):
@@ -215,7 +215,7 @@ def _event(stream: Stream, data: _Data, payload: bytes) -> FeedEvent | Invalid:
     if data.E is not None:
         # 13 digits are milliseconds, 16 microseconds.
         time_ns = data.E * (1_000_000 if data.E < 10**14 else 1_000)
-        if not _EARLIEST_NS < time_ns < _LATEST_NS:
+        if not EARLIEST_NS < time_ns < LATEST_NS:
             return Invalid.EVENT_TIME
     elif stream.rule.timed:
         return Invalid.EVENT_TIME

@@ -19,8 +19,10 @@ from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
 from daemons.feed.endpoints import shown, streams_in
 from daemons.feed.overlap import Overlap
+from daemons.feed.sbe import known_as
 from daemons.feed.silence import StreamWatch
 from daemons.records import FeedEvent, Stamp
+from daemons.secret import Secret
 from daemons.stream.dial import dial
 from daemons.stream.stamping import Stamper
 from daemons.timing.backoff import AttemptBudget, Backoff
@@ -81,6 +83,8 @@ class FeedSettings:
         max_age_seconds: a connection this old is replaced without a gap; exchanges cut them at 24 h.
         max_message_bytes: larger messages end the connection.
         backoff_cap_seconds: the longest wait between attempts.
+        sbe: events come in SBE.
+        api_key: to send with the handshake.
     """
 
     name: str
@@ -91,6 +95,14 @@ class FeedSettings:
     max_age_seconds: float = 86_100.0
     max_message_bytes: int = 4 << 20
     backoff_cap_seconds: float = 30.0
+    sbe: bool = False
+    api_key: Secret | None = None
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The names by which the connection's streams are known."""
+        names = streams_in(self.url)
+        return tuple(known_as(name) for name in names) if self.sbe else names
 
 
 @dataclass(slots=True)
@@ -149,7 +161,7 @@ class Feed:
     ) -> None:
         self.counts = counts or FeedCounts()
         self.counts.needed = len(settings)
-        self.streams = tuple(name for one in settings for name in streams_in(one.url))
+        self.streams = tuple(name for one in settings for name in one.streams)
         budget = budget or AttemptBudget()
         self._clients = [_Client(one, stamper, rng, on_events, on_connected, budget, self.counts) for one in settings]
 
@@ -189,7 +201,7 @@ class _Client:
         counts: FeedCounts,
     ) -> None:
         self._settings = settings
-        self._streams = streams_in(settings.url)
+        self._streams = settings.streams
         self.stamper = stamper
         self._clock = stamper.clock
         self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)

@@ -8,6 +8,7 @@ from daemons.feed.binance import Invalid
 from daemons.feed.endpoints import shown
 from daemons.feed.session import FeedSession
 from daemons.records import FeedEvent, Stamp, inexact
+from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
 from daemons.stream.stamping import Stamper
@@ -26,6 +27,10 @@ class ConnectionLimits(Protocol):
     def max_age_seconds(self) -> float: ...
     @property
     def max_message_bytes(self) -> int: ...
+    @property
+    def sbe(self) -> bool: ...
+    @property
+    def api_key(self) -> Secret | None: ...
 
 
 class FeedSink(Protocol):
@@ -55,7 +60,9 @@ class FeedConnection:
         self._limits = limits
         self._sink = sink
         self._loop = asyncio.get_running_loop()
-        self._session = FeedSession(limits.url, max_message_bytes=limits.max_message_bytes)
+        self._session = FeedSession(
+            limits.url, max_message_bytes=limits.max_message_bytes, sbe=limits.sbe, api_key=limits.api_key
+        )
         self._stood: asyncio.Future[None] = self._loop.create_future()
         self._noticed: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[TransportError] = self._loop.create_future()

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 from daemons.errors import ConfigError
 from daemons.feed.streams import MAX_NAME_BYTES, Stream, stream_of
 
-__all__ = ["DEFAULT_STREAMS", "feed_urls", "is_raw", "shown", "streams_in"]
+__all__ = ["DEFAULT_STREAMS", "feed_urls", "is_futures", "is_raw", "shown", "streams_in"]
 
 DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 MAX_STREAMS = 1024
@@ -45,7 +45,14 @@ def is_raw(url: str) -> bool:
     return "/ws/" in urlsplit(url).path
 
 
-def feed_urls(url: str, streams: Sequence[str], *, microseconds: bool = True) -> tuple[str, ...]:
+def is_futures(url: str) -> bool:
+    """Say whether a feed's URL is of USD-M or COIN-M futures, as far as it tells."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    return host.startswith(_FUTURES_HOSTS) or parts.path.startswith(tuple(f"{base}/" for base in _BASES))
+
+
+def feed_urls(url: str, streams: Sequence[str], *, microseconds: bool = True, binary: bool = False) -> tuple[str, ...]:
     """Complete a feed's URL: one for each connection that its streams need.
 
     A bare endpoint gets the streams in the combined form, and the time unit is asked for. Streams of USD-M futures that
@@ -55,6 +62,7 @@ def feed_urls(url: str, streams: Sequence[str], *, microseconds: bool = True) ->
         url: ``wss://host:port``, or a full ``/ws/<name>`` or ``/stream?streams=…`` URL, which keeps its streams.
         streams: names to subscribe to where the URL names none.
         microseconds: ask for microsecond times (spot only; futures ignore it).
+        binary: messages come in SBE: they name their stream on raw connections too, and all times are microseconds.
 
     Raises:
         ConfigError: not a WebSocket URL, no stream, more than one connection may carry, or streams that could not be
@@ -70,9 +78,9 @@ def feed_urls(url: str, streams: Sequence[str], *, microseconds: bool = True) ->
         raise ConfigError("streams", "none are named", "name at least one, such as btcusdt@trade")
     host = (parts.hostname or "").rstrip(".")
     routed = host in _ROUTED_HOSTS or root.endswith(_BASES)
-    if form == "/ws":
-        _check_raw(found, futures=routed or host.startswith(_FUTURES_HOSTS))
-    if microseconds and not routed:
+    if form == "/ws" and not binary:
+        _check_raw(found, futures=is_futures(url))
+    if microseconds and not (routed or binary):
         query.setdefault("timeUnit", "MICROSECOND")
     groups = [(root, found)]
     if routed:

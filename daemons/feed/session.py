@@ -18,12 +18,16 @@ from websockets.uri import parse_uri
 from daemons.errors import FeedError
 from daemons.feed.binance import Decoder, Invalid, Notice
 from daemons.feed.endpoints import is_raw, shown, streams_in
+from daemons.feed.sbe import SbeDecoder
 from daemons.records import FeedEvent
+from daemons.secret import Secret
 
 __all__ = ["FeedSession"]
 
 _END_OF_HEAD = b"\r\n\r\n"
 _FINAL_TEXT = 0x80 | Opcode.TEXT
+_FINAL_BINARY = 0x80 | Opcode.BINARY
+API_KEY_HEADER = "X-MBX-APIKEY"
 _MASKED = 0x80
 MAX_HEAD_BYTES = 65_536
 
@@ -39,6 +43,8 @@ class FeedSession:
         url: the full feed URL.
         max_message_bytes: larger messages end the connection.
         user_agent: what to say we are.
+        sbe: events come as binary frames in SBE; answers and notices still as JSON text.
+        api_key: to send with the handshake.
 
     Attributes:
         established: the handshake is complete.
@@ -49,12 +55,26 @@ class FeedSession:
         replies: answers to control requests received; ``refusals`` those that were errors, as text.
     """
 
-    def __init__(self, url: str, *, max_message_bytes: int = 4 << 20, user_agent: str = "backbone-latency") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        max_message_bytes: int = 4 << 20,
+        user_agent: str = "backbone-latency",
+        sbe: bool = False,
+        api_key: Secret | None = None,
+    ) -> None:
         self._shown = shown(url)
         self._max_bytes = max_message_bytes
         # No extensions: per-message compression costs latency on both ends.
         self._protocol = ClientProtocol(parse_uri(url), max_size=max_message_bytes)
         self._user_agent = user_agent
+        self._api_key = api_key
+        self._sbe = SbeDecoder() if sbe else None
+        # What nearly all frames are is cut here, and what is done with it.
+        self._usual = _FINAL_BINARY if sbe else _FINAL_TEXT
+        self._take_usual = self._take_binary if sbe else self._take
+        self._fragment_opcode = Opcode.TEXT
         self._decode = Decoder(streams_in(url) if is_raw(url) else ()).decode
         self._fragments: list[bytes] = []
         self._head_end = b""
@@ -74,6 +94,8 @@ class FeedSession:
         """Begin the handshake."""
         request = self._protocol.connect()
         request.headers["User-Agent"] = self._user_agent
+        if self._api_key is not None:
+            request.headers[API_KEY_HEADER] = self._api_key.value.decode()
         self._protocol.send_request(request)
 
     def receive_data(self, data: bytes) -> list[FeedEvent]:
@@ -156,8 +178,8 @@ class FeedSession:
                 break
             start, size = _payload(window, at, end)
             stop = start + size
-            if window[at] == _FINAL_TEXT and stop <= end and size <= self._max_bytes and not self._fragments:
-                self._take(bytes(window[start:stop]), events)
+            if window[at] == self._usual and stop <= end and size <= self._max_bytes and not self._fragments:
+                self._take_usual(bytes(window[start:stop]), events)
             elif stop <= end or (size > self._max_bytes and start <= end):
                 # What is too large is refused for its head, without waiting for the rest.
                 stop = min(stop, end)
@@ -198,15 +220,27 @@ class FeedSession:
             if decoded.error is not None:
                 self.refusals.append(decoded.error)
 
+    def _take_binary(self, payload: bytes, events: list[FeedEvent]) -> None:
+        assert self._sbe is not None
+        decoded = self._sbe.decode(payload)
+        if isinstance(decoded, Invalid):
+            self.stirred = True
+            self.invalid[decoded] += 1
+        else:
+            events += decoded
+
     def _take_frame(self, frame: Frame, events: list[FeedEvent]) -> None:
-        if frame.opcode is Opcode.BINARY:
+        if frame.opcode is Opcode.BINARY and self._sbe is None:
             self.invalid[Invalid.BINARY] += 1
-        elif frame.opcode is Opcode.TEXT or (frame.opcode is Opcode.CONT and self._fragments):
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY) or (frame.opcode is Opcode.CONT and self._fragments):
+            if frame.opcode is not Opcode.CONT:
+                self._fragment_opcode = frame.opcode
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 payload = b"".join(self._fragments)
                 self._fragments.clear()
-                self._take(payload, events)
+                take = self._take_binary if self._fragment_opcode is Opcode.BINARY else self._take
+                take(payload, events)
 
     def _refused_by(self, head: bytes) -> FeedError | None:
         """Read the refusal out of the head of an answer (RFC 9112, section 4); None when it is none, or unreadable."""

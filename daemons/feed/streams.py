@@ -52,6 +52,8 @@ RULES: Final = {
     "trade": Rule("trade", Numbering.CONTIGUOUS, "trade", timed=True, book=True),
     "aggTrade": Rule("aggTrade", Numbering.CONTIGUOUS, "aggTrade", timed=True),
     "bookTicker": Rule("book", Numbering.INCREASING, "bookTicker", book=True),
+    # The same in SBE. Under load the exchange leaves outdated ones out: missing ids are no loss.
+    "bestBidAsk": Rule("book", Numbering.INCREASING, None),
     "depth": _BOOK_DIFF,
     "rpiDepth": _BOOK_DIFF,
     "depth5": _BOOK_PART,

@@ -1,6 +1,7 @@
 """``latency-forwarder``: reads an exchange's feed, stamps and numbers every event, forwards it to receivers."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -52,7 +53,7 @@ def main(
         links = {"path_name": path_name, "transport": transport, "format": wire_format, "key_file": key_file}
         overrides = {"feed": feed, "busy_poll": busy_poll, **shared_sections(metrics, log_format, log_level)}
         config = load_forwarder(config_file, overrides, destinations, links)
-        feed_settings("feed", "feed", config.feed)
+        with_credentials(partial(feed_settings, "feed", "feed"), config.feed, None, unseen)
         for section in config.destination:
             with_credentials(link_settings, section, lambda section: replace(section, key_file=None), unseen)
         return config

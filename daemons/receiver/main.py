@@ -106,7 +106,8 @@ def main(
         config = load_receiver(config_file, overrides, cast("Mode | None", mode), feed, link)
         for index, path in enumerate(config.path):
             if isinstance(path, FeedPath):
-                feed_settings(path.name, f"path[{index}]", path)
+                settings = partial(feed_settings, path.name, f"path[{index}]")
+                with_credentials(settings, path, None, unseen)
             else:
                 check = partial(listener_of, index)
                 with_credentials(check, path, lambda path: replace(path, key_file=None), unseen)

@@ -17,7 +17,7 @@ SectionT = TypeVar("SectionT", bound=Section)
 def with_credentials(
     check: Callable[[SectionT], object],
     section: SectionT,
-    without: Callable[[SectionT], SectionT],
+    without: Callable[[SectionT], SectionT] | None,
     unseen: list[str] | None,
 ) -> None:
     """Check a section whose key may be a credential of systemd.
@@ -25,7 +25,7 @@ def with_credentials(
     Args:
         check: raises an error for what is wrong.
         section: to check.
-        without: makes the same section without the credential.
+        without: makes the same section without the credential; None where the check looks at that last.
         unseen: takes a sentence for a credential that cannot be seen from here, and the rest is checked; None where
             an unseen credential is an error, because the program is about to run.
 
@@ -41,7 +41,8 @@ def with_credentials(
             f"{error.where}: {error.why}, so the key itself was not looked at; "
             "to check it too, set CREDENTIALS_DIRECTORY to its folder: see docs/operations.md"
         )
-        check(without(section))
+        if without is not None:
+            check(without(section))
 
 
 def report_check(load: Callable[[list[str]], object]) -> None:

@@ -49,13 +49,16 @@ class Client(ServerConnection):
         subscriptions: what the client listens to.
         silent: whether it gets no more events.
         end_reason: why the exchange ended the connection; empty if it did not.
+        culled: outdated events that were left out.
     """
 
     def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
         super().__init__(protocol, server, **options)
         self.silent = False
         self.end_reason = ""
-        self._outbox: list[bytes] = []
+        self._outbox: dict[str | int, bytes] = {}
+        self._queued = 0
+        self.culled = 0
         self._ending: asyncio.Task[None] | None = None
 
     def admit(self, subscriptions: Subscriptions, rules: Rules) -> None:
@@ -86,9 +89,18 @@ class Client(ServerConnection):
             for timer in timers:
                 timer.cancel()
 
-    def queue(self, frame: bytes) -> None:
-        """Take a whole frame for the next :meth:`flush`."""
-        self._outbox.append(frame)
+    def queue(self, frame: bytes, instead_of: str | None = None) -> None:
+        """Take a whole frame for the next :meth:`flush`.
+
+        Args:
+            frame: to write.
+            instead_of: of what it takes the place, if that is not written yet; None for a frame that all others stay
+                beside.
+        """
+        self._queued += 1
+        if instead_of is not None and self._outbox.pop(instead_of, None) is not None:
+            self.culled += 1
+        self._outbox[self._queued if instead_of is None else instead_of] = frame
 
     def flush(self) -> int:
         """Write all queued frames at once; return how many went out.
@@ -104,7 +116,7 @@ class Client(ServerConnection):
             self.end_reason = self.end_reason or "slow"
             self.transport.abort()
         else:
-            self.transport.write(b"".join(self._outbox))
+            self.transport.write(b"".join(self._outbox.values()))
         self._outbox.clear()
         return count
 

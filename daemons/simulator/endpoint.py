@@ -34,12 +34,14 @@ class Policy:
         stream_limit: streams per connection.
         futures: be USD-M futures: its REST paths, and no time units.
         reject_status: refuse every opening handshake with this HTTP status; None to accept.
+        needs_key: refuse a handshake without an API key, as SBE's is; any will do.
     """
 
     rules: Rules
     stream_limit: int
     futures: bool = False
     reject_status: int | None = None
+    needs_key: bool = False
 
 
 class Endpoint:
@@ -55,6 +57,7 @@ class Endpoint:
         rejected: handshakes refused, by HTTP status.
         ended: connections that the exchange ended, by reason.
         messages_sent: events and malformed messages handed to clients' sockets.
+        culled: outdated events left out.
     """
 
     def __init__(self, policy: Policy, joined: Callable[[], None]) -> None:
@@ -63,6 +66,7 @@ class Endpoint:
         self.rejected: Counter[int] = Counter()
         self.ended: Counter[str] = Counter()
         self.messages_sent = 0
+        self.culled = 0
         self._policy = policy
         self._joined = joined
         self._server: Server | None = None
@@ -115,6 +119,7 @@ class Endpoint:
         return {
             "clients": self.served,
             "messages_sent": self.messages_sent,
+            **({"culled": self.culled} if self._policy.needs_key else {}),
             "rejected": {str(status): count for status, count in self.rejected.items()},
             "ended": dict(self.ended),
         }
@@ -124,13 +129,16 @@ class Endpoint:
         for client in self._listeners.get(emission.stream, ()):
             if not client.silent:
                 wanted = client.subscriptions
-                client.queue(emission.frame(wanted.unit_ns, wanted.combined))
+                frame = emission.frame(wanted.unit_ns, wanted.combined)
+                client.queue(frame, emission.stream if emission.culled else None)
                 self._pending[client] = None
 
     def flush(self) -> None:
         """Write what is queued, one write per client."""
         for client in self._pending:
             self.messages_sent += client.flush()
+            self.culled += client.culled
+            client.culled = 0
         self._pending.clear()
 
     def announce_shutdown(self) -> None:
@@ -155,6 +163,8 @@ class Endpoint:
         status = self._policy.reject_status
         if status is not None:
             return self._reject(connection, status, '{"code":0,"msg":"refused on request"}')
+        if self._policy.needs_key and not request.headers.get("X-MBX-APIKEY"):
+            return self._reject(connection, 401, '{"code":-2014,"msg":"API-key format invalid."}')
         try:
             subscriptions = open_path(request.path, limit=self._policy.stream_limit, futures=self._policy.futures)
         except BadRequestError as error:

@@ -1,7 +1,7 @@
 """The exchange at work: events on their grid, to the near endpoint at once and to the far one later. Sans-I/O."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ class Exchange:
         market: makes the events.
         faults: decides what goes wrong.
         offsets: when each event is due, in ns from the start.
-        near: gets every message at its emission.
+        near: get every message at its emission.
         far: gets the same bytes later; None for no such endpoint.
         clock: tells the time.
         stop_after: emit so many events, then rest; None for no end.
@@ -65,7 +65,7 @@ class Exchange:
         market: Market,
         faults: Faults,
         offsets: Iterator[int],
-        near: Outlet,
+        near: Sequence[Outlet],
         far: FarPath | None,
         clock: Clock,
         stop_after: int | None = None,
@@ -150,7 +150,8 @@ class Exchange:
             self._schedule()
             batch += 1
         if batch:
-            self._near.flush()
+            for outlet in self._near:
+                outlet.flush()
 
     def _next_event(self) -> Event:
         self.events += 1
@@ -166,7 +167,8 @@ class Exchange:
 
     def _send(self, message: Message) -> None:
         emission = Emission(message, self._clock.wall_ns())
-        self._near.publish(emission)
+        for outlet in self._near:
+            outlet.publish(emission)
         if self._far is not None:
             sent_ns = self._clock.monotonic_ns()
             delay_ns = self._far.delay_ns + self._far.jitter.at(sent_ns - self._start_ns)

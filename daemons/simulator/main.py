@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +18,12 @@ from daemons.service.lifecycle import die, run
 from daemons.service.logs import configure
 from daemons.service.spans import SPAN, Span
 from daemons.simulator.connection import Rules
+from daemons.simulator.emission import Emission
 from daemons.simulator.endpoint import Endpoint, Policy
 from daemons.simulator.exchange import Exchange, FarPath, Outlet
 from daemons.simulator.faults import Faults
 from daemons.simulator.market import Market
+from daemons.simulator.sbe import in_sbe
 from daemons.simulator.schedule import Jitter, grid, poisson
 from daemons.simulator.streams import KINDS, Stream, parse
 from daemons.timing.alarm import Alarm
@@ -37,6 +39,7 @@ class Settings:
     """All flags, checked; see ``--help`` for their meaning."""
 
     listen: Address
+    sbe_listen: Address | None
     far_listen: Address | None
     far_delay_ms: float
     far_jitter_ms: float
@@ -53,6 +56,7 @@ class Settings:
     ping_timeout_seconds: float
     disconnect_every: float
     silent_after: float | None
+    cull: bool
     skip_ids_every: int
     malformed_every: int
     reject_status: int | None
@@ -79,12 +83,13 @@ class Simulator:
         )
         self._near = Endpoint(policy, self._joined.set)
         self._far = Endpoint(policy, self._joined.set) if settings.far_listen else None
+        self._sbe = Endpoint(replace(policy, needs_key=True), self._joined.set) if settings.sbe_listen else None
         seed, rate = settings.seed, settings.rate
         self._exchange = Exchange(
             Market(settings.streams, seed, futures=settings.futures),
             Faults(skip_ids_every=settings.skip_ids_every, malformed_every=settings.malformed_every, seed=seed),
             poisson(rate, seed) if settings.poisson else grid(rate),
-            Outlet(self._near.publish, self._near.flush),
+            self._outlets(),
             self._far_path(),
             SystemClock(),
             settings.stop_after_events,
@@ -98,12 +103,15 @@ class Simulator:
         await self._near.start(*settings.listen, settings.tls)
         if self._far and settings.far_listen:
             await self._far.start(*settings.far_listen, settings.tls)
+        if self._sbe and settings.sbe_listen:
+            await self._sbe.start(*settings.sbe_listen, settings.tls)
         self._ready = True
         _print(
             {
                 "ready": True,
                 "near": self._near.address,
                 "far": self._far.address if self._far else None,
+                **({"sbe": self._sbe.address} if self._sbe else {}),
                 "streams": [stream.name for stream in settings.streams],
             }
         )
@@ -123,25 +131,24 @@ class Simulator:
         """Close all connections and print the totals."""
         if self._alarm is not None:
             self._alarm.close()
-        endpoints = {"near": self._near, "far": self._far}
+        endpoints = {name: endpoint for name, endpoint in self._endpoints() if endpoint is not None}
         for endpoint in endpoints.values():
-            if endpoint is not None:
-                if self._settings.shutdown_notice:
-                    endpoint.announce_shutdown()
-                await endpoint.stop()
+            if self._settings.shutdown_notice:
+                endpoint.announce_shutdown()
+            await endpoint.stop()
         if self._ready:
             _print(
                 {
                     "ready": False,
                     **self._exchange.totals(),
-                    **{name: endpoint.totals() for name, endpoint in endpoints.items() if endpoint is not None},
+                    **{name: endpoint.totals() for name, endpoint in endpoints.items()},
                 }
             )
 
     def status(self) -> str:
         """Say how many clients are served."""
-        far = f", {self._far.clients} far" if self._far else ""
-        return f"{self._near.clients} near{far} clients, {self._exchange.events} events emitted"
+        clients = ", ".join(f"{endpoint.clients} {name}" for name, endpoint in self._endpoints() if endpoint)
+        return f"{clients} clients, {self._exchange.events} events emitted"
 
     async def reload(self) -> None:
         """Change nothing: the simulator has no configuration file."""
@@ -162,6 +169,20 @@ class Simulator:
         if instant_ns is not None and self._alarm is not None:
             self._alarm.set(instant_ns)
 
+    def _endpoints(self) -> tuple[tuple[str, Endpoint | None], ...]:
+        return (("near", self._near), ("far", self._far), ("sbe", self._sbe))
+
+    def _outlets(self) -> tuple[Outlet, ...]:
+        near, sbe = Outlet(self._near.publish, self._near.flush), self._sbe
+        if sbe is None:
+            return (near,)
+
+        def publish(emission: Emission) -> None:
+            if (made := in_sbe(emission, cull=self._settings.cull)) is not None:
+                sbe.publish(made)
+
+        return (near, Outlet(publish, sbe.flush))
+
     def _far_path(self) -> FarPath | None:
         if self._far is None:
             return None
@@ -173,7 +194,7 @@ class Simulator:
         )
 
     def _clients(self) -> int:
-        return self._near.clients + (self._far.clients if self._far else 0)
+        return sum(endpoint.clients for _name, endpoint in self._endpoints() if endpoint is not None)
 
 
 def _print(line: dict[str, Any]) -> None:
@@ -188,6 +209,7 @@ _COUNT = click.IntRange(0)
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
 @click.option("--listen", default="127.0.0.1:9443", metavar="HOST:PORT", help="Near endpoint; port 0 for any.")
+@click.option("--sbe-listen", metavar="HOST:PORT", help="Endpoint for the same events in SBE; wants an API key.")
 @click.option("--far-listen", metavar="HOST:PORT", help="Far endpoint: the same bytes, later.")
 @click.option("--far-delay-ms", type=click.FloatRange(0), default=100.0, help="Mean delay of the far endpoint.")
 @click.option(
@@ -234,6 +256,7 @@ _COUNT = click.IntRange(0)
     type=SPAN,
     help="Fault: send no more events on a connection of this age, but keep it open.",
 )
+@click.option("--cull", is_flag=True, help="Fault: in SBE, of best bids and asks that wait, send the newest alone.")
 @click.option("--skip-ids-every", type=_COUNT, default=0, metavar="N", help="Fault: every Nth event jumps 1-5 ids.")
 @click.option(
     "--malformed-every", type=_COUNT, default=0, metavar="N", help="Fault: nonsense after every Nth event, in turn."
@@ -275,8 +298,11 @@ def check(flags: dict[str, Any]) -> Settings:
     if rest["ping_timeout_seconds"] is None:
         rest["ping_timeout_seconds"] = 600.0 if futures else 60.0
     rest["listen"] = address("--listen", rest["listen"])
-    if rest["far_listen"] is not None:
-        rest["far_listen"] = address("--far-listen", rest["far_listen"])
+    for other in ("far_listen", "sbe_listen"):
+        if rest[other] is not None:
+            rest[other] = address(f"--{other.replace('_', '-')}", rest[other])
+    if futures and rest["sbe_listen"] is not None:
+        raise ConfigError("--sbe-listen", "futures have no SBE streams", "leave --futures or it out")
     rest["streams"] = tuple(_stream(name) for name in dict.fromkeys("/".join(rest["streams"]).split("/")))
     try:
         HTTPStatus(rest["reject_status"] or 200)

@@ -68,7 +68,7 @@ class Stage:
             Market([TRADE], 1),
             faults or Faults(),
             grid(rate),
-            self.near.outlet(),
+            (self.near.outlet(),),
             FarPath(self.far.outlet(), delay_ns, Jitter(deviation_ns, 1)),
             self.clock,
             stop_after,

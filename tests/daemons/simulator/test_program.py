@@ -23,6 +23,9 @@ from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 from websockets.uri import parse_uri
 
+from daemons.feed.binance import Invalid
+from daemons.feed.sbe import SbeDecoder
+from daemons.records import FeedEvent
 from daemons.simulator.faults import HUGE_BYTES, MALFORMED_KINDS
 from tests.processes import Program, running
 
@@ -455,3 +458,81 @@ def test_nothing_is_emitted_before_the_clients_are_there() -> None:
             one.recv(0.3)
         with open_stream(program, "/ws/btcusdt@trade") as two:
             assert receive(one, 3) == receive(two, 3)
+
+
+def receive_binary(client: ClientConnection, count: int) -> list[FeedEvent]:
+    """Receive so many events in SBE, over however many messages."""
+    decoder = SbeDecoder()
+    events: list[FeedEvent] = []
+    while len(events) < count:
+        message = client.recv(DEADLINE)
+        assert isinstance(message, bytes)
+        found = decoder.decode(message)
+        assert isinstance(found, list)
+        events += found
+    return events
+
+
+API_KEY = {"additional_headers": {"X-MBX-APIKEY": "k" * 64}}
+
+
+def test_the_same_events_come_in_sbe() -> None:
+    streams = ("--stream", "btcusdt@trade", "--stream", "btcusdt@bookTicker", "--stream", "btcusdt@aggTrade")
+    arguments = ("--sbe-listen", "127.0.0.1:0", "--rate", "2000", "--wait-for-clients", "2", *streams)
+    with simulator(*arguments) as program:
+        named = "btcusdt@trade/btcusdt@bestBidAsk"
+        with (
+            open_stream(program, "/ws/btcusdt@trade/btcusdt@bookTicker?timeUnit=microsecond") as text,
+            open_stream(program, f"/stream?streams={named}", "sbe", **API_KEY) as binary,
+        ):
+            expected, found = receive(text, 200), receive_binary(binary, 200)
+            assert [one.event_id for one in found] == [one.get("t") or one["u"] for one in expected]
+            assert [one.kind.name for one in found] == ["trade" if "t" in one else "book" for one in expected]
+            for one, other in zip(found, expected, strict=True):
+                if "E" in other:
+                    assert one.event_time_ns == other["E"] * 1000
+            binary.send('{"method":"LIST_SUBSCRIPTIONS","id":7}')
+            answer = next(message for message in binary if isinstance(message, str))
+            assert json.loads(answer) == {"result": named.split("/"), "id": 7}
+
+
+def test_sbe_is_refused_without_a_key() -> None:
+    with simulator("--sbe-listen", "127.0.0.1:0") as program:
+        with pytest.raises(InvalidStatus) as caught:
+            open_stream(program, "/ws/btcusdt@trade", "sbe")
+        assert caught.value.response.status_code == 401
+        program.terminate()
+        assert program.last_json()["sbe"]["rejected"] == {"401": 1}
+
+
+def test_sbe_leaves_out_what_is_outdated_and_is_told_of_the_shutdown_in_json() -> None:
+    arguments = ("--sbe-listen", "127.0.0.1:0", "--cull", "--shutdown-notice", "--stream", "btcusdt@bookTicker")
+    events = 3000
+    behind = ("--rate", "1000000", "--stop-after-events", str(events), "--wait-for-clients", "2")
+    with simulator(*arguments, *behind) as program:
+        path = "/ws/btcusdt@bestBidAsk"
+        with (
+            open_stream(program, "/ws/btcusdt@bookTicker") as text,
+            open_stream(program, path, "sbe", **API_KEY) as sbe,
+        ):
+            newest = receive(text, events)[-1]["u"]
+            found = receive_binary(sbe, 1)
+            while found[-1].event_id != newest:
+                found += receive_binary(sbe, 1)
+            program.terminate()
+            assert json.loads(sbe.recv(DEADLINE))["e"] == "serverShutdown"
+        totals = program.last_json()["sbe"]
+    assert totals["culled"] > 0
+    assert len(found) + totals["culled"] == events
+
+
+def test_malformed_messages_in_sbe_are_cut_off() -> None:
+    faults = ("--malformed-every", "1", "--stream", "btcusdt@trade", "--rate", "1000", "--wait-for-clients", "1")
+    with (
+        simulator("--sbe-listen", "127.0.0.1:0", *faults, "--stop-after-events", "20") as program,
+        open_stream(program, "/ws/btcusdt@trade", "sbe", **API_KEY) as client,
+    ):
+        decoder = SbeDecoder()
+        found = [decoder.decode(client.recv(DEADLINE, decode=False)) for _ in range(40)]
+    assert all(isinstance(one, list) for one in found[::2])
+    assert found[1::2] == [Invalid.MALFORMED] * 20

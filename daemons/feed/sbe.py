@@ -1,0 +1,180 @@
+"""What the messages of Binance's SBE streams mean: simple binary encoding, schema ``spot_stream``, id 1.
+
+Source: ``sbe/schemas/stream_1_0.xml`` and ``sbe-market-data-streams.md`` of binance-spot-api-docs. A message is a head
+(lengths and numbers of 16 bits), a root block, groups of entries, and the symbol. All is little-endian; times are in
+microseconds. What follows a block is found by the block's stated length, so that a newer version of the schema, which
+may lengthen blocks or add something at the end, is read like this one.
+
+The same trade has the same id as in JSON, and ``bookUpdateId`` of bestBidAsk is the ``u`` of bookTicker. Depth is cut
+into other ranges than in JSON, so its streams are known by names of their own here and are not raced against those.
+"""
+
+from struct import Struct
+from struct import error as StructError  # noqa: N812 it is an exception class
+from typing import Final
+
+from daemons.errors import ConfigError
+from daemons.feed.binance import EARLIEST_NS, LATEST_NS, Invalid
+from daemons.feed.streams import Stream, stream_of
+from daemons.records import FeedEvent
+
+__all__ = ["SbeDecoder", "known_as"]
+
+SCHEMA_ID: Final = 1
+TRADES: Final = 10000
+BEST_BID_ASK: Final = 10001
+DEPTH_SNAPSHOT: Final = 10002
+DEPTH_DIFF: Final = 10003
+_KINDS: Final = {TRADES: "trade", BEST_BID_ASK: "bestBidAsk", DEPTH_SNAPSHOT: "depth20@sbe", DEPTH_DIFF: "depth@sbe"}
+_SERVED: Final = {kind.removesuffix("@sbe"): kind for kind in _KINDS.values()}
+
+_unpack_head: Final = Struct("<HHHxxqq").unpack_from
+"""Length of the root block, template, schema; the schema's version; event time, first id (of trades: another time)."""
+_BODY_AT: Final = 8
+_ID: Final = Struct("<q")
+_ID_AT: Final = 16
+_ROOT_BYTES: Final = {TRADES: 18, BEST_BID_ASK: 50, DEPTH_SNAPSHOT: 18, DEPTH_DIFF: 26}
+_BOOK_BYTES: Final = _ROOT_BYTES[BEST_BID_ASK]
+_BOOK_SYMBOL_AT: Final = _BODY_AT + _BOOK_BYTES
+_TRADES_BYTES: Final = _ROOT_BYTES[TRADES]
+_unpack_one_trade: Final = Struct("<HIq").unpack_from
+"""Of a group of trades: the length of each, how many, and the first one's id."""
+_TRADES_HEAD: Final = Struct("<HI")
+_TRADE_BYTES: Final = 25
+_TRADE_SYMBOL_AT: Final = _BODY_AT + _TRADES_BYTES + 6 + _TRADE_BYTES
+_LEVELS_HEAD: Final = Struct("<HH")
+_LEVEL_BYTES: Final = 16
+_MAX_KNOWN: Final = 8192
+_EARLIEST_US: Final = EARLIEST_NS // 1000
+_LATEST_US: Final = LATEST_NS // 1000
+
+
+def known_as(name: str) -> str:
+    """Return by what name the events of a stream are known here.
+
+    Raises:
+        ConfigError: there is no such stream in SBE.
+    """
+    symbol, _at, of = name.partition("@")
+    kind = _SERVED.get(of)
+    if kind is None:
+        remedy = "use bestBidAsk" if of == "bookTicker" else f"choose of {', '.join(sorted(_SERVED))}"
+        raise ConfigError("streams", f"{name!r} is not served in SBE", remedy)
+    return f"{symbol}@{kind}"
+
+
+class SbeDecoder:
+    """Reads binary messages of one connection."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[bytes, Stream]] = {template: {} for template in _KINDS}
+        # By what stands at the end of a message of the usual form: the symbol with its length.
+        self._ends: dict[int, dict[bytes, Stream]] = {template: {} for template in _KINDS}
+
+    def decode(self, payload: bytes) -> list[FeedEvent] | Invalid:
+        """Read one binary message.
+
+        Returns:
+            Its events, of which a message of trades may hold several; or why it has none.
+        """
+        try:
+            block, template, schema, time_us, number = _unpack_head(payload)
+            if schema != SCHEMA_ID or template not in _ROOT_BYTES:
+                return Invalid.UNKNOWN
+            if not _EARLIEST_US < time_us < _LATEST_US:
+                return Invalid.EVENT_TIME
+            # What most messages are, in one piece: a best bid and ask, or one trade, of version 0.
+            stream: Stream | None = None
+            previous: int | None = None
+            if block == _BOOK_BYTES and template == BEST_BID_ASK:
+                stream = self._ends[BEST_BID_ASK].get(payload[_BOOK_SYMBOL_AT:])
+            elif block == _TRADES_BYTES and template == TRADES:
+                size, count, number = _unpack_one_trade(payload, _BODY_AT + _TRADES_BYTES)
+                if size == _TRADE_BYTES and count == 1:
+                    stream, previous = self._ends[TRADES].get(payload[_TRADE_SYMBOL_AT:]), number - 1
+            if stream is None:
+                return self._unusual(payload, block, template, time_us)
+        except (StructError, IndexError, ValueError):
+            return Invalid.MALFORMED
+        if number < 0:
+            return Invalid.MALFORMED
+        return [FeedEvent(stream.name, stream.symbol, stream.kind, number, previous, time_us * 1000, payload)]
+
+    def _unusual(self, payload: bytes, block: int, template: int, time_us: int) -> list[FeedEvent] | Invalid:
+        """Read a message of any form.
+
+        Raises:
+            StructError, IndexError, ValueError: it is malformed.
+        """
+        if block < _ROOT_BYTES[template]:
+            return Invalid.MALFORMED
+        at = _BODY_AT + block
+        if template == TRADES:
+            return self._trades(payload, at, time_us * 1000)
+        number, previous = _ids(template, payload)
+        if template != BEST_BID_ASK:
+            at = _after_levels(payload, _after_levels(payload, at))
+        stream = self._stream(template, payload, at)
+        return [FeedEvent(stream.name, stream.symbol, stream.kind, number, previous, time_us * 1000, payload)]
+
+    def _trades(self, payload: bytes, at: int, time_ns: int) -> list[FeedEvent] | Invalid:
+        size, count = _TRADES_HEAD.unpack_from(payload, at)
+        first, at = at + _TRADES_HEAD.size, at + _TRADES_HEAD.size + size * count
+        # Without this a few bytes could ask for billions of trades.
+        if not count or size < _TRADE_BYTES or at >= len(payload):
+            return Invalid.MALFORMED
+        stream = self._stream(TRADES, payload, at)
+        events = []
+        for begin in range(first, at, size):
+            (number,) = _ID.unpack_from(payload, begin)
+            if number < 0:
+                return Invalid.MALFORMED
+            events.append(FeedEvent(stream.name, stream.symbol, stream.kind, number, number - 1, time_ns, payload))
+        return events
+
+    def _stream(self, template: int, payload: bytes, at: int) -> Stream:
+        """Find the stream by the symbol, which stands here after its length.
+
+        Raises:
+            IndexError, ValueError: it is cut off, or is none.
+        """
+        end = at + 1 + payload[at]
+        if end > len(payload):
+            raise IndexError
+        symbol = payload[at + 1 : end]
+        return self._known[template].get(symbol) or self._named(template, symbol)
+
+    def _named(self, template: int, symbol: bytes) -> Stream:
+        stream = stream_of(f"{symbol.decode().lower()}@{_KINDS[template]}") if symbol else None
+        if stream is None:
+            raise ValueError
+        known = self._known[template]
+        if len(known) < _MAX_KNOWN:
+            known[symbol] = self._ends[template][bytes([len(symbol)]) + symbol] = stream
+        return stream
+
+
+def _ids(template: int, payload: bytes) -> tuple[int, int | None]:
+    """Return a book update's id, and the id that it follows where it says so.
+
+    Raises:
+        ValueError: they are none.
+    """
+    (first,) = _ID.unpack_from(payload, _ID_AT)
+    if first < 0:
+        raise ValueError
+    if template != DEPTH_DIFF:
+        return first, None
+    (last,) = _ID.unpack_from(payload, _ID_AT + _ID.size)
+    if last < first:
+        raise ValueError
+    return last, first - 1
+
+
+def _after_levels(payload: bytes, at: int) -> int:
+    """Return where a group of price levels ends."""
+    size, count = _LEVELS_HEAD.unpack_from(payload, at)
+    if count and size < _LEVEL_BYTES:
+        raise ValueError
+    end: int = at + _LEVELS_HEAD.size + size * count
+    return end
