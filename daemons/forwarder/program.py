@@ -19,7 +19,7 @@ from daemons.measurement.histogram import BucketHistogram
 from daemons.records import WARMUP, FeedEvent, Stamp
 from daemons.service import logs
 from daemons.service.config import address, effective
-from daemons.service.http import HttpServer, Route, health
+from daemons.service.http import HttpServer, Route, health, unready
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
@@ -77,12 +77,12 @@ class Forwarder:
         self._http: HttpServer | None = None
         if config.metrics.listen:
             routes: dict[str, Route] = {
-                "/": landing("latency-forwarder", {"/metrics": "for Prometheus"}),
-                **health(lambda: self._serving),
+                "/": landing("latency-forwarder", {}),
+                **health(lambda: unready(served=self._serving, stopping=self._stopping)),
                 "/metrics": MetricsPage(own, [self._delays, self._holds]),
             }
             self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
-        self._serving = False
+        self._serving = self._stopping = False
         self._running = Tasks()
         self._tasks: list[asyncio.Task[None]] = []
         self._last_status = (0.0, 0)
@@ -104,7 +104,7 @@ class Forwarder:
         await self._running.failure()
 
     async def stop(self) -> None:
-        self._serving = False
+        self._stopping = True
         # The feed first: what it brought is then a fixed amount, which the links get time to deliver.
         await self._stop_feed()
         await asyncio.gather(*(self._close_link(name) for name in tuple(self._links)))

@@ -8,7 +8,7 @@ import msgspec
 from daemons.probe.attempt import Attempt, Reason
 from daemons.probe.prober import Prober
 from daemons.probe.target import Target
-from daemons.service.http import Page, text
+from daemons.service.http import Page, Request, text
 
 __all__ = ["DebugPage", "described"]
 
@@ -29,8 +29,9 @@ class DebugPage:
         self._prober = prober
         self._running = 0
 
-    async def __call__(self, query: dict[str, str]) -> Page:
+    async def __call__(self, request: Request) -> Page:
         """Make an attempt, or with ``connection=warm`` a cold and a warm one on the same connection."""
+        query = request.query
         name = query.get("target", "")
         targets = self._targets()
         target = targets.get(name)

@@ -19,7 +19,7 @@ from daemons.probe.schedule import Timetable
 from daemons.probe.target import prepared, secrets_of
 from daemons.service import logs
 from daemons.service.config import address, effective
-from daemons.service.http import HttpServer, Page, Route, health, text
+from daemons.service.http import HttpServer, Page, Request, Route, health, text, unready
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
 from daemons.stream.stamping import Stamper
@@ -47,7 +47,7 @@ class ProbeProgram:
         self._roster = Roster(self._stamper, prober, self._timetable, self._families)
         self._debug = DebugPage(lambda: self._roster.targets, prober)
         self._server: HttpServer | None = None
-        self._serving = False
+        self._serving = self._stopping = False
 
     async def start(self) -> None:
         """Begin to probe, then serve the metrics.
@@ -76,7 +76,7 @@ class ProbeProgram:
 
     async def stop(self) -> None:
         """End all attempts and close all connections."""
-        self._serving = False
+        self._stopping = True
         await self._roster.close()
         self._timetable.close()
         if self._server is not None:
@@ -105,19 +105,18 @@ class ProbeProgram:
             "/": landing(
                 "latency-probe",
                 {
-                    "/metrics": "for Prometheus",
                     "/health": "whether the daemon runs, and how its targets answer",
                     "/probe": "one attempt now: ?target=NAME&debug=true",
                 },
             ),
             "/metrics": MetricsPage(source, self._families.all),
             "/health": self._health,
-            **health(lambda: self._serving),
+            **health(lambda: unready(served=self._serving, stopping=self._stopping)),
             "/probe": self._debug,
         }
         return HttpServer(routes, address("metrics.listen", listen, default_host="127.0.0.1"))
 
-    async def _health(self, _query: dict[str, str]) -> Page:
+    async def _health(self, _request: Request) -> Page:
         return Page(text(self.status() + "\n"))
 
 

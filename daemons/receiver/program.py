@@ -29,7 +29,7 @@ from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
 from daemons.service.activation import Activation
 from daemons.service.config import Address, address, effective, is_loopback
-from daemons.service.http import HttpServer, Route, health
+from daemons.service.http import HttpServer, Route, health, unready
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
@@ -81,8 +81,8 @@ class Receiver:
         self._http: HttpServer | None = None
         if config.metrics.listen:
             routes: dict[str, Route] = {
-                "/": landing("latency-receiver", {"/metrics": "for Prometheus"}),
-                **health(lambda: self._served and not self._stopping),
+                "/": landing("latency-receiver", {}),
+                **health(lambda: unready(served=self._served, stopping=self._stopping)),
                 "/metrics": MetricsPage(own, self._histograms.families()),
             }
             self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))

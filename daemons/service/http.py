@@ -8,8 +8,9 @@ yields to the loop between its chunks. Framing and parsing are h11's.
 import asyncio
 import os
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,10 +18,11 @@ import h11
 
 from daemons.errors import ListenError
 from daemons.service import logs
+from daemons.service.negotiation import takes_gzip
 from daemons.stream.crowd import Crowd
 from daemons.stream.descriptors import share
 
-__all__ = ["HttpServer", "Page", "Route", "health", "text"]
+__all__ = ["HttpServer", "Page", "Request", "Route", "health", "text", "unready"]
 
 IDLE_SECONDS = 75.0
 """How long a connection may be silent between requests, or not take what it asked for."""
@@ -30,6 +32,8 @@ MAX_CONNECTIONS = 64
 """When more come, the one that has been without progress for longest, of the address that has most, gives way."""
 MAX_BODY = 1 << 20
 """Bytes of a request's body that are read, and ignored; the connection of a larger one is closed."""
+GZIP_LEVEL = 1
+"""The fastest: the loop that compresses is the one that measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,15 @@ class Page:
     fields: tuple[tuple[str, str], ...] = ()
 
 
-Route = Callable[[dict[str, str]], Awaitable[Page]]
-"""Takes the query's first value per key; answers a page."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What pages are made from: the query's first value per key, and the formats that are asked for."""
+
+    query: dict[str, str] = field(default_factory=dict)
+    accept: str = ""
+
+
+Route = Callable[[Request], Awaitable[Page]]
 
 
 async def text(content: str) -> AsyncIterator[bytes]:
@@ -51,21 +62,35 @@ async def text(content: str) -> AsyncIterator[bytes]:
     yield content.encode()
 
 
-def health(ready: Callable[[], bool]) -> dict[str, Route]:
+def health(unready: Callable[[], str]) -> dict[str, Route]:
     """Make the two pages that Prometheus' programs have, for whoever watches over daemons.
 
     Args:
-        ready: says whether the daemon does its work: not before its start is complete, nor when it ends.
+        unready: says why the daemon does not do its work: its start is not complete, or it ends; empty when it does.
     """
 
-    async def healthy(_query: dict[str, str]) -> Page:
+    async def healthy(_request: Request) -> Page:
         # It is the loop that measures which answers.
         return Page(text("healthy\n"))
 
-    async def is_ready(_query: dict[str, str]) -> Page:
-        return Page(text("ready\n")) if ready() else Page(text("starting or stopping\n"), status=503)
+    async def is_ready(_request: Request) -> Page:
+        why = unready()
+        return Page(text(f"not ready: {why}\n"), status=503) if why else Page(text("ready\n"))
 
     return {"/-/healthy": healthy, "/-/ready": is_ready}
+
+
+def unready(*, served: bool, stopping: bool) -> str:
+    """Return why a daemon in this state does not do its work; empty if it does."""
+    return "stopping" if stopping else "" if served else "starting"
+
+
+async def _compressed(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Compress a body as it comes (RFC 1952); a piece may be empty, so that the loop has its turn all the same."""
+    packer = zlib.compressobj(GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
+    async for chunk in body:
+        yield packer.compress(chunk)
+    yield packer.flush()
 
 
 class _Visit:
@@ -116,14 +141,18 @@ class _Visit:
             else:
                 return None
 
-    async def answer(self, page: Page, *, only_head: bool, progress: Callable[[], None]) -> None:
+    async def answer(
+        self, page: Page, *, only_head: bool, progress: Callable[[], None], compress: bool = False
+    ) -> None:
         """Send a page; ``progress`` is called for each piece that the client has room for."""
         send, writer = self.protocol.send, self.writer
         fields = [("content-type", page.content_type), ("transfer-encoding", "chunked"), *page.fields]
+        # What another client gets of the same address may be in another format (RFC 9110, section 12.5.5).
+        fields += [("vary", "Accept, Accept-Encoding"), *([("content-encoding", "gzip")] if compress else [])]
         reason = HTTPStatus(page.status).phrase.encode()
         writer.write(send(h11.Response(status_code=page.status, reason=reason, headers=fields)) or b"")
         if not only_head:
-            async for chunk in page.body:
+            async for chunk in _compressed(page.body) if compress else page.body:
                 self.allow(IDLE_SECONDS)
                 if chunk:
                     writer.write(send(h11.Data(data=chunk)) or b"")
@@ -218,26 +247,37 @@ class HttpServer:
             return False
         if request is None:
             return False
-        page = await self._page(request.method, request.target)
-        await visit.answer(page, only_head=request.method == b"HEAD", progress=lambda: self._visits.renew(visit))
+        page = await self._page(request)
+        await visit.answer(
+            page,
+            only_head=request.method == b"HEAD",
+            progress=lambda: self._visits.renew(visit),
+            compress=takes_gzip(_field(request, b"accept-encoding")),
+        )
         self._visits.renew(visit)
         return protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
 
-    async def _page(self, method: bytes, target: bytes) -> Page:
-        if method not in (b"GET", b"HEAD"):
+    async def _page(self, request: h11.Request) -> Page:
+        if request.method not in (b"GET", b"HEAD"):
             return Page(text("only GET and HEAD are served here\n"), status=405, fields=(("allow", "GET, HEAD"),))
         try:
-            url = urlsplit(target.decode("latin-1"))
+            url = urlsplit(request.target.decode("latin-1"))
         except ValueError:
             return _refusal(400)
         route = self._routes.get(url.path)
         if route is None:
             return Page(text(f"{url.path}: no such page; try {' '.join(self._routes)}\n"), status=404)
         try:
-            return await route({key: values[0] for key, values in parse_qs(url.query).items()})
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            return await route(Request(query, _field(request, b"accept")))
         except Exception as error:  # noqa: BLE001 a broken page must not take the daemon with it
             logs.unexpected(error, f"page {url.path}")
             return Page(text("this page failed; the daemon's log says why\n"), status=500)
+
+
+def _field(request: h11.Request, name: bytes) -> str:
+    """Join all lines of a header field (RFC 9110, section 5.3)."""
+    return b",".join(value for key, value in request.headers if key == name).decode("latin-1")
 
 
 def _refusal(status: int) -> Page:

@@ -15,15 +15,20 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from daemons.measurement.histogram import Bounds, BucketHistogram
 from daemons.service import logs
 from daemons.service.distribution import DISTRIBUTION, installed_version
-from daemons.service.http import Page, Route, text
+from daemons.service.http import Page, Request, Route, text
 from daemons.service.loop_lag import LoopLag
+from daemons.service.negotiation import takes_openmetrics
 
 __all__ = ["HistogramFamily", "MetricsPage", "landing", "registry", "zero_counts"]
+
+END = b"# EOF\n"
+"""OpenMetrics' last line: a page that was cut off is no page."""
 
 
 class HistogramFamily:
@@ -58,9 +63,15 @@ class HistogramFamily:
             del self._children[values]
             self._prefixes.pop(values, None)
 
-    def render(self) -> Iterator[bytes]:
-        """Yield the text exposition: the head, then one piece a child."""
-        yield f"# HELP {self.name} {_escaped_help(self._documentation)}\n# TYPE {self.name} histogram\n".encode()
+    def render(self, *, om: bool = False) -> Iterator[bytes]:
+        """Yield the text exposition: the head, then one piece a child.
+
+        Args:
+            om: as OpenMetrics, which escapes quotes in help. It also wants neither sum nor count of what may be
+                negative; both stay, for a rule must find the same series whatever Prometheus asks for.
+        """
+        said = _escaped(self._documentation) if om else _escaped_help(self._documentation)
+        yield f"# HELP {self.name} {said}\n# TYPE {self.name} histogram\n".encode()
         for values, child in tuple(self._children.items()):
             prefixes, total, count = self._prefixes.get(values) or self._prefix(values)
             # One copy, so that the buckets and the count of one scrape belong together.
@@ -93,16 +104,20 @@ class MetricsPage:
         self._source = source
         self._histograms = tuple(histograms)
 
-    async def __call__(self, _query: dict[str, str]) -> Page:
-        return Page(self.chunks(), CONTENT_TYPE_PLAIN_0_0_4)
+    async def __call__(self, request: Request) -> Page:
+        om = takes_openmetrics(request.accept)
+        return Page(self.chunks(om=om), openmetrics.CONTENT_TYPE_LATEST if om else CONTENT_TYPE_PLAIN_0_0_4)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, *, om: bool = False) -> AsyncIterator[bytes]:
         """Yield the page in pieces of a few dozen lines; the server gives the loop a turn between them."""
         for family in self._source.collect():
-            yield generate_latest(_One(family))
+            one = _One(family)
+            yield _openmetrics(one).removesuffix(END) if om else generate_latest(one)
         for histogram in self._histograms:
-            for piece in histogram.render():
+            for piece in histogram.render(om=om):
                 yield piece
+        if om:
+            yield END
 
 
 class _One(CollectorRegistry):
@@ -163,7 +178,13 @@ def zero_counts(reasons: Iterable[str]) -> dict[str, int]:
 
 
 def landing(title: str, links: dict[str, str]) -> Route:
-    """Make a page that says what this is and links to the rest."""
+    """Make a page that says what this is and links to the rest; what every daemon has is among it."""
+    links = {
+        "/metrics": "for Prometheus, as OpenMetrics where that is asked for",
+        **links,
+        "/-/healthy": "200 while the daemon lives",
+        "/-/ready": "200 while it does its work, 503 and the reason while it does not",
+    }
     items = "".join(f'<li><a href="{path}">{path}</a> {what}</li>' for path, what in links.items())
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
@@ -171,10 +192,15 @@ def landing(title: str, links: dict[str, str]) -> Route:
         f"<h1>{title}</h1><p>{DISTRIBUTION} {installed_version()}</p><ul>{items}</ul></html>\n"
     )
 
-    async def route(_query: dict[str, str]) -> Page:
+    async def route(_request: Request) -> Page:
         return Page(text(page), "text/html; charset=utf-8")
 
     return route
+
+
+def _openmetrics(source: CollectorRegistry) -> bytes:
+    rendered: bytes = openmetrics.generate_latest(source)  # type: ignore[no-untyped-call]
+    return rendered
 
 
 def _escaped(value: str) -> str:

@@ -10,12 +10,12 @@ import ssl
 import sys
 import time
 
-from daemons.service.http import HttpServer, Page, text
+from daemons.service.http import HttpServer, Page, Request, text
 
 __all__: list[str] = []
 
 
-async def _time(_query: dict[str, str]) -> Page:
+async def _time(_request: Request) -> Page:
     return Page(text(json.dumps({"serverTime": time.time_ns() // 1_000_000})), "application/json")
 
 

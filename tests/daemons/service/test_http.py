@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gzip
 import http.client
 import random
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,14 @@ import uvloop
 from daemons.errors import ListenError
 from daemons.service import http as served
 from daemons.service import logs
-from daemons.service.http import HttpServer, Page, health, text
+from daemons.service.http import HttpServer, Page, Request, health, text, unready
 
 
-async def hello(query: dict[str, str]) -> Page:
-    return Page(text(f"hello {query.get('name', 'world')}\n"))
+async def hello(request: Request) -> Page:
+    return Page(text(f"hello {request.query.get('name', 'world')}\n"))
 
 
-async def long(_query: dict[str, str]) -> Page:
+async def long(_request: Request) -> Page:
     async def chunks() -> AsyncIterator[bytes]:
         for number in range(1000):
             yield f"{number}\n".encode() * 20
@@ -30,11 +32,11 @@ async def long(_query: dict[str, str]) -> Page:
     return Page(chunks(), "text/plain")
 
 
-async def broken(_query: dict[str, str]) -> Page:
+async def broken(_request: Request) -> Page:
     raise RuntimeError("a bug")
 
 
-async def endless(_query: dict[str, str]) -> Page:
+async def endless(_request: Request) -> Page:
     async def chunks() -> AsyncIterator[bytes]:
         while True:
             yield bytes(65536)
@@ -42,7 +44,7 @@ async def endless(_query: dict[str, str]) -> Page:
     return Page(chunks(), "text/plain")
 
 
-async def breaking(_query: dict[str, str]) -> Page:
+async def breaking(_request: Request) -> Page:
     async def chunks() -> AsyncIterator[bytes]:
         yield b"half"
         raise RuntimeError("a bug")
@@ -329,13 +331,68 @@ def test_a_page_that_breaks_in_the_middle_ends_its_connection_and_is_counted_onc
 
 def test_health_and_readiness() -> None:
     async def work() -> None:
-        ready = False
-        routes = health(lambda: ready)
-        assert ((await routes["/-/healthy"]({})).status, (await routes["/-/ready"]({})).status) == (200, 503)
-        ready = True
-        assert (await routes["/-/ready"]({})).status == 200
+        served = stopping = False
+        routes = health(lambda: unready(served=served, stopping=stopping))
+
+        async def asked(path: str) -> tuple[int, bytes]:
+            page = await routes[path](Request())
+            return page.status, b"".join([chunk async for chunk in page.body])
+
+        assert await asked("/-/healthy") == (200, b"healthy\n")
+        assert await asked("/-/ready") == (503, b"not ready: starting\n")
+        served = True
+        assert await asked("/-/ready") == (200, b"ready\n")
+        stopping = True
+        assert await asked("/-/ready") == (503, b"not ready: stopping\n")
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("asked", "packed"),
+    [
+        (None, False),
+        ("", False),
+        ("gzip", True),
+        ("GZIP;q=0.5, identity", True),
+        ("deflate, gzip;q=0", False),
+        ("*", True),
+        ("*;q=0, gzip", True),
+        ("identity", False),
+        ("gzip;q=lots", False),
+    ],
+)
+def test_pages_are_packed_for_whom_that_serves(asked: str | None, packed: bool) -> None:
+    def ask(client: http.client.HTTPConnection) -> None:
+        headers = {} if asked is None else {"Accept-Encoding": asked}
+        client.putrequest("GET", "/long", skip_accept_encoding=True)
+        for name, value in headers.items():
+            client.putheader(name, value)
+        client.endheaders()
+        response = client.getresponse()
+        assert response.headers["Vary"] == "Accept, Accept-Encoding"
+        assert response.headers.get("Content-Encoding") == ("gzip" if packed else None)
+        body = response.read()
+        assert len(gzip.decompress(body) if packed else body) == sum(len(f"{number}\n") * 20 for number in range(1000))
+        # The connection is as good as before.
+        assert answer(client, "HEAD", "/long", headers=headers) == (200, b"")
+
+    asking(ask)
+
+
+def test_curl_reads_what_it_asked_for() -> None:
+    def ask(client: http.client.HTTPConnection) -> None:
+        url = f"http://{client.host}:{client.port}/long"
+        plain, packed = (
+            subprocess.run(["curl", "-sSf", *more, url], check=True, capture_output=True, timeout=15).stdout
+            for more in ([], ["--compressed"])
+        )
+        assert plain == packed
+        assert plain.startswith(b"0\n0\n")
+        old = subprocess.run(["curl", "-sSf0", "--compressed", url], check=True, capture_output=True, timeout=15).stdout
+        assert old == plain
+
+    asking(ask)
 
 
 def test_nothing_that_is_asked_gets_past_the_server() -> None:

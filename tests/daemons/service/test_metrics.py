@@ -3,21 +3,24 @@
 import asyncio
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import Counter
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemons.measurement.histogram import octaves, signed
+from daemons.service.http import Request
 from daemons.service.metrics import HistogramFamily, MetricsPage, landing, registry, zero_counts
 
 BOUNDS = signed(octaves(-4, 2))
 LABELS = st.text(max_size=20)
 
 
-def page_of(*families: HistogramFamily) -> str:
+def page_of(*families: HistogramFamily, accept: str = "") -> str:
     async def read() -> bytes:
-        made = await MetricsPage(registry("test"), families)({})
+        made = await MetricsPage(registry("test"), families)(Request(accept=accept))
         return b"".join([chunk async for chunk in made.body])
 
     return asyncio.run(read()).decode()
@@ -61,6 +64,75 @@ def test_a_page_names_every_family_once_and_has_zeros_from_the_start() -> None:
     assert text.endswith("\n")
 
 
+def test_openmetrics_says_the_same_as_the_plain_page() -> None:
+    lead = HistogramFamily("latency_test_lead_seconds", 'Lead, in "seconds".', ["path"], BOUNDS)
+    delay = HistogramFamily("latency_test_delay_seconds", "Delay.", ["path"], octaves(-4, 2))
+    for family in (lead, delay):
+        family.labels('odd "name"\n').observe(10**9)
+    plain = page_of(lead, delay)
+    text = page_of(lead, delay, accept="application/openmetrics-text;version=1.0.0,*/*;q=0.1")
+    assert text.endswith("\n# EOF\n")
+    assert text.count("# EOF") == 1
+    # The library's parser knows all of OpenMetrics' rules; one of them we break, so that no series goes missing.
+    unwanted = ("latency_test_lead_seconds_sum", "latency_test_lead_seconds_count")
+    conforming = [line for line in text.splitlines() if not line.startswith(unwanted)]
+    assert len(conforming) == len(text.splitlines()) - 2
+    families = list(openmetrics_families("\n".join(conforming) + "\n"))  # type: ignore[no-untyped-call]
+    said = {(one.name, frozenset(one.labels.items())) for family in families for one in family.samples}
+    loose = text_string_to_metric_families(plain)
+    also = {(one.name, frozenset(one.labels.items())) for family in loose for one in family.samples}
+    assert {name for name, _labels in also - said} == set(unwanted)
+    # What Prometheus keeps does not hang on what it asks for.
+    assert said <= also
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        # As Prometheus 2.42, 2.55 and 3 ask, curl, and a browser.
+        (
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+            ),
+            True,
+        ),
+        (
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
+                "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+            ),
+            True,
+        ),
+        (
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+                "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,*/*;q=0.2"
+            ),
+            True,
+        ),
+        ("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1", False),
+        ("*/*", False),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", False),
+        ("", False),
+        ("application/openmetrics-text", True),
+        ('Application/OpenMetrics-Text; Version="1.0.0"', True),
+        ("application/openmetrics-text;version=1.0.0;q=0", False),
+        ("application/openmetrics-text;version=0.0.1", False),
+        ("application/openmetrics-text;version=2.0.0", False),
+        ("application/openmetrics-text;q=1.5, ;;q=, ,", False),
+    ],
+)
+def test_the_format_is_what_is_asked_for(accept: str, openmetrics: bool) -> None:
+    async def kind() -> str:
+        return (await MetricsPage(registry("test"), ())(Request(accept=accept))).content_type
+
+    wanted = (
+        "application/openmetrics-text; version=1.0.0; charset=utf-8" if openmetrics else "text/plain; version=0.0.4"
+    )
+    assert asyncio.run(kind()).startswith(wanted)
+
+
 def test_a_family_without_labels() -> None:
     family = HistogramFamily("latency_test_x_seconds", "X.", [], BOUNDS)
     family.labels().observe(1)
@@ -89,7 +161,7 @@ def test_counts_by_reason_begin_at_zero() -> None:
 
 def test_the_landing_page_links_to_the_rest() -> None:
     async def read() -> str:
-        page = await landing("latency-test", {"/metrics": "for Prometheus"})({})
+        page = await landing("latency-test", {"/metrics": "for Prometheus"})(Request())
         assert page.content_type.startswith("text/html")
         return b"".join([chunk async for chunk in page.body]).decode()
 
