@@ -83,7 +83,7 @@ class Board:
                 .enable(True)
                 .icon_color(RED)
                 # Only the moment it begins to fire: a region for as long as it does would hide what is behind.
-                .expr(f"{firing} unless {firing} offset 15s")
+                .expr(f"{firing} unless {firing} offset $__interval")
             )
         )
         for name in variables:

@@ -148,22 +148,23 @@ def health() -> Board:
             (
                 lines(
                     "Error bounds",
-                    "How far each clock can be wrong, and the sum of both ends' for each path. Good: far below the "
-                    "jitter. Empty while a clock is not synchronised: nothing is known then.",
+                    "How far each clock can be wrong, and for each path the sum of both ends'. Good: far below the "
+                    "jitter. A clock that is not synchronised has no line: nothing is known of it.",
                     "s",
                     [
                         Query(
-                            f"max by (host) (latency_receiver_clock_error_bound_seconds{{{DEPLOYMENT}}})",
+                            f"max by (host) (latency_receiver_clock_error_bound_seconds{{{DEPLOYMENT}}}) >= 0",
                             "receiver {{host}}",
                         ),
                         Query(
-                            f"max by (host) (latency_forwarder_clock_error_bound_seconds{{{DEPLOYMENT}}})",
+                            f"max by (host) (latency_forwarder_clock_error_bound_seconds{{{DEPLOYMENT}}}) >= 0",
                             "forwarder {{host}}",
                         ),
-                        Query(f"max by (path) (latency:clock_bound_seconds:path{{{PATH}}})", "{{path}}, both ends"),
+                        Query(f"max by (path) (latency:clock_bound_seconds:path{{{PATH}}}) >= 0", "{{path}}"),
                     ],
                     logarithmic=True,
                     narrow=True,
+                    none="unknown: no clock is synchronised",
                 ),
                 8,
                 8,
@@ -171,8 +172,8 @@ def health() -> Board:
             (
                 lines(
                     "Offsets",
-                    "Each clock's own estimate of its error, and the difference that the link's clock exchange sees, "
-                    "which is true to half its round trip. Good: all near zero.",
+                    "Each clock's own estimate of its error, and for each link the difference that its clock exchange "
+                    "sees, which is true to half its round trip. Good: all near zero.",
                     "s",
                     [
                         Query(
@@ -185,10 +186,11 @@ def health() -> Board:
                         ),
                         Query(
                             f"max by (path) (latency_receiver_link_clock_offset_seconds{{{PATH}}})",
-                            "{{path}} by exchange",
+                            "{{path}}",
                         ),
                     ],
                     narrow=True,
+                    reaching=(-0.0001, 0.0001),
                 ),
                 8,
                 8,
@@ -239,6 +241,7 @@ def health() -> Board:
                         ),
                     ],
                     minimum=0,
+                    reaching=(1,),
                     narrow=True,
                 ),
                 8,
@@ -264,6 +267,7 @@ def health() -> Board:
                         ),
                     ],
                     minimum=0,
+                    reaching=(1,),
                     narrow=True,
                 ),
                 8,
@@ -296,6 +300,7 @@ def health() -> Board:
                         ),
                     ],
                     minimum=0,
+                    reaching=(1,),
                 ),
                 12,
                 8,

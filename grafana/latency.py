@@ -3,11 +3,12 @@
 from grafana.board import PATH, PATH_STREAM, Board
 from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, RED, Column, Query, heat, lines, rows
+from grafana.spread import spread
 
 __all__ = ["latency"]
 
 _JITTER = ((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED))
-_FRACTIONS = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9"))
+_FRACTIONS = ((0.5, ""), (0.99, " p99"), (0.999, " p99.9"))
 
 
 def _quantiles(metric: str, by: str, fractions: tuple[tuple[float, str], ...] = _FRACTIONS) -> list[Query]:
@@ -17,14 +18,14 @@ def _quantiles(metric: str, by: str, fractions: tuple[tuple[float, str], ...] = 
             f"histogram_quantile({fraction}, sum by ({by}, le) "
             # No events, no quantile: leave the line out.
             f"(rate({metric}_bucket{{{PATH_STREAM}}}[$__rate_interval]))) >= 0",
-            f"{legend} {name}",
+            f"{legend}{name}",
         )
         for fraction, name in fractions
     ]
 
 
 def _heat(metric: str) -> str:
-    return f"sum by (le) (increase({metric}_bucket{{{PATH_STREAM}}}[$__rate_interval]))"
+    return spread(lambda window: f"sum by (le) (increase({metric}_bucket{{{PATH_STREAM}}}{window}))")
 
 
 def latency() -> Board:
@@ -43,7 +44,8 @@ def latency() -> Board:
             (
                 heat(
                     "End to end of $path",
-                    "All delays of the chosen streams. Good: one narrow band; two bands are two routes.",
+                    "The delays of the chosen streams, but for one in a thousand at either end of the time range. "
+                    "Good: one narrow band; two bands are two routes.",
                     "s",
                     _heat(end_to_end),
                 )
@@ -56,10 +58,10 @@ def latency() -> Board:
             (
                 lines(
                     "End to end: percentiles by path",
-                    "All chosen streams together. Good: p99.9 not far above p50.",
+                    "All chosen streams together; the median is drawn solid. Good: p99.9 not far above it.",
                     "s",
                     _quantiles(end_to_end, "path"),
-                    dashed="p95$|p99$|p99.9$",
+                    dashed=" p99$| p99.9$",
                 ),
                 24,
                 12,
@@ -69,7 +71,7 @@ def latency() -> Board:
                     "End to end: p99 by stream",
                     "Good: a path's streams close together; what moves one stream on all paths is the exchange.",
                     "s",
-                    _quantiles(end_to_end, "path, stream", ((0.99, "p99"),)),
+                    _quantiles(end_to_end, "path, stream", ((0.99, ""),)),
                 ),
                 12,
                 8,
@@ -98,7 +100,8 @@ def latency() -> Board:
             (
                 heat(
                     "Backbone of all chosen links",
-                    "All delays from arrival at the forwarder to arrival here. Good: one narrow band.",
+                    "The delays from arrival at the forwarder to arrival here, but for one in a thousand at either end "
+                    "of the time range. Good: one narrow band.",
                     "s",
                     _heat(backbone),
                 ),
@@ -108,10 +111,10 @@ def latency() -> Board:
             (
                 lines(
                     "Backbone: percentiles by path",
-                    "Good: p99 within a millisecond of p50 on a private backbone.",
+                    "The median is drawn solid. Good: p99 within a millisecond of it on a private backbone.",
                     "s",
                     _quantiles(backbone, "path"),
-                    dashed="p95$|p99$|p99.9$",
+                    dashed=" p99$| p99.9$",
                 ),
                 12,
                 10,
@@ -119,18 +122,25 @@ def latency() -> Board:
             (
                 lines(
                     "Round trip to the forwarder",
-                    "From the clock exchange, and so right without any clock. Good: the network's own; half of it is "
-                    "what the one-way delay should be.",
+                    "From the clock exchange, and so right without any clock; the median is drawn solid, as near "
+                    "as buckets tell; the least of the last 16 exchanges is exact. Good: the network's own; half of it "
+                    "is what the one-way delay should be.",
                     "s",
                     [
                         Query(
                             f"histogram_quantile({fraction}, sum by (path, le) "
                             f"(rate(latency_receiver_link_rtt_seconds_bucket{{{PATH}}}[$__rate_interval])))",
-                            f"{{{{path}}}} {name}",
+                            f"{{{{path}}}}{name}",
                         )
-                        for fraction, name in ((0.5, "p50"), (0.99, "p99"))
+                        for fraction, name in ((0.5, ""), (0.99, " p99"))
+                    ]
+                    + [
+                        Query(
+                            f"2 * max by (path) (latency_receiver_link_clock_offset_error_seconds{{{PATH}}})",
+                            "{{path}} least",
+                        )
                     ],
-                    dashed="p99$",
+                    dashed=" p99$| least$",
                     connect=True,
                 ),
                 12,
@@ -139,12 +149,13 @@ def latency() -> Board:
             (
                 lines(
                     "Waited in an outage",
-                    "Events that came after a link was down, kept out of all figures above. Good: 0.",
+                    "Events a second that came after a link was down, kept out of all figures above, and those that "
+                    "came twice or out of order. Good: 0.",
                     "short",
                     [
                         Query(
                             f"sum by (path) (rate(latency_receiver_delayed_events_total{{{PATH}}}[$__rate_interval]))",
-                            "{{path}} delayed",
+                            "{{path}}",
                         ),
                         Query(
                             "sum by (path) (rate(latency_receiver_duplicate_events_total"
@@ -158,6 +169,7 @@ def latency() -> Board:
                         ),
                     ],
                     minimum=0,
+                    reaching=(1,),
                 ),
                 12,
                 8,

@@ -2,17 +2,15 @@
 
 from grafana.board import DEPLOYMENT, PATH, Board
 from grafana.limits import limit
-from grafana.panels import AMBER, GREEN, GREY, RED, Column, Panel, Query, State, lines, numbers, rows, states
+from grafana.panels import AMBER, GREEN, GREY, NO_RACE, RED, Column, Panel, Query, State, lines, numbers, rows, states
 
 __all__ = ["overview"]
 
-# What the detour is worth: links against feeds.
-_LINK_AGAINST_FEED = (
-    " and on (instance, path) latency_receiver_link_connected"
-    ' and on (instance, reference) label_replace(latency_receiver_feed_connected, "reference", "$1", "path", "(.+)")'
-)
-# One direction of each pair: the one in which the receiver keeps it, by name among paths of a kind.
-_KEPT = " and on (instance, path, reference) rate(latency_receiver_path_lead_seconds_count[5m])"
+# The smallest lead over any other path: over the closest rival.
+_LEAD = f'min by (path) (latency:lead_seconds:quantile5m{{{DEPLOYMENT},quantile="%s"}})'
+_FIRST = f"max by (path) (latency:path:first{{{DEPLOYMENT}}}) == 1"
+_AHEAD = ((None, GREY), (-1000, RED), (0, GREEN))
+"""Colours of a lead; the first is only that of "no race", for no lead is as far below zero as the second."""
 _NAME_SIZE = 13
 _AVAILABLE = ((None, RED), (limit("availability_ratio"), GREEN))
 
@@ -23,46 +21,103 @@ def overview() -> Board:
         Board(
             "latency-overview",
             "Latency overview",
-            "Which path is first, by how much, how steady it is, what it loses, and how far that can be believed.",
+            "Which path is first, by how much, how surely, since when; how steady it is, what it loses, and what there "
+            "is to be believed.",
             ("deployment", "path"),
             "now-30m",
         )
-        .row("", (_fastest(), 6, 4), (_lead_now(), 9, 4), (_alert_count(), 4, 4), (_clocks(), 5, 4))
-        .row("", (_jitter_now(), 7, 4), (_lost(), 6, 4), (_events(), 6, 4), (_paths(), 5, 4))
+        .row("", (_fastest(), 8, 5), (_by(), 4, 5), (_surely(), 4, 5), (_since(), 3, 5), (_trust(), 5, 5))
+        .row("", (_jitter_now(), 7, 4), (_lost(), 5, 4), (_events(), 5, 4), (_alert_count(), 3, 4), (_paths(), 4, 4))
         .row("", (_lead(), 12, 8), (_jitter(), 12, 8))
-        .row("", (_end_to_end(), 10, 8), (_alerts(), 7, 8), (_availability(), 7, 8))
+        .row("", (_end_to_end(), 10, 7), (_alerts(), 7, 7), (_availability(), 7, 7))
     )
 
 
 def _fastest() -> Panel:
     return numbers(
-        "Fastest path",
+        "First",
         "The path that is earlier than each other one for the most events, and in what part of the events it beats its "
         "closest rival (last 5 minutes). Good: your backbone, near 100 %. With one path there is no race.",
         "percentunit",
         [Query(f"topk(1, min by (path) (latency:wins:ratio5m{{{DEPLOYMENT}}}))", "{{path}}")],
         steps=((None, GREY), (0, RED), (limit("win_ratio"), AMBER), (0.9, GREEN)),
         decimals=1,
-        none="no race",
+        none=NO_RACE,
+        name_size=40,
+        value_size=48,
+        more="latency-race",
     )
 
 
-def _lead_now() -> Panel:
+def _by() -> Panel:
     return numbers(
-        "Median lead of links over the fastest feed",
-        "How much earlier the forwarder's path brings the same event than a direct feed (5 minutes). One clock "
-        "measures both, so it holds whatever the clocks do. Good: positive. Without a link and a feed that race there "
-        "is none.",
+        "by (median)",
+        "How much earlier the first path brings the same event than its closest rival, in the median of 5 minutes. One "
+        "clock measures both, so it holds whatever the clocks do. Good: steady, and worth what the detour costs.",
+        "s",
+        [Query(f"{_LEAD % '0.5'} and on (path) ({_FIRST})", "{{path}}")],
+        steps=_AHEAD,
+        names=False,
+        none=NO_RACE,
+        value_size=44,
+        more="latency-race",
+    )
+
+
+def _surely() -> Panel:
+    return numbers(
+        "by at least (99 %)",
+        "How sure that is: the lead over the closest rival that all but the worst hundredth of the events have (last 5 "
+        "minutes). Good: above zero; below, some events come earlier by another path.",
+        "s",
+        [Query(f"{_LEAD % '0.01'} and on (path) ({_FIRST})", "{{path}}")],
+        steps=((None, GREY), (-1000, AMBER), (0, GREEN)),
+        names=False,
+        none=NO_RACE,
+        value_size=44,
+        more="latency-race",
+    )
+
+
+def _since() -> Panel:
+    first = f"latency:path:first{{{DEPLOYMENT}}}"
+    begun = (
+        f"max by (path) (max_over_time(timestamp({first} == 0)[1d:1m]))"
+        f" or min by (path) (min_over_time(timestamp({first})[1d:1m]))"
+    )
+    return numbers(
+        "first for",
+        "For how long this path has been the first without a break, to the minute; a day at most. Good: since your "
+        "last change. A short time means that the paths are hard to tell apart, or that a route has changed.",
+        "s",
+        [Query(f"time() - ({begun}) and on (path) ({_FIRST})", "{{path}}")],
+        names=False,
+        none=NO_RACE,
+        value_size=30,
+        more="latency-race",
+    )
+
+
+def _trust() -> Panel:
+    return numbers(
+        "To be believed within",
+        "Clocks: the widest error bound of any path's one-way delay; leads and round trips need no clock. Host: what "
+        "this host's own work may add to a figure that the kernel did not stamp (p99). Not raced: the part of the "
+        "events that could not be compared. Good: all far below the lead and the jitter.",
         "s",
         [
-            Query(
-                f'min by (path) (latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}{_LINK_AGAINST_FEED})',
-                "{{path}}",
-            )
+            Query(f"max(latency:clock_bound_seconds:path{{{PATH}}} >= 0) or vector(-1)", "clocks"),
+            Query(f"max(latency:host_delay_seconds:p99_5m{{{PATH}}} >= 0)", "host"),
+            Query(f"max(latency:unpaired:ratio5m{{{PATH}}})", "not raced"),
         ],
-        # Far below anything that can be, so that the first colour is only that of "no race".
-        steps=((None, GREY), (-1000, RED), (0, GREEN)),
-        none="no race",
+        steps=((None, GREEN), (limit("clock_bound_floor_seconds"), AMBER), (0.01, RED)),
+        states=(State(-1, "unknown", AMBER),),
+        units={"not raced": "percentunit"},
+        decimals=1,
+        name_size=_NAME_SIZE,
+        value_size=24,
+        under=True,
+        more="latency-health",
     )
 
 
@@ -74,24 +129,13 @@ def _alert_count() -> Panel:
         "short",
         [Query(firing % "page", "pages"), Query(firing % "ticket", "tickets")],
         steps=((None, GREEN), (1, RED)),
-    )
-
-
-def _clocks() -> Panel:
-    return numbers(
-        "Clocks",
-        "The widest error bound of any path's one-way delay. Good: far below the jitter. Leads and round trips need no "
-        "clock; without synchronised clocks there is no bound, and one-way delays are guesses.",
-        "s",
-        [Query(f"max(latency:clock_bound_seconds:path{{{PATH}}} >= 0)", "error bound")],
-        steps=((None, RED), (0, GREEN), (limit("clock_bound_floor_seconds"), AMBER), (0.01, RED)),
-        none="not synchronised",
+        more="latency-health",
     )
 
 
 def _jitter_now() -> Panel:
     return numbers(
-        "Jitter",
+        "Jitter now",
         "Interarrival jitter (RFC 3550) of each path's worst stream, mean of 15 seconds. Good: green; red is "
         "where a page begins (prometheus/rules/thresholds.yml).",
         "s",
@@ -99,6 +143,7 @@ def _jitter_now() -> Panel:
         steps=((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED)),
         graph=True,
         name_size=_NAME_SIZE,
+        more="latency-delay",
     )
 
 
@@ -111,6 +156,7 @@ def _lost() -> Panel:
         steps=((None, GREEN), (1, RED)),
         decimals=0,
         name_size=_NAME_SIZE,
+        more="latency-health",
     )
 
 
@@ -122,6 +168,7 @@ def _events() -> Panel:
         [Query(f"sum by (path) (rate(latency_receiver_events_total{{{PATH}}}[$__rate_interval]))", "{{path}}")],
         decimals=0,
         name_size=_NAME_SIZE,
+        more="latency-delay",
     )
 
 
@@ -131,20 +178,20 @@ def _paths() -> Panel:
         "Whether each path is connected or bringing events. Good: green throughout.",
         [Query(f"max by (path) (latency:path:up{{{PATH}}})", "{{path}}")],
         (State(0, "down", RED), State(1, "up", GREEN)),
+        more="latency-health",
     )
 
 
 def _lead() -> Panel:
-    lead = f'latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}}'
-    legend = "{{path}} before {{reference}}"
     return lines(
-        "Median lead",
-        "Each link against each feed, or every pair where there are not both; above zero the first one is earlier. "
-        "Good: steady; a step is a changed route. The race dashboard has every pair.",
+        "Median lead over the closest rival",
+        "Of each path; above zero it is the first, below it lags behind the first by so much. Good: steady; a step is "
+        "a changed route. The race dashboard has every pair.",
         "s",
-        # `unless` and `and` bind equally, from left to right: the parentheses are what makes the second half speak up.
-        [Query(f"{lead}{_LINK_AGAINST_FEED} or ({lead}{_KEPT} unless on () ({lead}{_LINK_AGAINST_FEED}))", legend)],
-        none="no race",
+        [Query(f"{_LEAD % '0.5'} and on (path) latency:path:up{{{PATH}}}", "{{path}}")],
+        reaching=(0,),
+        none=NO_RACE,
+        more="latency-race",
     )
 
 
@@ -160,22 +207,24 @@ def _jitter() -> Panel:
         ],
         limits="^limit$",
         minimum=0,
+        more="latency-delay",
     )
 
 
 def _end_to_end() -> Panel:
     bucket = f"sum by (path, le) (rate(latency_receiver_end_to_end_seconds_bucket{{{PATH}}}[$__rate_interval]))"
     return lines(
-        "End to end: p50 and p99",
-        "Exchange's event time to arrival, all streams that carry a time. Right within the clock bound. Good: p99 "
-        "close to p50.",
+        "End to end: median and p99",
+        "Exchange's event time to arrival, all streams that carry a time; p99 is dashed. Right within the clock bound. "
+        "Good: p99 close to the median.",
         "s",
         [
-            Query(f"histogram_quantile(0.5, {bucket})", "{{path}} p50"),
+            Query(f"histogram_quantile(0.5, {bucket})", "{{path}}"),
             Query(f"histogram_quantile(0.99, {bucket})", "{{path}} p99"),
         ],
         dashed="p99$",
         minimum=0,
+        more="latency-delay",
     )
 
 
@@ -194,7 +243,8 @@ def _alerts() -> Panel:
         },
         values={},
         none="none",
-        widths={"Alert": 165, "Severity": 70, "Host": 70},
+        widths={"Alert": 165, "Severity": 70},
+        more="latency-health",
     )
 
 
@@ -215,4 +265,5 @@ def _availability() -> Panel:
             "burn": Column("Burn", "short", ((None, GREEN), (1, AMBER), (limit("budget_burn_ratio"), RED))),
         },
         widths={"Hour": 75, "30 days": 80, "Burn": 70},
+        more="latency-health",
     )

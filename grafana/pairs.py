@@ -43,19 +43,19 @@ def lead_quantile(fraction: float, window: str) -> str:
 
 
 def lead_buckets(window: str) -> str:
-    """Give the increases of the buckets of $racer's lead by ``le``.
+    """Give the increases of the buckets of $racer's lead by ``le``, over a range such as ``[5m]``.
 
     Turned round, the leads up to −b are those above b: all less the bucket of b.
     """
-    own = f"sum by (le) (increase({_LEAD}_bucket{{{PAIR}}}[{window}]))"
-    everything = f"sum(increase({_LEAD}_count{{{_TURNED}}}[{window}]))"
-    up_to = f'sum by (le) (increase({_LEAD}_bucket{{{_TURNED},le!="+Inf"}}[{window}]))'
+    own = f"sum by (le) (increase({_LEAD}_bucket{{{PAIR}}}{window}))"
+    everything = f"sum(increase({_LEAD}_count{{{_TURNED}}}{window}))"
+    up_to = f'sum by (le) (increase({_LEAD}_bucket{{{_TURNED},le!="+Inf"}}{window}))'
     above = f"{everything} - on () group_right () {up_to}"
     turned = f'label_replace({above}, "turned", "-$1", "le", "(.*)")'
     turned = f'label_replace({turned}, "turned", "$1", "le", "-(.*)")'
     turned = f'label_replace({turned}, "turned", "0.0", "le", "0(?:.0)?")'
     turned = f'sum by (le) (label_replace({turned}, "le", "$1", "turned", "(.*)"))'
-    return f'{own} or {turned} or label_replace({everything}, "le", "+Inf", "", "")'
+    return f'({own} or {turned} or label_replace({everything}, "le", "+Inf", "", ""))'
 
 
 def _by_reference(by_path: str) -> str:

@@ -4,6 +4,7 @@ Each function returns a builder of Grafana's foundation SDK, complete but for it
 24 columns.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import (
@@ -16,7 +17,8 @@ from grafana_foundation_sdk.builders import (
     table,
     timeseries,
 )
-from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
+from grafana_foundation_sdk.builders.dashboard import DashboardLink, FieldColor, ThresholdsConfig
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, DynamicConfigValue, FieldColorModeId, Threshold
@@ -28,6 +30,8 @@ __all__ = [
     "DATASOURCE",
     "GREEN",
     "GREY",
+    "NOTHING",
+    "NO_RACE",
     "RED",
     "Column",
     "Panel",
@@ -44,6 +48,14 @@ __all__ = [
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
+MISSING = "–"
+
+NOTHING = "not configured, or no data"
+"""What a panel without any series says, unless it knows better: Grafana cannot tell the two apart."""
+NO_RACE = "no race"
+
+# A path's line is named by the path alone, and so has its colour on every screen.
+_BY_NAME = FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
 
 Panel = (
     timeseries.Panel | stat.Panel | heatmap.Panel | table.Panel | statetimeline.Panel | barchart.Panel
@@ -86,11 +98,13 @@ def lines(
     logarithmic: bool = False,
     minimum: float | None = None,
     maximum: float | None = None,
+    reaching: tuple[float, ...] = (),
     limits: str = "",
     dashed: str = "",
     narrow: bool = False,
     connect: bool = False,
-    none: str = "",
+    none: str = NOTHING,
+    more: str = "",
 ) -> timeseries.Panel:
     """A time series panel.
 
@@ -103,11 +117,13 @@ def lines(
         logarithmic: scale of the y axis.
         minimum: lower end of the y axis.
         maximum: upper end of the y axis.
+        reaching: values that the y axis reaches in any case, so that noise is no mountain and zeros are no full scale.
         limits: regular expression of legends that are limits: drawn red and dashed.
         dashed: regular expression of legends that are drawn dashed.
         narrow: a legend of names below, instead of a table with last and maximum to the right.
         connect: draw across missing values.
         none: what to write when there is no series.
+        more: uid of the dashboard that explains it.
     """
     panel = (
         timeseries.Panel()
@@ -120,7 +136,9 @@ def lines(
         .fill_opacity(35 if stacked else 4)
         .show_points(common_model.VisibilityMode.AUTO)
         .span_nulls(connect)
-        .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+        .no_value(none)
+        .links(_more(more))
+        .color_scheme(_BY_NAME)
         .tooltip(
             common.VizTooltipOptions()
             .mode(common_model.TooltipDisplayMode.MULTI)
@@ -135,17 +153,9 @@ def lines(
         legend = legend.display_mode(common_model.LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])
         legend = legend.placement(common_model.LegendPlacement.RIGHT)
     panel = panel.legend(legend)
+    panel = _axis(panel, logarithmic=logarithmic, minimum=minimum, maximum=maximum, reaching=reaching)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
-    if logarithmic:
-        scale = common.ScaleDistributionConfig().type(common_model.ScaleDistribution.LOG).log(10)
-        panel = panel.scale_distribution(scale)
-    if minimum is not None:
-        panel = panel.min(minimum)
-    if maximum is not None:
-        panel = panel.max(maximum)
-    if none:
-        panel = panel.no_value(none)
     dashes = {"fill": "dash", "dash": [8, 6]}
     if limits:
         panel = panel.override_by_regexp(
@@ -165,6 +175,26 @@ def lines(
     return panel
 
 
+def _axis(
+    panel: timeseries.Panel,
+    *,
+    logarithmic: bool,
+    minimum: float | None,
+    maximum: float | None,
+    reaching: tuple[float, ...],
+) -> timeseries.Panel:
+    if logarithmic:
+        scale = common.ScaleDistributionConfig().type(common_model.ScaleDistribution.LOG).log(10)
+        panel = panel.scale_distribution(scale)
+    if minimum is not None:
+        panel = panel.min(minimum)
+    if maximum is not None:
+        panel = panel.max(maximum)
+    if reaching:
+        panel = panel.axis_soft_min(min(reaching)).axis_soft_max(max(reaching))
+    return panel
+
+
 def numbers(
     title: str,
     description: str,
@@ -176,8 +206,12 @@ def numbers(
     names: bool = True,
     graph: bool = False,
     states: tuple[State, ...] = (),
-    none: str = "",
+    none: str = NOTHING,
     name_size: int | None = None,
+    value_size: int | None = None,
+    under: bool = False,
+    units: Mapping[str, str] | None = None,
+    more: str = "",
 ) -> stat.Panel:
     """A panel of big numbers, one for each series.
 
@@ -193,6 +227,10 @@ def numbers(
         states: texts instead of numbers.
         none: what to write when there is no series.
         name_size: of the legends in pixels; by default as large as fits one line, which is illegible for six paths.
+        value_size: of the numbers in pixels; by default as large as fits.
+        under: one number under the other.
+        units: of single series, by legend.
+        more: uid of the dashboard that explains it.
     """
     text = common_model.BigValueTextMode.VALUE_AND_NAME if names else common_model.BigValueTextMode.VALUE
     graph_mode = common_model.BigValueGraphMode.AREA if graph else common_model.BigValueGraphMode.NONE
@@ -208,33 +246,36 @@ def numbers(
         .color_mode(common_model.BigValueColorMode.VALUE)
         .graph_mode(graph_mode)
         .text_mode(text)
-        .orientation(common_model.VizOrientation.AUTO)
+        .orientation(common_model.VizOrientation.HORIZONTAL if under else common_model.VizOrientation.AUTO)
+        .no_value(none)
+        .links(_more(more))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False))
     )
     if decimals is not None:
         panel = panel.decimals(decimals)
     if states:
         panel = panel.mappings(_mappings(states))
-    if none:
-        panel = panel.no_value(none)
+    sizes = common.VizTextDisplayOptions()
     if name_size is not None:
-        panel = panel.text(common.VizTextDisplayOptions().title_size(name_size))
+        sizes = sizes.title_size(name_size)
+    if value_size is not None:
+        sizes = sizes.value_size(value_size)
+    panel = panel.text(sizes)
+    for legend, own in (units or {}).items():
+        panel = panel.override_by_name(legend, [DynamicConfigValue("unit", own)])
     return panel
 
 
-def heat(title: str, description: str, unit: str, expr: str, *, minimum: float | None = None) -> heatmap.Panel:
+def heat(title: str, description: str, unit: str, expr: str) -> heatmap.Panel:
     """A heat map of a Prometheus histogram.
 
     Args:
         title: in the panel's head.
         description: what it means and what good looks like.
         unit: of the histogram's boundaries.
-        expr: increases of buckets by ``le`` only.
-        minimum: lower end of the y axis.
+        expr: increases of buckets by ``le``.
     """
-    axis = heatmap.YAxisConfig().unit(unit).axis_placement(common_model.AxisPlacement.LEFT)
-    if minimum is not None:
-        axis = axis.min(minimum)
+    axis = heatmap.YAxisConfig().unit(unit).decimals(1).axis_placement(common_model.AxisPlacement.LEFT)
     target = _target(Query(expr, "{{le}}"), 0).format(PromQueryFormat.HEATMAP)
     return (
         heatmap.Panel()
@@ -244,7 +285,7 @@ def heat(title: str, description: str, unit: str, expr: str, *, minimum: float |
         .targets([target])
         # Without options Grafana takes the panel for one of the Angular days and draws other buckets.
         .calculate(False)
-        .rows_frame(heatmap.RowsHeatmapOptions().layout(common_model.HeatmapCellLayout.AUTO))
+        .rows_frame(heatmap.RowsHeatmapOptions().layout(common_model.HeatmapCellLayout.LE))
         .y_axis(axis)
         .color(
             heatmap.HeatmapColorOptions()
@@ -266,7 +307,9 @@ def heat(title: str, description: str, unit: str, expr: str, *, minimum: float |
     )
 
 
-def states(title: str, description: str, queries: list[Query], meaning: tuple[State, ...]) -> statetimeline.Panel:
+def states(
+    title: str, description: str, queries: list[Query], meaning: tuple[State, ...], *, more: str = ""
+) -> statetimeline.Panel:
     """A time line of states, one row for each series; the worst state first in `meaning`."""
     steps = tuple((None if index == 0 else state.value, state.colour) for index, state in enumerate(meaning))
     return (
@@ -280,6 +323,7 @@ def states(title: str, description: str, queries: list[Query], meaning: tuple[St
         .thresholds(_thresholds(steps))
         .show_value(common_model.VisibilityMode.NEVER)
         .merge_values(True)
+        .links(_more(more))
         .row_height(0.8)
         .fill_opacity(75)
         .line_width(0)
@@ -316,8 +360,9 @@ def rows(
     labels: dict[str, str],
     values: dict[str, Column],
     sort: str = "",
-    none: str = "",
+    none: str = NOTHING,
     widths: dict[str, int] | None = None,
+    more: str = "",
 ) -> table.Panel:
     """A table with a row for each set of labels and a column for each label and each query.
 
@@ -330,8 +375,14 @@ def rows(
         sort: title of the column to sort by.
         none: what to write when there is no series.
         widths: in pixels, by title; the other columns share what is left.
+        more: uid of the dashboard that explains it.
     """
     refs = dict(zip(queries, "ABCDEFGHIJ", strict=False))
+    single = len(queries) == 1
+    if not single:
+        # Several queries have a head even when they are empty: what says so is a row.
+        first, label = next(iter(queries.values())), next(iter(labels))
+        queries = {**queries, "": Query(f'label_replace(absent({first.expr}), "{label}", "{none}", "", "")')}
     panel = (
         table.Panel()
         .title(title)
@@ -343,11 +394,12 @@ def rows(
                 for index, query in enumerate(queries.values())
             ]
         )
+        .no_value(none)
+        .links(_more(more))
         .show_header(True)
         .filterable(False)
         .min_width(60)
     )
-    single = len(queries) == 1
     columns = {("Value" if single else f"Value #{refs[name]}"): column for name, column in values.items()}
     order = {name: index for index, name in enumerate([*labels, *columns])}
     rename = {**labels, **{field: column.title for field, column in columns.items()}}
@@ -358,27 +410,35 @@ def rows(
     ).with_transformation(
         model.DataTransformerConfig(id_val="organize", options={"indexByName": order, "renameByName": rename})
     )
+    for shown in labels.values():
+        # A label that a row lacks is empty, and not what an empty table says.
+        panel = panel.override_by_name(shown, [DynamicConfigValue("noValue", MISSING)])
     for name, width in (widths or {}).items():
         panel = panel.override_by_name(name, [DynamicConfigValue("custom.width", width)])
     for column in columns.values():
-        properties = [DynamicConfigValue("unit", column.unit)] if column.unit else []
+        properties = [DynamicConfigValue("unit", column.unit), DynamicConfigValue("noValue", MISSING)]
         if column.steps:
             properties += [
                 DynamicConfigValue("thresholds", _thresholds(column.steps).build().to_json()),
                 DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
                 DynamicConfigValue("color", {"mode": "thresholds"}),
             ]
-        if properties:
-            panel = panel.override_by_name(column.title, properties)
+        panel = panel.override_by_name(column.title, properties)
     if sort:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
-    if none:
-        panel = panel.no_value(none)
     return panel
 
 
 def bars(
-    title: str, description: str, unit: str, query: Query, *, category: str, steps: Steps = (), series: str = ""
+    title: str,
+    description: str,
+    unit: str,
+    query: Query,
+    *,
+    category: str,
+    series: str,
+    maximum: float | None = None,
+    none: str = NOTHING,
 ) -> barchart.Panel:
     """A bar for each value of a label, over the whole time range.
 
@@ -386,10 +446,11 @@ def bars(
         title: in the panel's head.
         description: what it means and what good looks like.
         unit: Grafana's name of the unit.
-        query: asked once; its series carry the label `category` and, if given, `series`.
+        query: asked once; its series carry the labels `category` and `series`.
         category: the label along the x axis.
-        steps: colours by value.
         series: the label that makes bars of several colours beside each other.
+        maximum: upper end of the y axis.
+        none: what to write when there is no series.
     """
     panel = (
         barchart.Panel()
@@ -401,29 +462,24 @@ def bars(
         .orientation(common_model.VizOrientation.VERTICAL)
         .show_value(common_model.VisibilityMode.AUTO)
         .fill_opacity(70)
+        .no_value(none)
         .bar_width(0.9)
         .group_width(0.8)
         .x_tick_label_max_length(20)
+        .color_scheme(_BY_NAME)
         .legend(
             common.VizLegendOptions()
-            .show_legend(bool(series))
+            .show_legend(True)
             .display_mode(common_model.LegendDisplayMode.LIST)
             .placement(common_model.LegendPlacement.BOTTOM)
         )
         .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.SINGLE))
     )
-    if steps:
-        panel = panel.thresholds(_thresholds(steps)).color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
-    else:
-        panel = panel.color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
-    if series:
-        matrix = {"columnField": series, "rowField": category, "valueField": "Value", "emptyValue": "null"}
-        panel = panel.with_transformation(model.DataTransformerConfig(id_val="groupingToMatrix", options=matrix))
-        field = f"{category}\\{series}"
-    else:
-        names = {"include": {"names": [category, "Value"]}}
-        panel = panel.with_transformation(model.DataTransformerConfig(id_val="filterFieldsByName", options=names))
-        field = category
+    if maximum is not None:
+        panel = panel.max(maximum)
+    matrix = {"columnField": series, "rowField": category, "valueField": "Value", "emptyValue": "null"}
+    panel = panel.with_transformation(model.DataTransformerConfig(id_val="groupingToMatrix", options=matrix))
+    field = f"{category}\\{series}"
     return panel.with_transformation(
         model.DataTransformerConfig(id_val="sortBy", options={"sort": [{"field": field, "desc": False}]})
     ).x_field(field)
@@ -438,6 +494,11 @@ def _target(query: Query, index: int, *, instant: bool = False) -> prometheus.Da
         .datasource(DATASOURCE)
     )
     return target.instant() if instant else target.range()
+
+
+def _more(uid: str) -> list[Builder[model.DashboardLink]]:
+    url = f"/d/{uid}?${{__url_time_range}}&${{deployment:queryparam}}"
+    return [DashboardLink("What is behind it").type(model.DashboardLinkType.LINK).url(url)] if uid else []
 
 
 def _thresholds(steps: Steps) -> ThresholdsConfig:

@@ -2,7 +2,7 @@
 
 from grafana.board import DEPLOYMENT, TARGET, Board
 from grafana.limits import limit
-from grafana.panels import AMBER, GREEN, RED, Column, Query, State, lines, numbers, rows, states
+from grafana.panels import AMBER, GREEN, GREY, NOTHING, RED, Column, Query, State, lines, numbers, rows, states
 
 __all__ = ["probe"]
 
@@ -14,7 +14,8 @@ def _quantiles(metric: str, by: str, matchers: str, fractions: tuple[tuple[float
     return [
         Query(
             f"histogram_quantile({fraction}, sum by ({by}, le) "
-            f"(rate({metric}_bucket{{{matchers}}}[$__rate_interval])))",
+            # Nothing observed, no quantile: leave the line out.
+            f"(rate({metric}_bucket{{{matchers}}}[$__rate_interval]))) >= 0",
             f"{legend} {name}",
         )
         for fraction, name in fractions
@@ -49,8 +50,12 @@ def probe() -> Board:
                 states(
                     "Success",
                     "Whether the latest attempts of each target succeeded. Good: green throughout.",
-                    [Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}")],
-                    (State(0, "failing", RED), State(1, "ok", GREEN)),
+                    [
+                        Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}"),
+                        # Of all panels this kind alone cannot say that it has no series.
+                        Query(f"-absent(max_over_time(latency_probe_success{{{TARGET}}}[$__range] @ end()))", NOTHING),
+                    ],
+                    (State(-1, NOTHING, GREY), State(0, "failing", RED), State(1, "ok", GREEN)),
                 ),
                 10,
                 6,
@@ -64,7 +69,6 @@ def probe() -> Board:
                     },
                     labels={"ip": "Address", "city": "City", "country": "Country", "host": "Host"},
                     values={},
-                    none="no egress check is configured",
                 ),
                 8,
                 6,
@@ -75,10 +79,10 @@ def probe() -> Board:
                     "Whether the egress address, city and country are those in the probe's configuration. Good: yes.",
                     "short",
                     [Query(f"min(latency_probe_egress_match{{{DEPLOYMENT}}})", "match")],
-                    steps=((None, RED), (1, GREEN)),
+                    steps=((None, GREY), (0, RED), (1, GREEN)),
                     states=(State(0, "NO", RED), State(1, "yes", GREEN)),
                     names=False,
-                    none="not checked",
+                    none="not configured",
                 ),
                 3,
                 6,
@@ -89,7 +93,8 @@ def probe() -> Board:
                     "Time until the first certificate expires. Good: more than two weeks.",
                     "s",
                     [Query(f"min(latency_probe_certificate_expiry_timestamp_seconds{{{TARGET}}}) - time()", "expires")],
-                    steps=((None, RED), (3 * 86400, AMBER), (limit("certificate_seconds"), GREEN)),
+                    # A certificate that has expired is below zero.
+                    steps=((None, GREY), (-1e12, RED), (3 * 86400, AMBER), (limit("certificate_seconds"), GREEN)),
                     names=False,
                     decimals=1,
                     none="no HTTPS",
@@ -134,6 +139,7 @@ def probe() -> Board:
                         ),
                     ],
                     minimum=0,
+                    reaching=(1,),
                     connect=True,
                 ),
                 12,
@@ -201,7 +207,7 @@ def probe() -> Board:
                         )
                     ],
                     minimum=0,
-                    maximum=1,
+                    reaching=(0.01,),
                     narrow=True,
                 ),
                 6,
@@ -233,7 +239,7 @@ def probe() -> Board:
                         "worst": Column("Worst", "s"),
                         "loss": Column("Loss", "percentunit"),
                     },
-                    none="no route is traced",
+                    widths={"Target": 190},
                 ),
                 10,
                 9,

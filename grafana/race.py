@@ -3,7 +3,8 @@
 from grafana.board import DEPLOYMENT, Board
 from grafana.limits import limit
 from grafana.pairs import ahead, compared, lead_buckets, lead_quantile, wins
-from grafana.panels import GREEN, RED, Column, Query, bars, heat, lines, rows
+from grafana.panels import GREEN, NO_RACE, RED, Column, Query, bars, heat, lines, rows
+from grafana.spread import spread
 
 __all__ = ["race"]
 
@@ -18,8 +19,8 @@ def _by_hour(numerator: str, denominator: str) -> str:
         f"sum by (hour, reference) (sum_over_time(({rate} {_HOUR})[$__range:1m]))" for rate in (numerator, denominator)
     )
     padded = f'label_replace({top} / {bottom}, "hour", "0$1", "hour", "([0-9])")'
-    clock = f'label_replace({padded}, "hour", "$1:00", "hour", "(.*)")'
-    return f'label_replace({clock}, "against", "against $1", "reference", "(.*)")'
+    # Sorted, for the order of a plain vector, and so of the bars, changes from one time to the next.
+    return f'sort_desc(label_replace({padded}, "hour", "$1:00", "hour", "(.*)"))'
 
 
 def race() -> Board:
@@ -39,9 +40,10 @@ def race() -> Board:
                 heat(
                     "Lead of $racer over $reference",
                     "How the lead is spread, over time: above zero the path was earlier. Good: one narrow band above "
-                    "zero. Two bands are two routes; a band that widens is jitter.",
+                    "zero. Two bands are two routes; a band that widens is jitter. One in a thousand at either end of "
+                    "the time range may be left out.",
                     "s",
-                    lead_buckets("$__rate_interval"),
+                    spread(lead_buckets),
                 )
                 .repeat("reference")
                 .repeat_direction("h")
@@ -55,13 +57,16 @@ def race() -> Board:
             (
                 lines(
                     "Lead of $racer: p1, median, p99",
-                    "Above zero $racer is earlier. Good: p1 above zero, that is earlier nearly always.",
+                    "Over each other path: the median is drawn in its colour, p1 and p99 dashed. Above zero $racer is "
+                    "earlier. Good: p1 above zero, that is earlier nearly always.",
                     "s",
                     [
-                        Query(lead_quantile(fraction, "$__rate_interval"), f"over {{{{reference}}}}, {name}")
-                        for fraction, name in ((0.01, "p1"), (0.5, "p50"), (0.99, "p99"))
+                        Query(lead_quantile(fraction, "$__rate_interval"), f"{{{{reference}}}}{name}")
+                        for fraction, name in ((0.01, " p1"), (0.5, ""), (0.99, " p99"))
                     ],
-                    dashed="p1$|p99$",
+                    dashed=" p1$| p99$",
+                    reaching=(0,),
+                    none=NO_RACE,
                 ),
                 12,
                 9,
@@ -69,13 +74,13 @@ def race() -> Board:
             (
                 lines(
                     "Events that $racer brought earlier",
-                    "Part of the events that it brought before the other path. Good: near 100 %. At 50 % both are "
+                    "Part of the events that it brought before each other path. Good: near 100 %. At 50 % both are "
                     "equal; below, the detour does not pay.",
                     "percentunit",
                     [
                         Query(
                             f"{wins('$__rate_interval')} / ({compared('$__rate_interval')} > 0)",
-                            "than {{reference}}",
+                            "{{reference}}",
                         ),
                         Query("max(latency:threshold:win_ratio)", "limit"),
                     ],
@@ -97,7 +102,8 @@ def race() -> Board:
                     "s",
                     Query(_by_hour(ahead("1m"), compared("1m"))),
                     category="hour",
-                    series="against",
+                    series="reference",
+                    none=NO_RACE,
                 ),
                 12,
                 9,
@@ -109,7 +115,9 @@ def race() -> Board:
                     "percentunit",
                     Query(_by_hour(wins("1m"), compared("1m"))),
                     category="hour",
-                    series="against",
+                    series="reference",
+                    none=NO_RACE,
+                    maximum=1,
                 ),
                 12,
                 9,
@@ -144,6 +152,7 @@ def race() -> Board:
                         "pairs": Column("Compared", "short"),
                     },
                     sort="Median",
+                    none=NO_RACE,
                 ),
                 12,
                 9,
@@ -151,22 +160,24 @@ def race() -> Board:
             (
                 lines(
                     "What was not compared",
-                    "Events a second that one path alone brought (the others lost them, or were down), and those that "
+                    "Events a second that a path alone brought (the others lost them, or were down), and those that "
                     "came by both but not live: delayed in an outage, or around a step of the clock. Good: 0.",
                     "short",
                     [
                         Query(
                             "sum by (path) (rate(latency_receiver_unpaired_events_total"
                             f"{{{DEPLOYMENT}}}[$__rate_interval]))",
-                            "{{path}} alone",
+                            "{{path}}",
                         ),
                         Query(
                             "sum by (path) (rate(latency_receiver_race_excluded_events_total"
                             f"{{{DEPLOYMENT}}}[$__rate_interval]))",
-                            "{{path}}, not live",
+                            "{{path}} not live",
                         ),
                     ],
                     minimum=0,
+                    reaching=(1,),
+                    none=NO_RACE,
                 ),
                 12,
                 9,

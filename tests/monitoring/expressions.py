@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 _VARIABLES = {
     "$__rate_interval": "20s",
     "$__range": "5m",
+    "$__interval": "5s",
     "$deployment": "local",
     "$racer": "backbone",
     **dict.fromkeys(("$path", "$stream", "$target", "$reference"), ".+"),

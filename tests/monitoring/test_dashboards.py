@@ -5,6 +5,7 @@ import re
 import pytest
 
 from grafana.generate import files
+from grafana.panels import NO_RACE, NOTHING
 from tests.monitoring.expressions import ROOT, dashboards, loaded, metrics_in, panels, queries, rules
 
 COUNTER = re.compile(r"\b\w+_(?:total|sum|count|bucket)\b")
@@ -13,6 +14,7 @@ OF_QUANTILES = re.compile(
     r"\b(?:avg|sum)(?:_over_time|\s+(?:by|without)\s*\([^)]*\))?\s*\(\s*"
     r"(?:histogram_quantile|latency:\w+:(?:quantile\w*|p\d\w*))"
 )
+TEXTS_FOR_NOTHING = {NOTHING, NO_RACE, "none", "no HTTPS", "not configured", "unknown: no clock is synchronised"}
 EXPRESSIONS = [query.text for query in queries()] + [rule["expr"] for rule in rules()]
 
 
@@ -64,6 +66,36 @@ def test_every_panel_says_what_it_means_and_in_which_unit(name: str) -> None:
             assert panel["options"]["calculate"] is False
             assert panel["options"]["yAxis"]["unit"] == "s"
             assert panel["targets"][0]["format"] == "heatmap"
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_nothing_to_show_is_said_and_is_no_fault(name: str) -> None:
+    for panel in panels(dashboards()[name]):
+        defaults = panel.get("fieldConfig", {"defaults": {}})["defaults"]
+        # Grafana's heat maps and state time lines have no text for it.
+        if panel["type"] not in ("heatmap", "state-timeline"):
+            assert defaults["noValue"] in TEXTS_FOR_NOTHING, panel["title"]
+        if panel["type"] == "table" and len(panel["targets"]) > 1:
+            assert panel["targets"][-1]["expr"].startswith("label_replace(absent("), panel["title"]
+        if panel["type"] == "stat":
+            first = defaults["thresholds"]["steps"][0]
+            assert first["color"] != "red", f"{panel['title']}: without a value it is red"
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_a_name_has_one_colour_on_every_panel(name: str) -> None:
+    for panel in panels(dashboards()[name]):
+        if panel["type"] in ("timeseries", "barchart"):
+            assert panel["fieldConfig"]["defaults"]["color"]["mode"] == "palette-classic-by-name", panel["title"]
+
+
+def test_every_figure_of_the_overview_leads_to_what_explains_it() -> None:
+    uids = {dashboard["uid"] for dashboard in dashboards().values()}
+    for panel in panels(dashboards()["latency-overview.json"]):
+        (link,) = panel["links"]
+        found = re.match(r"/d/([\w-]+)\?", link["url"])
+        assert found is not None, panel["title"]
+        assert found[1] in uids - {"latency-overview"}, panel["title"]
 
 
 @pytest.mark.parametrize("name", dashboards())

@@ -24,13 +24,16 @@ SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_s
 
 NORMALLY_EMPTY = {
     "ALERTS": "no alert fires on a good day",
+    "absent(": "says that there is nothing",
     "latency:jitter_seconds:same_hour": "needs yesterday",
     "latency:delay_seconds:p99_same_hour": "needs yesterday",
     "latency:clock_bound_seconds:path{": "unknown (NaN, which the query leaves out) while no clock is synchronised",
+    "clock_error_bound_seconds{": "the same",
     "latency_probe_overlay_sent_total": "nothing is sent without the permission to ping",
     "latency_probe_overlay_lost_total": "needs answers or their absence, and these the permission to ping",
     "latency:probe_overlay_loss": "the same",
     "latency_probe_overlay_jitter_seconds": "needs answers, and these the permission to ping",
+    "latency_probe_overlay_rtt_seconds_bucket": "the same",
 }
 
 

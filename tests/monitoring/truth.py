@@ -6,7 +6,7 @@ ends of their window.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grafana.limits import limit
 from tests.monitoring.history import History
@@ -69,10 +69,12 @@ class Check:
     Attributes:
         labels: that tell its series apart.
         truth: their values.
+        of_shown: the same where it depends on what is shown.
     """
 
     labels: tuple[str, ...]
     truth: Callable[[Case], Found]
+    of_shown: Callable[[Case, Mapping[tuple[str, ...], float]], Found] | None = None
 
 
 def quantile(values: Sequence[float], fraction: float, slack: float = 0.01) -> Range:
@@ -148,12 +150,23 @@ def _earlier(case: Case) -> Found:
     }
 
 
-def _heat(case: Case) -> Found:
-    (reference,) = case.references()
-    leads = case.leads(case.racer, reference, case.window)
-    everything = increase(case, len(leads), case.window)
-    # Of the other boundaries the test makes its own list, for they are the daemon's.
-    return {("+Inf",): everything, ("0.0",): increase(case, sum(lead <= 0 for lead in leads), case.window)}
+def spread(values: Callable[[Case, float], Sequence[float]]) -> Check:
+    """Return the check of a heat map: the increase of each boundary that it shows, and that it shows what there is.
+
+    Args:
+        values: what was observed in so many seconds before the moment.
+    """
+
+    def between(case: Case, shown: Mapping[tuple[str, ...], float]) -> Found:
+        whole, now = values(case, case.span), values(case, case.window)
+        low, high = quantile(whole, 0.001, 0.0005)[0], quantile(whole, 0.999, 0.0005)[1]
+        bounds = sorted(float(le) for (le,) in shown)
+        # One boundary beyond either end, so that the outermost buckets have both their ends, and not much more.
+        assert _down(low) * (BUCKET if low < 0 else 1 / BUCKET) - SMALLEST <= bounds[0] <= quantile(whole, 0.002, 0)[1]
+        assert quantile(whole, 0.998, 0)[0] <= bounds[-1] <= high * (BUCKET**2 if high > 0 else BUCKET**-2) + SMALLEST
+        return {(le,): increase(case, sum(value <= float(le) for value in now), case.window) for (le,) in shown}
+
+    return Check(("le",), lambda _case: {}, between)
 
 
 def _hours(case: Case, of: Callable[[list[float]], float], tolerance: float) -> Found:
@@ -161,7 +174,7 @@ def _hours(case: Case, of: Callable[[list[float]], float], tolerance: float) -> 
     for other in case.references():
         leads = case.leads(case.racer, other, case.span)
         value = of(leads)
-        found["00:00", f"against {other}"] = (value - tolerance, value + tolerance)
+        found["00:00", other] = (value - tolerance, value + tolerance)
     return found
 
 
@@ -174,7 +187,7 @@ def _median(case: Case, pair: tuple[str, str]) -> float:
     return leads[(len(leads) - 1) // 2]
 
 
-def _first(case: Case) -> list[tuple[str, str]]:
+def _ahead(case: Case) -> list[tuple[str, str]]:
     """Of each pair, the direction in which the median lead is positive."""
     return [pair for pair in case.pairs() if _median(case, pair) > 0]
 
@@ -182,20 +195,22 @@ def _first(case: Case) -> list[tuple[str, str]]:
 def _table(fraction: float) -> Check:
     return Check(
         ("path", "reference"),
-        lambda case: {pair: quantile(case.leads(*pair, 300), fraction) for pair in _first(case)},
+        lambda case: {pair: quantile(case.leads(*pair, 300), fraction) for pair in _ahead(case)},
     )
 
 
 RACE = {
-    "Lead of $racer over $reference": [Check(("le",), _heat)],
+    "Lead of $racer over $reference": [
+        spread(lambda case, seconds: case.leads(case.racer, case.references()[0], seconds))
+    ],
     "Lead of $racer: p1, median, p99": [_leads(0.01), _leads(0.5), _leads(0.99)],
     "Events that $racer brought earlier": [Check(("reference",), _earlier), threshold("win_ratio")],
     "Mean lead of $racer by hour": [
-        Check(("hour", "against"), lambda case: _hours(case, _mean, 0.002)),
+        Check(("hour", "reference"), lambda case: _hours(case, _mean, 0.002)),
     ],
     "Events that $racer brought earlier, by hour": [
         Check(
-            ("hour", "against"), lambda case: _hours(case, lambda leads: sum(x > 0 for x in leads) / len(leads), 0.05)
+            ("hour", "reference"), lambda case: _hours(case, lambda leads: sum(x > 0 for x in leads) / len(leads), 0.05)
         )
     ],
     "Who is earlier than whom, the last 5 minutes": [
@@ -204,60 +219,71 @@ RACE = {
         _table(0.99),
         Check(
             ("path", "reference"),
-            lambda case: {pair: ratio(case.wins(*pair, 300), len(case.leads(*pair, 300))) for pair in _first(case)},
+            lambda case: {pair: ratio(case.wins(*pair, 300), len(case.leads(*pair, 300))) for pair in _ahead(case)},
         ),
         Check(
             ("path", "reference"),
-            lambda case: {pair: increase(case, len(case.leads(*pair, 300)), 300) for pair in _first(case)},
+            lambda case: {pair: increase(case, len(case.leads(*pair, 300)), 300) for pair in _ahead(case)},
         ),
+        Check(("path",), lambda case: {} if case.pairs() else {("no race",): (1, 1)}),
     ],
 }
 
 # The overview
 
 
-def _kind(case: Case, path: str) -> str:
-    return case.history.kinds[path]
+def _shares(case: Case) -> dict[str, float]:
+    """Return by path, in what part of the events of five minutes it beat its closest rival."""
+    shares: dict[str, float] = {}
+    for path, other in case.pairs():
+        won, lost = case.wins(path, other, 300), case.wins(other, path, 300)
+        shares[path] = min(shares.get(path, 1.0), won / (won + lost))
+    return shares
 
 
-def _link_against_feed(case: Case) -> list[tuple[str, str]]:
-    return [pair for pair in case.pairs() if (_kind(case, pair[0]), _kind(case, pair[1])) == ("link", "feed")]
+def _first(case: Case) -> str:
+    """Return the path that is first; empty without a race."""
+    shares = _shares(case)
+    return max(shares, key=lambda path: shares[path]) if shares else ""
 
 
-def _fastest(case: Case) -> Found:
-    worst = {
-        path: min(
-            case.wins(path, other, 300) / len(case.leads(path, other, 300))
-            for own, other in case.pairs()
-            if own == path
-        )
-        for path in {path for path, _other in case.pairs()}
-    }
-    if not worst:
-        return {}
-    best = max(worst, key=lambda path: worst[path])
-    return {(best,): ratio(worst[best], 1)}
-
-
-def _lead_now(case: Case) -> Found:
+def _closest(fraction: float, case: Case) -> Found:
+    """Return the lead of each path over its closest rival."""
     found: dict[tuple[str, ...], Range] = {}
-    for pair in _link_against_feed(case):
-        low, high = quantile(case.leads(*pair, 300), 0.5)
-        before = found.get((pair[0],), (math.inf, math.inf))
-        found[pair[0],] = min(low, before[0]), min(high, before[1])
+    for path, other in case.pairs():
+        low, high = quantile(case.leads(path, other, 300), fraction)
+        before = found.get((path,), (math.inf, math.inf))
+        found[path,] = min(low, before[0]), min(high, before[1])
     return found
 
 
-def _lead_lines(case: Case) -> Found:
-    # Where there are not both kinds, one direction of each pair: the later name against the earlier.
-    shown = _link_against_feed(case) or [pair for pair in case.pairs() if pair[0] > pair[1]]
-    return {pair: quantile(case.leads(*pair, 300), 0.5) for pair in shown}
+def _of_first(fraction: float) -> Check:
+    return Check(
+        ("path",),
+        lambda case: {key: value for key, value in _closest(fraction, case).items() if key == (_first(case),)},
+    )
+
+
+def _since(case: Case) -> Found:
+    """Return for how long the first has been it, on the grid of minutes."""
+    now = _first(case)
+    if not now:
+        return {}
+    minutes = [60.0 * index for index in range(1, int(case.moment / 60) + 1)]
+    firsts = [(minute, _first(replace(case, moment=minute))) for minute in minutes]
+    known = [(minute, first) for minute, first in firsts if first]
+    begun = max((minute for minute, first in known if first != now), default=known[0][0])
+    return {(now,): near(case.moment - begun)}
 
 
 OVERVIEW = {
-    "Fastest path": [Check(("path",), _fastest)],
-    "Median lead of links over the fastest feed": [Check(("path",), _lead_now)],
-    "Median lead": [Check(("path", "reference"), _lead_lines)],
+    "First": [
+        Check(("path",), lambda case: {(path,): ratio(_shares(case)[path], 1) for path in [_first(case)] if path})
+    ],
+    "by (median)": [_of_first(0.5)],
+    "by at least (99 %)": [_of_first(0.01)],
+    "first for": [Check(("path",), _since)],
+    "Median lead over the closest rival": [Check(("path",), lambda case: _closest(0.5, case))],
 }
 
 PANELS: dict[str, dict[str, list[Check]]] = {"latency-race.json": RACE, "latency-overview.json": OVERVIEW}
