@@ -6,6 +6,19 @@ from grafana.panels import GREEN, RED, Column, Query, State, lines, rows, states
 __all__ = ["health"]
 
 
+def _counted(metric: str, matchers: str, by: str, legend: str) -> Query:
+    return Query(f"sum by ({by}) (increase({metric}{{{matchers}}}[5m]))", legend)
+
+
+def _reasons(metric: str, matchers: str, by: str) -> Query:
+    """Count by reason where anything was counted, else one line of zero."""
+    counted = f"increase({metric}{{{matchers}}}[5m])"
+    return Query(
+        f"sum by ({by}, reason) ({counted}) > 0 or sum by ({by}) ({counted})",
+        " ".join(f"{{{{{label}}}}}" for label in f"{by}, reason".split(", ")),
+    )
+
+
 def health() -> Board:
     """Build the dashboard."""
     p99 = "histogram_quantile(0.99, sum by ({by}, le) (rate({metric}_bucket{{{matchers}}}[$__rate_interval])))"
@@ -60,6 +73,55 @@ def health() -> Board:
                         "memory": Column("Memory", "bytes"),
                         "descriptors": Column("Open files", "short"),
                     },
+                ),
+                16,
+                7,
+            ),
+            (
+                states(
+                    "Configuration",
+                    "Whether the last reload was taken. Good: green throughout; a refused one leaves an old "
+                    "configuration in force, and the log says why.",
+                    [
+                        Query(
+                            f"min by (host) (latency_{daemon}_config_last_reload_successful{{{DEPLOYMENT}}})",
+                            f"{daemon} {{{{host}}}}",
+                        )
+                        for daemon in ("receiver", "forwarder", "probe")
+                    ],
+                    (State(0, "an old one: the last was refused", RED), State(1, "as in the file", GREEN)),
+                ),
+                8,
+                7,
+            ),
+            (
+                lines(
+                    "Faults, in 5 minutes",
+                    "Exceptions that nobody foresaw and log lines that were not written, by daemon; steps of the wall "
+                    "clocks. Good: 0. The log has a line for each kind of exception.",
+                    "short",
+                    [
+                        _counted(
+                            "latency_unexpected_errors_total",
+                            DEPLOYMENT,
+                            "daemon, host",
+                            "{{daemon}} {{host}} unexpected",
+                        ),
+                        _counted(
+                            "latency_log_lines_dropped_total",
+                            DEPLOYMENT,
+                            "daemon, host",
+                            "{{daemon}} {{host}} log lines",
+                        ),
+                        _counted(
+                            "latency_receiver_clock_steps_total", DEPLOYMENT, "host", "receiver {{host}} clock steps"
+                        ),
+                        _counted(
+                            "latency_forwarder_clock_steps_total", DEPLOYMENT, "host", "forwarder {{host}} clock steps"
+                        ),
+                    ],
+                    minimum=0,
+                    reaching=(1,),
                 ),
                 16,
                 7,
@@ -249,22 +311,70 @@ def health() -> Board:
             ),
             (
                 lines(
-                    "Reconnects and refusals",
-                    "Connections that ended or were turned away. Good: one reconnect a day for each feed.",
+                    "Reconnects, in 5 minutes",
+                    "Connections that ended or could not be made, and datagrams that found nobody listening. Good: one "
+                    "reconnect a day for each feed.",
                     "short",
                     [
-                        Query(
-                            f"sum by (side) (increase(latency_forwarder_reconnects_total{{{DEPLOYMENT}}}[5m]))",
-                            "forwarder {{side}}",
+                        _counted("latency_forwarder_reconnects_total", DEPLOYMENT, "side", "forwarder {{side}}"),
+                        _counted("latency_receiver_reconnects_total", DEPLOYMENT, "side", "receiver {{side}}"),
+                        _counted(
+                            "latency_forwarder_datagrams_refused_total", DEPLOYMENT, "link", "{{link}} nobody listens"
                         ),
-                        Query(
-                            f"sum by (side) (increase(latency_receiver_reconnects_total{{{DEPLOYMENT}}}[5m]))",
-                            "receiver {{side}}",
-                        ),
-                        Query(
-                            f"sum by (path) (increase(latency_receiver_link_refusals_total{{{PATH}}}[5m]))",
-                            "{{path}} refused",
-                        ),
+                    ],
+                    minimum=0,
+                    reaching=(1,),
+                    narrow=True,
+                ),
+                8,
+                8,
+            ),
+            (
+                lines(
+                    "Peers turned away, in 5 minutes",
+                    "By reason: key, forged and replayed are of a wrong key or an attack; source and limit of "
+                    "strangers; busy of too many forwarders; descriptors and unexpected of this daemon. Good: 0.",
+                    "short",
+                    [_reasons("latency_receiver_link_refusals_total", PATH, "path")],
+                    minimum=0,
+                    reaching=(1,),
+                    narrow=True,
+                ),
+                8,
+                8,
+            ),
+            (
+                lines(
+                    "Missing, in 5 minutes, and why",
+                    "Holes that stayed open, by path; what came late after all; what the forwarder gave up, and "
+                    "what this host's kernel had no room for, which the way did not lose; arrivals and numberings that "
+                    "could not be followed. Good: 0.",
+                    "short",
+                    [
+                        _counted("latency_receiver_sequence_gap_events_total", PATH, "path", "{{path}}"),
+                        _counted("latency_receiver_late_events_total", PATH, "path", "{{path}} late"),
+                        _counted("latency_receiver_given_up_events_total", PATH, "path", "{{path}} given up"),
+                        _counted("latency_receiver_socket_dropped_datagrams_total", PATH, "path", "{{path}} no room"),
+                        _counted("latency_receiver_stale_events_total", PATH, "path", "{{path}} stale"),
+                        _counted("latency_receiver_sequence_leaps_total", PATH, "path", "{{path}} leaps"),
+                    ],
+                    minimum=0,
+                    reaching=(1,),
+                    narrow=True,
+                ),
+                8,
+                8,
+            ),
+            (
+                lines(
+                    "Feeds: connections taken over, in 5 minutes",
+                    "Replacements without a gap, by reason; notices of the exchange that it will close; streams whose "
+                    "ids began anew. Good: now and then.",
+                    "short",
+                    [
+                        _reasons("latency_feed_replacements_total", DEPLOYMENT, "path"),
+                        _counted("latency_feed_notices_total", DEPLOYMENT, "path", "{{path}} notices"),
+                        _counted("latency_feed_id_resets_total", DEPLOYMENT, "path", "{{path}} ids anew"),
                     ],
                     minimum=0,
                     reaching=(1,),

@@ -33,6 +33,10 @@ def _phases(connection: str) -> list[Query]:
     ]
 
 
+def _besides(counter: str, matchers: str, by: str) -> str:
+    return f"sum by ({by}) (increase(latency_probe_{counter}_total{{{matchers}}}[5m]))"
+
+
 def probe() -> Board:
     """Build the dashboard."""
     overlay = "latency_probe_overlay_rtt_seconds"
@@ -49,9 +53,13 @@ def probe() -> Board:
             (
                 states(
                     "Success",
-                    "Whether the latest attempts of each target succeeded. Good: green throughout.",
+                    "Whether the latest attempts of each target succeeded, and whether this host lets the probe ping "
+                    "its tunnel peer. Good: green throughout.",
                     [
                         Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}"),
+                        Query(
+                            f"min by (peer) (latency_probe_overlay_socket_open{{{DEPLOYMENT}}})", "may ping {{peer}}"
+                        ),
                         # Of all panels this kind alone cannot say that it has no series.
                         Query(f"-absent(max_over_time(latency_probe_success{{{TARGET}}}[$__range] @ end()))", NOTHING),
                     ],
@@ -265,9 +273,33 @@ def probe() -> Board:
                         )
                     ],
                     minimum=0,
+                    narrow=True,
                 ),
-                12,
                 8,
+                9,
+            ),
+            (
+                lines(
+                    "Besides, in 5 minutes",
+                    "Connections that had to be made anew, by reason; interim responses; traces that failed, and "
+                    "routes that changed; echoes answered late, twice, or refused by this host's kernel. Good: 0, but "
+                    "for what a server closes when it has been idle.",
+                    "short",
+                    [
+                        Query(f"{_besides('reconnects', TARGET, 'target, reason')} > 0", "{{target}} {{reason}}"),
+                        Query(_besides("interim_responses", TARGET, "target"), "{{target}} interim"),
+                        Query(f"{_besides('route_failures', DEPLOYMENT, 'reason')} > 0", "route {{reason}}"),
+                        Query(_besides("route_changes", DEPLOYMENT, "target"), "route changes"),
+                        Query(_besides("overlay_late", DEPLOYMENT, "peer"), "{{peer}} late"),
+                        Query(_besides("overlay_duplicates", DEPLOYMENT, "peer"), "{{peer}} twice"),
+                        Query(_besides("overlay_send_errors", DEPLOYMENT, "peer"), "{{peer}} refused"),
+                    ],
+                    minimum=0,
+                    reaching=(1,),
+                    narrow=True,
+                ),
+                8,
+                9,
             ),
             (
                 rows(
@@ -295,8 +327,8 @@ def probe() -> Board:
                         )
                     },
                 ),
-                12,
                 8,
+                9,
             ),
         )
     )

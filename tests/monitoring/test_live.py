@@ -1,5 +1,6 @@
 """Real Prometheus and Alertmanager with the shipped files, against all daemons at work."""
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 import trustme
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.monitoring.expressions import Expression, alerts, metrics_in, queries, rules
+from tests.monitoring.expressions import ROOT, Expression, alerts, metrics_in, queries, rules
 from tests.monitoring.servers import Webhook, alertmanager, ask, configured, prometheus, webhook
 from tests.processes import Program, running, until
 from tests.programs import address_of, forwarder, free_port, log_lines, receiver, simulator
@@ -34,6 +36,38 @@ NORMALLY_EMPTY = {
     "latency:probe_overlay_loss": "the same",
     "latency_probe_overlay_jitter_seconds": "needs answers, and these the permission to ping",
     "latency_probe_overlay_rtt_seconds_bucket": "the same",
+    "latency_probe_route_failures_total": "needs a trace that fails",
+    "latency_probe_reconnects_total": "needs a connection that a server ends",
+}
+
+
+WITHOUT_A_PANEL = {
+    "latency_feed_connection_info": "an address, for whoever looks for one",
+    "latency_feed_overlap_events": "as wanted: in no figure",
+    "latency_forwarder_buffer_bytes": "the events in it are shown",
+    "latency_forwarder_config_last_reload_success_timestamp_seconds": "whether it was taken is shown",
+    "latency_forwarder_events_without_event_time": "a property of the streams",
+    "latency_forwarder_feed_delay_seconds": "a part of end to end, for whoever takes it apart",
+    "latency_probe_attempts": "the sum of what is shown",
+    "latency_probe_config_last_reload_success_timestamp_seconds": "whether it was taken is shown",
+    "latency_probe_interim_seconds": "a part of the phase processing",
+    "latency_probe_route_hops": "the hops themselves are shown",
+    "latency_probe_route_missed_slots": "a trace that is slow",
+    "latency_probe_route_slots": "the sum of others",
+    "latency_probe_route_traces": "the hops themselves are shown",
+    "latency_probe_scheduled_total_seconds": "the schedule lag is shown",
+    "latency_receiver_backbone_jitter_seconds": "jitter end to end is shown",
+    "latency_receiver_clock_exchange_failures": "the offset is shown",
+    "latency_receiver_config_last_reload_success_timestamp_seconds": "whether it was taken is shown",
+    "latency_receiver_delayed_seconds": "how many were delayed is shown",
+    "latency_receiver_events_without_event_time": "a property of the streams",
+    "latency_receiver_link_connections": "their ends are shown",
+    "latency_receiver_path_ties": "neither wins",
+    "latency_receiver_race_waiting_events": "a second's worth",
+    "latency_receiver_result_rows": "failures alert",
+    "latency_receiver_result_rows_lost": "failures alert",
+    "latency_receiver_sequence_gaps": "the events in them are shown",
+    "latency_receiver_sessions": "restarts are shown",
 }
 
 
@@ -122,16 +156,34 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield Desk(address, alertmanager_address, got, tuple(targets.values()), relay, jittery, jittery_address)
 
 
-def test_dashboards_and_rules_use_only_what_the_daemons_export(desk: Desk) -> None:
-    exported = {"up", "ALERTS"} | {rule["record"] for rule in rules() if "record" in rule}
+def _families(desk: Desk) -> list[Metric]:
+    pages = []
     for page in desk.pages:
         with urllib.request.urlopen(f"http://{page}/metrics", timeout=10) as answer:
-            families = list(text_string_to_metric_families(answer.read().decode()))
-        exported |= {sample.name for family in families for sample in family.samples}
-        # What has no sample before its first event is on the page by its name.
-        exported |= {f"{family.name}{suffix}" for family in families for suffix in SUFFIXES[family.type]}
+            pages.append(answer.read().decode())
+    return [family for page in pages for family in text_string_to_metric_families(page)]
+
+
+def test_dashboards_and_rules_use_only_what_the_daemons_export(desk: Desk) -> None:
+    exported = {"up", "ALERTS"} | {rule["record"] for rule in rules() if "record" in rule}
+    families = _families(desk)
+    exported |= {sample.name for family in families for sample in family.samples}
+    # What has no sample before its first event is on the page by its name.
+    exported |= {f"{family.name}{suffix}" for family in families for suffix in SUFFIXES[family.type]}
     for expression in [query.text for query in queries()] + [rule["expr"] for rule in rules()]:
         assert metrics_in(expression) <= exported, expression
+
+
+def test_every_family_is_documented_and_shown(desk: Desk) -> None:
+    families = [family for family in _families(desk) if not family.name.startswith("process_")]
+    exported = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    text = (ROOT / "docs" / "monitoring.md").read_text()
+    assert set(re.findall(r"^\| `(latency_\w+)` \|", text, re.MULTILINE)) == exported
+    used = {name for query in queries() for name in metrics_in(query.text)}
+    used |= {name for rule in rules() for name in metrics_in(rule["expr"])}
+    shown = {family.name for family in families if used & {family.name + end for end in SUFFIXES[family.type]}}
+    unseen = {family.name for family in families} - shown
+    assert unseen == set(WITHOUT_A_PANEL), "give it a panel, or say why it has none"
 
 
 def test_every_query_returns_something(desk: Desk) -> None:
