@@ -25,6 +25,7 @@ from daemons.records import FeedEvent, Stamp
 from daemons.secret import Secret
 from daemons.stream.dial import dial
 from daemons.stream.stamping import Stamper
+from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import AttemptBudget, Backoff
 
 __all__ = ["RECONNECT_REASONS", "Feed", "FeedCounts", "FeedSettings"]
@@ -112,6 +113,7 @@ class FeedCounts:
     Attributes:
         needed: how many connections its streams need.
         addresses: of the connections that stand, by URL.
+        tcp: what TCP says of the connections.
     """
 
     needed: int = 1
@@ -124,6 +126,7 @@ class FeedCounts:
     notices: int = 0
     reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RECONNECT_REASONS, 0))
     invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
+    tcp: TcpAccount = field(default_factory=TcpAccount)
     last_event_ns: int = 0
     silent_streams: int = 0
 
@@ -246,6 +249,10 @@ class _Client:
         return len(self._watch.silent)
 
     # FeedSink
+
+    @property
+    def tcp(self) -> TcpAccount:
+        return self.counts.tcp
 
     def deliver(self, connection: FeedConnection, events: list[FeedEvent], stamp: Stamp) -> None:
         self.counts.last_event_ns = stamp.ns

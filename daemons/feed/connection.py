@@ -12,6 +12,7 @@ from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
 from daemons.stream.stamping import Stamper
+from daemons.stream.tcp_info import TcpAccount
 
 __all__ = ["ConnectionLimits", "FeedConnection", "FeedSink"]
 
@@ -35,6 +36,10 @@ class ConnectionLimits(Protocol):
 
 class FeedSink(Protocol):
     """Who takes what a connection brings."""
+
+    @property
+    def tcp(self) -> TcpAccount:
+        """What TCP says of the connections that stand."""
 
     def deliver(self, connection: "FeedConnection", events: list[FeedEvent], stamp: Stamp) -> None:
         """Take the events of one read; its stamp is exact for the last of them alone, if it is for any."""
@@ -83,6 +88,7 @@ class FeedConnection:
         await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if self._stood.done():
             self._born = self._loop.time()
+            self._connection.observe_tcp(self._sink.tcp)
             return None
         if self.ended.done():
             return self.ended.result()

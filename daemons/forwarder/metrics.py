@@ -10,6 +10,7 @@ from daemons.feed_metrics import feed_families
 from daemons.measurement.histogram import octaves
 from daemons.service.clock_metrics import clock_families
 from daemons.service.metrics import HistogramFamily
+from daemons.tcp_metrics import tcp_families
 
 if TYPE_CHECKING:
     from daemons.forwarder.program import Forwarder
@@ -82,6 +83,7 @@ class ForwarderCollector(Collector):
         yield last
         yield from feed_families({"feed": feed})
         yield from self._links()
+        yield from tcp_families({"feed": feed.tcp} | {one.settings.label: one.tcp for one in forwarder.senders})
         yield from clock_families(PREFIX, forwarder.monitor.state)
         yield from forwarder.reloader.families()
 

@@ -22,6 +22,7 @@ from daemons.stream.datagram import DatagramReceiver
 from daemons.stream.descriptors import share
 from daemons.stream.dial import prepare
 from daemons.stream.stamping import Stamper
+from daemons.stream.tcp_info import TcpAccount
 
 __all__ = ["REFUSAL_REASONS", "LinkListener", "LinkSink", "ListenerSettings", "Network", "SessionKey"]
 
@@ -115,6 +116,7 @@ class ListenerCounts:
     connections: int = 0
     refusals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REFUSAL_REASONS, 0))
     malformed: int = 0
+    tcp: TcpAccount = field(default_factory=TcpAccount)
 
 
 class LinkListener:
@@ -233,6 +235,7 @@ class LinkListener:
                 del self._peers[token]
                 other.close()
         self._peers[peer.token] = peer
+        peer.observe_tcp(self.counts.tcp)
         self.counts.peers = len(self._peers)
         self.counts.connections += 1
         self._log.info("forwarder connected", source=peer.source, session=_shown(peer.key))
@@ -380,6 +383,9 @@ class _Peer:
 
     def close(self) -> None:
         self._connection.close()
+
+    def observe_tcp(self, account: TcpAccount) -> None:
+        self._connection.observe_tcp(account)
 
     def acknowledge(self) -> None:
         """Send an acknowledgement if there is something new in it."""

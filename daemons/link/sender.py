@@ -26,6 +26,7 @@ from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
 from daemons.stream.dial import Dialled, dial, resolve
 from daemons.stream.stamping import Stamper
+from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import Backoff
 
 __all__ = ["LINK_REASONS", "LinkSender", "LinkSettings"]
@@ -117,6 +118,7 @@ class LinkSender:
         buffer: what waits, with the counts.
         connected: whether the link is up.
         reconnects: connections ended or not made, by reason.
+        tcp: what TCP says of the connections.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class LinkSender:
         self.connected = False
         self.reconnects = dict.fromkeys(LINK_REASONS, 0)
         self.refused_datagrams = 0
+        self.tcp = TcpAccount()
 
     def offer(self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Send the events of one read, or let them wait.
@@ -243,6 +246,7 @@ class LinkSender:
         """Go on counting where an earlier link to the same destination, drained, ended."""
         self.buffer.inherit(other.buffer)
         self.refused_datagrams += other.refused_datagrams
+        self.tcp = other.tcp
         for reason, count in other.reconnects.items():
             self.reconnects[reason] += count
 
@@ -298,6 +302,7 @@ class LinkSender:
         try:
             welcome = await uplink.introduced(settings.connect_timeout_seconds)
             self._control = uplink
+            uplink.connection.observe_tcp(self.tcp)
             self.buffer.acknowledge(welcome.highest)
             if settings.transport is Transport.UDP:
                 datagrams = DatagramSender(
@@ -347,6 +352,7 @@ class LinkSender:
             max_unsent=MAX_UNSENT,
         )
         connection.start()
+        connection.observe_tcp(self.tcp)
         try:
             return await self._live(StreamCarrier(connection, _DELIMITED_END), ended)
         finally:

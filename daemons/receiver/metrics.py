@@ -13,6 +13,8 @@ from daemons.measurement.histogram import octaves
 from daemons.measurement.race import LEAD_BOUNDS
 from daemons.service.clock_metrics import clock_families
 from daemons.service.metrics import HistogramFamily
+from daemons.stream.tcp_info import TcpAccount
+from daemons.tcp_metrics import tcp_families
 
 if TYPE_CHECKING:
     from daemons.receiver.program import Receiver
@@ -87,6 +89,7 @@ class ReceiverCollector(Collector):
         yield from self._race()
         yield from self._feeds()
         yield from self._links()
+        yield from tcp_families(self._tcp())
         yield from self._results()
         yield from clock_families(PREFIX, self._receiver.monitor.state)
         yield from self._receiver.reloader.families()
@@ -302,6 +305,11 @@ class ReceiverCollector(Collector):
             peer = state.peer_clock.error_bound_ns
             bound.add_metric(label, float("nan") if peer is None else peer / 1e9)
         yield from (connected, connections, refused, overflow, offset, error, suspect, bad, synchronized, bound)
+
+    def _tcp(self) -> dict[str, TcpAccount]:
+        feeds = {name: feed.counts.tcp for name, feed in self._receiver.feeds.items()}
+        listeners = {name: state.listener for name, state in self._receiver.links.items()}
+        return feeds | {name: one.counts.tcp for name, one in listeners.items() if one is not None}
 
     def _results(self) -> Iterator[Metric]:
         rows = self._receiver.rows

@@ -11,6 +11,7 @@ from daemons.errors import StreamError, brief
 from daemons.records import Stamp, inexact
 from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
+from daemons.stream.tcp_info import TcpAccount
 from daemons.stream.tls import TlsSession
 
 __all__ = ["Connection"]
@@ -61,6 +62,7 @@ class Connection:
         self._max_unsent = max_unsent
         self._unsent = bytearray()
         self._open = True
+        self._tcp: TcpAccount | None = None
 
     @property
     def is_open(self) -> bool:
@@ -77,6 +79,12 @@ class Connection:
         self._loop.add_reader(self._fd, self._on_readable)
         if self._tls is not None:
             self._take(b"", self._reader.stamp([]))
+
+    def observe_tcp(self, account: TcpAccount) -> None:
+        """Let this account ask the kernel about the connection, from now until it is closed."""
+        if self._open:
+            self._tcp = account
+            account.add(self._socket)
 
     def write(self, data: bytes) -> None:
         """Send bytes, now if the kernel takes them, else as soon as it does. After a close they are dropped."""
@@ -113,6 +121,8 @@ class Connection:
         self._open = False
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
+        if self._tcp is not None:
+            self._tcp.discard(self._socket)
         self._socket.close()
         self._unsent.clear()
 

@@ -38,6 +38,8 @@ COUNTERS = {
     "latency_feed_replacements_total": {"path", "reason"},
     "latency_feed_overlap_events_total": {"path"},
     "latency_feed_notices_total": {"path"},
+    "latency_tcp_retransmitted_segments_total": {"side"},
+    "latency_tcp_out_of_order_segments_total": {"side"},
     "latency_receiver_unpaired_events_total": {"path"},
     "latency_receiver_events_total": {"path", "stream"},
     "latency_receiver_sequence_gaps_total": {"path"},
@@ -52,6 +54,8 @@ GAUGES = {
     "latency_forwarder_feed_connected": set[str](),
     "latency_forwarder_link_connected": {"link"},
     "latency_receiver_jitter_seconds": {"path", "stream"},
+    "latency_tcp_rtt_seconds": {"side"},
+    "latency_tcp_send_queue_bytes": {"side"},
     **{
         f"latency_{daemon}_clock_{name}": set[str]()
         for daemon in ("forwarder", "receiver")

@@ -17,6 +17,7 @@ from daemons.feed.connection import FeedConnection
 from daemons.records import KERNEL, SHARED, FeedEvent, Stamp, StampKind, shared
 from daemons.stream.dial import dial, prepare
 from daemons.stream.stamping import Stamper
+from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.clock import SystemClock
 
 DEADLINE = 20.0
@@ -40,6 +41,7 @@ class Sink:
     """Keeps of each event how its stamp was called."""
 
     def __init__(self) -> None:
+        self.tcp = TcpAccount()
         self.kinds: list[StampKind] = []
         self.changed = asyncio.Event()
 
