@@ -13,6 +13,7 @@ import click
 
 from daemons.errors import ConfigError, LatencyError
 from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.numbers import Number
 from daemons.service.screen import error_line
 from daemons.service.spans import Span
 from provisioning import bundle as bundles
@@ -128,7 +129,7 @@ _SHARED = (
     click.option("--overlay", type=click.Choice(["ipip", "wireguard"]), help="The tunnel's kind.  [default: ipip]"),
     click.option("--instance-type", multiple=True, metavar="ROLE=TYPE", help="Instance type of a role or host."),
     click.option("--image", metavar="NAME|AMI", help="debian-12, debian-13, ubuntu-24.04 or an ami- id."),
-    click.option("--volume-gib", type=int, help="Size of every root volume."),
+    click.option("--volume-gib", type=click.IntRange(1), help="Size of every root volume."),
     click.option(
         "--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."
     ),
@@ -439,10 +440,10 @@ def policy() -> None:
 
 @main.command()
 @shared
-@click.option("--link-gb", default=0.0, help="GB in 30 days over each link.")
-@click.option("--overlay-gb", default=0.0, help="GB in 30 days through the overlay, each way.")
-@click.option("--proxy-gb", default=0.0, help="GB in 30 days through the proxy, each way.")
-@click.option("--internet-gb", default=0.0, help="GB in 30 days from each public host to the internet.")
+@click.option("--link-gb", type=Number(0), default=0.0, help="GB in 30 days over each link.")
+@click.option("--overlay-gb", type=Number(0), default=0.0, help="GB in 30 days through the overlay, each way.")
+@click.option("--proxy-gb", type=Number(0), default=0.0, help="GB in 30 days through the proxy, each way.")
+@click.option("--internet-gb", type=Number(0), default=0.0, help="GB in 30 days from each public host to the internet.")
 @click.pass_obj
 def cost(settings: Settings, link_gb: float, overlay_gb: float, proxy_gb: float, internet_gb: float) -> None:
     """What the deployment costs per hour, day and 30 days. Calls nothing."""

@@ -10,6 +10,7 @@ from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls, is_futures, shown
 from daemons.feed.sbe import known_as
 from daemons.secret import Secret
 from daemons.service.config import Section, is_loopback, secret
+from daemons.service.numbers import Count, Seconds
 from daemons.stream.tls import client_context
 
 __all__ = ["DEFAULT_URL", "FeedFields", "feed_settings"]
@@ -41,13 +42,13 @@ class FeedFields(Section, frozen=True):
     streams: tuple[str, ...] = DEFAULT_STREAMS
     ca_file: str | None = None
     microseconds: bool = True
-    connect_timeout_seconds: float = 10.0
-    silence_seconds: float = 30.0
-    max_age_seconds: float = 86_100.0
-    max_message_bytes: int = 4 << 20
+    connect_timeout_seconds: Seconds = 10.0
+    silence_seconds: Seconds = 30.0
+    max_age_seconds: Seconds = 86_100.0
+    max_message_bytes: Count = 4 << 20
     encoding: Literal["json", "sbe"] = "json"
     api_key_file: str | None = None
-    reconnect_max_seconds: float = 30.0
+    reconnect_max_seconds: Seconds = 30.0
 
 
 def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettings, ...]:
@@ -68,15 +69,6 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
         streams = SBE_STREAMS if streams == DEFAULT_STREAMS else streams
     urls = feed_urls(url, streams, microseconds=fields.microseconds, binary=sbe)
     _check_encoding(where, fields, urls)
-    for limit in (
-        "connect_timeout_seconds",
-        "silence_seconds",
-        "max_age_seconds",
-        "max_message_bytes",
-        "reconnect_max_seconds",
-    ):
-        if getattr(fields, limit) <= 0:
-            raise ConfigError(f"{where}.{limit}", f"{getattr(fields, limit)} is not above zero", "give a positive one")
     # The key last: where it cannot be seen from here, all else has been checked.
     api_key = _api_key(where, fields.api_key_file) if fields.api_key_file is not None else None
     context = client_context(fields.ca_file) if urls[0].startswith("wss:") else None

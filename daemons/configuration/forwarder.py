@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
@@ -10,6 +12,7 @@ from daemons.link.buffer import BufferLimits
 from daemons.link.sender import LinkSettings
 from daemons.link.wire import Transport
 from daemons.service.config import LogSection, MetricsSection, Section, address, load, secret
+from daemons.service.numbers import Count, Seconds
 
 __all__ = [
     "METRICS_ADDRESS",
@@ -31,10 +34,10 @@ class DestinationSection(Section, frozen=True):
     transport: Literal["tcp", "udp"] = "tcp"
     format: Literal["binary", "json"] = "binary"
     key_file: str | None = None
-    buffer_events: int = 100_000
-    buffer_bytes: int = 64 << 20
-    buffer_seconds: float = 60.0
-    reconnect_max_seconds: float = 30.0
+    buffer_events: Count = 100_000
+    buffer_bytes: Count = 64 << 20
+    buffer_seconds: Seconds = 60.0
+    reconnect_max_seconds: Seconds = 30.0
 
 
 class ForwarderConfig(Section, frozen=True):
@@ -45,8 +48,8 @@ class ForwarderConfig(Section, frozen=True):
     metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
     log: LogSection = LogSection()
     busy_poll: bool = False
-    drain_seconds: float = 2.0
-    buffer_total_bytes: int = 128 << 20
+    drain_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 2.0
+    buffer_total_bytes: Count = 128 << 20
 
 
 def load_forwarder(
@@ -72,10 +75,6 @@ def load_forwarder(
         config = load(ForwarderConfig, file, {**overrides, "destination": sections})
     if not config.destination:
         raise ConfigError("destination", "none is given", "name a receiver: --destination HOST:PORT")
-    if config.buffer_total_bytes < 1:
-        raise ConfigError(
-            "buffer_total_bytes", f"{config.buffer_total_bytes} is not above zero", "give a positive limit"
-        )
     addresses = [section.address for section in config.destination]
     for text in addresses:
         if addresses.count(text) > 1:
@@ -119,8 +118,6 @@ def link_settings(section: DestinationSection) -> LinkSettings:
     host, port = address(f"{where}.address", section.address)
     if section.format == "json" and section.key_file:
         raise ConfigError(f"{where}.key_file", "the JSON format cannot be signed", "use the binary format or no key")
-    if min(section.buffer_events, section.buffer_bytes) < 1 or section.buffer_seconds <= 0:
-        raise ConfigError(f"{where}.buffer_…", "a limit is not above zero", "give positive limits")
     return LinkSettings(
         label=section.address,
         host=host,

@@ -5,13 +5,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from daemons.errors import ConfigError
 from daemons.service.config import LogSection, MetricsSection, Section, address, load
+from daemons.service.numbers import Seconds
 from daemons.service.secrecy import shown_url, values_in_query
 
 __all__ = [
@@ -33,7 +34,8 @@ __all__ = [
 ]
 
 METRICS_ADDRESS = "127.0.0.1:9473"
-SHORTEST_INTERVAL_SECONDS = 0.01
+Interval: TypeAlias = Annotated[float, msgspec.Meta(ge=0.01, le=86_400)]
+Timeout: TypeAlias = Annotated[float, msgspec.Meta(ge=0.001, le=3600)]
 MAX_HOPS = 30
 EGRESS_NAME = "egress"
 """The egress check's value of the ``target`` label."""
@@ -84,8 +86,8 @@ class RequestSection(Section, frozen=True):
     hidden = ("headers", "body")
 
     url: str
-    interval_seconds: float = 10.0
-    timeout_seconds: float = 5.0
+    interval_seconds: Interval = 10.0
+    timeout_seconds: Timeout = 5.0
     resolve: dict[str, str] = msgspec.field(default_factory=dict)
     family: Literal["any", "ipv4", "ipv6"] = "any"
     source_address: str = ""
@@ -129,8 +131,8 @@ class EgressSection(RequestSection, frozen=True):
         country_field: path of the country in a JSON answer.
     """
 
-    interval_seconds: float = 60.0
-    timeout_seconds: float = 10.0
+    interval_seconds: Interval = 60.0
+    timeout_seconds: Timeout = 10.0
     expected_address: str = ""
     expected_city: str = ""
     expected_country: str = ""
@@ -155,7 +157,7 @@ class RouteSection(Section, frozen=True):
     """
 
     target: str
-    interval_seconds: float = 300.0
+    interval_seconds: Seconds = 300.0
     cycles: int = 10
     max_hops: int = MAX_HOPS
     protocol: Literal["icmp", "udp", "tcp"] = "icmp"
@@ -178,8 +180,8 @@ class OverlaySection(Section, frozen=True):
     """
 
     peer: str
-    interval_seconds: float = 1.0
-    timeout_seconds: float = 2.0
+    interval_seconds: Interval = 1.0
+    timeout_seconds: Timeout = 2.0
     payload_bytes: int = 56
     source_address: str = ""
     interface: str = ""
@@ -335,7 +337,6 @@ def _check_request(where: str, request: RequestSection) -> None:
     parts = parsed_url(f"{where}.url", request.url)
     if request.http == "2" and parts.scheme != "https":
         raise ConfigError(f"{where}.http", "HTTP/2 needs https", 'write an https URL, or http = "1.1"')
-    _check_times(where, request.interval_seconds, request.timeout_seconds)
     for host, pinned in request.resolve.items():
         if bare_host(host) != bare_host(parts.hostname or ""):
             raise ConfigError(
@@ -390,18 +391,10 @@ def _check_route(route: RouteSection) -> None:
 
 def _check_overlay(overlay: OverlaySection) -> None:
     _check_address("overlay.peer", overlay.peer)
-    _check_times("overlay", overlay.interval_seconds, overlay.timeout_seconds)
     if not 8 <= overlay.payload_bytes <= 65000:
         raise ConfigError("overlay.payload_bytes", f"{overlay.payload_bytes} is out of range", "use 8 to 65000")
     if overlay.source_address:
         _check_address("overlay.source_address", overlay.source_address)
-
-
-def _check_times(where: str, interval_seconds: float, timeout_seconds: float) -> None:
-    if not SHORTEST_INTERVAL_SECONDS <= interval_seconds <= 86400:
-        raise ConfigError(f"{where}.interval_seconds", f"{interval_seconds:g} is out of range", "use 0.01 to 86400")
-    if not 0.001 <= timeout_seconds <= 3600:
-        raise ConfigError(f"{where}.timeout_seconds", f"{timeout_seconds:g} is out of range", "use 0.001 to 3600")
 
 
 def _check_address(where: str, text: str) -> None:

@@ -23,6 +23,7 @@ from daemons.receiver.program import Receiver
 from daemons.service import lifecycle, logs
 from daemons.service.checking import report_check, with_credentials
 from daemons.service.command_line import CONTEXT
+from daemons.service.numbers import Number
 from daemons.service.options import common, shared_sections
 from daemons.service.spans import SPAN
 
@@ -54,7 +55,9 @@ __all__ = ["main"]
 @click.option("--output", metavar="FILE.json", help="Write the run's summary here.")
 @click.option("--csv-output", metavar="FILE.csv", help="Write every event here as it comes.")
 @click.option(
-    "--max-clock-error-ms", type=float, help="A timed run refuses a clock that may be further off.  [default: 10]"
+    "--max-clock-error-ms",
+    type=Number(0, min_open=True),
+    help="A timed run refuses a clock that may be further off.  [default: 10]",
 )
 @click.option("--allow-unsynchronized-clock", is_flag=True, default=None, help="Run all the same; the result says so.")
 @click.option("--busy-poll", is_flag=True, default=None, help="Never sleep: lower latency for a whole core.")

@@ -17,6 +17,7 @@ __all__ = ["Explained", "explain"]
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`")
 _WRONG = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`")
+_BOUND = re.compile(r"Expected `(?P<expected>\w+)` (?P<relation>[<>]=?) (?P<bound>\S+)|(?P<huge>Number out of range)")
 _VALUE = re.compile(r"Invalid (?:enum )?value ")
 _LOCATION = re.compile(r"^(?P<why>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -84,10 +85,20 @@ def explain(message: str, kind: type[msgspec.Struct], raw: Mapping[str, Any]) ->
         wanted = [word for word in dict.fromkeys(wanted) if word != "null"]
         got = _WORDS.get(wrong["got"], wrong["got"]).removesuffix(" in quotes")
         return Explained(way, f"{shown} is {got}", f"write {' or '.join(wanted)}")
+    if bound := _BOUND.match(why):
+        return Explained(way, f"{shown} is out of range", _within(bound))
     allowed = [str(one) for one in _allowed(kind, way)]
     if _VALUE.match(why) and allowed:
         return Explained(way, f"{shown} is not known here", f"use {' or '.join(allowed)}")
     return Explained(way, why[:1].lower() + why[1:], "correct its value")
+
+
+def _within(bound: re.Match[str]) -> str:
+    """Say which numbers are right, as far as the message of a bound that was exceeded does."""
+    if bound["huge"]:
+        return "write a smaller number"
+    relation = {">": "above", ">=": "of at least", "<": "below", "<=": "of at most"}[bound["relation"]]
+    return f"write {_WORDS[bound['expected']]} {relation} {float(bound['bound']):.15g}"
 
 
 def _is_hidden(kind: Any, way: Sequence[Step]) -> bool:

@@ -16,6 +16,7 @@ from daemons.service.command_line import CONTEXT, version_option
 from daemons.service.config import Address, address
 from daemons.service.lifecycle import die, run
 from daemons.service.logs import configure
+from daemons.service.numbers import Number
 from daemons.service.spans import SPAN, Span
 from daemons.simulator.connection import Rules
 from daemons.simulator.emission import Emission
@@ -202,7 +203,7 @@ def _print(line: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-_RATE = click.FloatRange(0, min_open=True)
+_RATE = Number(0, min_open=True)
 _STATUS = click.IntRange(400, 599)
 _COUNT = click.IntRange(0)
 
@@ -211,10 +212,10 @@ _COUNT = click.IntRange(0)
 @click.option("--listen", default="127.0.0.1:9443", metavar="HOST:PORT", help="Near endpoint; port 0 for any.")
 @click.option("--sbe-listen", metavar="HOST:PORT", help="Endpoint for the same events in SBE; wants an API key.")
 @click.option("--far-listen", metavar="HOST:PORT", help="Far endpoint: the same bytes, later.")
-@click.option("--far-delay-ms", type=click.FloatRange(0), default=100.0, help="Mean delay of the far endpoint.")
+@click.option("--far-delay-ms", type=Number(0), default=100.0, help="Mean delay of the far endpoint.")
 @click.option(
     "--far-jitter-ms",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=0.0,
     help="Standard deviation of the delay; at most half of it.",
 )
@@ -228,7 +229,12 @@ _COUNT = click.IntRange(0)
 )
 @click.option("--rate", type=_RATE, default=100.0, help="Events per second, all streams together.")
 @click.option("--poisson", is_flag=True, help="Events at random instants instead of an even grid.")
-@click.option("--seed", type=int, default=0, help="Ids, prices, choice of streams, jitter and faults follow from it.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    help="Ids, prices, choice of streams, jitter and faults follow from it.",
+)
 @click.option("--duration", type=SPAN, help="End after this long.  [default: never]")
 @click.option("--futures", is_flag=True, help="Be USD-M futures: payloads, limits, /public and /market, REST paths.")
 @click.option("--wait-for-clients", type=_COUNT, default=0, help="Emit nothing before so many are connected.")

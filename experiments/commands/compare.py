@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from daemons.errors import ClockError
+from daemons.service.numbers import Number
 from daemons.service.screen import error_line, screen
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
@@ -35,15 +36,13 @@ __all__ = ["compare_command"]
 )
 @click.option(
     "--margin-ms",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=0.05,
     show_default=True,
     help="A smaller difference in delay is not worth naming.",
 )
-@click.option(
-    "--confidence", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of the intervals."
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the resampling.")
+@click.option("--confidence", type=Number(0.5, 0.999), default=0.95, show_default=True, help="Of the intervals.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the resampling.")
 @click.option("--json", "as_json", is_flag=True, help="Write the comparison as JSON instead of a table.")
 def compare_command(
     sources: tuple[Path, ...],

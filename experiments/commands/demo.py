@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from daemons.errors import ConfigError
+from daemons.service.numbers import Number
 from daemons.service.screen import screen
 from daemons.service.spans import Span
 from experiments.local.demo import run_demo
@@ -18,7 +19,7 @@ __all__ = ["demo_command"]
 @click.command("demo")
 @click.option("--duration", type=Span(minimum=1), default="20s", show_default=True, help="How long to measure.")
 @click.option("--keep-running", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("--rate", type=click.FloatRange(min=1), default=RATE, show_default=True, help="Events per second.")
+@click.option("--rate", type=Number(min=1), default=RATE, show_default=True, help="Events per second.")
 @click.option(
     "--output",
     "folder",

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from daemons.errors import ResultsError
+from daemons.service.numbers import Number
 from daemons.service.screen import screen, sentence
 from experiments.comparison.figures import Options
 from experiments.comparison.model import METRICS
@@ -21,8 +22,8 @@ __all__ = ["report_command"]
 @click.option(
     "--metric", type=click.Choice(["end-to-end", "backbone"]), default="end-to-end", show_default=True, help="Latency."
 )
-@click.option("--margin-ms", type=click.FloatRange(0), default=0.05, show_default=True, help="As for compare.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the resampling.")
+@click.option("--margin-ms", type=Number(0), default=0.05, show_default=True, help="As for compare.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the resampling.")
 def report_command(
     folder: Path, output: Path | None, paths: tuple[str, ...], metric: str, margin_ms: float, seed: int
 ) -> None:

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError
+from daemons.service.numbers import Number
 from daemons.service.screen import screen, sentence
 from daemons.service.spans import SPAN, write_span
 from experiments.commands.host_options import host_options, inventory_from
@@ -39,9 +40,7 @@ __all__ = ["run_command"]
 @click.option("--every", type=SPAN, help="Begin a round every so often: 1h.")
 @click.option("--for", "for_", type=SPAN, help="With --every: for so long: 24h.")
 @click.option("--simulator", is_flag=True, help="A made-up exchange at known distances instead of real endpoints.")
-@click.option(
-    "--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="With --simulator: events/s."
-)
+@click.option("--rate", type=Number(min=1), default=200.0, show_default=True, help="With --simulator: events/s.")
 @click.option("--config", "config", type=click.Path(path_type=Path, dir_okay=False), help="The receiver's TOML file.")
 @click.option("--feed-url", metavar="URL", help="The exchange's WebSocket, as for latency-receiver.")
 @click.option("--stream", "streams", multiple=True, metavar="NAME", help="Stream, where the URL names none; repeat it.")
@@ -52,7 +51,9 @@ __all__ = ["run_command"]
 @click.option("--allow", "allowed", multiple=True, metavar="CIDR", help="Where forwarders may come from; repeat it.")
 @click.option("--rehearsal", type=SPAN, default="5s", show_default=True, help="How long rates are counted beforehand.")
 @click.option("--wait", type=SPAN, default="60s", show_default=True, help="For every path's first event.")
-@click.option("--max-clock-error-ms", type=click.FloatRange(0), default=10.0, show_default=True, help="Of this host.")
+@click.option(
+    "--max-clock-error-ms", type=Number(0, min_open=True), default=10.0, show_default=True, help="Of this host."
+)
 @click.option("--allow-unsynchronized-clock", is_flag=True, help="Measure all the same; the results say so.")
 @click.option("--receiver", metavar="HOST", help="Which host measures, where several are receivers.")
 @host_options

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from daemons.configuration.probe import parsed_proxy
 from daemons.errors import ConfigError
 from daemons.service.config import Section, load
+from daemons.service.numbers import Seconds
 
 __all__ = [
     "EgressEndpoint",
@@ -44,8 +45,8 @@ class TargetSection(Section, frozen=True):
 
     url: str
     count: int = 400
-    interval_seconds: float = 0.25
-    timeout_seconds: float = 5.0
+    interval_seconds: Seconds = 0.25
+    timeout_seconds: Seconds = 5.0
     address: str = ""
     ca_file: str = ""
 
@@ -87,7 +88,7 @@ class OverlayExpectation(Section, frozen=True):
 
     peer: str
     count: int = 100
-    interval_seconds: float = 0.1
+    interval_seconds: Seconds = 0.1
     median_ms: Range | None = None
     p95_ms: Range | None = None
     max_ms: Range | None = None

@@ -211,9 +211,17 @@ def main(arguments: Sequence[str], measure: Callable[[Proof], Sequence[str]] = m
     return conclude(proof, before, proof.look())
 
 
+def _dollars(text: str) -> float:
+    """Read an amount; of NaN nothing is too much."""
+    amount = float(text)
+    if not 0 <= amount < float("inf"):
+        raise ValueError(f"{text} is no amount")
+    return amount
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make aws-proof", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--spend-usd", type=float, help="what may be spent; without it nothing is done")
+    parser.add_argument("--spend-usd", type=_dollars, help="what may be spent; without it nothing is done")
     parser.add_argument("--output", metavar="FOLDER", help="for the recording and the measurement")
     parser.add_argument(
         "--ssh-from", metavar="ADDRESS", help=f"where the measurement logs in from; asked of {OWN_ADDRESS}"

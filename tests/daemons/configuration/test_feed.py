@@ -79,8 +79,8 @@ def test_a_credential_that_cannot_be_seen_is_looked_at_after_all_else(
     hidden = sbe(keys, api_key_file="credential:binance")
     with pytest.raises(UnseenCredentialError):
         feed_settings("f", "feed", hidden)
-    with pytest.raises(ConfigError, match="silence_seconds"):
-        feed_settings("f", "feed", replace(hidden, silence_seconds=0.0))
+    with pytest.raises(ConfigError, match="stream"):
+        feed_settings("f", "feed", replace(hidden, streams=("no stream",)))
 
 
 def test_the_json_format_of_a_link_cannot_carry_sbe(keys: Keys) -> None:

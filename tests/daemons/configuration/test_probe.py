@@ -70,10 +70,13 @@ def written(tmp_path: Path, text: str) -> Path:
             f'[[target]]\nname = "a b"\n{URL}',
             "target[0].name: 'a b' is no label; use letters, digits, dot, dash, underscore",
         ),
-        (f"[[target]]\n{URL}interval_seconds = 0", "target[0].interval_seconds: 0 is out of range; use 0.01 to 86400"),
+        (
+            f"[[target]]\n{URL}interval_seconds = 0",
+            "target[0].interval_seconds: 0 is out of range; write a number of at least 0.01",
+        ),
         (
             f"[[target]]\n{URL}timeout_seconds = -1.0",
-            "target[0].timeout_seconds: -1 is out of range; use 0.001 to 3600",
+            "target[0].timeout_seconds: -1.0 is out of range; write a number of at least 0.001",
         ),
         (
             f'[[target]]\n{URL}resolve = {{"other.example" = "1.2.3.4"}}',

@@ -45,7 +45,7 @@ def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Pa
         (
             GOOD + "buffer_events = 0\n",
             [],
-            "destination 127.0.0.1:8080.buffer_…: a limit is not above zero; give positive limits",
+            "destination[0].buffer_events: 0 is out of range; write a whole number of at least 1",
         ),
         (
             GOOD.replace("127.0.0.1:8080", "::1:80"),
@@ -70,7 +70,7 @@ def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Pa
         (
             GOOD.replace("[[dest", "silence_seconds = 0\n[[dest"),
             [],
-            "feed.silence_seconds: 0.0 is not above zero; give a positive one",
+            "feed.silence_seconds: 0 is out of range; write a number above 0",
         ),
         (
             GOOD + "[log]\nlevel = 'loud'\n",

@@ -79,16 +79,20 @@ def test_a_good_file_is_accepted(tmp_path: Path) -> None:
                 "wss://stream.binance.com:9443"
             ),
         ),
-        (GOOD + "[race]\nmax_entries = 0\n", [], "race: a limit is not above zero; give positive limits"),
+        (
+            GOOD + "[race]\nmax_entries = 0\n",
+            [],
+            "race.max_entries: 0 is out of range; write a whole number of at least 1",
+        ),
         (
             GOOD + "[run]\nduration_seconds = 0\n",
             [],
-            "run.duration_seconds: 0.0 is not a length of time; give seconds above zero",
+            "run.duration_seconds: 0 is out of range; write a number above 0",
         ),
         (
             GOOD + "[run]\nduration_seconds = inf\n",
             [],
-            "run.duration_seconds: inf is not a length of time; give seconds above zero",
+            "run.duration_seconds: inf is out of range; write a number of at most 1000000000",
         ),
         (
             GOOD,
