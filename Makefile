@@ -67,7 +67,7 @@ unit-daemons:
 unit-rest:
 	$(UNIT) tests --ignore tests/daemons
 
-exhaustive: $(PACKAGES)  ## provision on an emulator and killed everywhere, statistics a hundred times, ten million rows
+exhaustive: $(PACKAGES)  ## provision killed everywhere, the probe beside curl, statistics a hundred times, ten million rows
 	$(BIN)/python -m pytest -m exhaustive
 	$(UNIT) --hypothesis-profile thorough
 

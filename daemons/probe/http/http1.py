@@ -8,7 +8,8 @@ from daemons.probe.http.response import MAX_HEAD_BYTES, Response
 
 __all__ = ["Http1"]
 
-_SIGN = b"HTTP/"
+# Of a minor version that is not known more is not asked than of 1.1 (RFC 9110, section 2.5).
+_SIGN = b"HTTP/1."
 _HEADER_FIELDS_TOO_LARGE = 431
 _WITHOUT_ANSWER = "the server closed the connection without an answer"
 

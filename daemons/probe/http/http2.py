@@ -28,6 +28,8 @@ __all__ = ["Http2"]
 _FRAME_HEADER_BYTES = 9
 _GOAWAY = 0x7
 _GOAWAY_FIELDS = struct.Struct("!II")
+_WITHOUT_BODY = (204, 304)
+"""Statuses whose content-length is no length of a body (RFC 9110, section 8.6)."""
 _STREAM_MASK = 0x7FFFFFFF
 """The highest bit of a stream's number is reserved (RFC 9113, section 4.1)."""
 
@@ -50,6 +52,8 @@ class Http2:
         self._max_body_bytes = max_body_bytes
         self._stream: int | None = None
         self._unsent = memoryview(b"")
+        self._head = False
+        self._length: int | None = None
         self._frames = bytearray()
         self._last_stream: int | None = None
         self._begun = False
@@ -68,6 +72,8 @@ class Http2:
             connection.initiate_connection()
             self._begun = True
         self.response = Response()
+        self._head = request.method == "HEAD"
+        self._length = None
         self._stream = connection.get_next_available_stream_id()
         head = [
             (":method", request.method),
@@ -161,23 +167,34 @@ class Http2:
         if isinstance(event, InformationalResponseReceived):
             response.interim += 1
         elif isinstance(event, ResponseReceived):
-            response.started = True
-            headers = {bytes(name): bytes(value) for name, value in event.headers}
-            # Three digits, and not below 100 (RFC 9110, section 15).
-            if not re.fullmatch(rb"[1-9][0-9]{2}", headers[b":status"]):
-                raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/2: status {headers[b':status'][:20]!r}")
-            response.status = int(headers[b":status"])
-            response.location = headers.get(b"location", b"").decode("latin-1")
+            self._begin(event)
         elif isinstance(event, DataReceived):
             self._connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             response.take(event.data, self._max_body_bytes)
         elif isinstance(event, StreamEnded):
+            self._check_length()
             response.complete = True
         elif isinstance(event, StreamReset):
-            if event.error_code == ErrorCodes.REFUSED_STREAM:
-                # Nothing was done for the request (RFC 9113, section 8.7).
-                raise UnprocessedError(Reason.RESET, Reconnect.REFUSED, "the server refuses the stream")
-            raise AttemptError(Reason.RESET, f"the server reset the stream with error code {event.error_code}")
+            raise _reset(event.error_code)
+
+    def _begin(self, event: ResponseReceived) -> None:
+        """Take the head of the final response."""
+        response = self.response
+        response.started = True
+        headers = {bytes(name): bytes(value) for name, value in event.headers}
+        # Three digits, and not below 100 (RFC 9110, section 15).
+        if not re.fullmatch(rb"[1-9][0-9]{2}", headers[b":status"]):
+            raise AttemptError(Reason.PROTOCOL, f"the answer is not HTTP/2: status {headers[b':status'][:20]!r}")
+        response.status = int(headers[b":status"])
+        response.location = headers.get(b"location", b"").decode("latin-1")
+        if b"content-length" in headers and not self._head and response.status not in _WITHOUT_BODY:
+            self._length = int(headers[b"content-length"])
+
+    def _check_length(self) -> None:
+        """Refuse a body of another length than announced (RFC 9113, section 8.1.1), which h2 forgets at trailers."""
+        came = len(self.response.body)
+        if self._length not in (None, came):
+            raise AttemptError(Reason.PROTOCOL, f"the body ends after {came} bytes instead of {self._length}")
 
     def _give_up_body(self) -> None:
         """Let the server know that the rest of the request does not come: it has answered without (section 8.1)."""
@@ -195,6 +212,16 @@ class Http2:
                 return
             piece, self._unsent = self._unsent[:size], self._unsent[size:]
             self._connection.send_data(self._stream, bytes(piece), end_stream=not self._unsent)
+
+
+def _reset(code: ErrorCodes | int | None) -> AttemptError:
+    """Say what a stream's error code means (RFC 9113, section 7)."""
+    if code == ErrorCodes.REFUSED_STREAM:
+        # Nothing was done for the request (section 8.7).
+        return UnprocessedError(Reason.RESET, Reconnect.REFUSED, "the server refuses the stream")
+    if code == ErrorCodes.HTTP_1_1_REQUIRED:
+        return AttemptError(Reason.HTTP_VERSION, 'the server answers this by HTTP/1.1 alone; set http = "1.1"')
+    return AttemptError(Reason.RESET, f"the server reset the stream with error code {code}")
 
 
 def _translated(error: H2Error | AttemptError) -> AttemptError:

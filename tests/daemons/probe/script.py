@@ -1,10 +1,15 @@
 """A server that says exactly what a script has it say: bytes, pauses, and how the connection ends."""
 
 import contextlib
+import fcntl
+import os
+import re
 import socket
 import ssl
 import struct
+import termios
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,12 +18,19 @@ __all__ = ["Close", "Pause", "Read", "Reset", "ScriptServer", "Step", "running_s
 SECONDS = 20.0
 """After which a connection that nobody uses is given up."""
 
+LOOK_SECONDS = 0.001
+
 
 @dataclass(frozen=True)
 class Read:
-    """Wait for so many bytes of the client's, or for the end of a head."""
+    """Wait until what the client sends matches: by default the end of a head."""
 
     until: bytes = b"\r\n\r\n"
+
+    @classmethod
+    def request(cls, stream: int, *, body: bool = False) -> "Read":
+        """Wait for an HTTP/2 request: the frame HEADERS with whatever flags, or the end of its body's DATA."""
+        return cls((b"\x00\x01" if body else b"(?s)\x01.") + re.escape(stream.to_bytes(4, "big")))
 
 
 @dataclass(frozen=True)
@@ -60,10 +72,13 @@ class ScriptServer:
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
 
+    def begin(self, scripts: Sequence[Sequence[Step]]) -> None:
+        """Play other scripts from now on; connections that stand go on with theirs."""
+        self.scripts, self.connections = scripts, 0
+
 
 class _Connection:
     def __init__(self, raw: socket.socket, context: ssl.SSLContext | None, server: ScriptServer) -> None:
-        self._raw = raw
         self._server = server
         raw.settimeout(SECONDS)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -80,30 +95,55 @@ class _Connection:
                 if not self._read(step.until):
                     return
             elif isinstance(step, Reset):
-                self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._delivered()
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return
             else:
-                if not step.silent and isinstance(self._sock, ssl.SSLSocket):
-                    with contextlib.suppress(OSError, ValueError):
-                        self._sock.unwrap()
+                self._end(silent=step.silent)
                 return
         # Without an end in the script it is the client that ends.
         while self._sock.recv(65536):
             pass
 
     def _read(self, until: bytes) -> bool:
-        while until not in self._unread:
+        while (found := re.search(until, self._unread)) is None:
             piece = self._sock.recv(65536)
             if not piece:
                 return False
             self._unread += piece
-        request, _until, self._unread = self._unread.partition(until)
-        self._server.requests.append(request + until)
+        self._server.requests.append(self._unread[: found.end()])
+        self._unread = self._unread[found.end() :]
         return True
+
+    def _end(self, *, silent: bool) -> None:
+        """Close our half, then wait for the client's: closing on unread bytes would be a reset."""
+        if isinstance(self._sock, ssl.SSLSocket) and not silent:
+            # Its word to the client goes out at once; the client's own is not waited for.
+            self._sock.setblocking(False)
+            with contextlib.suppress(OSError, ValueError):
+                self._sock.unwrap()
+            self._sock.settimeout(SECONDS)
+        end = socket.socket(fileno=os.dup(self._sock.fileno()))
+        with end:
+            end.settimeout(SECONDS)
+            end.shutdown(socket.SHUT_WR)
+            while end.recv(65536):
+                pass
+
+    def _delivered(self) -> None:
+        """Wait until the client's kernel has all that was sent, which a reset would otherwise throw away (tcp(7))."""
+        for _look in range(round(SECONDS / LOOK_SECONDS)):
+            (unsent,) = struct.unpack("i", fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+            if not unsent:
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def shut_down(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._sock.close()
-        self._raw.close()
 
 
 @contextlib.contextmanager
@@ -112,21 +152,18 @@ def running_script(scripts: Sequence[Sequence[Step]], context: ssl.SSLContext | 
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     server = ScriptServer(listener.getsockname()[1], scripts)
     released = threading.Event()
-    open_sockets: set[socket.socket] = set()
+    connected: set[_Connection] = set()
 
     def serve(raw: socket.socket, script: Sequence[Step]) -> None:
-        try:
+        # The client may have gone, or not like what it hears.
+        with contextlib.suppress(OSError), raw:
             connection = _Connection(raw, context, server)
+            connected.add(connection)
             try:
                 connection.play(script, released)
             finally:
+                connected.discard(connection)
                 connection.close()
-        except OSError:
-            # The client has gone, or does not like what it heard.
-            pass
-        finally:
-            open_sockets.discard(raw)
-            raw.close()
 
     def accept() -> None:
         while True:
@@ -136,8 +173,8 @@ def running_script(scripts: Sequence[Sequence[Step]], context: ssl.SSLContext | 
                 return
             script = server.scripts[min(server.connections, len(server.scripts) - 1)]
             server.connections += 1
-            open_sockets.add(raw)
             thread = threading.Thread(target=serve, args=(raw, script), daemon=True)
+            threads[1:] = [each for each in threads[1:] if each.is_alive()]
             threads.append(thread)
             thread.start()
 
@@ -150,8 +187,8 @@ def running_script(scripts: Sequence[Sequence[Step]], context: ssl.SSLContext | 
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        for raw in tuple(open_sockets):
-            with contextlib.suppress(OSError):
-                raw.shutdown(socket.SHUT_RDWR)
-        for thread in tuple(threads):
+        threads[0].join(SECONDS)
+        for connection in tuple(connected):
+            connection.shut_down()
+        for thread in threads:
             thread.join(SECONDS)

@@ -107,11 +107,6 @@ def goaway(last_stream: int, code: int = 0) -> bytes:
     return struct.pack("!I", 8 << 8 | 7) + struct.pack("!BIII", 0, 0, last_stream, code)
 
 
-def request(stream: int) -> Read:
-    """Wait for a request without a body: a frame HEADERS with END_STREAM and END_HEADERS."""
-    return Read(b"\x01\x05" + struct.pack("!I", stream))
-
-
 def serve(scripts: Sequence[Sequence[Step]], authority: Authority, slots: int) -> tuple[Observations, ScriptServer]:
     with running_script(scripts, authority.context(alpn=("h2",))) as server:
         seen = warm(f"https://localhost:{server.port}/", slots, ca_file=str(authority.file), http="2")
@@ -123,7 +118,7 @@ def serve(scripts: Sequence[Sequence[Step]], authority: Authority, slots: int) -
 def test_a_retired_connection_costs_no_request(authority: Authority, code: int) -> None:
     """The second request is on its way when GOAWAY comes: it was not processed (RFC 9113, section 6.8)."""
     first = Http2Script()
-    retiring: list[Step] = [request(1), first.answer(), request(3), goaway(1, code), Close()]
+    retiring: list[Step] = [Read.request(1), first.answer(), Read.request(3), goaway(1, code), Close()]
     seen, server = serve([retiring], authority, 6)
     assert (seen.successes, counted(seen.failures)) == (6, {})
     assert counted(seen.reconnects) == {Reconnect.GOAWAY: 5}
@@ -133,7 +128,7 @@ def test_a_retired_connection_costs_no_request(authority: Authority, code: int) 
 def test_an_answer_that_comes_after_goaway_is_waited_for(authority: Authority) -> None:
     first = Http2Script()
     answer = first.answer()
-    seen, server = serve([[request(1), goaway(1), Pause(0.05), answer]], authority, 3)
+    seen, server = serve([[Read.request(1), goaway(1), Pause(0.05), answer]], authority, 3)
     assert (seen.successes, counted(seen.failures)) == (3, {})
     assert counted(seen.reconnects) == {Reconnect.GOAWAY: 2}
     assert server.connections == 3
@@ -141,7 +136,7 @@ def test_an_answer_that_comes_after_goaway_is_waited_for(authority: Authority) -
 
 def test_a_server_that_takes_nothing_is_asked_a_few_times_and_no_more(authority: Authority) -> None:
     settings = Http2Script().connection.data_to_send()
-    seen, server = serve([[settings, request(1), goaway(0), Close()]], authority, 1)
+    seen, server = serve([[settings, Read.request(1), goaway(0), Close()]], authority, 1)
     assert (seen.successes, counted(seen.failures)) == (0, {Reason.CLOSED: 1})
     assert counted(seen.reconnects) == {Reconnect.GOAWAY: 5}
     assert server.connections == 6
@@ -151,7 +146,7 @@ def test_no_streams_at_all_is_no_fault_of_the_probe(authority: Authority) -> Non
     first = Http2Script()
     answer = first.answer()
     first.connection.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0})
-    seen, server = serve([[request(1), answer + first.connection.data_to_send()]], authority, 3)
+    seen, server = serve([[Read.request(1), answer + first.connection.data_to_send()]], authority, 3)
     assert (seen.successes, counted(seen.failures)) == (3, {})
     assert counted(seen.reconnects) == {Reconnect.REFUSED: 2}
     assert server.connections == 3

@@ -239,6 +239,57 @@ def test_http2_a_server_that_goes_away_without_the_request_has_not_processed_it(
         assert (caught.value.reason, caught.value.reconnect) == (Reason.CLOSED, Reconnect.GOAWAY)
 
 
+def test_http1_another_major_version_is_another_protocol() -> None:
+    for beginning in (b"HTTP/3.0 200 OK\r\n", b"HTTP/2 200\r\n", b"HTTP/0.9 200 OK\r\n"):
+        protocol = Http1(LIMIT)
+        protocol.request(REQUEST)
+        assert outcome(protocol, beginning) is Reason.PROTOCOL
+    protocol = Http1(LIMIT)
+    protocol.request(REQUEST)
+    assert outcome(protocol, b"HTTP/1.2 200 OK\r\n\r\n") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "length", "reason"),
+    [
+        ("GET", "200", 4, None),
+        ("GET", "200", 5, Reason.PROTOCOL),
+        ("GET", "200", 3, Reason.PROTOCOL),
+        ("HEAD", "200", 5, None),
+        ("GET", "304", 5, None),
+    ],
+)
+@pytest.mark.parametrize("trailers", [False, True])
+def test_http2_a_body_of_another_length_than_announced_is_a_breach_of_protocol(
+    method: str, status: str, length: int, reason: Reason | None, *, trailers: bool
+) -> None:
+    """Whatever ends the stream: data, trailers, or the head itself."""
+    protocol, peer = Http2(LIMIT), Peer()
+    peer.connection.receive_data(protocol.request(Request(method, "https", "a.example", "/", (), b"")))
+    silent = method == "HEAD" or status == "304"
+    peer.connection.send_headers(1, [(":status", status), ("content-length", str(length))], end_stream=silent)
+    if not silent:
+        peer.connection.send_data(1, b"body", end_stream=not trailers)
+        if trailers:
+            peer.connection.send_headers(1, [("x-checksum", "1")], end_stream=True)
+    assert outcome(protocol, peer.connection.data_to_send()) is reason
+    assert protocol.response.complete is (reason is None)
+
+
+def test_http2_a_head_that_ends_a_stream_announces_no_body() -> None:
+    protocol, peer = Http2(LIMIT), Peer()
+    peer.connection.receive_data(protocol.request(REQUEST))
+    peer.connection.send_headers(1, [(":status", "200"), ("content-length", "5")], end_stream=True)
+    assert outcome(protocol, peer.connection.data_to_send()) is Reason.PROTOCOL
+
+
+def test_http2_a_server_that_wants_another_version_is_told_of_as_such() -> None:
+    protocol, peer = Http2(LIMIT), Peer()
+    peer.connection.receive_data(protocol.request(REQUEST))
+    peer.connection.reset_stream(1, h2.errors.ErrorCodes.HTTP_1_1_REQUIRED)
+    assert outcome(protocol, peer.connection.data_to_send()) is Reason.HTTP_VERSION
+
+
 def test_http2_a_refused_stream_has_not_been_processed() -> None:
     protocol, peer = Http2(LIMIT), Peer()
     peer.connection.receive_data(protocol.request(REQUEST))
