@@ -14,7 +14,7 @@ def _reasons(metric: str, matchers: str, by: str) -> Query:
     """Count by reason where anything was counted, else one line of zero."""
     counted = f"increase({metric}{{{matchers}}}[5m])"
     return Query(
-        f"sum by ({by}, reason) ({counted}) > 0 or sum by ({by}) ({counted})",
+        f"sum by ({by}, reason) ({counted}) > 0 or on ({by}) sum by ({by}) ({counted})",
         " ".join(f"{{{{{label}}}}}" for label in f"{by}, reason".split(", ")),
     )
 
@@ -394,7 +394,7 @@ def health() -> Board:
                     [
                         Query(
                             "sum by (path, reason) (rate(latency_receiver_invalid_events_total"
-                            f"{{{PATH}}}[$__rate_interval])) > 0 or sum by (path) "
+                            f"{{{PATH}}}[$__rate_interval])) > 0 or on (path) sum by (path) "
                             f"(rate(latency_receiver_invalid_events_total{{{PATH}}}[$__rate_interval]))",
                             "{{path}} {{reason}}",
                         ),

@@ -136,7 +136,7 @@ def probe() -> Board:
                     [
                         Query(
                             "sum by (target, reason) (rate(latency_probe_failures_total"
-                            f"{{{TARGET}}}[$__rate_interval])) > 0 or sum by (target) "
+                            f"{{{TARGET}}}[$__rate_interval])) > 0 or on (target) sum by (target) "
                             f"(rate(latency_probe_failures_total{{{TARGET}}}[$__rate_interval]))",
                             "{{target}} {{reason}}",
                         ),

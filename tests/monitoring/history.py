@@ -103,6 +103,10 @@ class History:
         """Return the label values that a name has ever had."""
         return sorted(self._rows[name])
 
+    def rows(self, name: str, labels: tuple[str, ...]) -> list[tuple[float, int, float]]:
+        """Return what happened under a name: moments, lives and values."""
+        return self._rows[name][labels].rows
+
     def seen(self, name: str, labels: tuple[str, ...], end: float, seconds: float) -> list[float]:
         """Return the values that the scrapes of a window can tell of, in the order in which they came."""
         key = (name, labels, end, seconds)

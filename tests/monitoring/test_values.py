@@ -1,0 +1,97 @@
+"""Every panel, recording rule and alert by value: what Prometheus answers against what is known to have happened."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from tests.monitoring import truth, world_truth
+from tests.monitoring.backfill import Asked, past
+from tests.monitoring.expressions import alerts, dashboards, filled, panels, rules
+from tests.monitoring.world import MOMENTS, World, desk
+from tests.monitoring.world_truth import ALERTS, RULES, At, Check
+
+PAIRS = {
+    "latency:lead_seconds:quantile5m",
+    "latency:wins:ratio5m",
+    "latency:race_events:increase5m",
+    "latency:path:first",
+}
+"""What test_pairs.py checks, in the panels that show it."""
+DAYS = {"latency:jitter_seconds:same_hour", "latency:delay_seconds:p99_same_hour"}
+"""What test_days.py checks."""
+MONTH = "latency:availability:ratio30d"
+"""What the overview shows as it is."""
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return desk()
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[Asked]:
+    with past(tmp_path_factory.mktemp("values"), list(world.histories.values())) as prometheus:
+        yield prometheus
+
+
+def _agree(asked: Asked, world: World, moment: float, check: Check, expression: str, where: str) -> None:
+    found = asked.values(filled(expression, deployment="world"), moment)
+    shown = {
+        tuple(dict(own).get(label, "") for label in check.labels): value
+        for own, value in found.items()
+        if not math.isnan(value)
+    }
+    true = check.truth(At(world, moment))
+    assert shown.keys() == true.keys(), where
+    for labels, (low, high) in true.items():
+        assert low <= shown[labels] <= high, f"{where} {labels}: {shown[labels]} is not within {low} and {high}"
+
+
+def test_every_panel_rule_and_alert_is_checked_by_value() -> None:
+    for name, dashboard in dashboards().items():
+        for panel in panels(dashboard):
+            checks = world_truth.PANELS.get(name, {}).get(panel["title"]) or truth.PANELS[name][panel["title"]]
+            assert len(checks) == len(panel["targets"]), f"{name}: {panel['title']}"
+    recorded = {
+        (rule["record"], frozenset(rule.get("labels", {}).items()))
+        for rule in rules()
+        if "record" in rule and not rule["record"].startswith("latency:threshold:")
+    }
+    assert {key for key in recorded if key[0] not in PAIRS | DAYS | {MONTH}} == set(RULES)
+    assert set(alerts()) == set(ALERTS)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", world_truth.PANELS)
+def test_panels_show_what_happened(name: str, moment: str, asked: Asked, world: World) -> None:
+    for panel in panels(dashboards()[name]):
+        checks = world_truth.PANELS[name].get(panel["title"], [])
+        for check, target in zip(checks, panel["targets"] if checks else [], strict=True):
+            _agree(asked, world, MOMENTS[moment], check, target["expr"], f"{moment}: {panel['title']}")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_rules_record_what_happened(moment: str, asked: Asked, world: World) -> None:
+    for (record, labels), check in RULES.items():
+        matchers = "".join(f',{key}="{value}"' for key, value in labels)
+        expression = f'{record}{{deployment="world"{matchers}}}'
+        _agree(asked, world, MOMENTS[moment], check, expression, f"{moment}: {expression}")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_limits_are_recorded_as_they_are(moment: str, asked: Asked) -> None:
+    for rule in rules():
+        if rule.get("record", "").startswith("latency:threshold:"):
+            (value,) = asked.values(rule["record"], MOMENTS[moment]).values()
+            assert rule["expr"] == f"vector({value:.10g})"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_alerts_hold_for_what_is_wrong_and_for_nothing_else(moment: str, asked: Asked, world: World) -> None:
+    for name, check in ALERTS.items():
+        _agree(asked, world, MOMENTS[moment], check, alerts()[name]["expr"], f"{moment}: {name}")

@@ -1,0 +1,757 @@
+"""What every panel, rule and alert has to return for the desk of :mod:`tests.monitoring.world`, by its events alone."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from grafana.limits import limit
+from tests.monitoring.history import START
+from tests.monitoring.truth import Range, near, quantile
+from tests.monitoring.world import TARGETS, World
+
+__all__ = ["ALERTS", "PANELS", "RULES", "At", "Check"]
+
+Key = tuple[str, ...]
+Found = dict[Key, Range]
+WINDOW = 20.0
+
+
+@dataclass(frozen=True)
+class At:
+    """A moment of the desk."""
+
+    world: World
+    moment: float
+
+    def series(self, metric: str, role: str = "") -> Iterable[tuple[str, dict[str, str], Key]]:
+        """Yield the series of a metric: daemon, all labels, own labels' values."""
+        for (name, own), family in self.world.families.items():
+            if name == metric and role in ("", own):
+                for values in self.world.histories[own].labels(metric):
+                    yield own, {**TARGETS[own], **dict(zip(family.labels, values, strict=True))}, values
+
+    def seen(self, metric: str, by: Key, seconds: float, **only: str) -> dict[Key, tuple[list[float], float]]:
+        """Return by labels what the scrapes of a window can tell, and by how much a rate may be stretched."""
+        found: dict[Key, tuple[list[float], float]] = {}
+        for role, labels, values in self.series(metric):
+            history = self.world.histories[role]
+            if history.scrapes.window(self.moment, seconds) is None:
+                continue
+            if any(labels.get(name) != value for name, value in only.items()):
+                continue
+            key = tuple(labels.get(name, "") for name in by)
+            rows, _stretch = found.setdefault(key, ([], history.stretch(self.moment, seconds)))
+            rows += history.seen(metric, values, self.moment, seconds)
+        return found
+
+    def gauges(self, metric: str, by: Key, moment: float | None = None) -> dict[Key, list[float]]:
+        """Return by labels what the last scrape saw."""
+        found: dict[Key, list[float]] = defaultdict(list)
+        for role, labels, values in self.series(metric):
+            value = self.world.histories[role].latest(metric, values, self.moment if moment is None else moment)
+            if value is not None:
+                found[tuple(labels.get(name, "") for name in by)].append(value)
+        return found
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a query returns: the labels that tell its series apart, and their values at a moment."""
+
+    labels: Key
+    truth: Callable[[At], Found]
+
+
+def _plus(one: Range, other: Range) -> Range:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _over(part: Range, whole: Range) -> Range:
+    """Divide increases that are extrapolated alike, or nearly."""
+    middle = ((part[0] + part[1]) / 2) / ((whole[0] + whole[1]) / 2)
+    return middle * 0.93 - 1e-9, middle * 1.07 + 1e-9
+
+
+def _counts(at: At, metric: str, by: Key, seconds: float, **only: str) -> Found:
+    return {
+        key: (sum(rows) - 1e-9, sum(rows) * stretch * 1.001 + 1e-9)
+        for key, (rows, stretch) in at.seen(metric, by, seconds, **only).items()
+    }
+
+
+def increases(metric: str, *by: str, seconds: float = 300, **only: str) -> Check:
+    """Check a counter's increase."""
+    return Check(by, lambda at: _counts(at, metric, by, seconds, **only))
+
+
+def rates(metric: str, *by: str, seconds: float = WINDOW) -> Check:
+    """Check a counter's rate a second."""
+    return Check(
+        by,
+        lambda at: {
+            key: (low / seconds, high / seconds) for key, (low, high) in _counts(at, metric, by, seconds).items()
+        },
+    )
+
+
+def reasons(metric: str, by: str, scale: float, seconds: float) -> Check:
+    """Check a counter by reason, or as one zero where nothing was counted."""
+
+    def truth(at: At) -> Found:
+        some = {key: value for key, value in _counts(at, metric, (by, "reason"), seconds).items() if value[1] > 1e-6}
+        told = {key[0] for key in some}
+        none = {(key[0], ""): value for key, value in _counts(at, metric, (by,), seconds).items() if key[0] not in told}
+        return {key: (low / scale, high / scale) for key, (low, high) in (some | none).items()}
+
+    return Check((by, "reason"), truth)
+
+
+def positive(check: Check) -> Check:
+    """Check what is above zero alone."""
+    return Check(check.labels, lambda at: {key: value for key, value in check.truth(at).items() if value[1] > 1e-6})
+
+
+def quantiles(metric: str, fraction: float, *by: str, seconds: float = WINDOW, **only: str) -> Check:
+    """Check a quantile that is read from buckets."""
+    return Check(
+        by,
+        lambda at: {
+            key: quantile(rows, fraction, 0.015)
+            for key, (rows, _stretch) in at.seen(metric, by, seconds, **only).items()
+            if rows
+        },
+    )
+
+
+def gauges(metric: str, *by: str, take: Callable[[list[float]], float] = max, factor: float = 1) -> Check:
+    """Check the newest value."""
+    return Check(by, lambda at: {key: near(factor * take(rows)) for key, rows in at.gauges(metric, by).items()})
+
+
+def both(*checks: Check) -> Check:
+    """Check one thing or the other, of different labels."""
+    return Check(
+        checks[0].labels, lambda at: {key: value for check in checks for key, value in check.truth(at).items()}
+    )
+
+
+def constant(value: float, *labels: str) -> Check:
+    """Check one value without labels."""
+    return Check((), lambda _at: {labels: near(value)})
+
+
+def empty(*labels: str) -> Check:
+    """Check that there is nothing."""
+    return Check(labels, lambda _at: {})
+
+
+def threshold(name: str) -> Check:
+    """Check a limit's line."""
+    return constant(limit(name))
+
+
+def above(check: Check, bound: float, *, below: bool = False) -> Check:
+    """Check what is beyond a limit alone; no range may have the limit in it."""
+
+    def truth(at: At) -> Found:
+        found = check.truth(at)
+        for key, (low, high) in found.items():
+            assert not low < bound < high, f"{key}: {low} to {high} has {bound} in it"
+        return {key: value for key, value in found.items() if (value[0] < bound if below else value[0] >= bound)}
+
+    return Check(check.labels, truth)
+
+
+def most(check: Check) -> Check:
+    """Check the largest of all."""
+
+    def truth(at: At) -> Found:
+        found = check.truth(at).values()
+        return {(): (max(low for low, _high in found), max(high for _low, high in found))} if found else {}
+
+    return Check((), truth)
+
+
+# What the recording rules make
+
+
+def _evaluations(moment: float, seconds: float, step: float = 5.0) -> list[float]:
+    """Return the moments of evaluation in a window, both its ends included."""
+    first = max(step, moment - seconds)
+    return [first + index * step for index in range(int((moment - first) / step) + 1)]
+
+
+def _means(at: At) -> dict[Key, float]:
+    """Return the mean jitter of 15 seconds, of streams with events."""
+    found: dict[Key, float] = {}
+    events = at.seen("latency_receiver_events_total", ("path", "stream"), 60)
+    history = at.world.histories["receiver"]
+    moments = [time for time in history.scrapes.times if at.moment - 15 < time <= at.moment]
+    for _role, _labels, values in at.series("latency_receiver_jitter_seconds"):
+        seen = [history.latest("latency_receiver_jitter_seconds", values, moment) for moment in moments]
+        known = [value for value in seen if value is not None]
+        if known and sum(events.get(values, ([], 0.0))[0]):
+            found[values] = math.fsum(known) / len(known)
+    return found
+
+
+MEAN_JITTER = Check(("path", "stream"), lambda at: {key: near(value) for key, value in _means(at).items()})
+
+
+def _over_time(at: At, of: Callable[[At], dict[Key, float]], seconds: float) -> Found:
+    """Return the mean over the evaluations of a rule in a window; Prometheus 3 leaves out that at its beginning."""
+    open_ended = int(at.moment - seconds >= 5)
+    rows: dict[Key, list[float]] = defaultdict(list)
+    for moment in _evaluations(at.moment, seconds):
+        for key, value in of(At(at.world, moment)).items():
+            rows[key].append(value)
+    found: Found = {}
+    for key, values in rows.items():
+        either = [near(math.fsum(some) / len(some)) for some in (values, values[open_ended:])]
+        found[key] = min(low for low, _high in either), max(high for _low, high in either)
+    return found
+
+
+def _worst(check: Check, name: str) -> Check:
+    place = check.labels.index(name)
+
+    def truth(at: At) -> Found:
+        found: Found = {}
+        for key, (low, high) in check.truth(at).items():
+            before = found.get((key[place],), (-math.inf, -math.inf))
+            found[key[place],] = max(low, before[0]), max(high, before[1])
+        return found
+
+    return Check((name,), truth)
+
+
+def _up(at: At) -> dict[Key, float]:
+    found: dict[Key, float] = {}
+    last = at.gauges("latency_last_event_timestamp_seconds", ("role", "path"))
+    for metric in ("latency_receiver_feed_connected", "latency_receiver_link_connected"):
+        for key, (connected,) in at.gauges(metric, ("path",)).items():
+            (newest,) = last["receiver", key[0]]
+            found[key] = float(bool(connected) or START + at.moment - newest < 10)
+    return found
+
+
+UP = Check(("path",), lambda at: {key: near(value) for key, value in _up(at).items()})
+
+
+def _availability(seconds: float) -> Check:
+    return Check(("path",), lambda at: _over_time(at, _up, seconds))
+
+
+def _burn(seconds: float) -> Check:
+    left = 1 - limit("availability_ratio")
+
+    def truth(at: At) -> Found:
+        found = _availability(seconds).truth(at)
+        return {key: ((1 - high) / left - 1e-6, (1 - low) / left + 1e-6) for key, (low, high) in found.items()}
+
+    return Check(("path",), truth)
+
+
+def _lost(at: At) -> Found:
+    gone = _counts(at, "latency_receiver_sequence_gap_events_total", ("path",), 300)
+    late = _counts(at, "latency_receiver_late_events_total", ("path",), 300)
+    return {key: (max(0.0, gone[key][0] - late[key][1]), max(0.0, gone[key][1] - late[key][0])) for key in gone}
+
+
+LOST = Check(("path",), _lost)
+
+
+def _ratio(part: Callable[[At], Found], whole: Callable[[At], Found]) -> Callable[[At], Found]:
+    def truth(at: At) -> Found:
+        bottom = whole(at)
+        return {key: _over(value, bottom[key]) for key, value in part(at).items() if bottom[key][1] > 1e-6}
+
+    return truth
+
+
+def _events(at: At) -> Found:
+    return _counts(at, "latency_receiver_events_total", ("path",), 300)
+
+
+LOSS = Check(
+    ("path",), _ratio(_lost, lambda at: {key: _plus(value, _lost(at)[key]) for key, value in _events(at).items()})
+)
+
+
+def _per_event(metric: str) -> Check:
+    return Check(("path",), _ratio(lambda at: _counts(at, metric, ("path",), 300), _events))
+
+
+def _bounds(at: At) -> Found:
+    ((own,),) = at.gauges("latency_receiver_clock_error_bound_seconds", ()).values()
+    peers = {
+        key: rows[0] for key, rows in at.gauges("latency_receiver_peer_clock_error_bound_seconds", ("path",)).items()
+    }
+    return {key: near(own + peers.get(key, 0.0)) for key in _up(at)}
+
+
+BOUNDS = Check(("path",), _bounds)
+HOST_DELAY = quantiles("latency_receiver_host_delay_seconds", 0.99, "path", seconds=300)
+LOOP_LAG = quantiles("latency_event_loop_lag_seconds", 0.99, "daemon", seconds=300)
+
+
+def _failures(at: At) -> Found:
+    failed = _counts(at, "latency_probe_failures_total", ("target",), 300)
+    passed = _counts(at, "latency_probe_successes_total", ("target",), 300)
+    return {key: _over(failed[key], _plus(failed[key], passed[key])) for key in failed}
+
+
+FAILURES = Check(("target",), _failures)
+MISSED = Check(
+    ("connection",),
+    _ratio(
+        lambda at: _counts(at, "latency_probe_missed_slots_total", ("connection",), 300),
+        lambda at: _counts(at, "latency_probe_slots_total", ("connection",), 300),
+    ),
+)
+MISSED_ECHOES = Check(
+    ("peer",),
+    _ratio(
+        lambda at: _counts(at, "latency_probe_overlay_missed_slots_total", ("peer",), 300),
+        lambda at: _counts(at, "latency_probe_overlay_slots_total", ("peer",), 300),
+    ),
+)
+
+
+def _echoes_lost(seconds: float) -> Callable[[At], Found]:
+    return _ratio(
+        lambda at: _counts(at, "latency_probe_overlay_lost_total", ("peer",), seconds),
+        lambda at: _counts(at, "latency_probe_overlay_sent_total", ("peer",), seconds),
+    )
+
+
+OVERLAY_LOSS = Check(("peer",), _echoes_lost(300))
+END_TO_END, BACKBONE = "latency_receiver_end_to_end_seconds", "latency_receiver_backbone_seconds"
+FRACTIONS = {"0.5": 0.5, "0.95": 0.95, "0.99": 0.99, "0.999": 0.999}
+
+RULES: dict[tuple[str, frozenset[tuple[str, str]]], Check] = {
+    **{
+        ("latency:delay_seconds:quantile5m", frozenset({("measure", measure), ("quantile", text)})): quantiles(
+            metric, fraction, "path", "stream", seconds=300
+        )
+        for measure, metric in (("end_to_end", END_TO_END), ("backbone", BACKBONE))
+        for text, fraction in FRACTIONS.items()
+    },
+    **{
+        ("latency:delay_seconds:p99_1h", frozenset({("measure", measure)})): quantiles(
+            metric, 0.99, "path", "stream", seconds=3600
+        )
+        for measure, metric in (("end_to_end", END_TO_END), ("backbone", BACKBONE))
+    },
+    **{
+        ("latency:probe_total_seconds:quantile5m", frozenset({("quantile", text)})): quantiles(
+            "latency_probe_total_seconds", FRACTIONS[text], "target", "connection", seconds=300
+        )
+        for text in ("0.5", "0.95", "0.99")
+    },
+    ("latency:probe_missed:ratio5m", frozenset({("check", "target")})): MISSED,
+    ("latency:probe_missed:ratio5m", frozenset({("check", "overlay")})): MISSED_ECHOES,
+    **{
+        (name, frozenset()): check
+        for name, check in {
+            "latency:jitter_seconds:mean15s": MEAN_JITTER,
+            "latency:jitter_seconds:mean1h": Check(("path", "stream"), lambda at: _over_time(at, _means, 3600)),
+            "latency:unpaired:ratio5m": _per_event("latency_receiver_unpaired_events_total"),
+            "latency:lost_events:increase5m": LOST,
+            "latency:loss:ratio5m": LOSS,
+            "latency:reordered:ratio5m": _per_event("latency_receiver_reordered_events_total"),
+            "latency:path:up": UP,
+            "latency:availability:ratio5m": _availability(300),
+            "latency:availability:ratio1h": _availability(3600),
+            "latency:budget_burn:ratio5m": _burn(300),
+            "latency:budget_burn:ratio1h": _burn(3600),
+            "latency:clock_bound_seconds:path": BOUNDS,
+            "latency:host_delay_seconds:p99_5m": HOST_DELAY,
+            "latency:event_loop_lag_seconds:p99_5m": LOOP_LAG,
+            "latency:probe_failures:ratio5m": FAILURES,
+            "latency:probe_overlay_loss:ratio5m": OVERLAY_LOSS,
+        }.items()
+    },
+}
+"""By record and its labels; limits, the race (test_pairs.py) and what needs days (test_days.py) are apart."""
+
+
+# The panels
+
+
+def _month(at: At) -> Found:
+    rows: dict[Key, list[float]] = defaultdict(list)
+    for moment in _evaluations(at.moment, 3600):
+        for key, (low, _high) in _availability(3600).truth(At(at.world, moment)).items():
+            rows[key].append(low)
+    return {key: near(math.fsum(values) / len(values), 1e-4) for key, values in rows.items()}
+
+
+MONTH = Check(("path",), _month)
+
+
+def _phases(connection: str) -> Check:
+    def truth(at: At) -> Found:
+        seen = at.seen("latency_probe_phase_seconds", ("phase",), WINDOW, connection=connection)
+        means = {key: math.fsum(rows) / len(rows) for key, (rows, _stretch) in seen.items() if rows}
+        # The sum's rate is stretched as the count's, but for the limit at zero.
+        return {key: (value * 0.85, value * 1.15) for key, value in means.items()}
+
+    return Check(("phase",), truth)
+
+
+def spread(metric: str, **only: str) -> Check:
+    """Check a heat map's last boundary: all that was observed; the test of pairs sees to the others."""
+    return Check(
+        ("ends",),
+        lambda at: {("upper",): (-1, math.inf)} if at.seen(metric, (), WINDOW, **only).get((), ([], 0))[0] else {},
+    )
+
+
+def _stamps(at: At) -> Found:
+    parts = _counts(at, "latency_receiver_stamps_total", ("path", "kind"), WINDOW)
+    wholes = _counts(at, "latency_receiver_stamps_total", ("path",), WINDOW)
+    return {key: _over(value, wholes[key[0],]) for key, value in parts.items() if value[1] > 1e-6}
+
+
+def _age(at: At) -> Found:
+    starts = at.gauges("latency_start_timestamp_seconds", ("daemon",))
+    return {key: near(START + at.moment - value) for key, (value,) in starts.items()}
+
+
+def _of_build(check: Check) -> Check:
+    """Check a figure of each daemon."""
+    return Check(("daemon",), lambda at: {(key[0].split(":")[0],): value for key, value in check.truth(at).items()})
+
+
+def _fill(at: At) -> Found:
+    sizes = at.gauges("latency_forwarder_buffer_capacity_events", ("link",))
+    waiting = at.gauges("latency_forwarder_buffer_events", ("link",))
+    return {key: near(waiting[key][0] / sizes[key][0]) for key in waiting}
+
+
+def _expiry(at: At) -> Found:
+    ((end,),) = at.gauges("latency_probe_certificate_expiry_timestamp_seconds", ()).values()
+    return {(): near(end - START - at.moment)}
+
+
+def _hops(metric: str) -> Check:
+    return gauges(f"latency_probe_route_hop_{metric}", "hop")
+
+
+def _by_path(of: Callable[[float], list[Check]]) -> list[Check]:
+    return [check for fraction in (0.5, 0.99, 0.999) for check in of(fraction)]
+
+
+def _in_5_minutes(names: Iterable[str], by: str, prefix: str = "latency_receiver") -> list[Check]:
+    return [increases(f"{prefix}_{name}_total", by) for name in names]
+
+
+_LIMIT = "jitter_seconds"
+
+PANELS: dict[str, dict[str, list[Check]]] = {
+    "latency-delay.json": {
+        "End to end of $path": [spread(END_TO_END)],
+        "End to end: percentiles by path": _by_path(lambda f: [quantiles(END_TO_END, f, "path")]),
+        "End to end: p99 by stream": [quantiles(END_TO_END, 0.99, "path", "stream")],
+        "Jitter by stream": [gauges("latency_receiver_jitter_seconds", "path", "stream"), threshold(_LIMIT)],
+        "Backbone of all chosen links": [spread(BACKBONE)],
+        "Backbone: percentiles by path": _by_path(lambda f: [quantiles(BACKBONE, f, "path")]),
+        "Round trip to the forwarder": [
+            quantiles("latency_receiver_link_rtt_seconds", 0.5, "path"),
+            quantiles("latency_receiver_link_rtt_seconds", 0.99, "path"),
+            gauges("latency_receiver_link_clock_offset_error_seconds", "path", factor=2),
+        ],
+        "Waited in an outage": [
+            rates(f"latency_receiver_{name}_events_total", "path") for name in ("delayed", "duplicate", "reordered")
+        ],
+        "By path and stream": [
+            *[quantiles(END_TO_END, fraction, "path", "stream", seconds=300) for fraction in FRACTIONS.values()],
+            empty("path"),
+            MEAN_JITTER,
+            rates("latency_receiver_events_total", "path", "stream", seconds=300),
+            empty("path"),
+        ],
+    },
+    "latency-health.json": {
+        "Daemons": [Check(("role",), lambda _at: {(role,): near(1) for role in TARGETS})],
+        "What is running": [
+            gauges("latency_build_info", "daemon"),
+            Check(("daemon",), _age),
+            _of_build(rates("process_cpu_seconds_total", "instance", seconds=60)),
+            _of_build(gauges("process_resident_memory_bytes", "instance")),
+            _of_build(gauges("process_open_fds", "instance")),
+            empty("daemon"),
+        ],
+        "Configuration": [
+            gauges(f"latency_{role}_config_last_reload_successful", "host")
+            for role in ("receiver", "forwarder", "probe")
+        ],
+        "Faults, in 5 minutes": [
+            increases("latency_unexpected_errors_total", "daemon", "host"),
+            increases("latency_log_lines_dropped_total", "daemon", "host"),
+            increases("latency_receiver_clock_steps_total", "host"),
+            increases("latency_forwarder_clock_steps_total", "host"),
+        ],
+        "Host delay: p99": [
+            quantiles("latency_receiver_host_delay_seconds", 0.99, "path"),
+            threshold("host_delay_seconds"),
+        ],
+        "Forwarder's hold: p99": [quantiles("latency_forwarder_hold_seconds", 0.99, "link")],
+        "Event loop lag: p99": [
+            quantiles("latency_event_loop_lag_seconds", 0.99, "daemon", "host"),
+            threshold("loop_lag_seconds"),
+        ],
+        "Synchronised": [
+            gauges("latency_receiver_clock_synchronized", "host"),
+            gauges("latency_forwarder_clock_synchronized", "host"),
+            Check(
+                ("path",),
+                lambda at: {
+                    key: near(1 - value)
+                    for key, (value,) in at.gauges("latency_receiver_clock_suspect", ("path",)).items()
+                },
+            ),
+        ],
+        "Error bounds": [
+            gauges("latency_receiver_clock_error_bound_seconds", "host"),
+            gauges("latency_forwarder_clock_error_bound_seconds", "host"),
+            BOUNDS,
+        ],
+        "Offsets": [
+            gauges("latency_receiver_clock_offset_seconds", "host"),
+            gauges("latency_forwarder_clock_offset_seconds", "host"),
+            gauges("latency_receiver_link_clock_offset_seconds", "path"),
+        ],
+        "Buffers": [Check(("link",), _fill), threshold("buffer_ratio")],
+        "Received, forwarded, dropped": [
+            rates("latency_forwarder_events_received_total", "host"),
+            rates("latency_forwarder_events_forwarded_total", "link"),
+            rates("latency_forwarder_events_dropped_total", "link"),
+        ],
+        "Reconnects, in 5 minutes": [
+            increases("latency_forwarder_reconnects_total", "side"),
+            increases("latency_receiver_reconnects_total", "side"),
+            increases("latency_forwarder_datagrams_refused_total", "link"),
+        ],
+        "Peers turned away, in 5 minutes": [reasons("latency_receiver_link_refusals_total", "path", 1, 300)],
+        "Missing, in 5 minutes, and why": _in_5_minutes(
+            (
+                "sequence_gap_events",
+                "late_events",
+                "given_up_events",
+                "socket_dropped_datagrams",
+                "stale_events",
+                "sequence_leaps",
+            ),
+            "path",
+        ),
+        "Feeds: connections taken over, in 5 minutes": [
+            reasons("latency_feed_replacements_total", "path", 1, 300),
+            increases("latency_feed_notices_total", "path"),
+            increases("latency_feed_id_resets_total", "path"),
+        ],
+        "Figures and messages refused": [
+            reasons("latency_receiver_invalid_events_total", "path", WINDOW, WINDOW),
+            rates("latency_forwarder_events_invalid_total", "host"),
+            rates("latency_forwarder_invalid_delays_total", "host"),
+        ],
+        "Who stamps arrivals": [Check(("path", "kind"), _stamps)],
+    },
+    "latency-overview.json": {
+        "To be believed within": [
+            most(BOUNDS),
+            most(HOST_DELAY),
+            most(_per_event("latency_receiver_unpaired_events_total")),
+        ],
+        "Jitter now": [_worst(MEAN_JITTER, "path")],
+        "Lost in 5 minutes": [LOST],
+        "Events a second": [rates("latency_receiver_events_total", "path")],
+        # Prometheus makes ALERTS by itself: rules that are filled in have none.
+        "Alerts": [constant(0), constant(0)],
+        "Paths": [UP],
+        "Jitter": [_worst(MEAN_JITTER, "path"), threshold(_LIMIT)],
+        "End to end: median and p99": [quantiles(END_TO_END, 0.5, "path"), quantiles(END_TO_END, 0.99, "path")],
+        "Alerts that fire": [empty("alertname")],
+        "Availability": [_availability(3600), MONTH, _burn(3600), empty("path")],
+    },
+    "latency-probe.json": {
+        "Success": [
+            gauges("latency_probe_success", "target", take=min),
+            gauges("latency_probe_overlay_socket_open", "peer"),
+            empty(),
+        ],
+        "Egress identity": [gauges("latency_probe_egress_info", "ip", "city", "country")],
+        "As expected": [gauges("latency_probe_egress_match")],
+        "Certificate": [Check((), _expiry)],
+        "Cold and warm: p50 and p99": [
+            quantiles("latency_probe_total_seconds", fraction, "target", "connection") for fraction in (0.5, 0.99)
+        ],
+        "Failures": [
+            reasons("latency_probe_failures_total", "target", WINDOW, WINDOW),
+            rates("latency_probe_missed_slots_total", "target", "connection"),
+        ],
+        "Phases of a cold request (mean)": [_phases("cold")],
+        "Phases of a warm request (mean)": [_phases("warm")],
+        "Overlay: round trip to the tunnel peer": [
+            quantiles("latency_probe_overlay_rtt_seconds", 0.5, "peer"),
+            quantiles("latency_probe_overlay_rtt_seconds", 0.99, "peer"),
+            gauges("latency_probe_overlay_jitter_seconds", "peer"),
+        ],
+        "Overlay: lost echoes": [Check(("peer",), _echoes_lost(WINDOW))],
+        "Route": [
+            _hops("info"),
+            _hops("rtt_seconds"),
+            _hops("rtt_worst_seconds"),
+            _hops("loss_ratio"),
+            empty("target"),
+        ],
+        "Probe's own lateness: p99": [
+            quantiles("latency_probe_schedule_lag_seconds", 0.99, "host"),
+            quantiles("latency_probe_host_delay_seconds", 0.99, "host"),
+        ],
+        "Besides, in 5 minutes": [
+            positive(increases("latency_probe_reconnects_total", "target", "reason")),
+            increases("latency_probe_interim_responses_total", "target"),
+            positive(increases("latency_probe_route_failures_total", "reason")),
+            increases("latency_probe_route_changes_total", "target"),
+            *_in_5_minutes(("late", "duplicates", "send_errors"), "peer", "latency_probe_overlay"),
+        ],
+        "Targets": [gauges("latency_probe_target_info", "target", "address"), FAILURES, empty("target")],
+    },
+    "latency-race.json": {
+        "What was not compared": [
+            rates("latency_receiver_unpaired_events_total", "path"),
+            rates("latency_receiver_race_excluded_events_total", "path"),
+        ],
+    },
+}
+
+# The alerts: their conditions, before they have held for long enough
+
+
+def _silent(at: At) -> Found:
+    found = {}
+    for key, (value,) in at.gauges("latency_last_event_timestamp_seconds", ("role", "path")).items():
+        found[key] = near(START + at.moment - value)
+    return found
+
+
+def _down(*metrics: str, by: str) -> Check:
+    """Check those that are 0."""
+    return both(*[above(gauges(metric, by), 0.5, below=True) for metric in metrics])
+
+
+def _restarts(at: At) -> Found:
+    found: Found = {}
+    for role, _labels, values in at.series("latency_start_timestamp_seconds"):
+        history = at.world.histories[role]
+        times = [time for time in history.scrapes.times if at.moment - 900 < time <= at.moment]
+        seen = [history.latest("latency_start_timestamp_seconds", values, time) for time in times]
+        found[values] = near(sum(one != two for one, two in pairwise(seen)))
+    return found
+
+
+def _feeds_down(at: At) -> Found:
+    found = _down("latency_receiver_feed_connected", by="path").truth(at)
+    forwarder = at.gauges("latency_forwarder_feed_connected", ())[()]
+    return found | ({("feed",): near(0)} if not forwarder[0] else {})
+
+
+def _link_down(at: At) -> Found:
+    down = _down("latency_receiver_link_connected", by="path").truth(at)
+    return {key: value for key, value in down.items() if not _up(at)[key]}
+
+
+def _unsynchronised(at: At) -> Found:
+    own: Found = {
+        (role, ""): near(0)
+        for role in ("receiver", "forwarder")
+        for ((value,),) in [tuple(at.gauges(f"latency_{role}_clock_synchronized", ()).values())]
+        if not value
+    }
+    peers = _down("latency_receiver_peer_clock_synchronized", by="path").truth(at)
+    linked = at.gauges("latency_receiver_link_connected", ("path",))
+    return own | {("receiver", key[0]): near(0) for key in peers if linked[key][0]}
+
+
+def _too_wide(at: At) -> Found:
+    jitter = _worst(MEAN_JITTER, "path").truth(at)
+    return {
+        key: value
+        for key, value in _bounds(at).items()
+        if value[0] > limit("clock_bound_floor_seconds")
+        and key in jitter
+        and value[0] / jitter[key][0] > limit("clock_bound_jitter_ratio")
+    }
+
+
+def _slower(at: At) -> Found:
+    won = {key: sum(rows) for key, (rows, _s) in at.seen("latency_receiver_path_wins_total", ("path",), 300).items()}
+    if not sum(won.values()):
+        return {}
+    share = won["backbone",] / sum(won.values())
+    return {("backbone",): (share * 0.95, share * 1.05)} if share < limit("win_ratio") else {}
+
+
+def _expiring(at: At) -> Found:
+    left = _expiry(at)[()]
+    return {("api",): left} if left[0] < limit("certificate_seconds") else {}
+
+
+def _burning(at: At) -> Found:
+    hour, now = _burn(3600).truth(at), _burn(300).truth(at)
+    bound = limit("budget_burn_ratio")
+    return {key: value for key, value in hour.items() if value[0] > bound and now[key][0] > bound}
+
+
+def _egress(at: At) -> Found:
+    if at.gauges("latency_probe_egress_match", ())[()][0] == 0:
+        return {("egress",): near(0)}
+    return positive(increases("latency_probe_egress_changes_total", "target", seconds=600)).truth(at)
+
+
+ALERTS: dict[str, Check] = {
+    "DaemonDown": empty("role"),
+    "TargetAbsent": empty("role"),
+    "NoTargets": empty("role"),
+    "ThresholdsMissing": empty("role"),
+    "DaemonRestarting": above(Check(("daemon",), _restarts), limit("restarts") + 0.5),
+    "EventLoopSlow": above(LOOP_LAG, limit("loop_lag_seconds")),
+    "HostDelayHigh": above(HOST_DELAY, limit("host_delay_seconds")),
+    "ResultsNotWritten": positive(increases("latency_receiver_result_write_errors_total", "host")),
+    "UnexpectedErrors": positive(increases("latency_unexpected_errors_total", "daemon", seconds=900)),
+    "ReloadRefused": both(
+        *[
+            above(gauges(f"latency_{role}_config_last_reload_successful", "role"), 0.5, below=True)
+            for role in ("receiver", "forwarder", "probe")
+        ]
+    ),
+    "LinkDown": Check(("path",), _link_down),
+    "ForwarderLinkDown": _down("latency_forwarder_link_connected", by="link"),
+    "LinkAuthenticationFailing": positive(increases("latency_receiver_link_refusals_total", "path", reason="key")),
+    "FeedDown": Check(("path",), _feeds_down),
+    "StreamSilent": above(gauges("latency_feed_silent_streams", "path"), 0.5),
+    "PathSilent": above(Check(("role", "path"), _silent), limit("silence_seconds")),
+    "BufferFilling": above(Check(("link",), _fill), limit("buffer_ratio")),
+    "EventsDropped": positive(increases("latency_forwarder_events_dropped_total", "link")),
+    "JitterHigh": above(MEAN_JITTER, limit("jitter_seconds")),
+    # Nothing to compare with on the first day: test_days.py has others.
+    "JitterChanged": empty("path"),
+    "LatencyRegression": empty("path"),
+    "BackboneSlower": Check(("path",), _slower),
+    "EventsLost": positive(LOST),
+    "EventsReordered": above(positive(_per_event("latency_receiver_reordered_events_total")), limit("reordered_ratio")),
+    "ErrorBudgetBurning": Check(("path",), _burning),
+    "ClockUnsynchronised": Check(("role", "path"), _unsynchronised),
+    "ClockBoundTooWide": Check(("path",), _too_wide),
+    "ClockSuspect": above(gauges("latency_receiver_clock_suspect", "path"), 0.5),
+    "NegativeDelays": positive(increases("latency_receiver_invalid_events_total", "path", reason="negative_backbone")),
+    "ProbeFailing": above(FAILURES, limit("probe_failure_ratio")),
+    "ProbeBlind": above(MISSED, limit("probe_missed_ratio")),
+    "OverlayLossy": above(OVERLAY_LOSS, limit("overlay_loss_ratio")),
+    "EgressChanged": Check(("target",), _egress),
+    "CertificateExpiring": Check(("target",), _expiring),
+}
