@@ -1,7 +1,9 @@
 """From a topology to the graph of resources that shall exist."""
 
+import functools
 import secrets
 from collections.abc import Callable
+from typing import TypeVar
 
 from provisioning.firewall import firewall
 from provisioning.kinds.compute import AddressSpec, KeyPairSpec, PlacementGroupSpec
@@ -10,15 +12,18 @@ from provisioning.kinds.instance import InstanceSpec
 from provisioning.kinds.network import GatewaySpec, RouteTableSpec, SubnetSpec, VpcSpec
 from provisioning.kinds.peering import PeeringSpec
 from provisioning.kinds.security import SecurityGroupSpec
-from provisioning.kinds.storage import BucketSpec, ObjectSpec, bucket_name
+from provisioning.kinds.storage import ObjectSpec, bucket_name, bucket_region
 from provisioning.model import Deployment, Node
 from provisioning.topology import Host, Site, Subnet, Topology
 from provisioning.userdata import digest, host_files, user_data
 
-__all__ = ["BUNDLE_OBJECT", "KEY_OBJECT", "desired"]
+__all__ = ["BUCKET", "BUNDLE_OBJECT", "KEY_OBJECT", "desired"]
 
+BUCKET = "bucket"
 BUNDLE_OBJECT = "bundle.tar.gz"
 KEY_OBJECT = "link.key"
+_NAME_BYTES = 64
+T = TypeVar("T")
 
 
 def desired(topology: Topology, deployment: Deployment, account: str, bundle: Callable[[], bytes]) -> dict[str, Node]:
@@ -29,16 +34,18 @@ def desired(topology: Topology, deployment: Deployment, account: str, bundle: Ca
         deployment: under which name.
         account: the AWS account's id, which is part of the bucket's name.
         bundle: makes the software bundle; called only when the bucket lacks it.
+
+    Raises:
+        ProvisionError: a host's user data is longer than EC2 takes.
     """
     home = topology.regions[0]
-    bucket = bucket_name(deployment.name, account)
     nodes = [
-        Node("bucket", "bucket", home, BucketSpec(bucket)),
-        Node(f"object/{BUNDLE_OBJECT}", "object", home, ObjectSpec(bucket, BUNDLE_OBJECT, bundle), ("bucket",)),
+        Node(BUCKET, "bucket", home, None),
+        Node(f"object/{BUNDLE_OBJECT}", "object", home, ObjectSpec(BUCKET, BUNDLE_OBJECT, bundle), (BUCKET,)),
     ]
     if topology.link:
-        key = ObjectSpec(bucket, KEY_OBJECT, lambda: secrets.token_hex(32).encode())
-        nodes.append(Node(f"object/{KEY_OBJECT}", "object", home, key, ("bucket",)))
+        key = ObjectSpec(BUCKET, KEY_OBJECT, lambda: secrets.token_hex(32).encode())
+        nodes.append(Node(f"object/{KEY_OBJECT}", "object", home, key, (BUCKET,)))
     for site in topology.site:
         nodes += _site(topology, site)
     for peering in topology.peering:
@@ -53,7 +60,7 @@ def desired(topology: Topology, deployment: Deployment, account: str, bundle: Ca
             for region in topology.regions
         ]
     for host in topology.host:
-        nodes += _host(topology, host, deployment, bucket)
+        nodes += _host(topology, host, deployment, account)
     return {node.key: node for node in nodes}
 
 
@@ -103,7 +110,7 @@ def _subnet(topology: Topology, site: Site, subnet: Subnet, vpc: str, gateway: s
     ]
 
 
-def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -> list[Node]:
+def _host(topology: Topology, host: Host, deployment: Deployment, account: str) -> list[Node]:
     site = topology.site_of(host)
     group, identity = f"firewall/{host.name}", f"identity/{host.name}"
     subnet = f"subnet/{site.name}/{host.subnet}"
@@ -124,11 +131,18 @@ def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -
             identity,
             "identity",
             home,
-            IdentitySpec(host.name, bucket, objects),
+            IdentitySpec(host.name, BUCKET, objects),
+            (BUCKET,),
         ),
     ]
     if placement:
         nodes.append(Node(placement, "placement-group", site.region, PlacementGroupSpec()))
+
+    def boot(what: Callable[..., T], bucket: str, **more: int) -> T:
+        return what(topology, host, deployment.name, bucket, bucket_region(bucket, account), objects, **more)
+
+    # Told before the first call; the real name is as long as this one, and hardly better to compress.
+    boot(user_data, bucket_name(deployment.name, account, home), spare_bytes=_NAME_BYTES)
     spec = InstanceSpec(
         name=host.name,
         subnet=subnet,
@@ -141,8 +155,9 @@ def _host(topology: Topology, host: Host, deployment: Deployment, bucket: str) -
         volume_gib=host.volume_gib,
         public=host.public == "assigned",
         routes_for_others=host.role == "nat",
-        user_data=user_data(topology, host, deployment.name, bucket, home, objects),
-        boot_files=digest(host_files(topology, host, deployment.name, bucket, home, objects)),
+        bucket=BUCKET,
+        user_data=functools.partial(boot, user_data),
+        boot_files=functools.cache(lambda bucket: digest(boot(host_files, bucket))),
         key_pair=key,
         key_digest=topology.access.ssh_key.strip(),
         placement_group=placement,

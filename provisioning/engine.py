@@ -105,8 +105,8 @@ class Engine:
         self._survey()
         resources = self._look(everything)
         for pause in (1.0, 2.0, 4.0):
-            # A VPC that its own parts are seen to stand in exists, whatever the list of VPCs says yet: deleting
-            # the parts as strangers on the word of a late answer would be a disaster.
+            # A VPC that its own parts are seen to stand in exists, whatever the list of VPCs says yet, and so does a
+            # bucket with objects: deleting the parts as strangers on the word of a late answer would be a disaster.
             if not self._orphans(resources):
                 break
             self.view.cloud.clock.sleep(pause)
@@ -236,8 +236,12 @@ class Engine:
         return found
 
     def _orphans(self, resources: Iterable[Found]) -> list[Found]:
-        vpcs = {found.id for found in resources if found.kind == "vpc"}
-        return [found for found in resources if found.facts.get("VpcId", next(iter(vpcs), None)) not in {*vpcs, None}]
+        wholes = {found.id for found in resources if found.kind in ("vpc", "bucket")}
+        return [
+            found
+            for found in resources
+            if (whole := found.facts.get("VpcId") or found.facts.get("Bucket")) is not None and whole not in wholes
+        ]
 
     def _fits(self, node: Node, found: Found) -> bool:
         """Whether a resource can serve as the node: not if it stands in the VPC of a duplicate."""
@@ -251,6 +255,8 @@ class Engine:
         if node.kind == "internet-gateway":
             attached = [item["VpcId"] for item in found.facts.get("Attachments", [])]
             return not attached or attached == [self.view.id(node.spec.vpc)]
+        if node.kind == "object":
+            return bool(found.facts["Bucket"] == self.view.id(node.spec.bucket))
         if node.kind == "peering":
             ends = (found.facts["RequesterVpcInfo"]["VpcId"], found.facts["AccepterVpcInfo"]["VpcId"])
             return ends == (self.view.id(node.spec.requester), self.view.id(node.spec.accepter))

@@ -169,7 +169,6 @@ _REMEDIES = {
     "OperationNotPermitted": "its protection against being stopped or terminated is on: switch that off by hand",
     "BucketNotEmpty": "something writes into it: stop that and run again",
     "DeleteConflict": "something attaches to it again: stop that and run again",
-    "BucketAlreadyExists": "another account owns the bucket's name: use another --name",
     "ConfigParseError": "correct the file, or name another by AWS_CONFIG_FILE",
     "NoCredentials": "configure credentials (`aws configure`, AWS_PROFILE, --profile)",
     "UnreachableEndpoint": "check the network, AWS_ENDPOINT_URL and the region's name",
@@ -201,7 +200,7 @@ def remedy(code: str, message: str, operation: str, service: str = "ec2") -> str
     if "object lock" in message.lower():
         return "its retention is not over: wait for that, or have the lock taken off, and run again"
     if code in _DENIED:
-        return _grant(message, operation, permission(service, operation))
+        return _grant(message, permission(service, operation))
     if code == "SignatureDoesNotMatch" and ("Signature expired" in message or "not yet current" in message):
         return _CLOCK
     if code in _REMEDIES:
@@ -213,7 +212,7 @@ def remedy(code: str, message: str, operation: str, service: str = "ec2") -> str
     return f"look the code up in the reference of {operation}, correct the cause and run the command again"
 
 
-def _grant(message: str, operation: str, asked: str) -> str:
+def _grant(message: str, asked: str) -> str:
     """Name the permission that is missing, and whose policy withholds it."""
     # Newer messages name the action, which may be another than the call's; older ones name none.
     named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
@@ -222,5 +221,4 @@ def _grant(message: str, operation: str, asked: str) -> str:
     if denying and denying[1] != "identity-based policy":
         return f"{action} is withheld by a {denying[1]}: ask whoever keeps it; `provision policy` prints what is needed"
     also = f" (and {', '.join(ALSO_CHECKED[action])} with it)" if action in ALSO_CHECKED else ""
-    other = " (or use another --name: the bucket may be another account's)" if operation == "head_bucket" else ""
-    return f"grant the credentials the permission {action}{also}; `provision policy` prints all that is needed{other}"
+    return f"grant the credentials the permission {action}{also}; `provision policy` prints all that is needed"

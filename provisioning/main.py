@@ -21,11 +21,11 @@ from provisioning.aftermath import NOTHING_STANDS, expires_at, standing, stop_af
 from provisioning.cloud import Cloud
 from provisioning.console import host_report
 from provisioning.cost import Estimate, Item, Traffic, estimate
-from provisioning.desired import BUNDLE_OBJECT, desired
+from provisioning.desired import BUCKET, BUNDLE_OBJECT, desired
 from provisioning.engine import Engine, Step
 from provisioning.errors import PendingError, ProvisionError
 from provisioning.images import python_version
-from provisioning.kinds.storage import bucket_name, put_object
+from provisioning.kinds.storage import put_object
 from provisioning.loading import adjusted, default_name, deployment_name, load_topology
 from provisioning.model import Deployment, View
 from provisioning.permissions import policy_text
@@ -540,6 +540,10 @@ def deploy(settings: Settings, bundle: str, only: tuple[str, ...], identity: str
     content = _bundle(bundle, topology, screen)
     _agree(settings, f"Deploy {len(content)} bytes to {', '.join(host.name for host in hosts)}?")
     engine.read()
+    if not only and BUCKET not in engine.view.found:
+        raise ProvisionError(
+            f"{settings.called}: its bucket is missing, and with it what hosts boot from; run `up` first"
+        )
     done: list[str] = []
 
     def report(host: Any, text: str) -> None:
@@ -550,7 +554,7 @@ def deploy(settings: Settings, bundle: str, only: tuple[str, ...], identity: str
         remote.deploy(hosts, content, report)
     if not only:
         view = engine.view
-        put_object(view, f"object/{BUNDLE_OBJECT}", bucket_name(settings.called, view.account), BUNDLE_OBJECT, content)
+        put_object(view, f"object/{BUNDLE_OBJECT}", view.found[BUCKET], BUNDLE_OBJECT, content)
     if settings.json:
         screen.result(done)
 

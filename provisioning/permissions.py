@@ -6,6 +6,7 @@ __all__ = ["ALSO_CHECKED", "permission", "policy_text"]
 
 _NAMED_OTHERWISE = {
     "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:ListObjectVersions": "s3:ListBucketVersions",

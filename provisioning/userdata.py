@@ -40,7 +40,13 @@ _PACKED_END = "END_OF_LATENCY_SCRIPT"
 
 
 def user_data(
-    topology: Topology, host: Host, deployment: str, bucket: str, bucket_region: str, objects: tuple[str, ...]
+    topology: Topology,
+    host: Host,
+    deployment: str,
+    bucket: str,
+    bucket_region: str,
+    objects: tuple[str, ...],
+    spare_bytes: int = 0,
 ) -> str:
     """The user data of a host.
 
@@ -51,6 +57,7 @@ def user_data(
         bucket: where its objects are.
         bucket_region: the bucket's region.
         objects: the keys of its objects.
+        spare_bytes: so much of EC2's limit is left free.
 
     Raises:
         ProvisionError: longer than EC2 takes.
@@ -81,9 +88,10 @@ def user_data(
     # Together the files are a third of their size; one by one they were four fifths of EC2's limit.
     packed = base64.encodebytes(gzip.compress("".join(lines).encode(), mtime=0)).decode()
     script = _HEAD.format(deployment=deployment, host=host.name, packed=packed, packed_end=_PACKED_END)
-    if len(script.encode()) > MAX_BYTES:
+    if len(script.encode()) > MAX_BYTES - spare_bytes:
         raise ProvisionError(
-            f"host/{host.name}: user data is {len(script.encode())} bytes, EC2 takes {MAX_BYTES}; use fewer targets"
+            f"host/{host.name}: user data is {len(script.encode())} bytes, EC2 takes {MAX_BYTES - spare_bytes}; "
+            "use fewer targets"
         )
     return script
 

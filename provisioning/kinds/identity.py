@@ -29,15 +29,15 @@ def _path(deployment: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IdentitySpec:
-    """``objects`` are the keys in ``bucket`` that the host may read."""
+    """``objects`` are the keys of what the host may read in the bucket that the node ``bucket`` stands for."""
 
     host: str
     bucket: str
     objects: tuple[str, ...]
 
-    def policy(self) -> dict[str, Any]:
+    def policy(self, view: View) -> dict[str, Any]:
         """The role's only policy."""
-        resources = [f"arn:aws:s3:::{self.bucket}/{name}" for name in self.objects]
+        resources = [f"arn:aws:s3:::{view.id(self.bucket)}/{name}" for name in self.objects]
         return {
             "Version": "2012-10-17",
             "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resources}],
@@ -87,7 +87,7 @@ class IdentityKind(Kind):
             yield Difference("create the role", lambda: self.create(view, node))
         elif {**facts["tags"], **view.deployment.tags(node.key)} != facts["tags"]:
             yield Difference("tag the role", lambda: self._tag(view, node, found))
-        if facts["policy"] != node.spec.policy():
+        if facts["policy"] != node.spec.policy(view):
             yield Difference("set the policy", lambda: self._policy(view, node, found))
         if not facts["profile"]:
             yield Difference("create the instance profile", lambda: self._profile(view, node, found))
@@ -156,7 +156,7 @@ class IdentityKind(Kind):
             node.key,
             RoleName=found.id,
             PolicyName=_POLICY,
-            PolicyDocument=json.dumps(node.spec.policy()),
+            PolicyDocument=json.dumps(node.spec.policy(view)),
         )
 
     def _profile(self, view: View, node: Node, found: Found) -> None:

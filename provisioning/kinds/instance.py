@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,12 +22,13 @@ _TERMINATE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """A host; ``key_pair`` and ``placement_group`` are keys of nodes, or empty.
+    """A host; ``bucket`` is the key of a node, ``key_pair`` and ``placement_group`` are too, or empty.
 
     ``tunnel_peer`` is the key of the node at the other end of a WireGuard tunnel: each end makes its own private key
     and tells the public half on its console, and learns the other's from a tag of its own.
 
-    ``boot_files`` is the digest of what ``user_data`` puts on the host: alike for operators whose compressors differ.
+    ``user_data`` goes by the bucket's name, and so does ``boot_files``, the digest of what that puts on the host: alike
+    for operators whose compressors differ.
     """
 
     name: str
@@ -41,14 +42,15 @@ class InstanceSpec:
     volume_gib: int
     public: bool
     routes_for_others: bool
-    user_data: str
-    boot_files: str
+    bucket: str
+    user_data: Callable[[str], str]
+    boot_files: Callable[[str], str]
     key_pair: str = ""
     key_digest: str = ""
     placement_group: str = ""
     tunnel_peer: str = ""
 
-    def digest(self) -> str:
+    def digest(self, bucket: str) -> str:
         """A short name of everything that cannot be changed in a host that exists."""
         parts = (
             self.address,
@@ -57,7 +59,7 @@ class InstanceSpec:
             self.image,
             self.volume_gib,
             self.public,
-            self.boot_files,
+            self.boot_files(bucket),
             self.key_digest,
             self.placement_group,
         )
@@ -115,7 +117,9 @@ class InstanceKind(Ec2Kind):
             return "stands in another subnet"
         if facts["InstanceType"] != spec.type:
             return f"type is {facts['InstanceType']}, not {spec.type}"
-        if tags_of(facts).get(SPEC_TAG) != spec.digest():
+        if spec.bucket not in view.found:
+            return "its bucket is gone, and hosts boot from it by its name"
+        if tags_of(facts).get(SPEC_TAG) != spec.digest(view.id(spec.bucket)):
             return "image, volume, address, key, credit mode or boot configuration changed"
         return ""
 
@@ -264,9 +268,9 @@ class InstanceKind(Ec2Kind):
             "IamInstanceProfile": {"Name": view.id(spec.identity)},
             # A host that ends itself at its expiry keeps what it measured; `down` or `reap` takes it away.
             "InstanceInitiatedShutdownBehavior": "stop",
-            "UserData": spec.user_data,
+            "UserData": spec.user_data(view.id(spec.bucket)),
             "TagSpecifications": view.deployment.tag_specification(
-                node.key, "instance", "volume", "network-interface", **{SPEC_TAG: spec.digest()}
+                node.key, "instance", "volume", "network-interface", **{SPEC_TAG: spec.digest(view.id(spec.bucket))}
             ),
         }
         if spec.credit_mode:

@@ -5,24 +5,79 @@ Hosts fetch them with their own role's credentials, so nothing secret stands in 
 """
 
 import hashlib
+import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from provisioning.errors import ProvisionError
 from provisioning.model import DEPLOYMENT_TAG, Difference, Found, Kind, Node, View, tags_of
 
-__all__ = ["BucketKind", "BucketSpec", "ObjectKind", "ObjectSpec", "bucket_name"]
+__all__ = [
+    "BucketKind",
+    "ObjectKind",
+    "ObjectSpec",
+    "bucket_name",
+    "bucket_region",
+    "names_bucket_of",
+    "put_object",
+]
+
+_LABEL_CHARACTERS = 15
+_LABEL_PREFIX = 6
 
 
-def bucket_name(deployment: str, account: str) -> str:
-    """The bucket's name; the account's id keeps it apart from everyone else's in S3's single name space."""
-    return f"latency-{deployment}-{account}"
+def bucket_name(deployment: str, account: str, region: str) -> str:
+    """A new name for a deployment's bucket, as no bucket was ever called.
+
+    It is of the account's own part of S3's name space, where nobody else can make a bucket (S3 guide, "Account regional
+    namespace naming rules": ``PREFIX-ACCOUNT-REGION-an``, 63 characters at most). The name of a deleted bucket may be
+    refused for hours, so each bucket has a name of its own: after what tells whose it is come eight random digits.
+    """
+    return f"{_prefix(deployment)}{secrets.token_hex(4)}-{account}-{region}-an"
 
 
-@dataclass(frozen=True, slots=True)
-class BucketSpec:
-    name: str
+def bucket_region(name: str, account: str) -> str:
+    """The region that stands in a bucket's name; empty where it is no name of a bucket."""
+    return name.partition(f"-{account}-")[2].removesuffix("-an")
+
+
+def names_bucket_of(deployment: str, account: str, name: str) -> bool:
+    """Whether a bucket's name is one of a deployment's, for which it was made by :func:`bucket_name`."""
+    return re.fullmatch(rf"{re.escape(_prefix(deployment))}[0-9a-f]{{8}}-{account}-[a-z0-9-]+-an", name) is not None
+
+
+def _prefix(deployment: str) -> str:
+    label = deployment
+    if len(label) > _LABEL_CHARACTERS:
+        told = hashlib.sha256(deployment.encode()).hexdigest()
+        label = f"{deployment[:_LABEL_PREFIX]}-{told[: _LABEL_CHARACTERS - _LABEL_PREFIX - 1]}"
+    return f"latency-{label}-"
+
+
+def _buckets(view: View, region: str) -> list[str]:
+    """The names of the deployment's buckets, whatever their regions, the one to keep first where it has several.
+
+    A list is late in both directions: what it tells and S3 does not know is not there yet, or no more.
+    """
+    told: list[tuple[str, str]] = []
+    more: dict[str, str] = {}
+    while True:
+        answer = view.cloud.call(
+            region, "s3", "list_buckets", "bucket", Prefix=_prefix(view.deployment.name), MaxBuckets=1000, **more
+        )
+        told += [(str(item["CreationDate"]), item["Name"]) for item in answer.get("Buckets", [])]
+        if not answer.get("ContinuationToken"):
+            break
+        more = {"ContinuationToken": answer["ContinuationToken"]}
+    own = [name for _, name in sorted(told) if names_bucket_of(view.deployment.name, view.account, name)]
+    return [name for name in own if _is_there(view, name)]
+
+
+def _is_there(view: View, bucket: str) -> bool:
+    region = bucket_region(bucket, view.account)
+    gone = ("NoSuchBucket", "404")
+    return bool(view.cloud.call(region, "s3", "head_bucket", "bucket", tolerate=gone, Bucket=bucket))
 
 
 class BucketKind(Kind):
@@ -30,28 +85,10 @@ class BucketKind(Kind):
     home_only: ClassVar[bool] = True
 
     def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        name = bucket_name(view.deployment.name, view.account)
-        here = ("NoSuchBucket", "404")
-        answer = view.cloud.call(region, "s3", "head_bucket", "bucket", tolerate=here, Bucket=name)
-        if not answer:
-            return []
-        tags = _bucket_tags(view, region, name)
-        owner = tags.get(DEPLOYMENT_TAG, view.deployment.name)
-        if owner != view.deployment.name:
-            raise ProvisionError(f"bucket: {name} is tagged as deployment {owner!r}'s; use another --name")
-        block = view.cloud.call(
-            region,
-            "s3",
-            "get_public_access_block",
-            "bucket",
-            tolerate=("NoSuchPublicAccessBlockConfiguration", *here),
-            Bucket=name,
-        )
-        facts = {
-            "Tags": [{"Key": k, "Value": v} for k, v in tags.items()],
-            "Block": block.get("PublicAccessBlockConfiguration", {}),
-        }
-        return [Found("bucket", self.name, region, name, facts)]
+        found = [self._found(view, name) for name in _buckets(view, region)]
+        own = [item for item in found if tags_of(item.facts).get(DEPLOYMENT_TAG) in (None, view.deployment.name)]
+        # A run that was killed as it had made one leaves it without tags; the next one did not see it and made another.
+        return sorted(own, key=lambda item: not item.facts["Tags"])
 
     def create(self, view: View, node: Node) -> None:
         where = {} if node.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": node.region}}
@@ -61,43 +98,60 @@ class BucketKind(Kind):
             "create_bucket",
             node.key,
             tolerate=("BucketAlreadyOwnedByYou",),
-            Bucket=node.spec.name,
+            Bucket=bucket_name(view.deployment.name, view.account, node.region),
+            BucketNamespace="account-regional",
             **where,
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         have, want = tags_of(found.facts), view.deployment.tags(node.key)
         if {**have, **want} != have:
-            yield Difference("tag", lambda: self._tag(view, node))
+            yield Difference("tag", lambda: self._tag(view, node, found))
         wanted = dict.fromkeys(
             ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
         )
         if found.facts["Block"] != wanted:
-            yield Difference("block public access", lambda: self._block(view, node, wanted))
+            yield Difference("block public access", lambda: self._block(view, node, found, wanted))
 
     def delete(self, view: View, found: Found) -> None:
         _delete_versions(view, found, found.id)
         view.cloud.call(found.region, "s3", "delete_bucket", "bucket", Bucket=found.id)
 
-    def _tag(self, view: View, node: Node) -> None:
+    def _found(self, view: View, name: str) -> Found:
+        region = bucket_region(name, view.account)
+        block = view.cloud.call(
+            region,
+            "s3",
+            "get_public_access_block",
+            "bucket",
+            tolerate=("NoSuchPublicAccessBlockConfiguration", "NoSuchBucket", "404"),
+            Bucket=name,
+        )
+        facts = {
+            "Tags": [{"Key": k, "Value": v} for k, v in _bucket_tags(view, region, name).items()],
+            "Block": block.get("PublicAccessBlockConfiguration", {}),
+        }
+        return Found("bucket", self.name, region, name, facts)
+
+    def _tag(self, view: View, node: Node, found: Found) -> None:
         # The call replaces all tags: those of others, and AWS's own, are put back with ours.
-        tags = {**_bucket_tags(view, node.region, node.spec.name), **view.deployment.tags(node.key)}
+        tags = {**_bucket_tags(view, found.region, found.id), **view.deployment.tags(node.key)}
         view.cloud.call(
-            node.region,
+            found.region,
             "s3",
             "put_bucket_tagging",
             node.key,
-            Bucket=node.spec.name,
+            Bucket=found.id,
             Tagging={"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]},
         )
 
-    def _block(self, view: View, node: Node, wanted: dict[str, bool]) -> None:
+    def _block(self, view: View, node: Node, found: Found, wanted: dict[str, bool]) -> None:
         view.cloud.call(
-            node.region,
+            found.region,
             "s3",
             "put_public_access_block",
             node.key,
-            Bucket=node.spec.name,
+            Bucket=found.id,
             PublicAccessBlockConfiguration=wanted,
         )
 
@@ -107,6 +161,7 @@ class ObjectSpec:
     """An object that is made once: ``content`` is asked for only when it is missing.
 
     A bundle is replaced by ``deploy``, a key never: neither is compared with what ``up`` would put there now.
+    ``bucket`` is the key of the node that it lies in.
     """
 
     bucket: str
@@ -119,22 +174,23 @@ class ObjectKind(Kind):
     home_only: ClassVar[bool] = True
 
     def find(self, view: View, region: str, key: str | None = None) -> list[Found]:
-        bucket = bucket_name(view.deployment.name, view.account)
         found = [
             Found(
                 f"object/{item['Key']}",
                 self.name,
-                region,
+                bucket_region(bucket, view.account),
                 f"{bucket}/{item['Key']}",
                 {"Bucket": bucket, "Key": item["Key"]},
             )
-            for item in _objects(view, region, bucket)
+            for bucket in _buckets(view, region)
+            for item in _objects(view, bucket_region(bucket, view.account), bucket)
         ]
         return [item for item in found if key in (None, item.key)]
 
     def create(self, view: View, node: Node) -> None:
         # Of two operators who make a link key at once the first wins: a host may have fetched it already.
-        put_object(view, node.key, node.spec.bucket, node.spec.name, node.spec.content(), IfNoneMatch="*")
+        bucket = view.found[node.spec.bucket]
+        put_object(view, node.key, bucket, node.spec.name, node.spec.content(), IfNoneMatch="*")
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from ()
@@ -143,15 +199,15 @@ class ObjectKind(Kind):
         _delete_versions(view, found, found.facts["Bucket"], found.facts["Key"])
 
 
-def put_object(view: View, about: str, bucket: str, name: str, content: bytes, **conditions: str) -> None:
+def put_object(view: View, about: str, bucket: Found, name: str, content: bytes, **conditions: str) -> None:
     """Write an object, encrypted, with its digest beside it for the reader to check."""
     view.cloud.call(
-        view.home,
+        bucket.region,
         "s3",
         "put_object",
         about,
         tolerate=("PreconditionFailed",) if conditions else (),
-        Bucket=bucket,
+        Bucket=bucket.id,
         Key=name,
         Body=content,
         ServerSideEncryption="AES256",

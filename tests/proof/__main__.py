@@ -18,9 +18,7 @@ from pathlib import Path
 
 from daemons.errors import LatencyError
 from provisioning.cloud import Cloud
-from provisioning.desired import desired
 from provisioning.loading import BUILT_IN, adjusted, load_topology
-from provisioning.model import Deployment
 from provisioning.topology import Topology
 from tests.proof.cap import Cap, spend_cap
 from tests.proof.comparison import differences
@@ -64,14 +62,12 @@ class Proof:
     def __post_init__(self) -> None:
         self.shape = load_topology(self.topology)
         self.account = self.cloud.account(self.shape.regions[0])
-        graph = desired(self.shape, Deployment(self.name), self.account, lambda: b"")
-        self._bucket = next(node.spec.name for node in graph.values() if node.kind == "bucket")
         self.record = self.folder / "calls.jsonl"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.folder / "key"], check=True)
 
     def look(self) -> set[Standing]:
         """Everything in the account's regions that a deployment could leave."""
-        return inventory(self.cloud, self.shape.regions, self._bucket)
+        return inventory(self.cloud, self.shape.regions)
 
     def build_and_measure(self, measure: Sequence[str]) -> None:
         """From `plan` to a measurement; the first step that fails is the last."""

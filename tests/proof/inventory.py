@@ -30,13 +30,12 @@ _GONE = {"deleted", "failed", "rejected", "expired", "terminated"}
 """States in which EC2 goes on listing what is no more."""
 
 
-def inventory(cloud: Cloud, regions: Iterable[str], bucket: str) -> set[Standing]:
+def inventory(cloud: Cloud, regions: Iterable[str]) -> set[Standing]:
     """Everything that a deployment could leave behind.
 
     Args:
         cloud: the account.
         regions: where to look.
-        bucket: the name of the deployment's bucket.
     """
     regions = tuple(regions)
     found = {item for region in regions for item in _in(cloud, region)}
@@ -52,9 +51,8 @@ def inventory(cloud: Cloud, regions: Iterable[str], bucket: str) -> set[Standing
             if not answer.get("IsTruncated"):
                 break
             more = {"Marker": answer["Marker"]}
-    if cloud.call(home, "s3", "head_bucket", "inventory", tolerate=("404", "NoSuchBucket"), Bucket=bucket):
-        found.add(("", "bucket", bucket))
-    return found
+    buckets = cloud.call(home, "s3", "list_buckets", "inventory", Prefix="latency-", MaxBuckets=1000)
+    return found | {("", "bucket", item["Name"]) for item in buckets["Buckets"]}
 
 
 def _in(cloud: Cloud, region: str) -> Iterator[Standing]:

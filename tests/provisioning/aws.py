@@ -3,6 +3,7 @@
 import copy
 import functools
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -257,9 +258,11 @@ def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, s
         count(region, "key", ec2.describe_key_pairs()["KeyPairs"])
     s3, iam = client(endpoint, "s3", regions[0]), client(endpoint, "iam", regions[0])
     for bucket in s3.list_buckets()["Buckets"]:
-        found["", "bucket", bucket["Name"]] += 1
+        # Eight digits of a deployment's bucket are random.
+        name = re.sub(r"-[0-9a-f]{8}(-\d{12}-)", r"-*\1", bucket["Name"])
+        found["", "bucket", name] += 1
         for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
-            found["", "object", f"{bucket['Name']}/{item['Key']}"] += 1
+            found["", "object", f"{name}/{item['Key']}"] += 1
     for role in iam.list_roles()["Roles"]:
         found["", "role", role["RoleName"]] += 1
     for profile in iam.list_instance_profiles()["InstanceProfiles"]:

@@ -74,6 +74,8 @@ class Checker:
             self.check_instance(call)
         if call.operation == "AssociateAddress" and params.get("AllowReassociation") is not False:
             self.wrong(call, "may steal the address")
+        if call.operation == "CreateBucket" and params.get("BucketNamespace") != "account-regional":
+            self.wrong(call, "anybody may have taken the name")
         if call.operation == "ModifyInstanceMetadataOptions" and params.get("HttpTokens") != "required":
             self.wrong(call, "IMDSv2 is not required")
 
@@ -244,7 +246,7 @@ class Checker:
     def on_DeleteBucket(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         if self.objects.pop(params["Bucket"], None):
             self.wrong(call, "the bucket is not empty")
-        # The tags are not forgotten here: moto gives a bucket made again its old ones.
+        self.tagged_buckets.discard(params["Bucket"])
 
     def on_PutRolePolicy(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self.roles.setdefault(params["RoleName"], set()).add("policy")

@@ -128,6 +128,11 @@ CASES: list[tuple[str, list[Call], list[Call]]] = [
         [recorded("CreateRole", "a", {})],
         [recorded("CreateRole", "a", {"Tags": TAGS})],
     ),
+    (
+        "anybody may have taken the name",
+        [recorded("CreateBucket", "a", {"Bucket": "b"})],
+        [recorded("CreateBucket", "a", {"Bucket": "b", "BucketNamespace": "account-regional"})],
+    ),
     ("bucket has no tags", [OBJECT], [BUCKET_TAGS, OBJECT]),
     (
         "object is not encrypted",

@@ -141,7 +141,7 @@ def allowed(action: str, resource: str) -> bool:
 def resource_of(call: dict[str, Any]) -> str:
     """The resource of a call whose own parameters name it; EC2's are told apart by tags alone."""
     params = call["params"]
-    if call["service"] == "s3":
+    if call["service"] == "s3" and "Bucket" in params:
         return f"arn:aws:s3:::{params['Bucket']}" + (f"/{params['Key']}" if "Key" in params else "")
     if call["service"] == "ssm":
         return f"arn:aws:ssm:{call['region']}::parameter{params['Name']}"

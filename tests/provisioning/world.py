@@ -202,6 +202,8 @@ class World:
                 return "InvalidParameterValue", f"{told} Invalid IAM Instance Profile name"
         if call.operation == "CreateBucket" and self._later(self._buckets.get(call.params["Bucket"], 0.0)):
             return "OperationAborted", "A conflicting conditional operation is currently in progress"
+        if call.operation == "CreateBucket":
+            return self._of_the_account(call)
         return None
 
     def _in_use(self, call: Any) -> Refusal | None:
@@ -287,6 +289,17 @@ class World:
         self._profiles[call.params["InstanceProfileName"]] = self._within(PROFILE_SECONDS)
 
     _on_AddRoleToInstanceProfile = _on_CreateInstanceProfile  # noqa: N815
+
+    def _of_the_account(self, call: Any) -> Refusal | None:
+        """S3 guide, "Account regional namespace naming rules": such a name ends with whose it is and where."""
+        name, account = call.params["Bucket"], "123456789012"
+        if call.params.get("BucketNamespace") != "account-regional":
+            return None
+        fits = len(name) <= 63 and name.endswith(f"-{account}-{call.region}-an")
+        return None if fits else ("InvalidBucketName", f"{name} is not of this account and region")
+
+    def _on_DeleteBucket(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        self._buckets[call.params["Bucket"]] = self._within(BUCKET_NAME_SECONDS)
 
     # peerings
 
