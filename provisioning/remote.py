@@ -44,14 +44,17 @@ def ssh_config(view: View, topology: Topology, known_hosts: Path, identity: str 
     Raises:
         ProvisionError: no access was asked for, a host does not stand, or told no key yet.
     """
+    # First of all: who mistook the name shall not read of keys.
+    for host in topology.host:
+        if f"host/{host.name}" not in view.found:
+            name = view.deployment.name
+            raise ProvisionError(f"host/{host.name}: does not stand in deployment {name}; run `provision up` first")
     let_in = topology.access.ssh_from or any(found.kind == "key-pair" for found in view.surplus)
     if not let_in:
         raise ProvisionError("ssh: no access was asked for; run up with --ssh-from ADDRESS/32 --ssh-key FILE.pub first")
     blocks, keys = [], []
     for host in topology.host:
-        found = view.found.get(f"host/{host.name}")
-        if found is None:
-            raise ProvisionError(f"host/{host.name}: does not stand; run `provision up` first")
+        found = view.found[f"host/{host.name}"]
         alias = f"latency-{view.deployment.name}-{host.name}"
         told = host_report(view, found).host_keys
         if not told:

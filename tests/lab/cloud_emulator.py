@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from tests.lab.namespace import enter
 from tests.provisioning.aws import client
-from tests.provisioning.emulator import load_images
+from tests.provisioning.emulator import correct_moto
 
 __all__ = ["Emulator", "listen_in", "metadata_tree", "serve_in", "serve_metadata"]
 
@@ -66,7 +66,7 @@ class Emulator:
     """
 
     def __init__(self, console: Callable[[str], bytes]) -> None:
-        load_images()
+        correct_moto()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         from moto.ec2.models import elastic_ip_addresses  # noqa: PLC0415
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415

@@ -212,7 +212,7 @@ def test_direct_nat_and_proxy_are_three_scenarios_of_one_suite(cloud: Cloud, ide
     for host in cloud.hosts.values():
         let_in(host, identity.with_suffix(".pub").read_text())
     (tmp_path / "suite.toml").write_text(SUITE)
-    on = ("--deployment", "latency", "--topology", str(cloud.place / "topology.toml"), "--identity", str(identity))
+    on = ("--deployment", "topology", "--topology", str(cloud.place / "topology.toml"), "--identity", str(identity))
     output = ("--output", str(tmp_path / "out"))
     done = cloud.on_the_internet("experiment", "validate", str(tmp_path / "suite.toml"), *on, *output)
     assert done.returncode == 0, done.stdout + done.stderr

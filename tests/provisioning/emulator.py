@@ -213,12 +213,17 @@ class _OneByOne:
             return self._application(environ, start)
 
 
-def serve() -> tuple[Any, str]:
-    """Start the emulator; returns the server, to be shut down, and its endpoint."""
+def correct_moto() -> None:
+    """Have moto, in this process, do what EC2 does where it differs from it."""
     load_images()
     _add_refusals()
     _enable_regions()
     _bind_profiles()
+
+
+def serve() -> tuple[Any, str]:
+    """Start the emulator; returns the server, to be shut down, and its endpoint."""
+    correct_moto()
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
         DomainDispatcherApplication,
         MotoRequestHandler,

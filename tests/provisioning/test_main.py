@@ -238,7 +238,7 @@ def test_what_the_operator_did_wrong_is_told(shell: Shell) -> None:
         (("up",), 2, "error: --yes: is missing; without a terminal to ask on, changes need --yes"),
         (("up", "--yes", "--bundle", "/no/such/file"), 2, "--bundle: /no/such/file"),
         (("cost", "--instance-type", "receiver=m5.large"), 6, "no price for m5.large in eu-central-1"),
-        (("ssh", "receiver"), 6, "no access was asked for; run up with --ssh-from"),
+        (("ssh", "receiver"), 6, "host/forwarder: does not stand in deployment backbone; run `provision up`"),
         (("ssh", "nobody"), 6, "nobody: no such host or role; name one of forwarder, receiver"),
         (("plan", "--profile", "nobody"), 6, "The config profile (nobody) could not be found"),
         (("up", "--yes", "--ssh-key", "/no/such.pub", "--ssh-from", "203.0.113.7/32"), 2, "--ssh-key: /no/such.pub"),

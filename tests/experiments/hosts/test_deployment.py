@@ -71,5 +71,5 @@ def test_a_deployment_that_lets_nobody_in_is_refused(account: str, tmp_path: Pat
 
 def test_a_deployment_that_does_not_stand_is_refused(account: str, tmp_path: Path) -> None:
     topology = adjusted(load_topology("backbone"), types={}, access=ACCESS)
-    with pytest.raises(ProvisionError, match=r"host/\w+: does not stand; run `provision up` first"):
+    with pytest.raises(ProvisionError, match=r"host/\w+: does not stand in deployment \w+; run `provision up` first"):
         inventory_of(Cloud(Aws(account).session, Clock()), topology, "other", tmp_path)
