@@ -37,19 +37,24 @@ class _Scheduled(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a section of the configuration asks for."""
+    """What a section of the configuration asks for; ``files`` is what stood in those that it names."""
 
     section: Section
     interval_ns: int
     make: Callable[[], list[_Scheduled]]
+    files: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
     """What runs for a section, with the numbers that the timetable knows it by."""
 
-    section: Section
+    plan: _Plan
     lanes: list[tuple[int, _Scheduled]]
+
+    def as_planned(self, plan: _Plan) -> bool:
+        """Whether it does what a new configuration asks for."""
+        return (self.plan.section, self.plan.files) == (plan.section, plan.files)
 
 
 def lane_kinds(section: TargetSection) -> tuple[ConnectionKind, ...]:
@@ -57,6 +62,12 @@ def lane_kinds(section: TargetSection) -> tuple[ConnectionKind, ...]:
     if section.connections == "both":
         return ConnectionKind.COLD, ConnectionKind.WARM
     return (ConnectionKind(section.connections),)
+
+
+def _files(section: TargetSection | EgressSection, target: Target) -> tuple[object, ...]:
+    """Return what was read for a target: of a file behind an unchanged section nothing else tells that it changed."""
+    authorities = target.context.get_ca_certs(binary_form=True) if target.context and section.ca_file else []
+    return (target.proxy, *authorities)
 
 
 class Roster:
@@ -100,7 +111,7 @@ class Roster:
         """
         targets, plans = self._planned(config)
         for name, running in tuple(self._running.items()):
-            if name not in plans or plans[name].section != running.section:
+            if name not in plans or not running.as_planned(plans[name]):
                 await self._drop(name)
         self.targets = targets
         new = [name for name in plans if name not in self._running]
@@ -123,7 +134,7 @@ class Roster:
                 if isinstance(section, TargetSection)
                 else partial(self._egress_lane, section, target)
             )
-            plans[target.name] = _Plan(section, target.interval_ns, make)
+            plans[target.name] = _Plan(section, target.interval_ns, make, _files(section, target))
         if config.route is not None:
             plans["[route]"] = _Plan(
                 config.route, round(config.route.interval_seconds * 1e9), partial(self._route_tracer, config.route)
@@ -143,7 +154,7 @@ class Roster:
             offset_ns = round((share + position / len(lanes)) % 1.0 * plan.interval_ns)
             grid = Grid(start_ns + offset_ns, plan.interval_ns)
             entries.append((self._timetable.add(grid, lane.slot), lane))
-        self._running[name] = _Running(plan.section, entries)
+        self._running[name] = _Running(plan, entries)
 
     async def _drop(self, name: str) -> None:
         for number, lane in self._running.pop(name).lanes:

@@ -1,5 +1,6 @@
 """latency-probe as a process: metrics, debug page, reload, and the measurement with an end."""
 
+import base64
 import csv
 import json
 import shlex
@@ -14,6 +15,7 @@ from urllib.error import HTTPError
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.daemons.probe.proxy import proxying
 from tests.daemons.probe.server import Authority, Behaviour, serving
 from tests.processes import Program, running, until
 
@@ -147,6 +149,40 @@ def test_a_reload_keeps_what_did_not_change_and_refuses_what_is_wrong(authority:
             assert "did you mean `url`" in program.wait_for_log("reload refused")
             before = value(program, "latency_probe_successes_total", target="three") or 0
             until(lambda: (value(program, "latency_probe_successes_total", target="three") or 0) > before, "it goes on")
+
+
+def test_a_reload_reads_the_files_behind_unchanged_sections(authority: Authority, tmp_path: Path) -> None:
+    with (
+        serving(authority.context()) as server,
+        proxying(authorization=b"Basic " + base64.b64encode(b"measure:new")) as proxy,
+    ):
+        password, authorities = tmp_path / "proxy", tmp_path / "ca.pem"
+        password.touch(mode=0o600)
+        password.write_text("measure:old\n")
+        authorities.write_bytes(authority.file.read_bytes())
+        others = tmp_path / "other"
+        others.mkdir()
+        text = target("kept", server.port, authority) + (
+            f'[[target]]\nname = "proxied"\nurl = "https://127.0.0.1:{server.port}/"\nca_file = "{authorities}"\n'
+            f'proxy = "{proxy.url}"\nproxy_credentials_file = "{password}"\ninterval_seconds = 0.1\n'
+        )
+
+        def failures(reason: str) -> float:
+            return value(program, "latency_probe_failures_total", target="proxied", reason=reason) or 0
+
+        with running(MODULE, "--config", str(config(tmp_path, text))) as program:
+            until(lambda: failures("proxy_authentication") >= 2, "refusals")
+            until(lambda: (value(program, "latency_probe_successes_total", target="kept") or 0) >= 4, "successes")
+            password.write_text("measure:new\n")
+            program.send_signal(signal.SIGHUP)
+            until(
+                lambda: (value(program, "latency_probe_successes_total", target="proxied") or 0) >= 2,
+                "the new password",
+            )
+            authorities.write_bytes(Authority(others).file.read_bytes())
+            program.send_signal(signal.SIGHUP)
+            until(lambda: failures("certificate") >= 1, "the new authorities")
+            assert (value(program, "latency_probe_successes_total", target="kept") or 0) >= 4
 
 
 def body(address: str, city: str) -> Behaviour:
