@@ -120,7 +120,7 @@ def judge_requests(phase: str, target: Mapping[str, Any], expected: RequestExpec
     requests = target["connections"].get(phase)
     details = target["failure_details"]
     if requests is None or not requests["attempts"]:
-        why = _sentences(details) or _instead(phase, target["connections"])
+        why = _sentences(details) or _instead(phase, target)
         if phase == "warm" and details and not set(details) <= _OURS:
             return PhaseResult(phase=phase, outcome="fail", reason=f"no connection was there to be kept: {why}")
         return inconclusive(phase, f"no {phase} request was made: {why}")
@@ -144,9 +144,9 @@ def _medians(requests: Mapping[str, Any]) -> dict[str, float]:
     return {name: figures["median_ms"] for name, figures in parts.items() if figures["median_ms"] is not None}
 
 
-def _instead(phase: str, connections: Mapping[str, Any]) -> str:
+def _instead(phase: str, target: Mapping[str, Any]) -> str:
     """Say why no request of a kind was made, by what was made instead."""
-    made = sum(one["attempts"] for kind, one in connections.items() if kind != phase)
+    made = target["remade"]
     if phase == "warm" and made:
         return (
             f"each of {made} requests had to open a connection, for the server, or a proxy before it, closes it after "

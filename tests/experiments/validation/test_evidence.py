@@ -32,7 +32,13 @@ def requests(answered: int, failures: dict[str, int] | None = None, **figures: f
     }
     details = {reason: f"{reason} it was" for reason in failed}
     cold = {"attempts": answered + sum(failed.values()), "failures": failed, "total": total, "phases": {}}
-    return {"connections": {"cold": cold}, "failure_details": details, "url": "https://x", "address": "192.0.2.1"}
+    return {
+        "connections": {"cold": cold},
+        "failure_details": details,
+        "remade": 0,
+        "url": "https://x",
+        "address": "192.0.2.1",
+    }
 
 
 EXPECTED = RequestExpectation(median_ms=(60, 80), p99_ms=(60, 300))
@@ -78,9 +84,9 @@ def test_too_many_failures_fail_and_give_the_reasons() -> None:
 
 
 def test_no_request_is_no_evidence() -> None:
-    nothing: dict[str, Any] = {"connections": {}, "failure_details": {}}
+    nothing: dict[str, Any] = {"connections": {}, "failure_details": {}, "remade": 0}
     assert judge_requests("warm", nothing, RequestExpectation()).outcome == "inconclusive"
-    refused = {"connections": {}, "failure_details": {"connect_refused": "nobody listens"}}
+    refused = {"connections": {}, "remade": 0, "failure_details": {"connect_refused": "nobody listens"}}
     assert judge_requests("warm", refused, RequestExpectation()).outcome == "fail"
 
 
@@ -175,10 +181,7 @@ def test_without_an_answer_nothing_passes(refused: int, local: int) -> None:
 
 
 def test_a_server_that_closes_every_connection_is_told_as_that() -> None:
-    target = {
-        "connections": {"cold": {"attempts": 30, "failures": {}, "total": {"sample_count": 30}}},
-        "failure_details": {},
-    }
+    target = {"connections": {}, "failure_details": {}, "remade": 30}
     found = judge_requests("warm", target, RequestExpectation())
     assert found.outcome == "inconclusive"
     assert found.reason.startswith("no warm request was made: each of 30 requests had to open a connection")

@@ -1,6 +1,7 @@
 """`experiment validate` with the real probe against a real HTTPS server, on this machine and by a real ssh."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from experiments.local.certificates import certificates
 from experiments.main import main
 from tests.daemons.probe.proxy import proxying
+from tests.daemons.probe.script import Close, Read, running_script
 from tests.experiments.hosts.sshd import sshd
 from tests.processes import running, until
 
@@ -69,6 +71,20 @@ def test_the_direct_way_and_a_proxy_are_scenarios_of_one_suite(tmp_path: Path, t
     told = (tmp_path / "out/validation.md").read_text()
     assert "| requests | scenario | connect | tunnel | tls | processing | transfer | total |" in told
     assert "<th>tunnel</th>" in (tmp_path / "out/validation.html").read_text()
+
+
+def test_a_server_that_closes_every_connection_is_said_to(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+    with running_script([[Read(), answer, Close()]]) as server:
+        suite = (
+            f'[target]\nurl = "http://127.0.0.1:{server.port}/"\ncount = 10\ninterval_seconds = 0.02\n'
+            '[[scenario]]\nname = "closing"\n'
+        )
+        done, result = validate(tmp_path, suite)
+    assert outcomes(result) == {"preflight": "pass", "cold": "pass", "warm": "inconclusive"}, done.stdout
+    reason = result["scenarios"][0]["phases"][2]["reason"]
+    assert re.match(r"no warm request was made: each of [1-9]\d* requests had to open a connection, for the", reason)
+    assert done.returncode == 9
 
 
 def test_what_is_as_expected_passes_and_is_compared_with_the_baseline(tmp_path: Path, target: str) -> None:
