@@ -179,4 +179,6 @@ class WarmLane(Lane):
         attempt, self._wire = await self._prober.attempt(self._target, intended_ns, wire, keep=True)
         if self._wire is None:
             self._lost = attempt.lost
+        else:
+            self._wire.watch()
         return attempt

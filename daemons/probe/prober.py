@@ -36,10 +36,25 @@ class Wire:
     channel: Channel
     protocol: Http1 | Http2
     first: Attempt
+    ended: bool = False
+
+    def watch(self) -> None:
+        """Answer at once what the server says while nothing is asked, until :meth:`lost` is: some close without."""
+        self.channel.watch(self._heard)
+
+    def _heard(self) -> None:
+        self.ended = True
+        came = self.channel.idle()
+        if came is not None:
+            answer = self.protocol.idle(came)
+            self.ended = self.protocol.lost is not None or not self.channel.answer(answer)
+        if self.ended:
+            self.channel.unwatch()
 
     async def lost(self) -> Reconnect | None:
         """Say why it serves no other request, as far as this host has been told; None when it may."""
-        came = self.channel.idle()
+        self.channel.unwatch()
+        came = None if self.ended else self.channel.idle()
         if came is None:
             return self.protocol.lost or Reconnect.CLOSED
         answer = self.protocol.idle(came)

@@ -190,6 +190,22 @@ class Channel:
                     return None
             came.append(data)
 
+    def watch(self, heard: Callable[[], None]) -> None:
+        """Call when bytes are there, or the end."""
+        self._loop.add_reader(self._fd, heard)
+
+    def unwatch(self) -> None:
+        """Call no more."""
+        self._loop.remove_reader(self._fd)
+
+    def answer(self, data: bytes) -> bool:
+        """Send a few bytes without waiting; False when they do not all go, after which nothing else can be sent."""
+        data = self._tls.encrypt(data) if self._tls and data else data
+        try:
+            return not data or self._socket.send(data) == len(data)
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close; a TLS peer is told."""
         if self._tls is not None:

@@ -1,5 +1,6 @@
 """A connection is used again only when its state is known, and a request that was not processed is made again."""
 
+import asyncio
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from tests.processes import until
 
 pytestmark = pytest.mark.process
 
+PING = b"are you?"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
 
 
@@ -140,6 +142,36 @@ def test_a_server_that_takes_nothing_is_asked_a_few_times_and_no_more(authority:
     assert (seen.successes, counted(seen.failures)) == (0, {Reason.CLOSED: 1})
     assert counted(seen.reconnects) == {Reconnect.GOAWAY: 5}
     assert server.connections == 6
+
+
+def test_a_ping_is_answered_while_nothing_is_asked(authority: Authority) -> None:
+    """The server waits for the answer before it reads another request."""
+    answered = Read(b"\x06\x01\x00\x00\x00\x00" + PING)
+    ping = struct.pack("!I", 8 << 8 | 6) + struct.pack("!BI", 0, 0) + PING
+    first = Http2Script()
+    script: list[Step] = [Read.request(1), first.answer(), Pause(0.05), ping, answered, Read.request(3), first.answer()]
+    with running_script([script], authority.context(alpn=("h2",))) as server:
+        target = target_of(
+            f"https://localhost:{server.port}/", ca_file=str(authority.file), http="2", timeout_seconds=10.0
+        )
+
+        def said(times: int) -> None:
+            until(lambda: len(server.requests) >= times, "what the probe had to say")
+
+        async def main() -> Observations:
+            seen = observations(target, (ConnectionKind.WARM,))
+            async with prober() as one:
+                lane = WarmLane(target, one, seen)
+                for heard in (2, 3):
+                    lane.slot(one.clock.monotonic_ns(), 0)
+                    await lane.idle()
+                    await asyncio.to_thread(said, heard)
+                await lane.close()
+            return seen
+
+        seen = run(main)
+    assert (seen.successes, counted(seen.failures), counted(seen.reconnects)) == (2, {}, {})
+    assert server.connections == 1
 
 
 def test_no_streams_at_all_is_no_fault_of_the_probe(authority: Authority) -> None:
