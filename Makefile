@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring dashboards reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ monitoring: $(PACKAGES)  ## Prometheus, Alertmanager and (where installed) Grafa
 
 dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
 	$(BIN)/python -m grafana.generate
+
+reference: $(STAMP)  ## write docs/reference, manuals, completions and schemas from the programs
+	$(BIN)/python -m reference.generate
 
 test: $(PACKAGES) unit  ## unit, process and soak tests: the fast ones first
 	@$(MAKE) --no-print-directory --output-sync=target -j2 deployments commands

@@ -8,6 +8,7 @@ import sys
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from daemons.errors import LatencyError, ResultsError
 from daemons.service.command_line import CONTEXT, version_option
@@ -60,6 +61,13 @@ class _Group(click.Group):
         module = importlib.import_module(f"experiments.commands.{known.module}")
         (command,) = (one for one in vars(module).values() if isinstance(one, click.Command))
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing the commands, of which one may lack its extra."""
+        names = [CompletionItem(name, help=one.summary) for name, one in sorted(COMMANDS.items())]
+        return [item for item in names if item.value.startswith(incomplete)] or click.Command.shell_complete(
+            self, ctx, incomplete
+        )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

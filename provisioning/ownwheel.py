@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import io
 import zipfile
-from itertools import pairwise
 from pathlib import Path
 
 from daemons.service.distribution import DISTRIBUTION
@@ -54,10 +53,11 @@ def own_wheel() -> tuple[str, bytes]:
 def _in_wheel(recorded: importlib.metadata.PackagePath, stem: str) -> tuple[str, Path]:
     """A recorded file's name in the wheel, or none, and its place here."""
     parts = recorded.parts
-    if ("share", DISTRIBUTION) in pairwise(parts):
-        below = parts[parts.index(DISTRIBUTION) + 1 :]
-        name = "/".join((f"{stem}.data", "data", "share", DISTRIBUTION, *below))
-        return name, shipped("systemd").parent.joinpath(*below)
+    if next((part for part in parts if part != ".."), "") == "share":
+        # Manuals and completions lie beside what is ours alone.
+        below = parts[parts.index("share") + 1 :]
+        name = "/".join((f"{stem}.data", "data", "share", *below))
+        return name, shipped("systemd").parents[1].joinpath(*below)
     # Commands are written by the installer, for its interpreter.
     generated = ".." in parts or "__pycache__" in parts or recorded.name in _MADE_BY_INSTALLERS
     return "" if generated else recorded.as_posix(), Path(str(recorded.locate()))

@@ -31,7 +31,14 @@ CpuCredits = Literal["", "standard", "unlimited"]
 
 
 class Subnet(Section, frozen=True):
-    """A subnet; ``public`` gives it a route to the internet gateway."""
+    """``[[site.subnet]]``: a part of a site's network.
+
+    Attributes:
+        name: of the subnet, within its site.
+        cidr: its addresses, within the site's.
+        public: it has a route to the internet gateway.
+        zone: the availability zone; empty for whichever offers the hosts' types.
+    """
 
     name: str
     cidr: str
@@ -40,7 +47,13 @@ class Subnet(Section, frozen=True):
 
 
 class Site(Section, frozen=True):
-    """A VPC in a region."""
+    """``[[site]]``: a VPC in a region.
+
+    Attributes:
+        name: of the site.
+        region: of AWS.
+        cidr: its addresses, apart from those of every site that it is peered with.
+    """
 
     name: str
     region: str
@@ -49,7 +62,12 @@ class Site(Section, frozen=True):
 
 
 class Peering(Section, frozen=True):
-    """A VPC peering connection; the first site requests, the second accepts."""
+    """``[[peering]]``: a VPC peering connection.
+
+    Attributes:
+        requester: the site that asks for it.
+        accepter: the site that accepts it.
+    """
 
     requester: str
     accepter: str
@@ -60,7 +78,13 @@ class Peering(Section, frozen=True):
 
 
 class Target(Section, frozen=True):
-    """An HTTPS target of a probe host; ``resolve`` pins its name to one address."""
+    """``[[host.target]]``: an HTTPS target of a probe host.
+
+    Attributes:
+        name: of the target, a label of its metrics.
+        url: what to ask.
+        resolve: the address to use for the URL's host instead of resolving it.
+    """
 
     name: str
     url: str
@@ -68,11 +92,21 @@ class Target(Section, frozen=True):
 
 
 class Host(Section, frozen=True):
-    """An instance with a fixed private address.
+    """``[[host]]``: an instance with a fixed private address.
 
-    ``public`` is how the internet reaches it: not at all, by an address that AWS assigns, or by an Elastic IP.
-    ``feed`` is what a forwarder or receiver subscribes to; ``target`` what a probe asks. ``cpu_credits`` left empty
-    means the role's own mode.
+    Attributes:
+        name: of the host.
+        role: what it is for.
+        site: where it stands.
+        subnet: the site's subnet.
+        address: its private address.
+        public: how the internet reaches it: not at all, by an address that AWS assigns, or by an Elastic IP.
+        type: of the instance.
+        image: the operating system.
+        volume_gib: the size of its disk.
+        precision_time: use the hardware clock of instances that have one.
+        cpu_credits: of burstable types; empty for the role's own mode.
+        feed: the URL that a forwarder or receiver subscribes to.
     """
 
     name: str
@@ -102,7 +136,15 @@ class Host(Section, frozen=True):
 
 
 class Link(Section, frozen=True):
-    """A forwarder-to-receiver link, always made from the forwarder's side."""
+    """``[[link]]``: from a forwarder to a receiver, always made from the forwarder's side.
+
+    Attributes:
+        forwarder: the host that sends.
+        receiver: the host that listens.
+        name: of the path.
+        port: of the receiver.
+        transport: what carries the events.
+    """
 
     forwarder: str
     receiver: str
@@ -112,7 +154,14 @@ class Link(Section, frozen=True):
 
 
 class Overlay(Section, frozen=True):
-    """The tunnel by which a private client leaves through a NAT instance in a peered site."""
+    """``[overlay]``: the tunnel by which a private client leaves through a NAT instance in a peered site.
+
+    Attributes:
+        client: the host that leaves by it.
+        gateway: the host of role nat at its other end.
+        kind: plain IP in IP, or encrypted.
+        network: the tunnel's inner addresses, a block of four.
+    """
 
     client: str
     gateway: str
@@ -127,9 +176,13 @@ class Overlay(Section, frozen=True):
 
 
 class Proxy(Section, frozen=True):
-    """The HTTP proxy in a peered site by which a private client leaves; the client has no other way and no tunnel.
+    """``[proxy]``: the HTTP proxy in a peered site by which a private client leaves; it has no other way and no tunnel.
 
-    ``names`` is what the client may reach by it beside its targets and its bucket: ``NAME`` or ``NAME:PORT``.
+    Attributes:
+        client: the host that leaves by it.
+        gateway: the host of role proxy.
+        port: where the proxy listens.
+        names: what the client may reach by it beside its targets and its bucket: ``NAME`` or ``NAME:PORT``.
     """
 
     client: str
@@ -139,17 +192,25 @@ class Proxy(Section, frozen=True):
 
 
 class Access(Section, frozen=True):
-    """Who may log in: nobody unless ``ssh_from`` names a block and ``ssh_key`` holds a public key."""
+    """``[access]``: who may log in; nobody unless both keys are given.
+
+    Attributes:
+        ssh_from: blocks of addresses that may connect.
+        ssh_key: a public key, as a line of authorized_keys.
+    """
 
     ssh_from: tuple[str, ...] = ()
     ssh_key: str = ""
 
 
 class Topology(Section, frozen=True):
-    """The whole desired state.
+    """The beginning of the file.
 
-    ``stop_at_expiry``: the hosts power themselves off when ``expires`` is past.
-    ``s3_endpoint`` is where the hosts fetch their objects instead of AWS's own S3: an emulator's address.
+    Attributes:
+        owner: who answers for the deployment; a tag of everything in it.
+        expires: when it may be removed by ``provision reap``, a date, or a time of RFC 3339.
+        stop_at_expiry: the hosts power themselves off when that is past.
+        s3_endpoint: where the hosts fetch their objects instead of AWS's own S3: an emulator's address.
     """
 
     site: tuple[Site, ...]

@@ -27,7 +27,19 @@ METRICS_ADDRESS = "127.0.0.1:9471"
 
 
 class DestinationSection(Section, frozen=True):
-    """``[[destination]]``: one receiver."""
+    """``[[destination]]``: one receiver.
+
+    Attributes:
+        address: the receiver's, as ``HOST:PORT``.
+        path_name: the path's name, which must be the receiver's for it; empty for whatever that is.
+        transport: what carries the events.
+        format: ours, or the JSON of the original Rust programs.
+        key_file: the secret that the receiver has too; ``credential:NAME`` for one that systemd hands over.
+        buffer_events: events kept while the receiver is out of reach; the oldest give way.
+        buffer_bytes: memory for them, within ``buffer_total_bytes``.
+        buffer_seconds: an event that waited longer is dropped.
+        reconnect_max_seconds: the longest wait between attempts.
+    """
 
     address: str
     path_name: str = ""
@@ -41,7 +53,13 @@ class DestinationSection(Section, frozen=True):
 
 
 class ForwarderConfig(Section, frozen=True):
-    """All of it."""
+    """The beginning of the file.
+
+    Attributes:
+        busy_poll: never sleep between events: takes a whole core, and the wake-up out of each event's hop.
+        drain_seconds: how long a stop waits until what is buffered has been delivered.
+        buffer_total_bytes: memory for the buffers of all destinations together.
+    """
 
     feed: FeedFields = FeedFields()
     destination: tuple[DestinationSection, ...] = ()

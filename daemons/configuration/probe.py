@@ -102,7 +102,7 @@ class RequestSection(Section, frozen=True):
 
 
 class TargetSection(RequestSection, frozen=True):
-    """``[[target]]``.
+    """``[[target]]``: an endpoint that is asked again and again.
 
     Attributes:
         name: the value of the ``target`` label; the URL's host by default.
@@ -188,7 +188,7 @@ class OverlaySection(Section, frozen=True):
 
 
 class ProbeConfig(Section, frozen=True):
-    """The whole file."""
+    """The beginning of the file."""
 
     target: tuple[TargetSection, ...] = ()
     egress: EgressSection | None = None

@@ -39,13 +39,26 @@ Mode = Literal["baseline", "aws-backbone", "race"]
 
 
 class FeedPath(FeedFields, frozen=True, kw_only=True, tag_field="kind", tag="feed"):
-    """``[[path]]`` with ``kind = "feed"``: straight from the exchange."""
+    """``[[path]]`` with ``kind = "feed"``: straight from the exchange.
+
+    Attributes:
+        name: the path's name, a label of every metric.
+    """
 
     name: str
 
 
 class LinkPath(Section, frozen=True, kw_only=True, tag_field="kind", tag="link"):
-    """``[[path]]`` with ``kind = "link"``: through a forwarder."""
+    """``[[path]]`` with ``kind = "link"``: through a forwarder.
+
+    Attributes:
+        name: the path's name, a label of every metric.
+        listen: where the forwarder connects, as ``HOST:PORT``.
+        transport: what carries the events; ``udp`` takes TCP as well.
+        format: ours, the JSON of the original Rust programs, or either.
+        key_file: the secret that the forwarder has too, or several to change from one to the other.
+        allowed_sources: addresses and networks that forwarders may come from; empty for anywhere.
+    """
 
     name: str
     listen: str = f"0.0.0.0:{DEFAULT_PORT}"
@@ -56,14 +69,25 @@ class LinkPath(Section, frozen=True, kw_only=True, tag_field="kind", tag="link")
 
 
 class RaceSection(Section, frozen=True):
-    """``[race]``: how long, and how many, events wait for their other arrivals."""
+    """``[race]``: what waits for its other arrivals.
+
+    Attributes:
+        max_age_seconds: an event that came by one path alone for so long is counted as unpaired.
+        max_entries: events that may wait at a time.
+    """
 
     max_age_seconds: Seconds = 10.0
     max_entries: Count = 200_000
 
 
 class RunSection(Section, frozen=True):
-    """``[run]``: a run that ends, and its files."""
+    """``[run]``: a run that ends, and its files.
+
+    Attributes:
+        duration_seconds: end after so long; without it the daemon runs until it is stopped.
+        output: the JSON file for the summary.
+        csv_output: the CSV file with a row for each event.
+    """
 
     duration_seconds: Seconds | None = None
     output: str | None = None
@@ -71,14 +95,23 @@ class RunSection(Section, frozen=True):
 
 
 class ClockSection(Section, frozen=True):
-    """``[clock]``: what a timed run demands of this host's clock."""
+    """``[clock]``: what a timed run demands of this host's clock.
+
+    Attributes:
+        max_error_ms: a clock that may be further off is refused.
+        allow_unsynchronized: run all the same; the result says so.
+    """
 
     max_error_ms: Milliseconds = 10.0
     allow_unsynchronized: bool = False
 
 
 class ReceiverConfig(Section, frozen=True):
-    """All of it."""
+    """The beginning of the file.
+
+    Attributes:
+        busy_poll: never sleep between events: takes a whole core, and lowers the host delay.
+    """
 
     path: tuple[FeedPath | LinkPath, ...] = ()
     race: RaceSection = RaceSection()

@@ -51,14 +51,23 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class LogSection(Section, frozen=True):
-    """``[log]``."""
+    """``[log]``: what is written about the daemon's own life, never about single events.
+
+    Attributes:
+        format: a JSON object a line, or lines to read.
+        level: the least that is worth a line.
+    """
 
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class MetricsSection(Section, frozen=True):
-    """``[metrics]``: where the exporter listens; an empty string turns it off."""
+    """``[metrics]``: the exporter for Prometheus.
+
+    Attributes:
+        listen: where it listens, as ``HOST:PORT``; an empty string turns it off.
+    """
 
     listen: str
 

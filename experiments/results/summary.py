@@ -29,6 +29,7 @@ class ClockSummary(msgspec.Struct, frozen=True):
     error_bound_ms: float | None = None
     source: str | None = None
     steps: int = 0
+    at_start: dict[str, Any] = {}
     allowed_unsynchronized: bool = False
 
 
@@ -53,6 +54,8 @@ class LinkSummary(msgspec.Struct, frozen=True):
     clock_offset_ms: float | None = None
     clock_offset_error_ms: float | None = None
     peer_clock: ClockSummary | None = None
+    peer_drops: dict[str, int] = {}
+    clock_suspect: Any = None
 
 
 class Latencies(msgspec.Struct, frozen=True):
@@ -93,6 +96,18 @@ class PathSummary(Latencies, frozen=True, kw_only=True):
     event_time_steps_ms: dict[str, float] | None = None
     forwarder_time_step_ms: float | None = None
     sessions: int | None = None
+    unique: int | None = None
+    stale: int | None = None
+    given_up_by_forwarder: int | None = None
+    id_resets: dict[str, int] = {}
+    id_leaps: int | None = None
+    stamps: dict[str, int] = {}
+    streams: dict[str, int] = {}
+    error_bound_ms: dict[str, Any] = {}
+    connections: int | None = None
+    reconnects: dict[str, int] = {}
+    dropped_datagrams: int | None = None
+    refusals: dict[str, int] = {}
     invalid: dict[str, int] = {}
     host_delay_ms: Distribution = Distribution()
     link: LinkSummary | None = None
@@ -117,6 +132,7 @@ class RaceSummary(msgspec.Struct, frozen=True):
     reference_wins: int = 0
     ties: int = 0
     lead_ms: dict[str, float | None] = {}
+    excluded: int = 0
     only_path: int = 0
     only_reference: int = 0
 
@@ -136,6 +152,7 @@ class RunSummary(Latencies, frozen=True, kw_only=True):
     host: Any = None
     versions: dict[str, Any] = {}
     clock: ClockSummary | None = None
+    csv: dict[str, int | None] | None = None
     paths: dict[str, PathSummary] = {}
     race: list[RaceSummary] = []
 

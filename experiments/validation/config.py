@@ -52,7 +52,15 @@ class TargetSection(Section, frozen=True):
 
 
 class EgressEndpoint(Section, frozen=True):
-    """``[egress]``: who tells us how the internet sees us; see ``[egress]`` of latency-probe."""
+    """``[egress]``: who tells us how the internet sees us; see ``[egress]`` of latency-probe.
+
+    Attributes:
+        url: of the endpoint.
+        address_field: path of the address in its JSON answer.
+        city_field: path of the city.
+        country_field: path of the country.
+        ca_file: authorities to trust instead of the system's.
+    """
 
     url: str = "https://ipinfo.io/json"
     address_field: str = "ip"
@@ -62,9 +70,14 @@ class EgressEndpoint(Section, frozen=True):
 
 
 class RequestExpectation(Section, frozen=True):
-    """``[scenario.cold]`` and ``[scenario.warm]``: where the figures of all answered requests must lie, in ms.
+    """``[scenario.cold]`` with ``[scenario.warm]``: where the figures of all answered requests must lie, in ms.
 
     Attributes:
+        median_ms: the smallest and the largest value that is right; likewise below.
+        p95_ms: the 95th percentile.
+        p99_ms: the 99th percentile.
+        p999_ms: the 99.9th percentile.
+        max_ms: the longest request.
         failed: the share of requests that may fail.
     """
 
@@ -83,6 +96,9 @@ class OverlayExpectation(Section, frozen=True):
         peer: its inner address.
         count: echo requests.
         interval_seconds: between two of them.
+        median_ms: the smallest and the largest value that is right; likewise below.
+        p95_ms: the 95th percentile.
+        max_ms: the longest round trip.
         lost: the share that may stay unanswered.
     """
 

@@ -189,9 +189,11 @@ def test_uninstalling_leaves_configuration_and_results_and_purging_nothing(
     host = lab.host("leaving", {site: "10.82.1.16"}, layers=installed)
     host.run(*INSTALL, "--role", "simulator", "--time-source", "amazon")
     host.systemctl("enable", "--now", "latency-simulator.service")
+    assert "latency-receiver.1" in host.shell("ls -L /usr/local/share/man/man1")
     host.shell("mkdir -p /var/lib/latency && echo 1 > /var/lib/latency/results.json")
     host.run(INSTALL[0], "--uninstall")
     assert host.property("latency-simulator.service", "LoadState") == "not-found"
+    assert "latency" not in host.shell("ls -R /usr/local/share")
     assert host.shell("ls -A /opt /usr/local/lib/systemd/system | grep -c latency || true").strip() == "0"
     assert host.shell("ls /etc/latency /var/lib/latency").split() == [
         *("/etc/latency:", "simulator.env", "/var/lib/latency:", "results.json")

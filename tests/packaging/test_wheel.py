@@ -22,7 +22,7 @@ pytestmark = pytest.mark.process
 
 CHECKOUT = Path(__file__).parents[2]
 COMMANDS = ("experiment", "latency-forwarder", "latency-probe", "latency-receiver", "latency-simulator", "provision")
-SHIPPED = ("constraints.txt", "grafana/dashboards", "grafana/provisioning", "prometheus", "systemd")
+SHIPPED = ("constraints.txt", "grafana/dashboards", "grafana/provisioning", "prometheus", "schemas", "systemd")
 OURS_ALONE = {"prometheus/tests"}
 
 

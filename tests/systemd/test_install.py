@@ -79,3 +79,33 @@ def test_names_that_lead_elsewhere_are_refused(install: ModuleType, wheelhouse: 
         file.write(f"{'0' * 64}  {name}\n")
     with pytest.raises(install.RefusedError, match=r"is no file of it|missing, or not what"):
         install.checked(wheelhouse)
+
+
+def released(root: Path, install: ModuleType, name: str, *pages: str) -> None:
+    """Make a release with these manuals the current one."""
+    release = root / install.PREFIX / name
+    (release / "share/man/man1").mkdir(parents=True)
+    for page in pages:
+        (release / "share/man/man1" / page).write_text(name)
+    current = root / install.PREFIX / "current"
+    current.unlink(missing_ok=True)
+    current.symlink_to(name)
+
+
+def test_manuals_are_linked_and_those_of_others_stay(install: ModuleType, tmp_path: Path) -> None:
+    host = install.Host(tmp_path, dry=False)
+    shelf = tmp_path / "usr/local/share/man/man1"
+    released(tmp_path, install, "1.0-a", "latency-receiver.1", "latency-old.1", "provision.1")
+    shelf.mkdir(parents=True)
+    (shelf / "provision.1").write_text("of somebody else")
+    install.publish(host)
+    assert (shelf / "latency-receiver.1").readlink() == Path(
+        "/opt/backbone-latency/current/share/man/man1/latency-receiver.1"
+    )
+    assert (shelf / "latency-old.1").is_symlink()
+    released(tmp_path, install, "2.0-b", "latency-receiver.1", "provision.1")
+    install.publish(host)
+    assert {path.name for path in shelf.iterdir()} == {"latency-receiver.1", "provision.1"}
+    install.publish(host)
+    assert (shelf / "provision.1").read_text() == "of somebody else"
+    assert [str(link) for link in install.shared(host)] == ["usr/local/share/man/man1/latency-receiver.1"]

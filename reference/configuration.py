@@ -1,0 +1,64 @@
+"""The configuration reference: every key of every file, as a page of the documentation."""
+
+from collections.abc import Iterator
+
+from reference.keys import FILES, File, Key, tables
+from reference.marks import GENERATED
+
+__all__ = ["page"]
+
+
+def page() -> str:
+    """Return ``docs/reference/configuration.md``."""
+    return "\n".join([*_head(), *(line for file in FILES for line in _file(file))])
+
+
+def _head() -> Iterator[str]:
+    yield GENERATED
+    yield "# Configuration"
+    yield ""
+    yield "Every key of every file, from the types that the programs load them with. All keys are there since 0.1.0."
+    yield "An unknown key is an error, and so is a value of the wrong type; flags override files. `schemas/` holds a"
+    yield "JSON Schema for each file: an editor that knows TOML (Even Better TOML, taplo) completes and checks by it"
+    yield "when the file begins with `#:schema` and the schema's address."
+    yield ""
+    for file in FILES:
+        yield f"- [{file.name}](#{_anchor(file)}): {file.title}, `{file.read_by}`"
+    yield ""
+
+
+def _anchor(file: File) -> str:
+    return file.name.replace(".", "")
+
+
+def _file(file: File) -> Iterator[str]:
+    yield f"## {file.name}"
+    yield ""
+    yield f"`{file.read_by}`: {file.title}."
+    yield ""
+    for table in tables(file):
+        if not table.keys:
+            continue
+        yield f"### {f'`{table.header}`' if table.header else 'Before the first table'}"
+        yield ""
+        if table.header and table.meaning:
+            yield _code(table.meaning)
+            yield ""
+        yield "| key | type | unit | default | meaning | example |"
+        yield "|---|---|---|---|---|---|"
+        for key in table.keys:
+            yield "| " + " | ".join(_cell(text) for text in _row(key)) + " |"
+        yield ""
+
+
+def _row(key: Key) -> tuple[str, ...]:
+    default = "**required**" if key.required else f"`{key.default}`" if key.default else "none"
+    return (f"`{key.name}`", key.type.replace('"', "`"), key.unit, default, _code(key.meaning), f"`{key.example}`")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|") or " "
+
+
+def _code(text: str) -> str:
+    return text.replace("``", "`")

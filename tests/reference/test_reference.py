@@ -1,0 +1,179 @@
+"""The reference against what it describes, and its forms against readers that are not ours."""
+
+import json
+import random
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped] # its stubs are one more thing to keep in step
+import msgspec
+import pytest
+
+from daemons.service.config import Section
+from reference import generate, keys
+from reference.commands import commands
+from reference.keys import FILES, File
+from reference.schemas import schemas
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = {
+    "latency-forwarder.toml": ("systemd/examples/forwarder.toml",),
+    "latency-receiver.toml": ("systemd/examples/receiver.toml",),
+    "latency-probe.toml": ("systemd/examples/probe.toml",),
+    "latency-validation.toml": ("docs/validation.toml", "docs/validation-proxy.toml"),
+    "latency-topology.toml": tuple(f"provisioning/topologies/{name}.toml" for name in ("backbone", "egress", "full")),
+}
+
+
+def schema_of(file: File) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(schemas()[file.name.replace(".toml", ".schema.json")])
+    return found
+
+
+def whole(file: File) -> str:
+    """A file that has every key of every table, each as the reference's example."""
+    lines = []
+    for table in keys.tables(file):
+        if table.keys:
+            lines += [table.header.partition(" kind = ")[0], *(key.example for key in table.keys)]
+    return "\n".join(lines)
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    wanted = generate.files()
+    present = {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for folder in generate.FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    }
+    stale = sorted(name for name in wanted | present if wanted.get(name) != present.get(name))
+    assert stale == [], "run `make reference` and commit what it writes"
+
+
+def test_a_key_without_a_meaning_or_an_example_is_refused() -> None:
+    class Silent(Section, frozen=True):
+        """Says nothing of its key."""
+
+        key: int = 1
+
+    class Empty(Section, frozen=True):
+        """Has no example.
+
+        Attributes:
+            kay: told.
+        """
+
+        kay: str = ""
+
+    for kind, why in ((Silent, "docstring says nothing"), (Empty, "needs an example")):
+        with pytest.raises(AssertionError, match=why):
+            keys.tables(File("x.toml", kind, "x", "x"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_example_is_taken_by_program_and_schema(file: File) -> None:
+    raw = tomllib.loads(whole(file))
+    msgspec.convert(raw, file.kind, strict=True)
+    schema = schema_of(file)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(raw, schema)
+    for name in EXAMPLES.get(file.name, ()):
+        jsonschema.validate(tomllib.loads((ROOT / name).read_text()), schema)
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [above, *(place for key, one in inside for place in places(one, (*above, key)))]
+
+
+def damaged(rng: random.Random, value: Any) -> None:
+    """Change one thing somewhere: a key's name, its value's kind, or its being there."""
+    place = rng.choice([place for place in places(value) if place])
+    for key in place[:-1]:
+        value = value[key]
+    last = place[-1]
+    if isinstance(value, dict) and rng.random() < 0.3:
+        del value[last]
+    elif isinstance(value, dict) and rng.random() < 0.3:
+        value[f"{last}x"] = value.pop(last)
+    else:
+        # No float that is a whole number: JSON Schema takes it for an integer, and TOML does not.
+        value[last] = rng.choice(["", "tcp", 1, 0.5, True, [], ["x"], [0.5, 1.5], {}, {"x": "y"}])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_schema_and_program_refuse_the_same(file: File) -> None:
+    rng = random.Random(16)
+    validator = jsonschema.Draft202012Validator(schema_of(file))
+    refused = 0
+    for _ in range(150):
+        raw = tomllib.loads(whole(file))
+        for _ in range(rng.randint(1, 2)):
+            damaged(rng, raw)
+        try:
+            msgspec.convert(raw, file.kind, strict=True)
+            taken = True
+        except msgspec.ValidationError:
+            taken = False
+            refused += 1
+        assert validator.is_valid(raw) == taken, raw
+    assert 20 < refused < 150
+
+
+def test_every_option_has_its_place_in_a_manual() -> None:
+    found = generate.files()
+    for command in commands():
+        manual = found[f"man/man1/{'-'.join(command.words)}.1"].replace("\\-", "-")
+        for written, _does in command.options:
+            assert written.split(",")[0].split(" ")[0] in manual
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "man").rglob("*.?")))
+def test_manuals_please_mandoc(page: str) -> None:
+    file = ROOT / "man" / f"man{page[-1]}" / page
+    lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning", file], capture_output=True, text=True, check=False)
+    assert (lint.returncode, lint.stdout) == (0, "")
+    shown = subprocess.run(["mandoc", "-Tutf8", file], capture_output=True, text=True, check=True).stdout
+    assert "\\" not in shown.replace(r"\b", "").replace(r"\-", "")
+
+
+def unknown(value: Any, schema: dict[str, Any], root: dict[str, Any], where: str = "") -> list[str]:
+    """Keys of a document that its schema says nothing of."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        found = [unknown(value, one, root, where) for one in schema["anyOf"] if one.get("type") != "null"]
+        return min(found, key=len)
+    below = []
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        every = schema.get("additionalProperties", {} if not known else None)
+        for key, one in value.items():
+            if key in known:
+                below += unknown(one, known[key], root, f"{where}.{key}")
+            elif every is None:
+                below.append(f"{where}.{key}")
+            elif isinstance(every, dict):
+                below += unknown(one, every, root, f"{where}.{key}")
+    elif isinstance(value, list):
+        for one in value:
+            below += unknown(one, schema.get("items", {}), root, f"{where}[]")
+    return below
+
+
+@pytest.mark.process
+def test_a_run_writes_what_the_schemas_say_and_nothing_else(tmp_path: Path) -> None:
+    run = ("run", "--simulator", "--duration", "3s", "--allow-unsynchronized-clock", "--output", str(tmp_path / "run"))
+    program = Path(sys.executable).parent / "experiment"
+    subprocess.run([program, *run], check=True, capture_output=True, timeout=90)
+    written = {"manifest": tmp_path / "run/manifest.json", "results": next((tmp_path / "run").glob("*/results.json"))}
+    for name, file in written.items():
+        schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
+        document = json.loads(file.read_text())
+        jsonschema.validate(document, schema)
+        assert unknown(document, schema, schema) == []
