@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import click
 
 from daemons.forwarder.main import main as forwarder
+from daemons.original.frankfurt import main as frankfurt
+from daemons.original.tokyo import main as tokyo
 from daemons.probe.main import main as probe
 from daemons.receiver.main import main as receiver
 from daemons.simulator.main import main as simulator
@@ -22,6 +24,8 @@ PROGRAMS: dict[str, click.Command] = {
     "latency-receiver": receiver,
     "latency-simulator": simulator,
     "provision": provision,
+    "frankfurt-receiver": frankfurt,
+    "tokyo-forwarder": tokyo,
 }
 
 

@@ -43,7 +43,7 @@ COMMANDS = dict(all_commands())
 
 
 def test_the_list_is_whole() -> None:
-    assert len(SCRIPTS) == 6
+    assert len(SCRIPTS) == 8
     assert len(COMMANDS) > 20
 
 

@@ -123,7 +123,7 @@ class ReceiverConfig(Section, frozen=True):
 
     @property
     def setup_type(self) -> Mode:
-        """The seeds' word for what the paths amount to."""
+        """The original Rust programs' word for what the paths amount to."""
         if len(self.path) > 1:
             return "race"
         return "baseline" if isinstance(self.path[0], FeedPath) else "aws-backbone"

@@ -3,6 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from daemons.service import lifecycle, logs
 from daemons.service.checking import report_check, with_credentials
 from daemons.service.command_line import CONTEXT
 from daemons.service.options import common, shared_sections
+from daemons.service.spans import SPAN
 
 __all__ = ["main"]
 
@@ -28,6 +30,7 @@ __all__ = ["main"]
 @click.option("--format", "wire_format", type=click.Choice(["binary", "json"]), help="[default: binary]")
 @click.option("--key-file", metavar="FILE", help="Shared secret; the receiver has the same.")
 @click.option("--ca-file", metavar="FILE", help="Certificate authorities to trust for the feed.")
+@click.option("--reconnect-max", type=SPAN, help="The longest wait between attempts, either side.  [default: 30s]")
 @click.option("--busy-poll", is_flag=True, default=None, help="Never sleep: lower latency for a whole core.")
 @common(METRICS_ADDRESS)
 def main(
@@ -39,6 +42,7 @@ def main(
     wire_format: str | None,
     key_file: str | None,
     ca_file: str | None,
+    reconnect_max: float | None,
     busy_poll: bool | None,
     config_file: Path | None,
     metrics: str | None,
@@ -49,8 +53,9 @@ def main(
     """Forward an exchange's events to latency-receivers, stamped and numbered."""
 
     def load(unseen: list[str] | None = None) -> ForwarderConfig:
-        feed = {"url": feed_url, "streams": list(streams) or None, "ca_file": ca_file}
-        links = {"path_name": path_name, "transport": transport, "format": wire_format, "key_file": key_file}
+        longest: dict[str, Any] = {"reconnect_max_seconds": reconnect_max}
+        feed = {"url": feed_url, "streams": list(streams) or None, "ca_file": ca_file, **longest}
+        links = {"path_name": path_name, "transport": transport, "format": wire_format, "key_file": key_file, **longest}
         overrides = {"feed": feed, "busy_poll": busy_poll, **shared_sections(metrics, log_format, log_level)}
         config = load_forwarder(config_file, overrides, destinations, links)
         with_credentials(partial(feed_settings, "feed", "feed"), config.feed, None, unseen)

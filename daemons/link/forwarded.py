@@ -1,4 +1,4 @@
-"""The seeds' ForwardedEvent: one JSON object a datagram or line, so that either end can be another program.
+"""The ForwardedEvent of the original Rust programs: a JSON object a datagram or line, so that either end may be theirs.
 
 It has four fields, no session, no signature and no departure stamp; ``binance_event_time`` is in milliseconds, 0 when
 the event has none, and ``tokyo_receive_timestamp`` in nanoseconds.

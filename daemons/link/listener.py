@@ -182,7 +182,7 @@ class LinkListener:
                 peer.acknowledge()
                 if turn % every == 0:
                     peer.ask_time()
-                # Only who promised heartbeats is dead without them; the seeds' format falls silent with the market.
+                # Only who promised heartbeats is dead without them; the original programs' format falls silent.
                 if peer.beats and now_ns - peer.heard_ns > SILENCE_SECONDS * 1e9:
                     self.leave(peer, "silent")
                     peer.close()

@@ -81,7 +81,7 @@ class LinkSettings:
         host, port: the receiver.
         path: the path's name as the receiver has it, or empty.
         transport: what carries the events.
-        format: ``binary``, or ``json`` for the seeds' programs.
+        format: ``binary``, or ``json`` for the original Rust programs.
         key: shared secret, or None.
         limits: bounds of the buffer.
         connect_timeout_seconds: for connection and handshake.

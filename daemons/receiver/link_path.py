@@ -162,7 +162,7 @@ class LinkPathState:
         self._tails.setdefault(key, deque()).append((now_ns, highest))
 
     def _identified(self, event: LinkEvent) -> LinkEvent:
-        """Fill in what the seeds' format leaves out, from the exchange's message itself."""
+        """Fill in what the original programs' format leaves out, from the exchange's message itself."""
         found = self._decode(event.payload)
         if isinstance(found, FeedEvent):
             event.stream, event.event_id = found.stream, found.event_id

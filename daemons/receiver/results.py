@@ -1,4 +1,4 @@
-"""The JSON file of a run: the seeds' keys for the main path, and everything else beside them.
+"""The JSON file of a run: the original Rust programs' keys for the main path, and everything else beside them.
 
 Milliseconds throughout; null where there is no sample, never 0.
 """
@@ -67,7 +67,7 @@ def summary(
         extra: per path, what its feed or listener adds (``link``, ``reconnects``, ``invalid``).
     """
     paths = {account.name: _path(account, extra.get(account.name, {}), facts.clock) for account in accounts}
-    # The seeds' keys speak of one path: in a race that is the link, which is what the experiment is about.
+    # The original programs' keys speak of one path: in a race that is the link, which is what the experiment is about.
     main = next((account for account in accounts if account.is_link), accounts[0])
     of_main = paths[main.name]
     backbone = of_main["backbone"] or {}
@@ -75,7 +75,7 @@ def summary(
         "format": FORMAT,
         "setup_type": facts.setup_type,
         "primary_path": main.name,
-        **{key: of_main[key] for key in _SEED_KEYS},
+        **{key: of_main[key] for key in _ORIGINAL_KEYS},
         "backbone_avg_latency_ms": backbone.get("avg_ms"),
         "backbone_median_latency_ms": backbone.get("median_ms"),
         "p999_latency_ms": of_main["p999_latency_ms"],
@@ -97,7 +97,7 @@ def summary(
     }
 
 
-_SEED_KEYS = (
+_ORIGINAL_KEYS = (
     "sample_count",
     "events_lost",
     "avg_latency_ms",

@@ -34,7 +34,7 @@ COLUMNS = (
     "validity",
     "delayed",
 )
-"""The first six are the seeds': times are the event's in milliseconds, the others in nanoseconds."""
+"""The first six are the original Rust programs': times are the event's in milliseconds, the others in nanoseconds."""
 
 FLUSH_SECONDS = 0.25
 MAX_WAITING_ROWS = 200_000

@@ -21,7 +21,10 @@ from tests.provisioning.emulator import serve
 pytestmark = pytest.mark.process
 
 CHECKOUT = Path(__file__).parents[2]
-COMMANDS = ("experiment", "latency-forwarder", "latency-probe", "latency-receiver", "latency-simulator", "provision")
+COMMANDS = (
+    *("experiment", "latency-forwarder", "latency-probe", "latency-receiver", "latency-simulator", "provision"),
+    *("frankfurt-receiver", "tokyo-forwarder"),
+)
 SHIPPED = ("constraints.txt", "grafana/dashboards", "grafana/provisioning", "prometheus", "schemas", "systemd")
 OURS_ALONE = {"prometheus/tests"}
 

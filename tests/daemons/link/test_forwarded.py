@@ -17,7 +17,7 @@ MILLISECONDS = st.integers(1_483_228_800_000, 4_102_444_800_000)
 
 
 @given(SEQUENCES, st.integers(0, 2**63 - 1), st.none() | MILLISECONDS, MESSAGES)
-def test_what_is_encoded_is_the_seeds_object_and_is_read_back(
+def test_what_is_encoded_is_the_original_object_and_is_read_back(
     sequence: int, receive_ns: int, time_ms: int | None, payload: bytes
 ) -> None:
     time_ns = None if time_ms is None else time_ms * 1_000_000

@@ -124,7 +124,7 @@ def test_after_a_step_of_either_clock_the_exchanges_before_it_are_forgotten(whos
     assert [line["event"] for line in logs] == ([] if whose == "ours" else ["the forwarder's wall clock was stepped"])
 
 
-def test_what_the_seeds_format_leaves_out_is_read_from_the_message() -> None:
+def test_what_the_original_format_leaves_out_is_read_from_the_message() -> None:
     path = Path()
     path.event(1, "10.0.0.5:4000", stream="")
     assert (path.rows[0].stream, path.rows[0].event_id) == ("btcusdt@trade", 1)

@@ -88,7 +88,7 @@ def test_an_id_that_is_no_number_still_identifies(tmp_path: Path) -> None:
     assert min(ids) > 0
 
 
-def seeds(*lines: str) -> str:
+def original(*lines: str) -> str:
     return "\n".join([SEED_HEADER, *lines]) + "\n"
 
 
@@ -101,15 +101,15 @@ GOOD, _ = SEED_ROWS
         ("", 1, "the file is empty"),
         (SEED_HEADER + "\n", 1, "no rows"),
         ("a,b,c\n1,2,3\n", 1, "no column sequence_id, binance_time"),
-        (seeds(GOOD, GOOD, GOOD[:30]), 4, "3 fields where the header names 6: the last row is cut off"),
-        (seeds(GOOD, GOOD)[:-1], 3, "the last row is cut off: no end of line"),
-        (seeds(GOOD, "2,oops" + GOOD[15:]), 3, "binance_time 'oops' is not a number"),
-        (seeds(GOOD, GOOD.replace("333.0", "inf")), 3, "end_to_end_latency_ms 'inf' is not finite"),
-        (seeds(GOOD, GOOD.replace("1704672345456000000", "1704672345456")), 3, "looks like milliseconds"),
-        (seeds(GOOD, GOOD.replace("1704672345123,", "1704672345123000,")), 3, "looks like microseconds"),
-        (seeds(GOOD, GOOD.replace("333.0", "0.333")), 3, "contradicts the times in its row, which are 333.000 ms"),
-        (seeds(GOOD, GOOD.replace("222.0", "222000")), 3, "backbone_latency_ms 222000 contradicts"),
-        (seeds(GOOD, GOOD.replace("1,", "9" * 25 + ",", 1)), 3, "is not a number"),
+        (original(GOOD, GOOD, GOOD[:30]), 4, "3 fields where the header names 6: the last row is cut off"),
+        (original(GOOD, GOOD)[:-1], 3, "the last row is cut off: no end of line"),
+        (original(GOOD, "2,oops" + GOOD[15:]), 3, "binance_time 'oops' is not a number"),
+        (original(GOOD, GOOD.replace("333.0", "inf")), 3, "end_to_end_latency_ms 'inf' is not finite"),
+        (original(GOOD, GOOD.replace("1704672345456000000", "1704672345456")), 3, "looks like milliseconds"),
+        (original(GOOD, GOOD.replace("1704672345123,", "1704672345123000,")), 3, "looks like microseconds"),
+        (original(GOOD, GOOD.replace("333.0", "0.333")), 3, "contradicts the times in its row, which are 333.000 ms"),
+        (original(GOOD, GOOD.replace("222.0", "222000")), 3, "backbone_latency_ms 222000 contradicts"),
+        (original(GOOD, GOOD.replace("1,", "9" * 25 + ",", 1)), 3, "is not a number"),
     ],
 )
 def test_broken_files_are_refused_with_their_line(tmp_path: Path, text: str, line: int, message: str) -> None:
@@ -123,7 +123,7 @@ def test_broken_files_are_refused_with_their_line(tmp_path: Path, text: str, lin
 
 def test_the_line_is_right_far_into_the_file(tmp_path: Path) -> None:
     file = tmp_path / "r.csv"
-    file.write_text(seeds(*[GOOD] * 4999, "broken"))
+    file.write_text(original(*[GOOD] * 4999, "broken"))
     with pytest.raises(InputError, match=r"r\.csv:5001: 1 fields where the header names 6"):
         load_rows(file, "x")
 

@@ -8,7 +8,7 @@ from experiments.errors import InputError
 from experiments.results.summary import is_unfinished, load_summary
 from tests.experiments.made import summary, write_summary
 
-SEEDS = """{
+ORIGINAL = """{
   "setup_type": "baseline",
   "sample_count": 18234,
   "events_lost": 0,
@@ -35,7 +35,7 @@ def test_reads_our_own_format(tmp_path: Path) -> None:
 
 
 def test_reads_the_format_of_the_programs_it_replaces(tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_text(SEEDS)
+    (tmp_path / "r.json").write_text(ORIGINAL)
     loaded = load_summary(tmp_path / "r.json")
     assert (loaded.setup_type, loaded.sample_count, loaded.median_latency_ms) == ("baseline", 18234, 243.21)
     assert loaded.format is None
@@ -43,7 +43,7 @@ def test_reads_the_format_of_the_programs_it_replaces(tmp_path: Path) -> None:
 
 
 def test_zeros_without_a_sample_are_no_measurement(tmp_path: Path) -> None:
-    content = json.loads(SEEDS) | {"sample_count": 0, "avg_latency_ms": 0.0, "median_latency_ms": 0.0}
+    content = json.loads(ORIGINAL) | {"sample_count": 0, "avg_latency_ms": 0.0, "median_latency_ms": 0.0}
     loaded = load_summary(write_summary(tmp_path / "r.json", content))
     assert loaded.avg_latency_ms is None
     assert loaded.median_latency_ms is None
@@ -64,13 +64,13 @@ def with_path_field(name: str, value: Any) -> dict[str, Any]:
     ("text", "line", "message"),
     [
         ("", 1, "the file is empty"),
-        (SEEDS[:120], 6, "cut off"),
-        (SEEDS.replace("18234,", "18234"), 4, "not JSON"),
-        (SEEDS.replace("245.67", '"245.67 ms"'), 5, "expected `float | null`, got `str`"),
-        (SEEDS.replace('  "sample_count": 18234,\n', ""), 1, "no `sample_count`"),
+        (ORIGINAL[:120], 6, "cut off"),
+        (ORIGINAL.replace("18234,", "18234"), 4, "not JSON"),
+        (ORIGINAL.replace("245.67", '"245.67 ms"'), 5, "expected `float | null`, got `str`"),
+        (ORIGINAL.replace('  "sample_count": 18234,\n', ""), 1, "no `sample_count`"),
         ("[1, 2]", 1, "not a results file"),
         ('{"count": 100}', 1, "not a results file"),
-        (SEEDS.replace("{", '{\n  "format": "backbone-latency-results/2",', 1), 2, "'backbone-latency-results/2'"),
+        (ORIGINAL.replace("{", '{\n  "format": "backbone-latency-results/2",', 1), 2, "'backbone-latency-results/2'"),
     ],
 )
 def test_unusable_files_are_refused_with_their_line(tmp_path: Path, text: str, line: int, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The seeds' ForwardedEvent datagrams, into the receiver and out of the forwarder."""
+"""The original Rust programs' ForwardedEvent datagrams, into the receiver and out of the forwarder."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from tests.programs import forwarder, port_of, receiver, rows_of, scrape, settle
 
 pytestmark = pytest.mark.process
 
-SEEDS_KEYS = {
+ORIGINAL_KEYS = {
     "setup_type",
     "sample_count",
     "events_lost",
@@ -30,7 +30,7 @@ SEEDS_KEYS = {
     "backbone_avg_latency_ms",
     "backbone_median_latency_ms",
 }
-SEEDS_COLUMNS = [
+ORIGINAL_COLUMNS = [
     "sequence_id",
     "binance_time",
     "tokyo_time",
@@ -87,7 +87,7 @@ def test_gaps_duplicates_and_reordering_are_counted_exactly(tmp_path: Path) -> N
         settled(program, "latency_receiver_events_total", len(order))
         program.terminate()
     summary = json.loads((tmp_path / "run.json").read_text())
-    assert set(summary) >= SEEDS_KEYS
+    assert set(summary) >= ORIGINAL_KEYS
     assert summary["setup_type"] == "aws-backbone"
     assert summary["complete"] is True
     path = summary["paths"]["backbone"]
@@ -110,7 +110,7 @@ def test_gaps_duplicates_and_reordering_are_counted_exactly(tmp_path: Path) -> N
     assert 5 <= summary["backbone_median_latency_ms"] <= summary["median_latency_ms"]
     assert path["stamps"]["kernel"] == len(order)
     rows = rows_of(tmp_path / "run.csv")
-    assert list(rows[0])[:6] == SEEDS_COLUMNS
+    assert list(rows[0])[:6] == ORIGINAL_COLUMNS
     assert [int(row["sequence_id"]) for row in rows] == order
     assert sum(row["validity"] == "duplicate" for row in rows) == 40
     assert all(row["stream"] == "btcusdt@trade" and row["event_id"] == row["sequence_id"] for row in rows)
@@ -124,7 +124,7 @@ def test_no_sample_is_null_and_never_zero(tmp_path: Path) -> None:
     assert summary["complete"] is True
     assert summary["clock"]["allowed_unsynchronized"] is True
     assert (summary["sample_count"], summary["events_lost"]) == (0, 0)
-    assert {summary[key] for key in SEEDS_KEYS if key.endswith("_ms")} == {None}
+    assert {summary[key] for key in ORIGINAL_KEYS if key.endswith("_ms")} == {None}
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -165,7 +165,7 @@ def test_the_forwarder_emits_the_four_fields_and_nothing_else(transport: str) ->
     assert {item["binance_event_time"] > 0 for item in objects} == {True, False}
 
 
-def test_both_ends_in_the_seeds_format_over_tcp_and_a_restart(tmp_path: Path) -> None:
+def test_both_ends_in_the_original_format_over_tcp_and_a_restart(tmp_path: Path) -> None:
     with receiver(*("--mode", "aws-backbone", "--format", "json", "--output", str(tmp_path / "run.json"))) as program:
         for life in (1, 2):
             with (
