@@ -14,6 +14,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from packaging.metadata import Metadata
 
 from tests.programs import free_port
 from tests.provisioning.emulator import serve
@@ -118,6 +119,20 @@ def test_shipped_files_are_found_wherever_pip_was_told_to_install(wheel: Path, t
 def test_the_same_sources_give_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
     again = built(exported(tmp_path / "elsewhere"), tmp_path / "dist")
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
+
+
+def test_its_metadata_is_valid_and_complete(wheel: Path) -> None:
+    """Checked by the library that the package index itself checks uploads with."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = Metadata.from_email(archive.read(name), validate=True)
+    assert metadata.license_expression == "MIT"
+    assert metadata.description_content_type == "text/markdown"
+    assert metadata.requires_python is not None
+    assert "3.11" in metadata.requires_python
+    assert set(metadata.provides_extra or ()) == {"all", "aws", "compare", "demo", "report"}
+    assert len(metadata.classifiers or ()) > 10
+    assert metadata.keywords
 
 
 @pytest.mark.parametrize("command", COMMANDS)
