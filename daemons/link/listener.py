@@ -67,7 +67,10 @@ class LinkSink(Protocol):
     """Who is told what a link brings."""
 
     def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
-        """A forwarder has connected; accounting of a session not seen before starts after ``acknowledged``."""
+        """A forwarder has connected; nothing up to ``acknowledged`` that has not come is this account's business."""
+
+    def on_leave(self, key: SessionKey) -> None:
+        """A forwarder's connection has ended."""
 
     def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
         """Events of one read have come; ``stamp`` is that of its last packet, which had them all if ``together``."""
@@ -251,6 +254,7 @@ class LinkListener:
         self._strangers.discard(peer)
         if self._peers.pop(peer.token, None) is not None:
             self._log.warning("forwarder disconnected", source=peer.source, session=_shown(peer.key), why=why)
+            self.sink.on_leave(peer.key)
         self.counts.peers = len(self._peers)
 
     def _on_acceptable(self, listening: socket.socket) -> None:

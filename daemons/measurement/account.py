@@ -43,6 +43,7 @@ INVALID_REASONS = (
     "clock_step",
     "warmup",
     "absurd_sequence",
+    "absurd_announcement",
     "too_many_streams",
 )
 """Why a figure of an event was refused; a feed's or listener's own reasons are counted beside them."""
@@ -161,6 +162,7 @@ class PathAccount:
         self.sessions_seen = 0
         self._closed = SequenceTracker()
         self._unreachable: dict[Hashable, int] = {}
+        self._least_of_read_ns: int | None = None
         self.leaps = 0
         """How often a session's numbering moved further than can be told from nonsense by one event."""
         self.events = 0
@@ -169,13 +171,19 @@ class PathAccount:
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.stamps = dict.fromkeys(StampKind, 0)
         self.last_event_ns = 0
-        self.least_backbone_ns: int | None = None
-        """Least one-way delay since this was last set to None, for the plausibility check against the RTT."""
+        self.least_one_way_ns: dict[Hashable, int] = {}
+        """Per session, the least one-way delay since it was last taken out, to be checked against the RTT."""
+        self._turns = 0
+        self._heard: dict[Hashable, int] = {}
+        """Per session, in which turn it was last heard of."""
 
     # Sequences
 
     def open_session(self, key: Hashable, base: int, *, lossless: bool = False) -> SequenceTracker:
         """Return the account of a session, begun after ``base`` if it is new.
+
+        Where ``base`` is above all that has been seen, what lies between was used before this link was there (its
+        destination was taken away and added again): the account goes on after it.
 
         Args:
             key: the session.
@@ -183,28 +191,40 @@ class PathAccount:
             lossless: whether all that is sent arrives (TCP): what is missing was given up by the forwarder.
         """
         tracker = self.sessions.get(key)
-        if tracker is not None and tracker.lossless != lossless:
-            # Its transport was changed by a reload: what is missing means something else from here on.
-            base = max(base, tracker.highest)
-            self._end_session(key)
-            tracker = None
         if tracker is None:
             while len(self.sessions) >= MAX_SESSIONS:
-                self._end_session(next(iter(self.sessions)))
-            tracker = self.sessions[key] = SequenceTracker(base, lossless=lossless)
+                # Who was heard of last: one that lives does not give way to newcomers, however early it joined.
+                self._end_session(min(self.sessions, key=self._heard.__getitem__))
             self.sessions_seen += 1
+        elif tracker.lossless != lossless or base > tracker.highest:
+            # Or its transport was changed by a reload: what is missing means something else from here on.
+            base = max(base, tracker.highest)
+            self._end_session(key)
+        else:
+            return tracker
+        self._hear(key)
+        tracker = self.sessions[key] = SequenceTracker(base, lossless=lossless)
         return tracker
 
     def announce(self, key: Hashable, highest: int, now_ns: int) -> None:
         """Take in that a session has sent up to ``highest``."""
         tracker = self.sessions.get(key)
-        if tracker is not None and highest - tracker.highest <= MAX_JUMP:
+        if tracker is None:
+            return
+        self._hear(key)
+        if highest - tracker.highest > MAX_JUMP:
+            self._follow(key, highest, announced=True)
+        else:
             tracker.announce(highest, now_ns)
 
     def give_up(self, key: Hashable, first: int, last: int, now_ns: int) -> None:
         """Take in that a session has used the numbers from ``first`` to ``last`` and never sent them."""
         tracker = self.sessions.get(key)
-        if tracker is not None and last - tracker.highest <= MAX_JUMP:
+        if tracker is None:
+            return
+        if last - tracker.highest > MAX_JUMP:
+            self._follow(key, last, announced=True)
+        else:
             tracker.give_up(first, last, now_ns)
 
     def expire(self, now_ns: int) -> int:
@@ -283,19 +303,32 @@ class PathAccount:
         tracker.finish()
         self._closed.add(tracker)
         self._unreachable.pop(key, None)
+        self._heard.pop(key, None)
 
-    def _follow(self, key: Hashable, sequence: int) -> SequenceTracker | None:
-        """Judge a number that cannot be reached: None for nonsense, else the account that begins with it."""
+    def _hear(self, key: Hashable) -> None:
+        self._turns += 1
+        self._heard[key] = self._turns
+
+    def _follow(self, key: Hashable, sequence: int, *, announced: bool = False) -> SequenceTracker | None:
+        """Judge a number that cannot be reached: None for nonsense, else the account that begins there.
+
+        Args:
+            key: the session.
+            sequence: the number.
+            announced: it is not an event's, but said to be used already; said again it holds.
+        """
         before = self._unreachable.get(key)
         self._unreachable[key] = sequence
-        if not confirms(sequence, before):
-            self.invalid["absurd_sequence"] += 1
+        if not confirms(sequence + announced, before):
+            self.invalid["absurd_announcement" if announced else "absurd_sequence"] += 1
             return None
         # A second one right after it: the forwarder has counted on through a long outage. What that cost it tells.
         lossless = self.sessions[key].lossless
         self._end_session(key)
         self.leaps += 1
-        tracker = self.sessions[key] = SequenceTracker(sequence - 1, lossless=lossless)
+        self._hear(key)
+        base = sequence if announced else sequence - 1
+        tracker = self.sessions[key] = SequenceTracker(base, lossless=lossless)
         return tracker
 
     # Events
@@ -347,10 +380,13 @@ class PathAccount:
             together: whether all of them came in that packet.
         """
         tracker = self.sessions.get(key) or self.open_session(key, events[0].sequence - 1)
+        self._hear(key)
+        self._least_of_read_ns = None
         last = len(events) - 1
         early = stamp.kind if together else shared(stamp.kind)
         for index, event in enumerate(events):
-            if event.sequence - tracker.highest > MAX_JUMP:
+            # Far behind as well: what came before was nonsense, and must not make duplicates of all that follows.
+            if not -MAX_JUMP <= event.sequence - tracker.highest <= MAX_JUMP:
                 if (followed := self._follow(key, event.sequence)) is None:
                     continue
                 tracker = followed
@@ -364,12 +400,10 @@ class PathAccount:
                 self._count_delayed(event, stamp)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=not live)
             backbone_ns, backbone_validity = self._backbone(stream, event, stamp, kind) if live else (None, _OK)
-            symbol = stream.symbol
-            if not symbol and event.event_id is not None:
-                symbol = self._symbol_of(event.payload)
+            symbol = stream.symbol or ("" if event.event_id is None else self._symbol_of(event.payload))
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
-                key = (symbol, stream.kind, event.event_id)
-                self._race.observe(key, self.index, stamp.steady_ns, live=live and not stamp.step_ns)
+                identity = (symbol, stream.kind, event.event_id)
+                self._race.observe(identity, self.index, stamp.steady_ns, live=live and not stamp.step_ns)
             if self._row is not None:
                 if duplicate or event.delayed:
                     validity = outcome.value if duplicate else Validity.DELAYED
@@ -377,6 +411,12 @@ class PathAccount:
                     validity = backbone_validity
                 name = stream.named_for(symbol)
                 self._row(self._link_row(name, event, stamp, kind, (end_to_end_ns, backbone_ns), validity))
+        self._keep_least(key)
+
+    def _keep_least(self, key: Hashable) -> None:
+        least_ns = self._least_of_read_ns
+        if least_ns is not None:
+            self.least_one_way_ns[key] = min(least_ns, self.least_one_way_ns.get(key, least_ns))
 
     def _count_delayed(self, event: LinkEvent, stamp: Stamp) -> None:
         self.delayed += 1
@@ -481,8 +521,9 @@ class PathAccount:
             return None, Validity.WARMUP
         figure_ns = stamp.ns - event.receive_ns
         one_way_ns = figure_ns if event.departure_ns is None else stamp.ns - event.departure_ns
-        if self.least_backbone_ns is None or one_way_ns < self.least_backbone_ns:
-            self.least_backbone_ns = one_way_ns
+        least_ns = self._least_of_read_ns
+        if least_ns is None or one_way_ns < least_ns:
+            self._least_of_read_ns = one_way_ns
         if (validity := self._judge(figure_ns)) is not _OK:
             return None, validity
         assert stream.backbone is not None

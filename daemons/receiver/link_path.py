@@ -1,6 +1,6 @@
 """A link path of the receiver: its listener's events and clock exchanges, brought to the path's account."""
 
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +10,12 @@ from daemons.feed.binance import Decoder
 from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
 from daemons.link.session import TimeReport
 from daemons.link.wire import Ack, GaveUp, Heartbeat, Hello, Transport
-from daemons.measurement.account import MAX_SESSIONS, PathAccount
+from daemons.measurement.account import PathAccount
 from daemons.measurement.histogram import BucketHistogram
+from daemons.receiver.peer import Peer, least_trusted
 from daemons.receiver.results import clock_summary
 from daemons.records import UNKNOWN_CLOCK, ClockState, FeedEvent, LinkEvent, Stamp
 from daemons.timing.exchange import ClockSample
-from daemons.timing.plausibility import ClockJudge
 
 __all__ = ["LinkPathState"]
 
@@ -33,10 +33,7 @@ class LinkPathState:
         clock_state: tells this host's clock state.
 
     Attributes:
-        peer_clock: the forwarder's clock, as it says.
-        peer_drops: events that the forwarder has given up, by reason.
-        suspect: why the clocks do not fit together; empty while they do.
-        suspected: how often they began not to.
+        suspected: how often the clocks began not to fit together.
     """
 
     def __init__(
@@ -51,18 +48,13 @@ class LinkPathState:
         self.listener: LinkListener | None = None
         self._rtt = rtt
         self._clock_state = clock_state
-        self._judge = ClockJudge()
-        self._tails: dict[SessionKey, deque[tuple[int, int]]] = {}
-        self._peer_steps: dict[SessionKey, int] = {}
+        self._peers: dict[SessionKey, Peer] = {}
+        self._drops_of_others: Counter[str] = Counter()
+        """Of lives that are not remembered any more."""
         self._decode = Decoder().decode
-        self._newest_ns: dict[SessionKey, int] = {}
-        """Per session of a format without sessions, the newest stamp of its forwarder."""
         self._datagrams = Transport.UDP in settings.transports
         self._log = structlog.get_logger("link").bind(path=account.name)
-        self.peer_clock = UNKNOWN_CLOCK
-        self.peer_drops: dict[str, int] = {}
         self.bad_exchanges = 0
-        self.suspect = ""
         self.suspected = 0
 
     # LinkSink
@@ -71,36 +63,38 @@ class LinkPathState:
         datagrams = self._datagrams if hello is None else hello.transport is Transport.UDP
         self.account.open_session(key, acknowledged, lossless=not datagrams)
         self.account.interrupt()
-        self._judge.clear()
+        peer = self._peer(key)
+        peer.connected = True
         if hello is not None:
-            self.peer_clock = hello.clock
-            _remember(self._peer_steps, key, hello.clock.steps)
+            self._hear(key, peer, hello.clock)
+
+    def on_leave(self, key: SessionKey) -> None:
+        peer = self._peers.pop(key, None)
+        if peer is not None:
+            peer.connected = False
+            # At the end: it is the last one to have been connected.
+            self._peers[key] = peer
 
     def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
         if not events[0].stream:
             events = [self._identified(event) for event in events]
             key = self._session_of(key, events[0].sequence, events[0].receive_ns)
-            _remember(self._newest_ns, key, max(event.receive_ns for event in events))
+            self._peer(key).newest_ns = max(event.receive_ns for event in events)
         self.account.observe_link(key, events, stamp, together=together)
 
     def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
-        self.peer_clock = beat.clock
-        # Each forwarder has a clock of its own: two on one path must not be taken for one that is stepped.
-        if beat.clock.steps != self._peer_steps.get(key, beat.clock.steps):
-            self.on_step()
-            self._log.error("the forwarder's wall clock was stepped", steps=beat.clock.steps)
-        _remember(self._peer_steps, key, beat.clock.steps)
-        self.peer_drops = {reason.name.lower(): count for reason, count in beat.drops.items()}
-        self._announce(key, beat.highest, stamp.steady_ns)
+        peer = self._peer(key)
+        self._hear(key, peer, beat.clock)
+        peer.drops = {reason.name.lower(): count for reason, count in beat.drops.items()}
+        self._announce(key, peer, beat.highest, stamp.steady_ns)
 
     def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
         for first, last in gave_up.ranges:
             self.account.give_up(key, first, last, stamp.steady_ns)
 
     def on_bye(self, key: SessionKey, highest: int) -> None:
-        tracker = self.account.sessions.get(key)
-        if tracker is not None:
-            self._announce(key, highest, 0)
+        if key in self.account.sessions:
+            self._announce(key, self._peer(key), highest, 0)
 
     def on_time(self, key: SessionKey, report: TimeReport) -> None:
         if report.sample is None:
@@ -109,7 +103,7 @@ class LinkPathState:
         self._rtt.observe(report.sample.rtt_ns)
         if self.account.figures is not None:
             self.account.figures.rtt.record(report.sample.rtt_ns)
-        self._weigh(report.sample)
+        self._weigh(key, report.sample)
 
     def progress(self, key: SessionKey) -> Ack:
         tracker = self.account.sessions.get(key)
@@ -119,26 +113,46 @@ class LinkPathState:
 
     @property
     def exchange(self) -> ClockSample | None:
-        """The best clock exchange of the window: the forwarder's clock minus ours, true to half its RTT."""
-        return self._judge.best
+        """The best clock exchange of the window, the forwarder's clock minus ours; of several the one farthest off."""
+        known = [best for peer in self._shown() if (best := peer.exchange) is not None]
+        return max(known, key=lambda best: abs(best.offset_ns) + best.rtt_ns // 2, default=None)
+
+    @property
+    def peer_clock(self) -> ClockState:
+        """The forwarder's clock, as it says; of several the one to be trusted least."""
+        return least_trusted(self._shown())
+
+    @property
+    def peer_drops(self) -> dict[str, int]:
+        """Events that forwarders have given up, by reason."""
+        drops = Counter(self._drops_of_others)
+        for peer in self._peers.values():
+            drops.update(peer.drops)
+        return dict(drops)
+
+    @property
+    def suspect(self) -> str:
+        """Why a forwarder's clock and ours do not fit together; empty while all do."""
+        return next((peer.suspect for peer in self._shown() if peer.suspect), "")
 
     def on_step(self) -> None:
-        """Forget what was learnt of the clocks: one of them was stepped."""
-        self._judge.clear()
-        self.account.least_backbone_ns = None
+        """Forget what was learnt of the clocks: ours was stepped."""
+        for peer in self._peers.values():
+            peer.judge.clear()
+        self.account.least_one_way_ns.clear()
 
     def expire(self, now_ns: int) -> None:
         """Take in announcements whose events have had time to come."""
-        for key, tails in self._tails.items():
-            while tails and now_ns - tails[0][0] >= TAIL_NS:
-                self.account.announce(key, tails.popleft()[1], now_ns)
+        for key, peer in self._peers.items():
+            while peer.tails and now_ns - peer.tails[0][0] >= TAIL_NS:
+                self.account.announce(key, peer.tails.popleft()[1], now_ns)
 
     def finish(self) -> None:
         """Take in all announcements: nothing more will come."""
-        for key, tails in self._tails.items():
-            for _said_ns, highest in tails:
+        for key, peer in self._peers.items():
+            for _said_ns, highest in peer.tails:
                 self.account.announce(key, highest, 0)
-            tails.clear()
+            peer.tails.clear()
 
     def summary(self) -> dict[str, Any]:
         """Return what the run's summary says of the link."""
@@ -152,14 +166,33 @@ class LinkPathState:
             "peer_drops": self.peer_drops,
         }
 
-    def _announce(self, key: SessionKey, highest: int, now_ns: int) -> None:
-        if not self._datagrams:
+    def _shown(self) -> list[Peer]:
+        """Give the forwarders that figures of the path are of: those connected, or else the last one to be."""
+        peers = list(self._peers.values())
+        return [peer for peer in peers if peer.connected] or peers[-1:]
+
+    def _peer(self, key: SessionKey) -> Peer:
+        """Return what is known of a life; of no more lives than are accounted for, as anybody may send datagrams."""
+        peer = self._peers.get(key)
+        if peer is None:
+            peer = self._peers[key] = Peer()
+            for other in [other for other in self._peers if other != key and other not in self.account.sessions]:
+                self._drops_of_others.update(self._peers.pop(other).drops)
+                self.account.least_one_way_ns.pop(other, None)
+        return peer
+
+    def _hear(self, key: SessionKey, peer: Peer, clock: ClockState) -> None:
+        if peer.tell_clock(clock):
+            self.account.least_one_way_ns.pop(key, None)
+            self._log.error("the forwarder's wall clock was stepped", steps=clock.steps)
+
+    def _announce(self, key: SessionKey, peer: Peer, highest: int, now_ns: int) -> None:
+        tracker = self.account.sessions.get(key)
+        if tracker is None or tracker.lossless:
             # TCP keeps order: what was sent before the heartbeat and did not come will not come.
             self.account.announce(key, highest, now_ns)
-            return
-        if key not in self._tails and len(self._tails) >= MAX_SESSIONS:
-            self._tails.pop(next(iter(self._tails)))
-        self._tails.setdefault(key, deque()).append((now_ns, highest))
+        else:
+            peer.tails.append((now_ns, highest))
 
     def _identified(self, event: LinkEvent) -> LinkEvent:
         """Fill in what the original programs' format leaves out, from the exchange's message itself."""
@@ -188,7 +221,8 @@ class LinkPathState:
         assert isinstance(key, int | str)
         highest = sessions[key].highest
         again = 0 <= sequence <= min(highest, JOINED)
-        began_anew = again and receive_ns > self._newest_ns.get(key, receive_ns) + RESTART_NS
+        newest_ns = self._peer(key).newest_ns
+        began_anew = again and newest_ns is not None and receive_ns > newest_ns + RESTART_NS
         if not began_anew and ((mine and sequence > highest - RESTART_WINDOW) or (not mine and sequence > highest)):
             return key
         fresh = f"{base}{self.account.sessions_seen}" if mine else source
@@ -196,12 +230,13 @@ class LinkPathState:
         self._log.info("forwarder restarted", source=source, sequence=sequence)
         return fresh
 
-    def _weigh(self, sample: ClockSample) -> None:
+    def _weigh(self, key: SessionKey, sample: ClockSample) -> None:
         """See whether the clocks fit together; see docs/measurement.md for the three rules."""
-        least_ns, self.account.least_backbone_ns = self.account.least_backbone_ns, None
-        verdict = self._judge.judge(sample, least_ns, self._clock_state(), self.peer_clock)
-        best = self._judge.best
-        if verdict and not self.suspect:
+        peer = self._peer(key)
+        least_ns = self.account.least_one_way_ns.pop(key, None)
+        verdict = peer.judge.judge(sample, least_ns, self._clock_state(), peer.clock or UNKNOWN_CLOCK)
+        best = peer.judge.best
+        if verdict and not peer.suspect:
             assert best is not None
             self.suspected += 1
             self._log.warning(
@@ -211,14 +246,7 @@ class LinkPathState:
                 rtt_ms=best.rtt_ns / 1e6,
                 remedy="check chrony on both hosts; race results are not affected",
             )
-        self.suspect = verdict
-
-
-def _remember(values: dict[SessionKey, int], key: SessionKey, value: int) -> None:
-    """Keep a value of a session; of no more sessions than are accounted for, as anybody may send datagrams."""
-    values[key] = value
-    if len(values) > MAX_SESSIONS:
-        del values[next(iter(values))]
+        peer.suspect = verdict
 
 
 def _base(first: int) -> int:

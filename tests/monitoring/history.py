@@ -22,6 +22,7 @@ from daemons.feed.client import FeedCounts
 from daemons.feed.streams import identity_of
 from daemons.link.listener import ListenerCounts, ListenerSettings
 from daemons.link.session import TimeReport
+from daemons.link.wire import VERSION, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable
 from daemons.receiver.link_path import LinkPathState
@@ -181,9 +182,9 @@ class _Life:
                     account, ListenerSettings(way.name), self.histograms.rtt.labels(way.name), lambda: clock
                 )
                 state.listener = cast("Any", SimpleNamespace(counts=ListenerCounts(), dropped_datagrams=0))
-                state.peer_clock = clock
                 self.links[way.name] = state
-                account.open_session("forwarder", 0)
+                introduction = Hello(VERSION, Transport.TCP, 1, bytes(16), 0, way.name, clock)
+                state.on_hello("forwarder", 0, introduction)
             else:
                 account.expect(["btcusdt@trade"])
         self.rows = None

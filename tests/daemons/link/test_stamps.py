@@ -34,6 +34,9 @@ class Sink:
     def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
         del key, acknowledged, hello
 
+    def on_leave(self, key: SessionKey) -> None:
+        pass
+
     def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
         del key
         early = stamp.kind if together else shared(stamp.kind)

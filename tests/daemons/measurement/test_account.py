@@ -116,7 +116,7 @@ def test_an_injected_delay_comes_out_to_the_nanosecond(link: tuple[Paths, PathAc
     assert account.figures is not None
     assert (account.figures.backbone.minimum, account.figures.backbone.maximum) == (delay_ns, delay_ns)
     assert account.figures.host_delay.maximum == 77
-    assert account.least_backbone_ns == delay_ns
+    assert account.least_one_way_ns == {1: delay_ns}
 
 
 @pytest.mark.parametrize("step_ns", STEPS_NS)
@@ -147,7 +147,7 @@ def test_the_least_delay_is_counted_from_departure_where_it_is_known(link: tuple
     _paths, account = link
     account.observe_link(1, [forwarded(1, 0, departure_ns=30)], stamp(100), together=True)
     account.observe_link(1, [forwarded(2, 100, departure_ns=130)], stamp(260), together=True)
-    assert account.least_backbone_ns == 70
+    assert account.least_one_way_ns == {1: 70}
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_around_a_step_and_in_the_warm_up_nothing_is_measured(
     assert row.validity == reason
     assert row.backbone_ns is None
     assert paths.live["link", "backbone", STREAM].count == 0
-    assert account.least_backbone_ns is None
+    assert account.least_one_way_ns == {}
     # The forwarder's warm-up says nothing against our own stamp.
     assert paths.live["link", "end_to_end", STREAM].count == (kind is StampKind.WARMUP and event_ns is not None)
     assert account.streams[STREAM].without_event_time == (event_ns is None)
@@ -465,3 +465,25 @@ def test_a_session_that_really_leapt_is_followed(link: tuple[Paths, PathAccount]
         account.observe_link(1, [forwarded(5 + MAX_JUMP + 300 * number, 0)], stamp(2 + number), together=True)
     assert account.invalid["absurd_sequence"] == 1
     assert (account.id_leaps, account.total("unique"), account.total("missing")) == (1, 3, 299)
+
+
+def test_who_lives_keeps_its_account_however_many_join_after_it(link: tuple[Paths, PathAccount]) -> None:
+    _paths, account = link
+    account.open_session("steady", 0)
+    for number in range(1, 100):
+        account.observe_link(f"passing {number}", [forwarded(1, 0)], stamp(5), together=True)
+        if number % 2:
+            account.observe_link("steady", [forwarded(number, 0)], stamp(5), together=True)
+        else:
+            account.announce("steady", number - 1, 0)
+        assert "steady" in account.sessions
+        assert len(account.sessions) <= MAX_SESSIONS
+    assert account.sessions["steady"].missing == 49
+    assert account.total("unique") == 99 + 50
+
+
+def test_a_number_that_leaps_within_one_read_of_a_race_is_judged_like_any() -> None:
+    paths = Paths("link-a", "link-b")
+    events = [forwarded(1, 0), forwarded(MAX_JUMP + 5, 0), forwarded(2, 0), forwarded(3, 0)]
+    paths.accounts[0].observe_link(1, events, stamp(5), together=True)
+    assert (paths.accounts[0].total("unique"), paths.accounts[0].invalid["absurd_sequence"]) == (3, 1)

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from daemons.link.listener import ListenerSettings
 from daemons.link.session import TimeReport
-from daemons.link.wire import DropReason, Heartbeat, Hello, Transport
-from daemons.measurement.account import PathAccount
+from daemons.link.wire import VERSION, DropReason, Heartbeat, Hello, Transport
+from daemons.measurement.account import MAX_JUMP, MAX_SESSIONS, PathAccount
 from daemons.measurement.figures import Figures, Instruments, Row
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.receiver.link_path import JOINED, RESTART_WINDOW, TAIL_NS, LinkPathState
@@ -52,12 +52,23 @@ class Path:
         stamp = Stamp(EPOCH_NS + delay_ns, StampKind.KERNEL, EPOCH_NS + delay_ns, sequence, 0)
         self.state.on_link_events(key, [event], stamp, together=True)
 
-    def beat(self, highest: int, at_ns: int = 0, clock: ClockState = UNKNOWN_CLOCK) -> None:
-        stamp = Stamp(EPOCH_NS, StampKind.KERNEL, EPOCH_NS, at_ns, 0)
-        self.state.on_heartbeat(SESSION, Heartbeat(highest, EPOCH_NS, clock, {DropReason.AGE: 3}), stamp)
+    def hello(
+        self,
+        acknowledged: int,
+        transport: Transport = Transport.TCP,
+        *,
+        clock: ClockState = UNKNOWN_CLOCK,
+        session: int = SESSION,
+    ) -> None:
+        hello = Hello(VERSION, transport, session, bytes(16), acknowledged, "", clock)
+        self.state.on_hello(session, acknowledged, hello)
 
-    def exchange(self, offset_ns: int = 0, rtt_ns: int = 1_000_000) -> None:
-        self.state.on_time(SESSION, TimeReport(ClockSample(offset_ns, rtt_ns)))
+    def beat(self, highest: int, at_ns: int = 0, clock: ClockState = UNKNOWN_CLOCK, *, session: int = SESSION) -> None:
+        stamp = Stamp(EPOCH_NS, StampKind.KERNEL, EPOCH_NS, at_ns, 0)
+        self.state.on_heartbeat(session, Heartbeat(highest, EPOCH_NS, clock, {DropReason.AGE: 3}), stamp)
+
+    def exchange(self, offset_ns: int = 0, rtt_ns: int = 1_000_000, *, session: int = SESSION) -> None:
+        self.state.on_time(session, TimeReport(ClockSample(offset_ns, rtt_ns)))
 
 
 def test_over_tcp_what_was_announced_and_is_not_there_will_not_come() -> None:
@@ -185,6 +196,103 @@ def test_two_forwarders_on_one_path_are_not_one_whose_clock_is_stepped() -> None
                 clock = ClockState(synchronized=True, offset_ns=0, error_bound_ns=0, source="chrony", steps=steps)
                 path.state.on_heartbeat(session, Heartbeat(0, EPOCH_NS, clock, {}), stamp)
     assert logs == []
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+@pytest.mark.parametrize("away", [1, 400, 2 * MAX_JUMP])
+def test_a_destination_taken_away_and_added_again_misses_nothing_of_what_came_meanwhile(
+    transport: Transport, away: int
+) -> None:
+    path = Path(transport)
+    path.hello(0, transport)
+    for number in range(1, 501):
+        path.event(number)
+    path.state.on_leave(SESSION)
+    path.hello(500 + away, transport)
+    for number in range(501 + away, 601 + away):
+        path.event(number)
+    path.beat(600 + away)
+    path.state.finish()
+    path.account.finish()
+    counted = {name: path.account.total(name) for name in ("unique", "missing", "given_up", "gap_events", "reordered")}
+    assert counted == {"unique": 600, "missing": 0, "given_up": 0, "gap_events": 0, "reordered": 0}
+    assert (path.account.sessions_seen, path.account.leaps) == (1, 0)
+    assert path.state.progress(SESSION).highest == 600 + away
+
+
+def test_a_reconnect_after_a_loss_still_counts_it() -> None:
+    path = Path(Transport.UDP)
+    path.hello(0, Transport.UDP)
+    path.event(1)
+    path.beat(4)
+    path.hello(1, Transport.UDP)
+    path.event(5)
+    path.state.finish()
+    path.account.finish()
+    assert (path.account.total("missing"), path.account.total("gap_events")) == (3, 3)
+
+
+@pytest.mark.parametrize("ahead", [MAX_JUMP + 3, 5 * MAX_JUMP, 2**64 - 10])
+def test_a_heartbeat_far_ahead_is_followed_when_it_holds_and_left_when_it_does_not(ahead: int) -> None:
+    path = Path()
+    path.hello(0)
+    path.event(1)
+    path.beat(ahead)
+    assert path.account.invalid["absurd_announcement"] == 1
+    path.event(2)
+    assert (path.account.total("unique"), path.account.total("missing"), path.account.leaps) == (2, 0, 0)
+    path.beat(ahead)
+    assert (path.account.leaps, path.state.progress(SESSION).highest) == (1, ahead)
+    path.event(ahead + 1)
+    path.beat(ahead + 3)
+    assert (path.account.total("unique"), path.account.total("missing")) == (3, 2)
+    assert path.account.sessions_seen == 1
+
+
+def test_nonsense_that_was_followed_makes_no_duplicates_of_what_goes_on() -> None:
+    path = Path()
+    path.hello(0)
+    path.event(900)
+    for _again in range(2):
+        path.beat(2**63)
+    for number in range(901, 911):
+        path.event(number)
+    assert (path.account.duplicates, path.account.invalid["absurd_sequence"], path.account.leaps) == (0, 1, 2)
+    assert path.account.total("unique") == 10
+
+
+def test_each_forwarders_clock_is_judged_by_itself_and_a_path_shows_the_worst() -> None:
+    path = Path()
+    good = ClockState(synchronized=True, offset_ns=0, error_bound_ns=1000, source="chrony")
+    poor = ClockState(synchronized=True, offset_ns=0, error_bound_ns=9000, source="chrony")
+    path.clock = good
+    path.hello(0, clock=good, session=1)
+    path.exchange(offset_ns=70, rtt_ns=100, session=1)
+    path.hello(0, clock=poor, session=2)
+    path.exchange(offset_ns=500_000, rtt_ns=100, session=2)
+    assert path.state.exchange == ClockSample(500_000, 100)
+    assert path.state.peer_clock == poor
+    assert path.state.suspect == "clock exchange and clock bounds disagree"
+    # An early event of one says nothing of the other's clock.
+    path.event(1, 2, delay_ns=-5)
+    path.exchange(offset_ns=70, rtt_ns=100, session=1)
+    path.state.on_leave(2)
+    assert (path.state.suspect, path.state.peer_clock) == ("", good)
+    # Another connection of the same life forgets nothing.
+    path.hello(0, clock=good, session=1)
+    assert path.state.exchange == ClockSample(70, 100)
+    path.state.on_leave(1)
+    assert path.state.exchange == ClockSample(70, 100)
+
+
+def test_what_is_remembered_of_lives_is_bounded_and_their_drops_stay_in_the_sum() -> None:
+    path = Path()
+    for session in range(5 * MAX_SESSIONS):
+        path.hello(0, session=session)
+        path.beat(0, session=session)
+        path.state.on_leave(session)
+    assert len(path.state._peers) <= MAX_SESSIONS
+    assert path.state.peer_drops == {"age": 3 * 5 * MAX_SESSIONS}
 
 
 def test_extreme_numbers_and_times_are_measured_counted_and_written(tmp_path: pathlib.Path) -> None:
