@@ -81,7 +81,7 @@ class LinkSink(Protocol):
     def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
         """The forwarder has said which numbers it never sent."""
 
-    def on_bye(self, key: SessionKey, highest: int) -> None:
+    def on_bye(self, key: SessionKey, highest: int, stamp: Stamp) -> None:
         """The forwarder has ended its session."""
 
     def on_time(self, key: SessionKey, report: TimeReport) -> None:
@@ -470,7 +470,7 @@ class _Peer:
                 case GaveUp():
                     sink.on_gave_up(self.key, happened, stamp)
                 case Bye():
-                    sink.on_bye(self.key, happened.highest)
+                    sink.on_bye(self.key, happened.highest, stamp)
                 case TimeReport():
                     sink.on_time(self.key, happened)
         if events:

@@ -92,9 +92,9 @@ class LinkPathState:
         for first, last in gave_up.ranges:
             self.account.give_up(key, first, last, stamp.steady_ns)
 
-    def on_bye(self, key: SessionKey, highest: int) -> None:
+    def on_bye(self, key: SessionKey, highest: int, stamp: Stamp) -> None:
         if key in self.account.sessions:
-            self._announce(key, self._peer(key), highest, 0)
+            self._announce(key, self._peer(key), highest, stamp.steady_ns)
 
     def on_time(self, key: SessionKey, report: TimeReport) -> None:
         if report.sample is None:

@@ -49,8 +49,8 @@ class Sink:
     def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
         del key, gave_up, stamp
 
-    def on_bye(self, key: SessionKey, highest: int) -> None:
-        del key, highest
+    def on_bye(self, key: SessionKey, highest: int, stamp: Stamp) -> None:
+        del key, highest, stamp
 
     def on_time(self, key: SessionKey, report: TimeReport) -> None:
         del key, report
