@@ -97,8 +97,9 @@ def health() -> Board:
             (
                 lines(
                     "Faults, in 5 minutes",
-                    "Exceptions that nobody foresaw and log lines that were not written, by daemon; steps of the wall "
-                    "clocks. Good: 0. The log has a line for each kind of exception.",
+                    "Exceptions that nobody foresaw, log lines that were not written and clients that a locked page "
+                    "did not serve, by daemon; steps of the wall clocks. Good: 0. The log has a line for each kind of "
+                    "exception.",
                     "short",
                     [
                         _counted(
@@ -112,6 +113,12 @@ def health() -> Board:
                             DEPLOYMENT,
                             "daemon, host",
                             "{{daemon}} {{host}} log lines",
+                        ),
+                        _counted(
+                            "latency_page_refusals_total",
+                            DEPLOYMENT,
+                            "daemon, host",
+                            "{{daemon}} {{host}} page refusals",
                         ),
                         _counted(
                             "latency_receiver_clock_steps_total", DEPLOYMENT, "host", "receiver {{host}} clock steps"

@@ -63,6 +63,7 @@ BY_NAME: dict[str, Any] = {
     "target": "api.binance.com",
     "through": ("10.99.0.2", "10.1.0.0/16"),
     "url": "https://api.binance.com/api/v3/time",
+    "web_config_file": "/etc/latency/web.yml",
     "zone": "ap-northeast-1a",
 }
 

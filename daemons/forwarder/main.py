@@ -15,6 +15,7 @@ from daemons.forwarder.program import Forwarder
 from daemons.service import lifecycle, logs
 from daemons.service.checking import report_check, with_credentials
 from daemons.service.command_line import CONTEXT
+from daemons.service.exporter import check_metrics
 from daemons.service.options import common, shared_sections
 from daemons.service.spans import SPAN
 
@@ -61,6 +62,7 @@ def main(
         with_credentials(partial(feed_settings, "feed", "feed"), config.feed, None, unseen)
         for section in config.destination:
             with_credentials(link_settings, section, lambda section: replace(section, key_file=None), unseen)
+        check_metrics(config.metrics, unseen)
         return config
 
     if check_config:

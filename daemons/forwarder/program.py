@@ -18,7 +18,8 @@ from daemons.link.sender import LinkSender, LinkSettings
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import WARMUP, FeedEvent, Stamp
 from daemons.service import logs
-from daemons.service.config import address, effective
+from daemons.service.config import effective
+from daemons.service.exporter import exporter
 from daemons.service.http import HttpServer, Route, health, unready
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
@@ -81,7 +82,7 @@ class Forwarder:
                 **health(lambda: unready(served=self._serving, stopping=self._stopping)),
                 "/metrics": MetricsPage(own, [self._delays, self._holds]),
             }
-            self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
+            self._http = exporter("forwarder", config.metrics, routes, own)
         self._serving = self._stopping = False
         self._running = Tasks()
         self._tasks: list[asyncio.Task[None]] = []

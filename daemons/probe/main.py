@@ -13,6 +13,7 @@ from daemons.probe.program import ProbeProgram
 from daemons.probe.target import prepared, secrets_of
 from daemons.service.checking import report_check
 from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.exporter import check_metrics
 from daemons.service.lifecycle import die, run
 from daemons.service.logs import configure
 from daemons.service.spans import SPAN
@@ -56,7 +57,7 @@ _ONCE_INTERVAL_SECONDS = 1.0
 def main(**flags: Any) -> None:
     """Measure HTTPS latency, cold and warm, phase by phase, and where we leave from."""
     if flags["check_config"]:
-        report_check(lambda _unseen: prepared(load_config(flags["config_file"], _overrides(flags))))
+        report_check(lambda unseen: _check(load_config(flags["config_file"], _overrides(flags)), unseen))
         return
     try:
         overrides = _overrides(flags)
@@ -76,6 +77,11 @@ def main(**flags: Any) -> None:
         code = run(once)
         sys.exit(code or (NO_SUCCESS if made and made[0].failed else 0))
     sys.exit(run(lambda: ProbeProgram(config, lambda: load_config(flags["config_file"], overrides))))
+
+
+def _check(config: ProbeConfig, unseen: list[str]) -> None:
+    prepared(config)
+    check_metrics(config.metrics, unseen)
 
 
 def _overrides(flags: dict[str, Any]) -> dict[str, Any]:

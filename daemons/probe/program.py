@@ -18,7 +18,8 @@ from daemons.probe.roster import Roster
 from daemons.probe.schedule import Timetable
 from daemons.probe.target import prepared, secrets_of
 from daemons.service import logs
-from daemons.service.config import address, effective
+from daemons.service.config import MetricsSection, effective
+from daemons.service.exporter import check_metrics, exporter
 from daemons.service.http import HttpServer, Page, Request, Route, health, text, unready
 from daemons.service.metrics import MetricsPage, landing, registry
 from daemons.service.reload import Reloader
@@ -61,7 +62,7 @@ class ProbeProgram:
         await self._roster.apply(config)
         metrics = ""
         if config.metrics.listen:
-            self._server = self._exporter(config.metrics.listen)
+            self._server = self._exporter(config.metrics)
             await self._server.start()
             metrics = "{}:{}".format(*self._server.address)
         self._serving = True
@@ -98,7 +99,7 @@ class ProbeProgram:
         logs.configure(config.log.format, config.log.level, secrets_of(config))
         await self._roster.apply(config)
 
-    def _exporter(self, listen: str) -> HttpServer:
+    def _exporter(self, metrics: MetricsSection) -> HttpServer:
         source = registry("probe")
         source.register(Collector(self._roster, self._reloader))
         routes: dict[str, Route] = {
@@ -114,7 +115,7 @@ class ProbeProgram:
             **health(lambda: unready(served=self._serving, stopping=self._stopping)),
             "/probe": self._debug,
         }
-        return HttpServer(routes, address("metrics.listen", listen, default_host="127.0.0.1"))
+        return exporter("probe", metrics, routes, source, default_host="127.0.0.1")
 
     async def _health(self, _request: Request) -> Page:
         return Page(text(self.status() + "\n"))
@@ -122,5 +123,6 @@ class ProbeProgram:
 
 def _can_step(old: ProbeConfig, new: ProbeConfig) -> None:
     prepared(new)
+    check_metrics(new.metrics, None)
     if old.metrics != new.metrics:
         raise ConfigError("metrics.listen", "cannot change while running", "restart the daemon")

@@ -23,6 +23,7 @@ from daemons.receiver.program import Receiver
 from daemons.service import lifecycle, logs
 from daemons.service.checking import report_check, with_credentials
 from daemons.service.command_line import CONTEXT
+from daemons.service.exporter import check_metrics
 from daemons.service.numbers import Number
 from daemons.service.options import common, shared_sections
 from daemons.service.spans import SPAN
@@ -114,6 +115,7 @@ def main(
             else:
                 check = partial(listener_of, index)
                 with_credentials(check, path, lambda path: replace(path, key_file=None), unseen)
+        check_metrics(config.metrics, unseen)
         return config
 
     if check_config:

@@ -28,7 +28,8 @@ from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
 from daemons.service.activation import Activation
-from daemons.service.config import Address, address, effective, is_loopback
+from daemons.service.config import Address, effective, is_loopback
+from daemons.service.exporter import exporter
 from daemons.service.http import HttpServer, Route, health, unready
 from daemons.service.lifecycle import Tasks, end
 from daemons.service.metrics import MetricsPage, landing, registry
@@ -85,7 +86,7 @@ class Receiver:
                 **health(lambda: unready(served=self._served, stopping=self._stopping)),
                 "/metrics": MetricsPage(own, self._histograms.families()),
             }
-            self._http = HttpServer(routes, address("metrics.listen", config.metrics.listen))
+            self._http = exporter("receiver", config.metrics, routes, own)
 
     async def start(self) -> None:
         config = self._config

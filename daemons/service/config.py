@@ -67,9 +67,12 @@ class MetricsSection(Section, frozen=True):
 
     Attributes:
         listen: where it listens, as ``HOST:PORT``; an empty string turns it off.
+        web_config_file: who may read it, and over TLS: a web configuration as Prometheus' own exporters have
+            (docs/security.md); None for anybody and plain HTTP.
     """
 
     listen: str
+    web_config_file: str | None = None
 
 
 Address = tuple[str, int]

@@ -2,27 +2,32 @@
 
 It lives in the loop instead of a thread because a thread that renders metrics holds the interpreter lock for
 whole switch intervals (5 ms), which the hot path then waits for. Bodies are asynchronous iterators, so a long page
-yields to the loop between its chunks. Framing and parsing are h11's.
+yields to the loop between its chunks. Framing and parsing are h11's. TLS is done here and not by asyncio, whose
+handshakes would be outside the bounds on connections and on their time.
 """
 
 import asyncio
 import os
-import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 import h11
+import structlog
 
-from daemons.errors import ListenError
+from daemons.errors import ListenError, StreamError
 from daemons.service import logs
 from daemons.service.negotiation import takes_gzip
+from daemons.service.passwords import Passwords, Verdict
+from daemons.service.web_config import Web, WebFile
 from daemons.stream.crowd import Crowd
 from daemons.stream.descriptors import share
+from daemons.stream.tls import TlsSession
 
-__all__ = ["HttpServer", "Page", "Request", "Route", "health", "text", "unready"]
+__all__ = ["REFUSALS", "HttpServer", "Page", "Request", "Route", "health", "text", "unready"]
 
 IDLE_SECONDS = 75.0
 """How long a connection may be silent between requests, or not take what it asked for."""
@@ -34,6 +39,18 @@ MAX_BODY = 1 << 20
 """Bytes of a request's body that are read, and ignored; the connection of a larger one is closed."""
 GZIP_LEVEL = 1
 """The fastest: the loop that compresses is the one that measures."""
+REFUSALS = ("tls", "certificate", "credentials", "limited")
+"""Why a client was not served: no handshake, a certificate that is not to be trusted, no or a wrong password, or too
+many passwords to check."""
+_TLS_HANDSHAKE = b"\x16"
+"""How a TLS connection begins (RFC 8446, section 5.1)."""
+_PLAIN = (
+    b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    b"this page is served over TLS: use https://\n"
+)
+"""What a client is told that begins without TLS."""
+_REALM = 'Basic realm="backbone-latency", charset="UTF-8"'
+_CLOSE = (("connection", "close"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +110,84 @@ async def _compressed(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield packer.flush()
 
 
+class _Refused(Exception):  # noqa: N818 - it is no error of ours
+    """A client that is not let in; the argument is the reason."""
+
+
 class _Visit:
     """One connection: its protocol, and the clock that ends it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, idle: asyncio.Timeout) -> None:
-        self.reader = reader
-        self.writer = writer
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        host: str,
+        idle: asyncio.Timeout,
+        web: Web,
+    ) -> None:
+        self.web = web
         self.protocol = h11.Connection(h11.SERVER)
-        self.host = str((writer.get_extra_info("peername") or ("",))[0])
+        self.host = host
         self.task = asyncio.current_task()
+        self.served = False
+        self._reader = reader
+        self._writer = writer
+        self._tls: TlsSession | None = None
         self._idle = idle
         self._loop = asyncio.get_running_loop()
+
+    async def secure(self) -> None:
+        """Make it a TLS connection, where the configuration wants one.
+
+        Raises:
+            _Refused: it became none, or the client's certificate has no name that is allowed.
+        """
+        if self.web.tls is None:
+            return
+        session = TlsSession(self.web.tls, self.host, server_side=True)
+        self.allow(REQUEST_SECONDS)
+        data = await self._reader.read(16384)
+        if not data:
+            raise ConnectionAbortedError
+        if not data.startswith(_TLS_HANDSHAKE):
+            self._writer.write(_PLAIN)
+            await self._writer.drain()
+            raise _Refused("tls")
+        try:
+            while not session.handshake(data or _refuse("tls")):
+                self._writer.write(session.data_to_send())
+                data = await self._reader.read(16384)
+        except StreamError as error:
+            raise _Refused("certificate" if error.reason == "certificate" else "tls") from error
+        finally:
+            # In trouble it is the alert, which tells the client why.
+            self._writer.write(session.data_to_send())
+        if self.web.allowed_names and not self.web.allowed_names & session.peer_names:
+            _refuse("certificate")
+        self._tls = session
+
+    async def _read(self) -> bytes:
+        """Read what comes next; empty at the end."""
+        data = b""
+        while self._tls is not None:
+            # First what came together with the end of the handshake.
+            plain, closed = self._tls.decrypt(data)
+            self._writer.write(self._tls.data_to_send())
+            if plain or closed:
+                return plain
+            data = await self._reader.read(16384)
+            if not data:
+                return b""
+        return await self._reader.read(16384)
+
+    def _write(self, data: bytes | None) -> None:
+        if data:
+            self._writer.write(data if self._tls is None else self._tls.encrypt(data))
+
+    def close(self) -> None:
+        """Tell the client that nothing follows."""
+        if self._tls is not None and not self._writer.is_closing():
+            self._writer.write(self._tls.close_notify())
 
     def allow(self, seconds: float) -> None:
         """Let it take so long for what comes next."""
@@ -125,7 +209,7 @@ class _Visit:
                 if request is not None and self.protocol.they_are_waiting_for_100_continue:
                     # RFC 9110, section 10.1.1: the final answer may come at once, and no body after it.
                     return request
-                data = await self.reader.read(16384)
+                data = await self._read()
                 if silent and data:
                     silent = False
                     self.allow(REQUEST_SECONDS)
@@ -145,22 +229,26 @@ class _Visit:
         self, page: Page, *, only_head: bool, progress: Callable[[], None], compress: bool = False
     ) -> None:
         """Send a page; ``progress`` is called for each piece that the client has room for."""
-        send, writer = self.protocol.send, self.writer
-        fields = [("content-type", page.content_type), ("transfer-encoding", "chunked"), *page.fields]
+        send = self.protocol.send
+        fields = [("content-type", page.content_type), ("transfer-encoding", "chunked"), *page.fields, *self.web.fields]
         # What another client gets of the same address may be in another format (RFC 9110, section 12.5.5).
         fields += [("vary", "Accept, Accept-Encoding"), *([("content-encoding", "gzip")] if compress else [])]
         reason = HTTPStatus(page.status).phrase.encode()
-        writer.write(send(h11.Response(status_code=page.status, reason=reason, headers=fields)) or b"")
+        self._write(send(h11.Response(status_code=page.status, reason=reason, headers=fields)))
         if not only_head:
             async for chunk in _compressed(page.body) if compress else page.body:
                 self.allow(IDLE_SECONDS)
                 if chunk:
-                    writer.write(send(h11.Data(data=chunk)) or b"")
-                    await writer.drain()
+                    self._write(send(h11.Data(data=chunk)))
+                    await self._writer.drain()
                 progress()
                 await asyncio.sleep(0)
-        writer.write(send(h11.EndOfMessage()) or b"")
-        await writer.drain()
+        self._write(send(h11.EndOfMessage()))
+        await self._writer.drain()
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise _Refused(reason)
 
 
 class HttpServer:
@@ -169,12 +257,18 @@ class HttpServer:
     Args:
         routes: the page maker for each path.
         listen: host and port; port 0 lets the kernel choose.
-        tls: server-side settings; None for plain HTTP.
+        web: who may read, and over TLS; None for anybody and plain HTTP.
+
+    Attributes:
+        refusals: clients that were not let in, by reason.
     """
 
-    def __init__(self, routes: dict[str, Route], listen: tuple[str, int], *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, routes: dict[str, Route], listen: tuple[str, int], web: WebFile | None = None) -> None:
+        self.refusals = dict.fromkeys(REFUSALS, 0)
         self._routes = routes
-        self._tls = tls
+        self._web = web or WebFile(Web)
+        self._passwords = Passwords()
+        self._log = structlog.get_logger("metrics")
         self._listen = listen
         self._server: asyncio.Server | None = None
         self._visits: Crowd[_Visit] = Crowd(share(MAX_CONNECTIONS))
@@ -195,7 +289,7 @@ class HttpServer:
         """
         host, port = self._listen
         try:
-            self._server = await asyncio.start_server(self._accept, host, port, ssl=self._tls)
+            self._server = await asyncio.start_server(self._accept, host, port)
         except OSError as error:
             # asyncio puts the address into the text, where it is said already.
             why = os.strerror(error.errno) if error.errno else str(error)
@@ -211,22 +305,28 @@ class HttpServer:
                 task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
             await self._server.wait_closed()
+        await self._passwords.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        host = str((writer.get_extra_info("peername") or ("",))[0])
         try:
             async with asyncio.timeout(None) as idle:
-                visit = _Visit(reader, writer, idle)
+                visit = _Visit(reader, writer, host, idle, self._web.current())
                 if (evicted := self._visits.add(visit)) is not None and evicted.task is not None:
                     evicted.task.cancel()
                 try:
+                    await visit.secure()
                     while await self._exchange(visit):
                         visit.protocol.start_next_cycle()
+                    visit.close()
                 finally:
                     self._visits.discard(visit)
-        except (OSError, TimeoutError, h11.ProtocolError, asyncio.CancelledError):
+        except _Refused as refused:
+            self._tell(host, str(refused), refused.__cause__)
+        except (OSError, TimeoutError, StreamError, h11.ProtocolError, asyncio.CancelledError):
             # A scraper that hangs up, stalls or gives way to another concerns nobody but itself.
             writer.transport.abort()
         except Exception as error:  # noqa: BLE001 whatever is asked ends its own connection at most
@@ -247,7 +347,11 @@ class HttpServer:
             return False
         if request is None:
             return False
-        page = await self._page(request)
+        web = self._web.current()
+        if web is not visit.web and visit.served:
+            # What let it in is no more: it may come again, which scrapers do at once.
+            return False
+        page = await self._unlocked(visit, web, request) or await self._page(request)
         await visit.answer(
             page,
             only_head=request.method == b"HEAD",
@@ -255,7 +359,34 @@ class HttpServer:
             compress=takes_gzip(_field(request, b"accept-encoding")),
         )
         self._visits.renew(visit)
+        visit.served = True
         return protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
+
+    async def _unlocked(self, visit: _Visit, web: Web, request: h11.Request) -> Page | None:
+        """Check the password; return what is answered instead of a page where it is not right."""
+        if not web.users:
+            return None
+        said = [value for name, value in request.headers if name == b"authorization"]
+        # The check has its time; the client has to wait for it.
+        visit.allow(IDLE_SECONDS)
+        verdict = Verdict.WRONG
+        if len(said) == 1:
+            verdict = await self._passwords.check(web.users, said[0], visit.host)
+        if verdict is Verdict.RIGHT:
+            return None
+        if verdict is Verdict.LIMITED:
+            self._tell(visit.host, "limited")
+            return Page(text("too many passwords to check\n"), status=429, fields=(("retry-after", "5"),))
+        if said:
+            self._tell(visit.host, "credentials")
+        else:
+            # How a browser and many a client begin.
+            self.refusals["credentials"] += 1
+        return Page(text("name and password, please\n"), status=401, fields=(("www-authenticate", _REALM),))
+
+    def _tell(self, host: str, reason: str, cause: BaseException | None = None) -> None:
+        self.refusals[reason] += 1
+        self._log.warning("client refused", peer=host, reason=reason, why=str(cause) if cause else None)
 
     async def _page(self, request: h11.Request) -> Page:
         if request.method not in (b"GET", b"HEAD"):
@@ -281,4 +412,4 @@ def _field(request: h11.Request, name: bytes) -> str:
 
 
 def _refusal(status: int) -> Page:
-    return Page(text("this is no request that is understood here\n"), status=status, fields=(("connection", "close"),))
+    return Page(text("this is no request that is understood here\n"), status=status, fields=_CLOSE)

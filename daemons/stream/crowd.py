@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Crowd", "Member"]
+__all__ = ["Crowd", "Member", "source_of"]
 
 
 class Member(Protocol):
@@ -42,7 +42,7 @@ class Crowd(Generic[MemberT]):
     def add(self, member: MemberT) -> MemberT | None:
         """Take one in; return the one that has to go for it."""
         evicted = self.evict() if self._count >= self._places else None
-        self._by_source.setdefault(_source(member.host), {})[member] = None
+        self._by_source.setdefault(source_of(member.host), {})[member] = None
         self._count += 1
         return evicted
 
@@ -57,14 +57,14 @@ class Crowd(Generic[MemberT]):
 
     def renew(self, member: MemberT) -> None:
         """Make one of them the youngest: it has done what it is here for."""
-        mine = self._by_source.get(_source(member.host), {})
+        mine = self._by_source.get(source_of(member.host), {})
         if member in mine:
             del mine[member]
             mine[member] = None
 
     def discard(self, member: MemberT) -> None:
         """Take out one, if it is there."""
-        source = _source(member.host)
+        source = source_of(member.host)
         mine = self._by_source.get(source)
         if mine is None or member not in mine:
             return
@@ -74,7 +74,7 @@ class Crowd(Generic[MemberT]):
             del self._by_source[source]
 
 
-def _source(host: str) -> str:
+def source_of(host: str) -> str:
     """Return what one party has of addresses: one of IPv4, 2^64 of IPv6."""
     if ":" not in host:
         return host

@@ -40,6 +40,11 @@ class TlsSession:
 
     The server's name is sent and verified without the dot that an absolute name ends with (RFC 6066, section 3).
 
+    Args:
+        context: for the client's side; for the server's with ``server_side``.
+        name: the server's, or, on the server's side, the client's address for messages.
+        server_side: be the server.
+
     Call :meth:`handshake` with received bytes until it returns True; then :meth:`decrypt` and :meth:`encrypt`.
 
     Attributes:
@@ -47,11 +52,14 @@ class TlsSession:
             or part of a record came after them.
     """
 
-    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
+    def __init__(self, context: ssl.SSLContext, name: str, *, server_side: bool = False) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name.removesuffix("."))
-        self._name = server_name
+        hostname = None if server_side else name.removesuffix(".")
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=hostname
+        )
+        self._name = name
         self.exact = False
 
     def handshake(self, data: bytes = b"") -> bool:
@@ -135,6 +143,11 @@ class TlsSession:
     def certificate(self) -> bytes:
         """The peer's own certificate in DER, verified or not."""
         return self._object.getpeercert(binary_form=True) or b""
+
+    @property
+    def peer_names(self) -> frozenset[str]:
+        """The alternative names in the peer's verified certificate; none when it showed none."""
+        return frozenset(str(name[1]) for name in (self._object.getpeercert() or {}).get("subjectAltName", ()))
 
     def data_to_send(self) -> bytes:
         """Return wire bytes that the protocol itself wants sent (handshake, alerts, key updates)."""

@@ -11,6 +11,7 @@ import sys
 import time
 
 from daemons.service.http import HttpServer, Page, Request, text
+from daemons.service.web_config import Web, WebFile
 
 __all__: list[str] = []
 
@@ -25,7 +26,7 @@ async def _serve(chain: str, key: str) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain, key)
-    server = HttpServer({"/api/v3/time": _time}, ("127.0.0.1", 0), tls=context)
+    server = HttpServer({"/api/v3/time": _time}, ("127.0.0.1", 0), WebFile(lambda: Web(tls=context)))
     await server.start()
     host, port = server.address
     sys.stdout.write(json.dumps({"event": "listening", "address": f"{host}:{port}"}) + "\n")

@@ -385,6 +385,8 @@ def _daemons(world: World) -> None:
         world.add(role, "counter", "latency_unexpected_errors_total", own, world.steady(0.05, WRONG_SINCE))
         rows = world.steady(0.2, WRONG_SINCE)
         world.add(role, "counter", "latency_log_lines_dropped_total", {**own, "reason": "limited"}, rows)
+        rows = world.steady(0.1, WRONG_SINCE)
+        world.add(role, "counter", "latency_page_refusals_total", {**own, "reason": "credentials"}, rows)
         world.add(role, "counter", "process_cpu_seconds_total", {}, world.steady(2, value=0.01))
         world.add(role, "gauge", "process_resident_memory_bytes", {}, [(0.0, 4e7), (500.0, 5e7)])
         world.add(role, "gauge", "process_open_fds", {}, [(0.0, 20.0), (500.0, 30.0)])

@@ -492,6 +492,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "Faults, in 5 minutes": [
             increases("latency_unexpected_errors_total", "daemon", "host"),
             increases("latency_log_lines_dropped_total", "daemon", "host"),
+            increases("latency_page_refusals_total", "daemon", "host"),
             increases("latency_receiver_clock_steps_total", "host"),
             increases("latency_forwarder_clock_steps_total", "host"),
         ],
