@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring dashboards reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,6 +87,9 @@ lab: $(PACKAGES)  ## boot systemd hosts and break them (root; docs/lab.md)
 
 lab-vm: $(PACKAGES)  ## the same on virtual machines with Debian's own kernel and cloud-init (root; minutes)
 	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m vm $(LAB)
+
+fuzz: $(STAMP)  ## coverage-guided fuzzing of all that takes in bytes of others; SECONDS=260 for all targets
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),260) $(FUZZ)
 
 wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
 	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))
