@@ -1,4 +1,7 @@
-"""Completion for bash, zsh and fish: click's own scripts, which ask the command itself what may follow."""
+"""Completion for bash, zsh and fish: click's own scripts, which ask the command itself what may follow.
+
+One thing is mended in each: click's lose what follows ``--option=``, or the option itself.
+"""
 
 from click.shell_completion import get_completion_class
 
@@ -8,7 +11,6 @@ __all__ = ["scripts"]
 
 _NAMES = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
 """As each shell looks for the script of a command."""
-_SPLIT = 'COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD'
 _JOIN = """\
     # Readline cuts --option=value into three words (COMP_WORDBREAKS), of which the sign is none for the command.
     local index words=() cword=$COMP_CWORD
@@ -23,7 +25,35 @@ _JOIN = """\
     done
 
 """
-_ANSWER = "    response=$("
+_MENDED = {
+    "bash": (
+        ('COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD', 'COMP_WORDS="${words[*]}" COMP_CWORD=$cword'),
+        ("    response=$(", _JOIN + "    response=$("),
+    ),
+    "zsh": (
+        (
+            "    for type key descr in",
+            (
+                "    # What follows --option= is completed, and the option stays.\n"
+                "    [[ $PREFIX == --*=* ]] && compset -P '*='\n\n    for type key descr in"
+            ),
+        ),
+        # With -U the word is replaced as a whole.
+        ("completions_with_descriptions -U\n", "completions_with_descriptions\n"),
+        ("compadd -U -V", "compadd -V"),
+    ),
+    "fish": (
+        ("            echo $metadata[2];", '            echo "$option"$metadata[2];'),
+        (
+            "    for completion in",
+            (
+                "    # A whole word is completed, of which the command answers what follows --option=.\n"
+                "    set -l option (string match --regex -- '^--[^=]+=' (commandline -t));\n\n    for completion in"
+            ),
+        ),
+    ),
+}
+"""Each shell's script, before and after."""
 
 
 def scripts() -> dict[str, str]:
@@ -36,12 +66,12 @@ def scripts() -> dict[str, str]:
             variable = f"_{program.replace('-', '_')}_COMPLETE".upper()
             made = kind(command, {}, program, variable)
             script = (made.source_template % made.source_vars()).strip() + "\n"
-            found[f"{shell}/{name.format(program)}"] = _mended(script) if shell == "bash" else script
+            found[f"{shell}/{name.format(program)}"] = _mended(shell, script)
     return found
 
 
-def _mended(script: str) -> str:
-    assert _SPLIT in script
-    assert _ANSWER in script
-    script = script.replace(_SPLIT, 'COMP_WORDS="${words[*]}" COMP_CWORD=$cword')
-    return script.replace(_ANSWER, _JOIN + _ANSWER)
+def _mended(shell: str, script: str) -> str:
+    for before, after in _MENDED[shell]:
+        assert before in script, f"{shell}: click's script has changed: {before!r}"
+        script = script.replace(before, after)
+    return script

@@ -1,6 +1,9 @@
 function _latency_probe_completion;
     set -l response (env _LATENCY_PROBE_COMPLETE=fish_complete COMP_WORDS=(commandline -cp) COMP_CWORD=(commandline -t) latency-probe);
 
+    # A whole word is completed, of which the command answers what follows --option=.
+    set -l option (string match --regex -- '^--[^=]+=' (commandline -t));
+
     for completion in $response;
         set -l metadata (string split "," $completion);
 
@@ -9,7 +12,7 @@ function _latency_probe_completion;
         else if test $metadata[1] = "file";
             __fish_complete_path $metadata[2];
         else if test $metadata[1] = "plain";
-            echo $metadata[2];
+            echo "$option"$metadata[2];
         end;
     end;
 end;

@@ -53,12 +53,42 @@ def test_bash_completes_options_their_values_and_commands() -> None:
     assert "--duration" in bash("experiment", "run", "--d")
 
 
-def test_fish_completes_with_descriptions() -> None:
-    script = f"source {SCRIPTS / 'fish' / 'latency-receiver.fish'}; complete -C 'latency-receiver --mode '"
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", script], env=environment(), capture_output=True, text=True, timeout=60, check=True
-    )
-    assert {line.partition("\t")[0] for line in done.stdout.splitlines()} >= {"baseline", "aws-backbone", "race"}
+def fish(line: str) -> set[str]:
+    script = f"source '{SCRIPTS}/fish/latency-receiver.fish'; complete -C '{line}'"
+    command = ["fish", "--no-config", "-c", script]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=True)
+    return {line.partition("\t")[0] for line in done.stdout.splitlines()}
+
+
+def test_fish_completes_options_and_their_values() -> None:
+    assert fish("latency-receiver --mode ") == {"baseline", "aws-backbone", "race"}
+    assert fish("latency-receiver --mode=b") == {"--mode=baseline"}
+    assert fish("latency-receiver --mo") == {"--mode"}
+
+
+ASK_ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1=; fpath=('$1' \\$fpath); autoload -U compinit; compinit -u -D; bindkey '^I' complete-word"
+zpty -w shell "print REA''DY"
+zpty -r shell seen '*READY*'
+zpty -n -w shell "$2"$'\\t\\001print -r -- got \\n'
+zpty -r shell seen $'*\\ngot *\\r*'
+print -r -- "$seen"
+"""
+
+
+def zsh(line: str) -> str:
+    """Type a line and the tabulator at a terminal, and have the line printed."""
+    command = ["zsh", "-f", "-c", ASK_ZSH, "zsh", str(SCRIPTS / "zsh"), line]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=90, check=True)
+    return next(line for line in done.stdout.splitlines() if line.startswith("got ")).removeprefix("got ").strip()
+
+
+def test_zsh_completes_options_and_their_values() -> None:
+    assert zsh("latency-receiver --mode b") == "latency-receiver --mode baseline"
+    assert zsh("latency-receiver --mode=b") == "latency-receiver --mode=baseline"
+    assert zsh("latency-receiver --csv-o") == "latency-receiver --csv-output"
 
 
 def test_commands_are_completed_without_the_libraries_that_one_of_them_needs() -> None:

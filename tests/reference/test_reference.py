@@ -139,6 +139,8 @@ def test_manuals_please_mandoc(page: str) -> None:
     lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning", file], capture_output=True, text=True, check=False)
     assert (lint.returncode, lint.stdout) == (0, "")
     shown = subprocess.run(["mandoc", "-Tutf8", file], capture_output=True, text=True, check=True).stdout
+    # An option that is copied must work.
+    assert "\N{HYPHEN}" not in shown
     assert "\\" not in shown.replace(r"\b", "").replace(r"\-", "")
 
 
