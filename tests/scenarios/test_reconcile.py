@@ -159,22 +159,27 @@ def test_kill_the_receiver_three_times(tmp_path: Path) -> None:
         assert path["delayed"] == len(delayed)
 
 
-def test_a_link_down_for_longer_than_the_buffer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", [TCP, UDP])
+def test_a_link_down_for_longer_than_the_buffer(tmp_path: Path, transport: str) -> None:
     total, port = 6_000, free_port()
     with (
         simulator("--rate", "2000", "--wait-for-clients", "1", "--stop-after-events", str(total)) as exchange,
         forwarder(
-            *config(tmp_path, exchange.ready["near"], (port, TCP), more="buffer_events = 700\n"),
+            *config(tmp_path, exchange.ready["near"], (port, transport), more="buffer_events = 700\n"),
         ) as program,
     ):
         settled(program, "latency_forwarder_events_received_total", total)
         page = scrape(program)
         assert page.by("latency_forwarder_events_dropped_total", "reason") == {"count": total - 700}
-        with receiver(*life(tmp_path, TCP, port, 0)) as late:
+        with receiver(*life(tmp_path, transport, port, 0)) as late:
             done(program, port, total)
             assert_balanced(scrape(program), port, total, dropped=total - 700)
+            # Over UDP it is told by number, over TCP whatever is missing can be nothing else.
+            settled(late, "latency_receiver_events_total", 700)
+            settled(late, "latency_receiver_given_up_events_total", total - 700)
+            assert scrape(late).sum("latency_receiver_sequence_gap_events_total") == 0
             late.terminate()
-    path = json.loads((tmp_path / "tcp-0.json").read_text())["paths"]["backbone"]
+    path = json.loads((tmp_path / f"{transport}-0.json").read_text())["paths"]["backbone"]
     # What the forwarder gave up is told to the number, and is no loss of the way.
     assert (path["unique"], path["events_lost"], path["delayed"]) == (700, 0, 700)
     assert path["given_up_by_forwarder"] == total - 700
