@@ -8,6 +8,7 @@ from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.histogram import QuantileHistogram
 from daemons.measurement.race import Pair
+from daemons.measurement.sample_size import minimum_samples
 from daemons.service.screen import Grid, figure, sentence
 
 __all__ = ["print_conclusion", "verdicts"]
@@ -71,8 +72,8 @@ def _share(part: int, whole: int) -> str:
 
 
 def _supported(values: QuantileHistogram, fraction: float) -> float | None:
-    """Give a quantile where the sample is large enough for a value to lie beyond it."""
-    return values.quantile(fraction) if values.count * (1 - fraction) >= 0.5 else None
+    """Give a quantile where the sample is large enough for one."""
+    return values.quantile(fraction) if values.count >= minimum_samples(fraction) else None
 
 
 def _ms(value_ns: float | None) -> float | None:

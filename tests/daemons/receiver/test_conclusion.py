@@ -65,7 +65,7 @@ def test_figures_are_whole_at_every_width(width: int) -> None:
     accounts = []
     for index, name in enumerate(("direct", "a-path-of-a-long-name")):
         figures = Figures()
-        for _ in range(1000):
+        for _ in range(4000):
             figures.end_to_end.record(int(rng.gauss(100, 5) * MS))
         instruments = ReceiverHistograms().instruments(name)
         accounts.append(PathAccount(name, index, link=False, instruments=instruments, figures=figures))
@@ -82,6 +82,23 @@ def test_figures_are_whole_at_every_width(width: int) -> None:
             value = account.figures.end_to_end.quantile(fraction)
             assert value is not None
             assert f"{value / MS:.2f}" in text
+
+
+def test_a_percentile_of_too_few_samples_is_left_out_as_by_the_commands() -> None:
+    figures = Figures()
+    for number in range(1, 368):
+        figures.end_to_end.record(number * MS)
+    account = PathAccount(
+        "direct", 0, link=False, instruments=ReceiverHistograms().instruments("direct"), figures=figures
+    )
+    file = io.StringIO()
+    print_conclusion(Console(file=file, width=140, color_system=None), [account], (), 30.0, 30.0)
+    assert "–" in file.getvalue()
+    assert f"{figures.end_to_end.quantile(0.95) or 0:.0f}"[:3] in file.getvalue()
+    assert "364.00" not in file.getvalue()
+    figures.end_to_end.record(368 * MS)
+    print_conclusion(console := Console(file=io.StringIO(), width=140, color_system=None), [account], (), 30.0, 30.0)
+    assert "365" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.process
