@@ -203,6 +203,9 @@ class SendBuffer:
         Returns:
             Whether more can be released, by calling again.
         """
+        if self._keep:
+            # Nobody can have what was not sent: a receiver that says so must not make deliveries of what still waits.
+            highest = min(highest, self._highest_sent)
         highest = self.acknowledged = max(self.acknowledged, highest)
         sent = self._unacknowledged
         for queue, most in ((self._in_doubt, None), (sent, at_most)):

@@ -260,3 +260,20 @@ def test_what_a_buffer_says_to_hold_is_what_it_takes(size: int) -> None:
     finally:
         tracemalloc.stop()
     assert 0.8 * buffer.size < after - before < 1.05 * buffer.size
+
+
+@pytest.mark.parametrize("said", [4, 1_000, 2**64 - 1])
+def test_an_acknowledgement_of_more_than_was_sent_makes_no_deliveries(said: int) -> None:
+    buffer = SendBuffer(BufferLimits(), keep=True)
+    for number in range(1, 4):
+        buffer.sent_now(Pending(number, b"x", 0, 0))
+    for number in range(4, 7):
+        buffer.wait(Pending(number, b"x", 0, 0))
+    buffer.acknowledge(said)
+    assert (buffer.forwarded, buffer.buffered, buffer.acknowledged) == (3, 3, 3)
+    while buffer.take() is not None:
+        pass
+    buffer.connection_lost()
+    assert (buffer.forwarded, buffer.buffered) == (3, 3)
+    buffer.acknowledge(6)
+    assert (buffer.forwarded, buffer.buffered) == (6, 0)

@@ -332,3 +332,40 @@ def test_extreme_numbers_and_times_are_measured_counted_and_written(tmp_path: pa
     assert (rows.written, rows.lost, rows.errors) == (path.account.events, 0, 0)
     with rows.file.open(newline="") as handle:
         assert len(list(csv.DictReader(handle))) == path.account.events
+
+
+def test_a_session_whose_first_events_come_out_of_order_is_accounted_for_like_any() -> None:
+    """Some tools take the first arrival for the start, and count differently from then on."""
+    path = Path(Transport.UDP)
+    path.hello(0, Transport.UDP)
+    for number in (3, 1, 2, 5, 4, 6):
+        path.event(number)
+    path.beat(6)
+    path.state.finish()
+    path.account.finish()
+    assert (path.account.total("unique"), path.account.total("missing"), path.account.total("gap_events")) == (6, 0, 0)
+    assert (path.account.total("reordered"), path.account.duplicates) == (3, 0)
+
+
+def test_copies_make_no_negative_loss_and_hide_none() -> None:
+    """RFC 3550's loss is expected minus received, copies included, and can fall below zero."""
+    path = Path(Transport.UDP)
+    path.hello(0, Transport.UDP)
+    for number in (1, 2, 2, 2, 4, 4, 4):
+        path.event(number)
+    path.state.finish()
+    path.account.finish()
+    assert (path.account.total("missing"), path.account.total("gap_events"), path.account.duplicates) == (1, 1, 4)
+
+
+def test_a_first_number_that_is_garbled_costs_that_event_and_no_other() -> None:
+    path = Path(Transport.UDP)
+    path.hello(0, Transport.UDP)
+    path.event(2**40)
+    for number in range(1, 50):
+        path.event(number)
+    path.beat(49)
+    path.state.finish()
+    path.account.finish()
+    assert (path.account.total("unique"), path.account.total("missing")) == (49, 0)
+    assert (path.account.invalid["absurd_sequence"], path.account.duplicates) == (1, 0)
