@@ -1,0 +1,156 @@
+"""``plan``, ``up`` and ``status``: what shall stand, and what does."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from daemons.errors import ConfigError
+from daemons.service.spans import Span
+from provisioning.aftermath import expires_at, stops_at
+from provisioning.commands.common import agree, engine_of, tell_elsewhere, told_what_stands
+from provisioning.console import host_report
+from provisioning.engine import Engine, Step
+from provisioning.errors import PendingError
+from provisioning.preflight import preflight
+from provisioning.screen import Screen
+from provisioning.settings import Settings, shared
+from provisioning.targets import unscraped
+from provisioning.topology import Topology
+from provisioning.validation import expiry
+
+__all__ = ["plan", "status", "up"]
+
+
+@click.command()
+@shared
+@click.pass_obj
+def plan(settings: Settings) -> None:
+    """Show what `up` would do. Changes nothing."""
+    screen = Screen(as_json=settings.json)
+    engine = engine_of(settings, screen)
+    engine.read()
+    steps = engine.plan()
+    screen.plan(steps)
+    _warn(settings.loaded(), engine, screen)
+    preflight(engine.view, _to_make(steps))
+
+
+def _to_make(steps: Sequence[Step]) -> set[str]:
+    return {step.key for step in steps if step.verb in ("create", "replace")}
+
+
+def _warn(topology: Topology, engine: Engine, screen: Screen) -> None:
+    """Tell what can be built and will not do all that was hoped for."""
+    if topology.monitors and (names := unscraped(topology)):
+        screen.say(f"not scraped: {', '.join(names)}: no monitor stands in their site or a peered one; add a peering")
+    if topology.expires and expiry(topology.expires) <= dt.datetime.now(dt.UTC):
+        screen.say(f"expired: {topology.expires} is past; give a later --expires, or `provision down`")
+    elif (end := expires_at(engine.view.found.values())) and end <= dt.datetime.now(dt.UTC):
+        screen.say(f"expired: it was to end {end.isoformat()}; `up` with a later --expires, or `provision down`")
+    if stop := _stop(topology, engine):
+        screen.say(
+            f"hosts power themselves off after {stop.isoformat()}; volumes, addresses and the bucket stay, and cost, "
+            "until `provision down` or `provision reap`"
+        )
+
+
+def _stop(topology: Topology, engine: Engine) -> dt.datetime | None:
+    """When hosts power themselves off: as it is wished now, or where nothing is, as the standing ones were told."""
+    if topology.expires:
+        return expiry(topology.expires) if topology.stop_at_expiry else None
+    return stops_at(engine.view.found.values())
+
+
+@click.command()
+@shared
+@click.option("--bundle", default="", metavar="FILE", help="Software bundle to use instead of building one.")
+@click.option("--wait", "wait_seconds", type=Span(minimum=0), default=0, help="Wait until every host says it is ready.")
+@click.pass_obj
+def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
+    """Build the deployment, complete a half-built one, or mend what was changed by hand."""
+    screen = Screen(as_json=settings.json)
+    engine = engine_of(settings, screen, bundle=bundle)
+    engine.read()
+    steps = engine.plan()
+    if (stop := _stop(settings.loaded(), engine)) and stop <= dt.datetime.now(dt.UTC):
+        raise ConfigError(
+            "--expires", f"{stop.isoformat()} is past, and hosts power themselves off", "give a later one"
+        )
+    if steps:
+        if not settings.json:
+            screen.plan(steps)
+        with told_what_stands(settings, engine):
+            preflight(engine.view, _to_make(steps))
+        agree(settings, "Apply?")
+        with told_what_stands(settings, engine), screen.progress(f"building {settings.called}", len(steps)):
+            engine.apply()
+    if wait_seconds:
+        with told_what_stands(settings, engine):
+            _wait_ready(engine, wait_seconds)
+    if settings.json:
+        screen.plan(steps)
+    else:
+        done = "built" if steps else "nothing to do: everything is as the topology says"
+        screen.say(f"{settings.called}: {done}; `provision status` tells when the hosts are ready")
+
+
+def _wait_ready(engine: Engine, seconds: float) -> None:
+    hosts = [found for key, found in sorted(engine.view.found.items()) if key.startswith("host/")]
+
+    def all_ready() -> bool | None:
+        for host in hosts:
+            report = host_report(engine.view, host)
+            if report.state != "ready":
+                waiting[0] = f"{host.key} is {report.state} {report.text}".rstrip()
+                # The two ends of a WireGuard tunnel learn each other's key only by a further pass.
+                if report.wireguard_key:
+                    engine.apply()
+                return None
+        return True
+
+    waiting = [""]
+    try:
+        engine.view.cloud.wait("hosts", "ready", all_ready, seconds, pause=5.0)
+    except PendingError as error:
+        raise PendingError(f"hosts: not ready after {seconds:g} s: {waiting[0]}; see `provision status`") from error
+
+
+@click.command()
+@shared
+@click.pass_obj
+def status(settings: Settings) -> None:
+    """Show every resource, and what each host says about itself."""
+    screen = Screen(as_json=settings.json)
+    engine = engine_of(settings, screen)
+    engine.read()
+    view = engine.view
+    rows = []
+    for key, node in view.nodes.items():
+        found = view.found.get(key)
+        row = {"key": key, "region": node.region, "id": found.id if found else "", "state": "missing", "detail": ""}
+        if found:
+            row["state"] = _state(found.facts)
+            if node.kind == "instance":
+                report = host_report(view, found)
+                public = found.facts.get("PublicIpAddress", "no public address")
+                row["detail"] = f"{found.facts.get('PrivateIpAddress')} {public}; {report.state} {report.text}".rstrip()
+            elif node.kind == "elastic-ip":
+                row["detail"] = found.facts.get("PublicIp", "")
+        rows.append(row)
+    rows += [
+        {"key": found.key, "region": found.region, "id": found.id, "state": "surplus", "detail": "`up` removes it"}
+        for found in view.surplus
+    ]
+    if settings.json:
+        screen.result(rows)
+    else:
+        screen.table(settings.called, ("key", "region", "id", "state", "detail"), [tuple(row.values()) for row in rows])
+        _warn(settings.loaded(), engine, screen)
+        tell_elsewhere(view, screen)
+
+
+def _state(facts: Any) -> str:
+    state = facts.get("State") or facts.get("Status") or "present"
+    return str(state.get("Name") or state.get("Code") if isinstance(state, dict) else state)

@@ -1,0 +1,85 @@
+"""``cost``: what a deployment costs, with what it would cost with a NAT gateway."""
+
+from typing import Any
+
+import click
+
+from daemons.service.numbers import Number
+from provisioning.cost import Estimate, Item, Traffic, estimate
+from provisioning.screen import Screen
+from provisioning.settings import Settings, shared
+
+__all__ = ["cost"]
+
+
+@click.command()
+@shared
+@click.option("--link-gb", type=Number(0), default=0.0, help="GB in 30 days over each link.")
+@click.option("--overlay-gb", type=Number(0), default=0.0, help="GB in 30 days through the overlay, each way.")
+@click.option("--proxy-gb", type=Number(0), default=0.0, help="GB in 30 days through the proxy, each way.")
+@click.option("--internet-gb", type=Number(0), default=0.0, help="GB in 30 days from each public host to the internet.")
+@click.pass_obj
+def cost(settings: Settings, link_gb: float, overlay_gb: float, proxy_gb: float, internet_gb: float) -> None:
+    """What the deployment costs per hour, day and 30 days. Calls nothing."""
+    screen = Screen(as_json=settings.json)
+    result = estimate(settings.loaded(), Traffic(link_gb, overlay_gb, internet_gb, proxy_gb))
+    if settings.json:
+        screen.result(_cost_json(result))
+        return
+    columns = ("item", "USD/h", "USD/day", "USD/GB", "GB/30 days", "USD/30 days")
+    total = f"{result.hour:.4f}", f"{result.hour * 24:.2f}", "", "", f"{result.per_30_days:.2f}"
+    screen.table(f"prices of {result.date}", columns, [*map(_cost_row, result.items), ("total", *total)])
+    if result.nat_gateway:
+        rows = [*map(_cost_row, result.nat_instance), *map(_cost_row, result.nat_gateway)]
+        screen.table("NAT instance beside NAT gateway", columns, rows)
+        pair = (sum(item.per_30_days for item in side) for side in (result.nat_instance, result.nat_gateway))
+        screen.say("NAT instance {:.2f} USD, NAT gateway {:.2f} USD in 30 days".format(*pair))
+    if result.surplus_hour:
+        screen.say(
+            f"t types in unlimited mode cost up to {result.surplus_hour:.4f} USD an hour more, for as long as their "
+            "CPUs are busy beyond the baseline; --cpu-credits standard holds them at it instead"
+        )
+    screen.say(
+        f"prices of {result.date}; those marked * are old or inferred. "
+        f"The first {result.free_internet_gb:.0f} GB a month from an account to the internet are free and not "
+        "subtracted. Taxes, S3 and metrics storage are left out."
+    )
+
+
+def _cost_row(item: Item) -> tuple[str, ...]:
+    return (
+        item.what + ("" if item.verified else " *"),
+        "" if item.hour is None else f"{item.hour:.4f}",
+        "" if item.hour is None else f"{item.hour * 24:.2f}",
+        "" if item.per_gb is None else f"{item.per_gb:.3f}",
+        f"{item.gb_per_30_days:g}" if item.per_gb is not None else "",
+        f"{item.per_30_days:.2f}",
+    )
+
+
+def _cost_json(result: Estimate) -> dict[str, Any]:
+    def lines(items: tuple[Item, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "item": item.what,
+                "region": item.where,
+                "hour": item.hour,
+                "per_gb": item.per_gb,
+                "gb_per_30_days": item.gb_per_30_days,
+                "per_30_days": round(item.per_30_days, 4),
+                "verified": item.verified,
+            }
+            for item in items
+        ]
+
+    return {
+        "prices_date": result.date,
+        "currency": result.currency,
+        "hour": round(result.hour, 6),
+        "surplus_credits_hour_at_most": round(result.surplus_hour, 6),
+        "day": round(result.hour * 24, 4),
+        "per_30_days": round(result.per_30_days, 4),
+        "items": lines(result.items),
+        "nat_instance": lines(result.nat_instance),
+        "nat_gateway": lines(result.nat_gateway),
+    }

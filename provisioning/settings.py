@@ -1,0 +1,133 @@
+"""The options that hold for every command of ``provision``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from daemons.errors import ConfigError
+from provisioning.aftermath import stop_after
+from provisioning.cloud import Cloud
+from provisioning.loading import adjusted, default_name, deployment_name, load_topology
+from provisioning.model import Deployment
+from provisioning.topology import Access, Topology
+
+__all__ = ["Settings", "shared"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """The options that hold for every command, and how AWS is reached, which tests replace."""
+
+    topology: str = "backbone"
+    name: str = ""
+    yes: bool = False
+    json: bool = False
+    profile: str | None = None
+    monitor: bool = False
+    overlay: str = ""
+    instance_type: tuple[str, ...] = ()
+    image: str = ""
+    volume_gib: int = 0
+    precision_time: bool = False
+    cpu_credits: str = ""
+    ssh_from: tuple[str, ...] = ()
+    ssh_key: str = ""
+    owner: str = ""
+    expires: str = ""
+    stop_at_expiry: bool = False
+    connect: Callable[[str | None], Cloud] = field(default=Cloud.connect, repr=False)
+
+    @property
+    def called(self) -> str:
+        """The deployment's name: as given, or its topology's."""
+        return deployment_name(self.name) if self.name else default_name(self.topology)
+
+    def deployment(self) -> Deployment:
+        """The deployment's name and tags."""
+        topology = self.loaded()
+        return Deployment(self.called, topology.owner, topology.expires, stop_after(topology))
+
+    def loaded(self) -> Topology:
+        """The topology with the command line's wishes."""
+        types = {}
+        for text in self.instance_type:
+            name, equals, kind = text.partition("=")
+            if not equals:
+                raise ConfigError("--instance-type", f"{text!r} has no `=`", "write ROLE=TYPE or HOST=TYPE")
+            types[name] = kind
+        access = None
+        if self.ssh_from or self.ssh_key:
+            access = Access(ssh_from=self.ssh_from, ssh_key=_key_text(self.ssh_key))
+        return adjusted(
+            load_topology(self.topology),
+            types=types,
+            image=self.image,
+            volume_gib=self.volume_gib,
+            precision_time=self.precision_time,
+            cpu_credits=self.cpu_credits,
+            monitor=self.monitor,
+            overlay=self.overlay,
+            access=access,
+            owner=self.owner,
+            expires=self.expires,
+            stop_at_expiry=self.stop_at_expiry,
+        )
+
+
+def _key_text(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--ssh-key", f"{file}: cannot be read: {error}", "give a public key's file") from error
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE:
+        setattr(context.ensure_object(Settings), parameter.name or "", value)
+
+
+_SHARED = (
+    click.option(
+        "--topology", "-t", metavar="backbone|egress|full|proxy|FILE", help="What to build.  [default: backbone]"
+    ),
+    click.option("--name", "-n", metavar="DEPLOYMENT", help="Which of several.  [default: the topology's]"),
+    click.option("--yes", "-y", is_flag=True, help="Do not ask before changing anything."),
+    click.option("--json", is_flag=True, help="Print the result as JSON."),
+    click.option("--profile", help="Profile of the AWS configuration files."),
+    click.option("--monitor", is_flag=True, help="Add a host that scrapes the others."),
+    click.option("--overlay", type=click.Choice(["ipip", "wireguard"]), help="The tunnel's kind.  [default: ipip]"),
+    click.option("--instance-type", multiple=True, metavar="ROLE=TYPE", help="Instance type of a role or host."),
+    click.option("--image", metavar="NAME|AMI", help="debian-12, debian-13, ubuntu-24.04 or an ami- id."),
+    click.option("--volume-gib", type=click.IntRange(1), help="Size of every root volume."),
+    click.option(
+        "--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."
+    ),
+    click.option(
+        "--cpu-credits",
+        type=click.Choice(["standard", "unlimited"]),
+        help="Of every t type.  [default: unlimited, a monitor's standard]",
+    ),
+    click.option("--ssh-from", multiple=True, metavar="CIDR", help="Who may log in.  [default: nobody]"),
+    click.option("--ssh-key", metavar="FILE", help="Public key for logging in."),
+    click.option("--owner", help="Owner tag."),
+    click.option("--expires", help="Expiry tag, such as 2026-12-31."),
+    click.option("--stop-at-expiry", is_flag=True, help="Hosts power themselves off when --expires is past."),
+)
+
+
+def shared(function: F) -> F:
+    """Give a command the options that hold for all."""
+    for option in reversed(_SHARED):
+        function = option(function)
+    for parameter in function.__click_params__:  # type: ignore[attr-defined]  # click's own attribute
+        if parameter.name in Settings.__dataclass_fields__:
+            parameter.expose_value = False
+            parameter.callback = _keep
+    return function
