@@ -54,8 +54,9 @@ KINDS: dict[str, Kind] = {
 _ROUNDS = 8
 _WORKERS = 16
 _LISTED_WITHIN_SECONDS = 10.0
-"""A list may lack what was made so long ago (EC2 API, "Eventual consistency", which names no time: it is assumed). A
-look that comes sooner after the run began may miss what a run that was killed just before has made."""
+"""A list may lack what was made so long ago, and tell of what was taken away so long ago (EC2 API, "Eventual
+consistency", which names no time: it is assumed). A look that comes sooner after the run began may miss what a run that
+was killed just before has made; a run that ends sooner after a removal leaves a next one to build on what is gone."""
 _OPTIONAL_KINDS = {"volume", "network-interface"}
 """They come and go with their instances, so only ``down`` looks for them."""
 
@@ -163,7 +164,9 @@ class Engine:
             if attempt:
                 self.view.cloud.clock.sleep(attempt)
             replaced = [self.view.found.pop(step.key) for step in steps if step.verb == "replace"]
-            self._clear([*self._removable_surplus(), *replaced])
+            if cleared := [*self._removable_surplus(), *replaced]:
+                self._clear(cleared)
+                began = self.view.cloud.clock.monotonic()
             self._converge()
         still = "; ".join(f"{step.verb} {step.key} {', '.join(step.texts)}" for step in steps)
         raise PendingError(f"{self.view.deployment.name}: does not settle, still to do: {still}; run the command again")
@@ -189,6 +192,7 @@ class Engine:
             if attempt:
                 self.view.cloud.clock.sleep(2.0 * attempt)
             refused = {(item.found.kind, item.found.id): item for item in removal.delete(left)}
+            began = self.view.cloud.clock.monotonic()
         if left:
             raise _remains(self.view.deployment.name, left, refused)
 
@@ -202,7 +206,11 @@ class Engine:
                 return found
 
     def _settle(self, began: float) -> bool:
-        """Wait until what was made before ``began`` is in every list; False where that is so already."""
+        """Wait until what was made before ``began`` is in every list, and what was taken away is in none.
+
+        Returns:
+            False where that is so already.
+        """
         left = began + _LISTED_WITHIN_SECONDS - self.view.cloud.clock.monotonic()
         if left <= 0:
             return False

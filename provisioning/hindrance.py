@@ -100,7 +100,10 @@ def _ask(view: View, found: Found, look: _Look) -> Iterator[dict[str, Any]]:
             for item in view.cloud.pages(
                 found.region, "ec2", look.operation, look.list_key, found.key, Filters=filters
             ):
-                if item[look.id_key] in seen or _goes_by_itself(item, look) or not _joins(item, look, value):
+                if item[look.id_key] in seen or _is_gone(item, look) or not _joins(item, look, value):
+                    continue
+                # A default group goes with its VPC, but what its rules refer to does not go before it.
+                if found.kind == "vpc" and _goes_with_it(item):
                     continue
                 seen.add(item[look.id_key])
                 yield item
@@ -113,10 +116,13 @@ def _values(found: Found) -> list[str]:
     return [found.id]
 
 
-def _goes_by_itself(item: Mapping[str, Any], look: _Look) -> bool:
-    """Whether it goes with the VPC, or is gone already and only still listed."""
-    if item.get("GroupName") == "default" or any(part.get("Main") for part in item.get("Associations") or []):
-        return True
+def _goes_with_it(item: Mapping[str, Any]) -> bool:
+    """Whether it goes with its VPC."""
+    return item.get("GroupName") == "default" or any(part.get("Main") for part in item.get("Associations") or [])
+
+
+def _is_gone(item: Mapping[str, Any], look: _Look) -> bool:
+    """Whether it is gone already and only still listed."""
     state = item.get("State") or item.get("Status") or ""
     return (state.get("Code") if isinstance(state, Mapping) else state) in look.dead
 

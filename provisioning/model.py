@@ -113,6 +113,8 @@ class View:
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     launched: dict[str, str] = field(default_factory=dict)
     """Hosts that this run launched, and into which subnet: they count before a look has found them."""
+    ended: set[str] = field(default_factory=set)
+    """Ids of what this run took away: a list may tell of it for a while yet, and no id is given twice."""
     _launching: dict[str, Lock] = field(default_factory=dict)
 
     def launching(self, subnet: str) -> Lock:
@@ -161,7 +163,7 @@ class Ec2Kind(Kind):
         found = [
             Found(tags_of(item)[KEY_TAG], self.name, region, item[self.id_key], item)
             for item in self.items(view, region, key)
-            if _ours(view, item, key) and self.alive(item, region)
+            if _ours(view, item, key) and self.alive(item, region) and item[self.id_key] not in view.ended
         ]
         return sorted(found, key=self.rank)
 

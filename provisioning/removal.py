@@ -9,7 +9,7 @@ from typing import Any
 
 from provisioning.errors import AwsError, PendingError, ProvisionError
 from provisioning.hindrance import in_the_way
-from provisioning.model import Found, Kind, View
+from provisioning.model import Ec2Kind, Found, Kind, View
 from provisioning.patience import Patience, in_use, patience_seconds
 
 __all__ = ["Left", "Removal"]
@@ -100,5 +100,8 @@ class Removal:
             except PendingError as error:
                 return Left(found, error)
             else:
+                # A name, unlike an id, can come again.
+                if isinstance(kind, Ec2Kind) and kind.id_key.endswith("Id"):
+                    self._view.ended.add(found.id)
                 self._removed(found)
                 return None

@@ -225,8 +225,8 @@ class InstanceKind(Ec2Kind):
             attempt += 1
             if attempt > 20:
                 raise ProvisionError(
-                    f"{node.key}: AWS answers with terminated instances only ({instance}); "
-                    "see why they ended (`aws ec2 describe-instances`, StateReason) and run again"
+                    f"{node.key}: AWS answers with terminated instances only ({instance}, "
+                    f"{self._why_ended(view, node.key, node.region, str(instance))}); correct that and run again"
                 )
 
     def _request(self, view: View, node: Node) -> dict[str, Any]:
@@ -306,7 +306,7 @@ class InstanceKind(Ec2Kind):
         )
         if not answer:
             return False
-        del view.found[subnet.key]
+        view.ended.add(view.found.pop(subnet.key).id)
         view.found[subnet.key] = view.cloud.create_once(
             subnet.key,
             lambda: kind.find(view, subnet.region, subnet.key),
@@ -326,6 +326,16 @@ class InstanceKind(Ec2Kind):
         return True
 
     def _state(self, view: View, key: str, region: str, instance: str) -> str | None:
+        facts = self._facts(view, key, region, instance)
+        return str(facts["State"]["Name"]) if facts else None
+
+    def _why_ended(self, view: View, key: str, region: str, instance: str) -> str:
+        """AWS's reason for the state of an instance (EC2 API, "StateReason"); of several it tells the last."""
+        facts = self._facts(view, key, region, instance)
+        reason = facts.get("StateReason", {}).get("Message") or facts.get("StateTransitionReason")
+        return reason or "AWS tells no reason"
+
+    def _facts(self, view: View, key: str, region: str, instance: str) -> Mapping[str, Any]:
         answer = view.cloud.pages(
             region,
             "ec2",
@@ -334,16 +344,16 @@ class InstanceKind(Ec2Kind):
             key,
             Filters=[{"Name": "instance-id", "Values": [instance]}],
         )
-        states = [item["State"]["Name"] for reservation in answer for item in reservation["Instances"]]
-        return states[0] if states else None
+        return next((item for reservation in answer for item in reservation["Instances"]), {})
 
     def _running(self, view: View, node: Node, instance: str) -> None:
         def probe() -> bool | None:
             state = self._state(view, node.key, node.region, instance)
             if state in ("shutting-down", "terminated"):
                 raise ProvisionError(
-                    f"{node.key}: {instance} in {node.region} ended while starting; see its StateReason "
-                    "(`aws ec2 describe-instances`): often a volume quota or an encryption key; run again"
+                    f"{node.key}: {instance} in {node.region} ended while starting: "
+                    f"{self._why_ended(view, node.key, node.region, instance)}; often a volume quota or an encryption "
+                    "key that these credentials may not use: correct that and run again"
                 )
             return True if state == "running" else None
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioning.loading import load_topology
+from provisioning.loading import BUILT_IN, load_topology
 from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, census, lost
 from tests.provisioning.conftest import reset
 
@@ -40,10 +40,20 @@ def at(name: Name, outcome: object) -> Once:
     return Once(lambda call: (call.operation, call.region) == (operation, region), lambda: outcome, number)
 
 
-@pytest.fixture(params=["some", pytest.param("every", marks=pytest.mark.exhaustive)])
-def calls(request: pytest.FixtureRequest) -> str:
-    """Which calls are struck."""
-    return str(request.param)
+OFTEN = ("backbone", "proxy")
+CASES = [*(("some", name) for name in OFTEN), *(("every", name) for name in BUILT_IN)]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(case, marks=pytest.mark.exhaustive if case[0] == "every" else (), id="-".join(case))
+        for case in CASES
+    ]
+)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Which calls are struck, of which topology."""
+    which, name = request.param
+    return which, name
 
 
 def each(endpoint: str, which: str, names: list[Name]) -> Iterator[Name]:
@@ -52,15 +62,13 @@ def each(endpoint: str, which: str, names: list[Name]) -> Iterator[Name]:
         yield name
 
 
-@pytest.mark.parametrize("topology_name", ["backbone", "egress"])
-def test_up_killed_at_every_changing_call_is_completed_by_the_next(
-    endpoint: str, calls: str, topology_name: str
-) -> None:
+def test_up_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, case: tuple[str, str]) -> None:
+    calls, topology_name = case
     topology = load_topology(topology_name)
     clean = Operator(endpoint, topology).up()
     good = census(endpoint, topology.regions)
     changing = names(clean.aws.changing())
-    assert len(changing) > 40
+    assert len(changing) > 40, topology_name
     for name in each(endpoint, calls, changing):
         operator = Operator(endpoint, topology)
         operator.aws.after.append(at(name, ProcessDeathError()))
@@ -71,12 +79,13 @@ def test_up_killed_at_every_changing_call_is_completed_by_the_next(
         assert Operator(endpoint, topology).up().aws.changing() == [], name
 
 
-def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, calls: str) -> None:
-    topology = load_topology("egress")
+def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, case: tuple[str, str]) -> None:
+    calls, topology_name = case
+    topology = load_topology(topology_name)
     empty = census(endpoint, topology.regions)
     Operator(endpoint, topology).up()
     changing = names(Operator(endpoint, topology).down().aws.changing())
-    assert len(changing) > 35
+    assert len(changing) > 25
     for name in each(endpoint, calls, changing):
         Operator(endpoint, topology).up()
         operator = Operator(endpoint, topology)
@@ -87,8 +96,9 @@ def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: s
         assert census(endpoint, topology.regions) == empty, name
 
 
-def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: str, calls: str) -> None:
-    topology = load_topology("egress")
+def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: str, case: tuple[str, str]) -> None:
+    calls, topology_name = case
+    topology = load_topology(topology_name)
     changing = names(Operator(endpoint, topology).up().aws.changing())
     good = census(endpoint, topology.regions)
     for name in each(endpoint, calls, changing):
@@ -100,8 +110,9 @@ def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: s
         assert census(endpoint, topology.regions) == good, name
 
 
-def test_an_answer_lost_to_any_call_of_down_changes_nothing_in_the_end(endpoint: str, calls: str) -> None:
-    topology = load_topology("egress")
+def test_an_answer_lost_to_any_call_of_down_changes_nothing_in_the_end(endpoint: str, case: tuple[str, str]) -> None:
+    calls, topology_name = case
+    topology = load_topology(topology_name)
     empty = census(endpoint, topology.regions)
     Operator(endpoint, topology).up()
     changing = names(Operator(endpoint, topology).down().aws.changing())

@@ -229,11 +229,12 @@ def test_an_instance_that_ends_while_starting_is_told(endpoint: str) -> None:
             seen.append(call)
             state = "pending" if len(seen) == 1 else "terminated"
             instance = {"InstanceId": filters[0]["Values"][0], "State": {"Name": state}}
+            instance["StateReason"] = {"Code": "Client.InvalidKMSKey.InvalidState", "Message": "the key is disabled"}
             return {"Reservations": [{"Instances": [instance]}]}
         return None
 
     operator.aws.before.append(end)
-    with pytest.raises(ProvisionError, match=r"host/\w+: i-\w+ in .* ended while starting"):
+    with pytest.raises(ProvisionError, match=r"host/\w+: i-\w+ in .* ended while starting: the key is disabled;"):
         operator.up()
 
 

@@ -1,15 +1,17 @@
 """`down` in an account whose owner's programs and services do things too, and what it says about what stays."""
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from provisioning.errors import AwsError, RemainsError
-from provisioning.loading import load_topology
+from provisioning.loading import BUILT_IN, load_topology
 from provisioning.topology import Topology
 from tests.provisioning.aws import Call, Operator, census, client, world
+from tests.provisioning.world import STATE_SECONDS
 
 pytestmark = pytest.mark.process
 
@@ -89,7 +91,7 @@ def vpc_of(endpoint: str) -> tuple[Any, str, str]:
     ec2 = client(endpoint, "ec2", TOKYO)
     tagged = [{"Name": "tag:latency:deployment", "Values": ["test"]}]
     (vpc,) = ec2.describe_vpcs(Filters=tagged)["Vpcs"]
-    (subnet,) = ec2.describe_subnets(Filters=tagged)["Subnets"]
+    subnet = ec2.describe_subnets(Filters=tagged)["Subnets"][0]
     return ec2, vpc["VpcId"], subnet["SubnetId"]
 
 
@@ -113,7 +115,7 @@ def endpoint_of_a_service(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Ca
 
 
 def rule_of_a_stranger(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Callable[[], Any]]:
-    tagged = [{"Name": "tag:latency:key", "Values": ["firewall/forwarder"]}]
+    tagged = [{"Name": "tag:latency:deployment", "Values": ["test"]}]
     ours = ec2.describe_security_groups(Filters=tagged)["SecurityGroups"][0]["GroupId"]
     made = ec2.create_security_group(GroupName="desk", Description="d", VpcId=vpc)["GroupId"]
     rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": ours}]}
@@ -121,9 +123,31 @@ def rule_of_a_stranger(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Calla
     return made, "desk", lambda: ec2.delete_security_group(GroupId=made)
 
 
-@pytest.mark.parametrize(
-    "hinder", [group_of_a_service, interface_of_a_service, endpoint_of_a_service, rule_of_a_stranger]
+def rule_of_the_default_group(ec2: Any, vpc: str, subnet: str) -> tuple[str, str, Callable[[], Any]]:
+    """It goes with its VPC, and until then its rules keep ours: programs of owners write some into it."""
+    tagged = [{"Name": "tag:latency:deployment", "Values": ["test"]}]
+    ours = ec2.describe_security_groups(Filters=tagged)["SecurityGroups"][0]["GroupId"]
+    where = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}]
+    (default,) = ec2.describe_security_groups(Filters=where)["SecurityGroups"]
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": ours}]}
+    ec2.authorize_security_group_ingress(GroupId=default["GroupId"], IpPermissions=[rule])
+    return (
+        default["GroupId"],
+        "default",
+        lambda: ec2.revoke_security_group_ingress(GroupId=default["GroupId"], IpPermissions=[rule]),
+    )
+
+
+HINDRANCES = (
+    group_of_a_service,
+    interface_of_a_service,
+    endpoint_of_a_service,
+    rule_of_a_stranger,
+    rule_of_the_default_group,
 )
+
+
+@pytest.mark.parametrize("hinder", HINDRANCES)
 def test_what_stands_in_the_way_is_named_and_the_rest_goes(endpoint: str, hinder: Any) -> None:
     topology = small()
     empty = census(endpoint, topology.regions)
@@ -183,3 +207,39 @@ def test_a_login_that_ends_meanwhile_ends_the_run(endpoint: str) -> None:
     with pytest.raises(AwsError, match="log in again"):
         operator.down()
     assert not [call for call in operator.aws.calls if call.operation == "DeleteVpc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("proxy", 1),
+        *(pytest.param(name, number, marks=pytest.mark.exhaustive) for name in BUILT_IN for number in range(4)),
+    ],
+)
+def test_down_after_any_automation_leaves_nothing_or_names_it_within_two_minutes(
+    endpoint: str, name: str, number: int
+) -> None:
+    """Programs that version, tag, attach and protect, and any number of services' things in the way."""
+    topology = load_topology(name)
+    drawn = random.Random(f"{name} {number}")
+    empty = census(endpoint, topology.regions)
+    account = world(endpoint)
+    account.automation.append(organisation(endpoint))
+    Operator(endpoint, topology).up()
+    hindrances = [hinder(*vpc_of(endpoint)) for hinder in drawn.sample(HINDRANCES, drawn.randrange(len(HINDRANCES)))]
+    began = account.clock.now
+    told = ""
+    try:
+        Operator(endpoint, topology).down()
+    except RemainsError as error:
+        told = "\n".join([str(error), *error.__notes__])
+        assert error.exit_code == 7  # noqa: PT017 - whether it raises is drawn
+    bound_seconds = PATIENCE_SECONDS + STATE_SECONDS * len(topology.peering)
+    assert account.clock.now - began <= bound_seconds
+    assert (told == "") == (not hindrances)
+    for identity, words, take_away in hindrances:
+        assert f"{identity} ({words}" in told or identity in told
+        take_away()
+    Operator(endpoint, topology).down()
+    client(endpoint, "iam", TOKYO).delete_instance_profile(InstanceProfileName="theirs")
+    assert census(endpoint, topology.regions) == empty

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 LISTED_SECONDS = 8.0
-"""A list may lack what was made so long ago."""
+"""A list may lack what was made so long ago, and tell of what was ended so long ago."""
 KNOWN_SECONDS = 20.0
 """A call that names what was made so long ago may be answered that there is no such thing."""
 PROFILE_SECONDS = 118.0
@@ -54,6 +54,20 @@ _LISTS: dict[str, tuple[str, str, str]] = {
     "ListInstanceProfiles": ("InstanceProfiles", "InstanceProfileName", "profile/"),
     "ListBuckets": ("Buckets", "Name", "bucket/"),
 }
+
+_ENDED = {
+    "DeleteVpc": ("DescribeVpcs", "VpcId"),
+    "DeleteSubnet": ("DescribeSubnets", "SubnetId"),
+    "DeleteInternetGateway": ("DescribeInternetGateways", "InternetGatewayId"),
+    "DeleteRouteTable": ("DescribeRouteTables", "RouteTableId"),
+    "DeleteSecurityGroup": ("DescribeSecurityGroups", "GroupId"),
+    "ReleaseAddress": ("DescribeAddresses", "AllocationId"),
+    "DeleteKeyPair": ("DescribeKeyPairs", "KeyName"),
+    "DeleteRole": ("ListRoles", "RoleName"),
+    "DeleteInstanceProfile": ("ListInstanceProfiles", "InstanceProfileName"),
+    "DeleteBucket": ("ListBuckets", "Bucket"),
+}
+"""Which list goes on telling of what a call ended, and the parameter that names it."""
 
 _UNKNOWN = {
     "vpc": "InvalidVpcID.NotFound",
@@ -110,6 +124,8 @@ class World:
         self._random = random.Random(seed)
         self._listed: dict[tuple[str, str], float] = {}
         self._known: dict[tuple[str, str], float] = {}
+        self._told: dict[tuple[str, str, str], dict[str, Any]] = {}  # list, region, name: as it was last listed
+        self._ghosts: dict[tuple[str, str], list[tuple[float, dict[str, Any]]]] = {}  # list, region: until when, what
         self._profiles: dict[str, float] = {}
         self._tokens: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
         self._running: dict[str, float] = {}
@@ -135,6 +151,8 @@ class World:
                 self._note(call, made)
             if handler := getattr(self, f"_on_{call.operation}", None):
                 handler(call, answer)
+            if call.operation in _ENDED:
+                self._haunt(call)
             self._hide(call, answer)
         if call.changes:
             for program in self.automation:
@@ -166,6 +184,18 @@ class World:
         elif call.operation in _LISTS:
             key, name, prefix = _LISTS[call.operation]
             answer[key] = [item for item in answer.get(key) or [] if self._seen(call, prefix + item.get(name, ""))]
+            region = self._place(call, "")[0]
+            self._told.update({(call.operation, region, item[name]): copy.deepcopy(item) for item in answer[key]})
+            for until, item in self._ghosts.get((call.operation, region), []):
+                if self._later(until) and _asked_for(call.params, item):
+                    answer[key].append(copy.deepcopy(item))
+
+    def _haunt(self, call: Any) -> None:
+        """What was ended may be listed for a while yet, as it was."""
+        listing, parameter = _ENDED[call.operation]
+        region = self._place(call, "")[0]
+        if (item := self._told.pop((listing, region, call.params[parameter]), None)) is not None:
+            self._ghosts.setdefault((listing, region), []).append((self._within(LISTED_SECONDS), item))
 
     def _seen(self, call: Any, name: str) -> bool:
         return not self._later(self._listed.get(self._place(call, name), 0.0))
@@ -342,6 +372,16 @@ class World:
             for route in table.get("Routes", []):
                 if "deleting" in self._peerings.get(route.get("VpcPeeringConnectionId", ""), {}):
                     route["State"] = "blackhole"
+
+
+def _asked_for(params: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    """Whether a list with these parameters would have the item; one by other filters than tags has not."""
+    tags = {f"tag:{tag['Key']}": tag["Value"] for tag in item.get("Tags", [])}
+    return (
+        all(tags.get(one["Name"]) in one["Values"] for one in params.get("Filters", []))
+        and item.get("Path", "").startswith(params.get("PathPrefix", ""))
+        and item.get("Name", "").startswith(params.get("Prefix", ""))
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:
