@@ -15,6 +15,8 @@
 import re
 from collections.abc import Sequence
 
+import botocore.exceptions
+
 from daemons.errors import LatencyError
 from provisioning.permissions import ALSO_CHECKED, permission
 
@@ -118,6 +120,10 @@ _DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "40
 _DENYING = re.compile(r"(?:explicit deny in an?|because no) ((?:[\w-]+ )*(?:policy|boundary))")
 """The kind of policy that denies, where AWS says so; an identity's own is what a grant mends."""
 
+_NOT_OURS = re.compile(r"access the specified resource|does not belong to you")
+"""What EC2 says of an address or interface that a load balancer or a gateway of AWS's holds."""
+
+_CONFIGURATION = "~/.aws/config and the variables AWS_…"
 _LOG_IN = "the login is over: log in again (`aws sso login`, or what gave the credentials)"
 _CLOCK = "this machine's clock is wrong, or the request was held up: set the clock (`timedatectl`), then run it again"
 _RATE = "AWS limits the rate of calls in this account, whoever makes them: wait a minute and run the command again"
@@ -127,6 +133,15 @@ _LOGIN_CODES = (
     "UnauthorizedSSOTokenError",
     "SSOTokenLoadError",
     "TokenRetrievalError",
+    "SSOError",
+    "LoginError",
+    "LoginRefreshRequired",
+    "LoginTokenLoadError",
+    "LoginAuthorizationCodeError",
+    "LoginInsufficientPermissions",
+    "PendingAuthorizationExpiredError",
+    "RefreshWithMFAUnsupportedError",
+    "NoAuthTokenError",
 )
 _RATE_CODES = (
     "RequestLimitExceeded",
@@ -142,7 +157,9 @@ _REMEDIES = {
     **dict.fromkeys(_RATE_CODES, _RATE),
     "RequestTimeTooSkewed": _CLOCK,
     "CredentialRetrievalError": "what gives the credentials failed: log in again, or run it by hand to see why",
-    "AuthFailure": "check the access key, and that the region is enabled for the account",
+    "AuthFailure": "check the access key, and that the region is enabled for the account; a session's credentials are "
+    "valid in a region that was opted into only if it was begun at a regional endpoint "
+    "(AWS_STS_REGIONAL_ENDPOINTS=regional)",
     "InvalidClientTokenId": "check the access key, and that the region is enabled for the account",
     "UnrecognizedClientException": "check the access key, and that the region is enabled for the account",
     "SignatureDoesNotMatch": "check the secret key",
@@ -203,12 +220,16 @@ def remedy(code: str, message: str, operation: str, service: str = "ec2") -> str
         return _grant(message, permission(service, operation))
     if code == "SignatureDoesNotMatch" and ("Signature expired" in message or "not yet current" in message):
         return _CLOCK
+    if code == "AuthFailure" and _NOT_OURS.search(message):
+        return "it belongs to another account, or a service of AWS manages it: let go of it there, and run again"
     if code in _REMEDIES:
         return _REMEDIES[code]
     if code.endswith("LimitExceeded"):
         return "ask for a higher quota or delete what is unused"
     if code.endswith(".NotFound"):
         return "it was removed meanwhile: run the command again"
+    if hasattr(botocore.exceptions, code):
+        return f"correct what configures it ({_CONFIGURATION}), or choose another --profile"
     return f"look the code up in the reference of {operation}, correct the cause and run the command again"
 
 

@@ -24,8 +24,7 @@ class Survey:
     """What the tags say.
 
     ``regions`` has, for each deployment, the regions with anything tagged; ``standing`` the same without what EC2 may
-    only still list; ``unseen`` what the account's owner does not let the credentials look at, with the code; ``seen``
-    the rest.
+    only still list; ``unseen`` where the credentials may not look or are not valid, with the code; ``seen`` the rest.
     """
 
     regions: Mapping[str, tuple[str, ...]]
@@ -59,12 +58,15 @@ def survey(
         except AwsError as error:
             if region in needed or error.code not in _NOT_ENABLED + _WITHHELD:
                 raise
-            # What is not enabled bills nothing and holds nothing.
-            if error.code in _WITHHELD:
+            # What is not enabled bills nothing and holds nothing. But where AWS named the region as enabled, it is the
+            # credentials that are not valid there: those of a session begun at STS's global endpoint are refused in
+            # every region that was opted into (IAM guide, "Manage AWS STS in an AWS Region").
+            if error.code in _WITHHELD or region in enabled:
                 unseen[region] = error.code
             return []
 
-    names = sorted({*_enabled(cloud, home), *needed})
+    enabled = _enabled(cloud, home)
+    names = sorted({*(enabled or cloud.known_regions(home)), *needed})
     for region, tags in zip(names, each(look, names), strict=True):
         for tag in tags:
             regions.setdefault(tag["Value"], set()).add(region)
@@ -77,12 +79,13 @@ def _sorted(places: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(regions)) for name, regions in sorted(places.items())}
 
 
-def _enabled(cloud: Cloud, home: str) -> list[str]:
+def _enabled(cloud: Cloud, home: str) -> frozenset[str]:
+    """The regions that the account has enabled; none where that may not be asked."""
     try:
         answer = cloud.call(home, "ec2", "describe_regions", "regions")
     except AwsError as error:
         # Organisations withhold even this: then every region that botocore knows is tried.
         if error.code not in _WITHHELD:
             raise
-        return cloud.known_regions(home)
-    return [item["RegionName"] for item in answer["Regions"]]
+        return frozenset()
+    return frozenset(item["RegionName"] for item in answer["Regions"])

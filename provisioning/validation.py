@@ -4,6 +4,8 @@ Overlapping address ranges fail a peering after it was created; a private host w
 reports. Such things are told here, before the first call.
 """
 
+import base64
+import binascii
 import datetime as dt
 import ipaddress
 import re
@@ -23,6 +25,7 @@ _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _IMAGE = re.compile(r"debian-1[23]|ubuntu-24\.04|ami-[0-9a-f]{8,17}")
 _DESTINATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _STREAM_URL = re.compile(r"wss://[^\s\"]+")
+_LENGTH_OCTETS = 4
 RESERVED_ADDRESSES = 4
 """AWS keeps the first four addresses of a subnet and the last (VPC user guide, "Subnet sizing")."""
 
@@ -299,10 +302,34 @@ def _check_access(access: Access) -> None:
             raise ConfigError("access.ssh_from", f"{block} is not IPv4", "the hosts have IPv4 addresses only")
     if bool(access.ssh_from) != bool(access.ssh_key):
         raise ConfigError("access", "ssh_from and ssh_key go together", "give both or neither")
-    if access.ssh_key and not re.fullmatch(r"(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/=]+( .*)?", access.ssh_key.strip()):
+    if access.ssh_key and not _is_public_key(access.ssh_key.strip()):
         raise ConfigError(
             "access.ssh_key", "is not a public key that EC2 takes", "use ssh-ed25519 or ssh-rsa, one line"
         )
+
+
+def _is_public_key(text: str) -> bool:
+    """Whether EC2 takes it: a key may be cut short on its way, and EC2 says so only when networks stand already.
+
+    The blob is of fields with their lengths before them, the first being the algorithm's name (RFC 4253, section 6.6;
+    RFC 8709, section 4: an Ed25519 key has 32 octets).
+    """
+    if not (parts := re.fullmatch(r"(ssh-ed25519|ssh-rsa) ([A-Za-z0-9+/]+={0,2})( .*)?", text)):
+        return False
+    try:
+        rest = base64.b64decode(parts[2], validate=True)
+    except binascii.Error:
+        return False
+    fields = []
+    while len(rest) >= _LENGTH_OCTETS:
+        length = int.from_bytes(rest[:_LENGTH_OCTETS])
+        fields.append(rest[_LENGTH_OCTETS : _LENGTH_OCTETS + length])
+        if len(fields[-1]) < length:
+            return False
+        rest = rest[_LENGTH_OCTETS + length :]
+    if rest or not fields or fields[0] != parts[1].encode():
+        return False
+    return len(fields) == 3 if parts[1] == "ssh-rsa" else [len(value) for value in fields[1:]] == [32]
 
 
 def _check_tags(topology: Topology) -> None:

@@ -1,6 +1,8 @@
 """Every refusal tells its cause and what to do about that cause, not about another."""
 
+import botocore.exceptions
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from provisioning.errors import AwsError
 
@@ -97,3 +99,25 @@ def test_what_the_whole_account_suffers_is_one_cause() -> None:
 
     assert cause("ExpiredToken", "eu-central-1") == cause("ExpiredToken", "ap-northeast-1")
     assert cause("VpcLimitExceeded", "eu-central-1") != cause("VpcLimitExceeded", "ap-northeast-1")
+
+
+def test_of_botocores_own_errors_none_is_to_be_looked_up_in_the_reference_of_a_call() -> None:
+    """By botocore's own list; those about a session say to log in again, and are one cause for the whole account."""
+    names = [name for name, kind in vars(botocore.exceptions).items() if isinstance(kind, type)]
+    errors = [name for name in names if issubclass(getattr(botocore.exceptions, name), BotoCoreError)]
+    assert len(errors) > 60
+    for name in errors:
+        text = told(name, "no", "describe_vpcs")
+        assert "look the code up" not in text, name
+    for name in ("RefreshWithMFAUnsupportedError", "LoginRefreshRequired", "SSOError", "LoginTokenLoadError"):
+        assert "log in again" in told(name, "no", "describe_vpcs")
+        assert AwsError("describe_vpcs", "vpc", "eu-west-1", name, "no").of_the_account
+
+
+def test_what_a_service_manages_is_no_matter_of_the_access_key() -> None:
+    text = told("AuthFailure", "You do not have permission to access the specified resource.", "disassociate_address")
+    assert "a service of AWS manages it" in text
+    assert "access key" not in text
+    assert "check the access key" in told(
+        "AuthFailure", "AWS was not able to validate the credentials", "describe_vpcs"
+    )

@@ -59,7 +59,10 @@ def test_ssh_is_closed_until_asked_for_and_jumps_to_the_private_client() -> None
     assert not {
         rule for host in topology.host for side in rules(topology, host.name) for rule in side if " 22 " in rule
     }
-    access = Access(ssh_from=("203.0.113.7/32",), ssh_key="ssh-ed25519 AAAA")
+    access = Access(
+        ssh_from=("203.0.113.7/32",),
+        ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI",
+    )
     topology = adjusted(topology, types={}, access=access)
     assert "tcp 22 203.0.113.7/32" in rules(topology, "nat")[0]
     assert "tcp 22 10.0.1.10/32" in rules(topology, "nat")[1]

@@ -85,7 +85,7 @@ def image_with(**facts: Any) -> Any:
 
 
 def test_a_volume_smaller_than_the_image_is_refused(endpoint: str) -> None:
-    """Public reports: `Volume of size 8GB is smaller than snapshot`, after everything else stands."""
+    """AWS says `Volume of size 8GB is smaller than snapshot` only when everything else stands."""
     operator = Operator(endpoint, load_topology("backbone"))
     mapping = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 30}}
     operator.aws.before.append(image_with(BlockDeviceMappings=[mapping]))

@@ -51,7 +51,10 @@ def test_the_client_can_send_to_the_proxy_only_and_the_proxy_takes_from_it_only(
 
 
 def test_ssh_reaches_the_client_by_way_of_the_proxy() -> None:
-    access = Access(ssh_from=("203.0.113.7/32",), ssh_key="ssh-ed25519 AAAA")
+    access = Access(
+        ssh_from=("203.0.113.7/32",),
+        ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI",
+    )
     topology = adjusted(load_topology("proxy"), types={}, access=access)
     assert "tcp 22 203.0.113.7/32" in rules(topology, "proxy")[0]
     assert "tcp 22 10.0.1.20/32" in rules(topology, "proxy")[1]

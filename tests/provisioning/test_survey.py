@@ -124,6 +124,33 @@ def test_a_region_that_is_needed_and_withheld_is_an_error(endpoint: str) -> None
     assert operator.aws.changing() == []
 
 
+def no_session_here(region: str) -> Any:
+    """Credentials of a session that was begun at STS's global endpoint, in a region that was opted into."""
+
+    def refuse(call: Call) -> Any:
+        if call.region == region and call.service == "ec2":
+            return "AuthFailure", "AWS was not able to validate the provided access credentials"
+        return None
+
+    return refuse
+
+
+@pytest.mark.process
+def test_an_enabled_region_where_the_session_is_not_valid_is_told_and_not_taken_for_empty(endpoint: str) -> None:
+    topology = load_topology("backbone")
+    Operator(endpoint, topology).up()
+    operator = Operator(endpoint, topology)
+    operator.aws.before.append(no_session_here("eu-central-1"))
+    with pytest.raises(
+        AwsError, match=r"describe_tags in eu-central-1: AuthFailure.*AWS_STS_REGIONAL_ENDPOINTS=regional"
+    ):
+        operator.engine().read()
+    engine = operator.engine(nodes=False)
+    engine.read()
+    assert engine.view.unseen == {"eu-central-1": "AuthFailure"}
+    assert "eu-central-1" not in engine.view.seen
+
+
 @pytest.mark.process
 def test_where_even_the_regions_are_withheld_all_that_are_known_are_tried(endpoint: str) -> None:
     topology = load_topology("backbone")

@@ -1,4 +1,6 @@
+import random
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from provisioning.targets import unscraped
 from provisioning.topology import Access, Topology, port_of
 from provisioning.validation import check, expiry
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI"
 MONITOR_IN_FRANKFURT = {
     "name": "monitor",
     "role": "monitor",
@@ -169,7 +172,16 @@ def test_the_seeds_addresses_are_kept() -> None:
             },
             "tokyo peers with both and needs one route",
         ),
-        ("backbone", {"access": {"ssh_from": ["0.0.0.0/0"], "ssh_key": "ssh-ed25519 AAAA"}}, "0.0.0.0/0 is too wide"),
+        (
+            "backbone",
+            {
+                "access": {
+                    "ssh_from": ["0.0.0.0/0"],
+                    "ssh_key": KEY,
+                }
+            },
+            "0.0.0.0/0 is too wide",
+        ),
         ("backbone", {"access": {"ssh_from": ["203.0.113.7/32"]}}, "ssh_from and ssh_key go together"),
         ("backbone", {"access": {"ssh_from": ["203.0.113.7/32"], "ssh_key": "secret"}}, "is not a public key"),
     ],
@@ -193,13 +205,45 @@ def test_a_file_is_read_and_a_misspelt_key_is_found(tmp_path: Path) -> None:
         load_topology("backbon")
 
 
+def ssh_keygen(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ssh-keygen", *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "bits", "takes"), [("ed25519", "0", True), ("rsa", "2048", True), ("ecdsa", "256", False)]
+)
+def test_a_public_key_that_was_cut_on_its_way_is_refused_as_ssh_refuses_it(
+    tmp_path: Path, algorithm: str, bits: str, takes: bool
+) -> None:
+    """EC2 takes RSA and Ed25519, and says `InvalidKey.Format` when networks stand already."""
+    kind = ["-t", algorithm, *(["-b", bits] if bits != "0" else [])]
+    assert ssh_keygen("-q", *kind, "-N", "", "-C", "me@here", "-f", str(tmp_path / "key")).returncode == 0
+    text = (tmp_path / "key.pub").read_text()
+    topology = load_topology("backbone")
+    cuts = random.Random(7).sample(range(len(text)), 12)
+    for text_or_part in (text, text + "\n", (tmp_path / "key").read_text(), *(text[:cut] for cut in cuts)):
+        file = tmp_path / "part.pub"
+        file.write_text(text_or_part)
+        good = takes and ssh_keygen("-l", "-f", str(file)).returncode == 0 and "PRIVATE" not in text_or_part
+        access = Access(ssh_from=("203.0.113.7/32",), ssh_key=text_or_part.strip())
+        told = ""
+        try:
+            adjusted(topology, types={}, access=access)
+        except ConfigError as error:
+            told = str(error)
+        assert (told == "") == good, (text_or_part, told)
+
+
 def test_wishes_of_the_command_line() -> None:
     topology = adjusted(
         load_topology("backbone"),
         types={"receiver": "c7i.large"},
         monitor=True,
         owner="desk",
-        access=Access(ssh_from=("203.0.113.7/32",), ssh_key="ssh-ed25519 AAAA me"),
+        access=Access(
+            ssh_from=("203.0.113.7/32",),
+            ssh_key=f"{KEY} me",
+        ),
     )
     assert topology.named_host("receiver").type == "c7i.large"
     assert topology.named_host("forwarder").type == "t3.micro"
