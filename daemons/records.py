@@ -146,6 +146,7 @@ class LinkEvent(msgspec.Struct, gc=False):
         stream: the stream's name; empty when the format does not carry it.
         delayed: it waited in the forwarder while the link was down.
         payload: the exchange's message, untouched.
+        sampled: when the forwarder's kernel sent it will be told afterwards.
     """
 
     sequence: int
@@ -157,6 +158,7 @@ class LinkEvent(msgspec.Struct, gc=False):
     stream: str
     delayed: bool
     payload: bytes
+    sampled: bool = False
 
 
 class ClockState(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from daemons.tcp_metrics import tcp_families
 if TYPE_CHECKING:
     from daemons.forwarder.program import Forwarder
 
-__all__ = ["ForwarderCollector", "feed_delay_family", "hold_family"]
+__all__ = ["ForwarderCollector", "feed_delay_family", "hold_family", "kernel_hold_family"]
 
 PREFIX = "latency_forwarder"
 
@@ -35,6 +35,16 @@ def hold_family() -> HistogramFamily:
     return HistogramFamily(
         f"{PREFIX}_hold_seconds",
         "Arrival stamp at the forwarder to hand-over to the link's socket: the forwarder's own delay.",
+        ["link"],
+        octaves(-18, 2),
+    )
+
+
+def kernel_hold_family() -> HistogramFamily:
+    """Arrival at the forwarder to hand-over to the device."""
+    return HistogramFamily(
+        f"{PREFIX}_hold_kernel_seconds",
+        "Arrival stamp at the forwarder to the kernel's transmit stamp: its own delay, of sampled events.",
         ["link"],
         octaves(-18, 2),
     )
@@ -114,6 +124,10 @@ class ForwarderCollector(Collector):
             "Times that the receiver's host said that nothing listens (ICMP port unreachable).",
             labels=["link"],
         )
+        asked = CounterMetricFamily(
+            f"{PREFIX}_departure_samples", "Events for whose transmit stamp the kernel was asked.", labels=["link"]
+        )
+        stamped = CounterMetricFamily(f"{PREFIX}_departure_stamps", "Those of which it has told.", labels=["link"])
         for reason, count in self._forwarder.feed.counts.reconnects.items():
             reconnects.add_metric(["feed", reason], count)
         for sender in self._forwarder.senders:
@@ -126,6 +140,8 @@ class ForwarderCollector(Collector):
             capacity.add_metric([label], sender.settings.limits.events)
             connected.add_metric([label], int(sender.connected))
             unheard.add_metric([label], sender.refused_datagrams)
+            asked.add_metric([label], sender.samples)
+            stamped.add_metric([label], sender.sampled)
             for reason, count in sender.reconnects.items():
                 reconnects.add_metric([label, reason], count)
-        yield from (forwarded, dropped, buffered, size, capacity, connected, unheard, reconnects)
+        yield from (forwarded, dropped, buffered, size, capacity, connected, unheard, asked, stamped, reconnects)

@@ -13,7 +13,7 @@ from daemons.configuration.feed import feed_settings
 from daemons.configuration.forwarder import ForwarderConfig, links_of
 from daemons.errors import ConfigError
 from daemons.feed.client import Feed, FeedCounts
-from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family
+from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family, kernel_hold_family
 from daemons.link.sender import LinkSender, LinkSettings
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import WARMUP, FeedEvent, Stamp
@@ -63,6 +63,7 @@ class Forwarder:
         )
         self._delays = feed_delay_family()
         self._holds = hold_family()
+        self._kernel_holds = kernel_hold_family()
         self.session = secrets.randbits(64)
         self.sequence = 0
         self.streams = {OTHER_STREAM: self._counts(OTHER_STREAM)}
@@ -80,7 +81,7 @@ class Forwarder:
             routes: dict[str, Route] = {
                 "/": landing("latency-forwarder", {}),
                 **health(lambda: unready(served=self._serving, stopping=self._stopping)),
-                "/metrics": MetricsPage(own, [self._delays, self._holds]),
+                "/metrics": MetricsPage(own, [self._delays, self._holds, self._kernel_holds]),
             }
             self._http = exporter("forwarder", config.metrics, routes, own)
         self._serving = self._stopping = False
@@ -169,6 +170,7 @@ class Forwarder:
             self._stamper,
             self._rng,
             self._holds.labels(settings.label),
+            self._kernel_holds.labels(settings.label),
             lambda: self.monitor.state,
             begin=self.sequence,
         )

@@ -7,6 +7,7 @@ from daemons.errors import StreamError
 from daemons.link.buffer import Pending
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
+from daemons.stream.departures import Departed
 
 __all__ = ["Carrier", "DatagramCarrier", "StreamCarrier"]
 
@@ -24,8 +25,13 @@ class Carrier(Protocol):
     def blocked(self) -> bool:
         """Whether the kernel has no room now."""
 
-    def send(self, pendings: Sequence[Pending]) -> int:
-        """Send events in order; return how many of them the kernel accepted."""
+    def send(self, pendings: Sequence[Pending], told: Departed | None = None) -> int:
+        """Send events in order; return how many of them the kernel accepted.
+
+        Args:
+            pendings: the events.
+            told: told when the last of them left this host, where the kernel says so.
+        """
 
 
 class StreamCarrier:
@@ -48,13 +54,18 @@ class StreamCarrier:
     def blocked(self) -> bool:
         return self._connection.blocked
 
-    def send(self, pendings: Sequence[Pending]) -> int:
+    def send(self, pendings: Sequence[Pending], told: Departed | None = None) -> int:
         end = self._end
         if len(pendings) == 1:
             data = pendings[0].frame + end
         else:
             data = end.join([pending.frame for pending in pendings]) + end
-        self._connection.write(data if self._seal is None else self._seal(data))
+        if self._seal is not None:
+            data = self._seal(data)
+        if told is None:
+            self._connection.write(data)
+        else:
+            self._connection.write_stamped(data, told)
         return len(pendings)
 
 
@@ -89,10 +100,10 @@ class DatagramCarrier:
     def blocked(self) -> bool:
         return self._sender.blocked
 
-    def send(self, pendings: Sequence[Pending]) -> int:
+    def send(self, pendings: Sequence[Pending], told: Departed | None = None) -> int:
         total = len(pendings)
         if total == 1:
-            return int(self._send(pendings))
+            return int(self._send(pendings, told))
         sent = 0
         while sent < total:
             stop = sent + 1
@@ -100,14 +111,16 @@ class DatagramCarrier:
             while stop < total and size + len(pendings[stop].frame) <= self._pack_bytes:
                 size += len(pendings[stop].frame)
                 stop += 1
-            if not self._send(pendings[sent:stop]):
+            if not self._send(pendings[sent:stop], told if stop == total else None):
                 break
             sent = stop
         return sent
 
-    def _send(self, pendings: Sequence[Pending]) -> bool:
+    def _send(self, pendings: Sequence[Pending], told: Departed | None) -> bool:
         frames = pendings[0].frame if len(pendings) == 1 else b"".join([pending.frame for pending in pendings])
         try:
+            if told is not None:
+                return self._sender.send_stamped(self._wrap(frames), told)
             return self._sender.send(self._wrap(frames))
         except StreamError:
             # No route for the moment: the control connection will notice and say so.

@@ -12,8 +12,8 @@ import structlog
 from daemons.errors import LinkError, StreamError, WireError, brief
 from daemons.link import wire
 from daemons.link.forwarded import LineDecoder, decode_forwarded
-from daemons.link.session import ReceiverSession, TimeReport
-from daemons.link.wire import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
+from daemons.link.session import Happened, ReceiverSession, TimeReport
+from daemons.link.wire import Ack, Bye, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
@@ -80,6 +80,9 @@ class LinkSink(Protocol):
 
     def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
         """The forwarder has said which numbers it never sent."""
+
+    def on_departures(self, key: SessionKey, departures: Departures) -> None:
+        """The forwarder has said when its kernel sent events that were marked as sampled."""
 
     def on_bye(self, key: SessionKey, highest: int, stamp: Stamp) -> None:
         """The forwarder has ended its session."""
@@ -465,17 +468,26 @@ class _Peer:
                     sink.on_hello(self.key, happened.acknowledged, happened)
                     self._flush()
                     self.ask_time()
-                case Heartbeat():
-                    sink.on_heartbeat(self.key, happened, stamp)
-                case GaveUp():
-                    sink.on_gave_up(self.key, happened, stamp)
-                case Bye():
-                    sink.on_bye(self.key, happened.highest, stamp)
-                case TimeReport():
-                    sink.on_time(self.key, happened)
+                case _:
+                    self._tell(happened, stamp)
         if events:
             exact = stamp if self._session.exact else inexact(stamp)
             sink.on_link_events(self.key, events, exact, together=False)
+
+    def _tell(self, happened: Happened, stamp: Stamp) -> None:
+        """Hand on what is no event."""
+        sink = self._listener.sink
+        match happened:
+            case Heartbeat():
+                sink.on_heartbeat(self.key, happened, stamp)
+            case GaveUp():
+                sink.on_gave_up(self.key, happened, stamp)
+            case Departures():
+                sink.on_departures(self.key, happened)
+            case Bye():
+                sink.on_bye(self.key, happened.highest, stamp)
+            case TimeReport():
+                sink.on_time(self.key, happened)
 
     def _on_close(self, error: StreamError | None) -> None:
         if error is not None and error.reason in ("unexpected", "unread"):

@@ -5,6 +5,7 @@ import contextlib
 import random
 import secrets
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,10 +21,11 @@ from daemons.link.session import ForwarderSession, Introduction
 from daemons.link.uplink import Uplink
 from daemons.link.wire import DropReason, Transport
 from daemons.measurement.histogram import BucketHistogram
-from daemons.records import ClockState, FeedEvent, Stamp, shared
+from daemons.records import KERNEL, ClockState, FeedEvent, Stamp, shared
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
+from daemons.stream.departures import Departed
 from daemons.stream.dial import Dialled, dial, resolve
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
@@ -65,6 +67,8 @@ MAX_UNSENT = 4 * wire.MAX_BODY
 HEALTHY_SECONDS = 5.0
 BURST = 64
 """Events of a backlog that are sent together."""
+SAMPLE_NS = 100_000_000
+"""About how often an event's departure is asked of the kernel, and told to the receiver after it."""
 PORTION = 64
 """Acknowledged events that are released in one turn of the loop."""
 PACE_SECONDS = 0.001
@@ -111,6 +115,7 @@ class LinkSender:
         stamper: makes stamps, and holds the clock.
         rng: for the back-off.
         hold: receives the time from an event's arrival stamp to its hand-over to the kernel.
+        hold_kernel: receives the time to when the kernel handed it to the device, of samples.
         clock_state: tells this host's clock state.
         begin: the highest number used before this link was there.
 
@@ -119,6 +124,8 @@ class LinkSender:
         connected: whether the link is up.
         reconnects: connections ended or not made, by reason.
         tcp: what TCP says of the connections.
+        samples: events for whose departure the kernel was asked.
+        sampled: those of which it has told.
     """
 
     def __init__(
@@ -128,6 +135,7 @@ class LinkSender:
         stamper: Stamper,
         rng: random.Random,
         hold: BucketHistogram,
+        hold_kernel: BucketHistogram,
         clock_state: Callable[[], ClockState],
         *,
         begin: int = 0,
@@ -138,6 +146,12 @@ class LinkSender:
         self._clock = stamper.clock
         self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
         self._hold = hold
+        self._hold_kernel = hold_kernel
+        self._rng = rng
+        self._sample_at_ns = 0
+        self._departures: deque[wire.Departure] = deque(maxlen=wire.MAX_DEPARTURES)
+        self.samples = 0
+        self.sampled = 0
         self._clock_state = clock_state
         self._binary = settings.format == "binary"
         self._largest = wire.HEAD.size + wire.MAX_BODY if self._binary else MAX_LINE
@@ -166,7 +180,8 @@ class LinkSender:
         """
         carrier = self._carrier
         live = carrier is not None and not carrier.blocked and self.buffer.is_clear
-        pendings = self._frames(first_sequence, events, stamp, delayed=carrier is None)
+        sampled = live and self._binary and stamp.kind is KERNEL and stamp.steady_ns >= self._sample_at_ns
+        pendings = self._frames(first_sequence, events, stamp, delayed=carrier is None, sampled=sampled)
         if not live:
             for pending in pendings:
                 self.buffer.wait(pending)
@@ -174,7 +189,9 @@ class LinkSender:
                 self._drain(carrier)
             return
         assert carrier is not None
-        accepted = carrier.send(pendings)
+        # Where the one that was marked is too large to be sent, none is a sample.
+        sampled = sampled and bool(pendings) and pendings[-1].sequence == first_sequence + len(events) - 1
+        accepted = carrier.send(pendings, self._sample(pendings[-1], stamp) if sampled else None)
         hold_ns = self._departure_ns - stamp.ns
         for pending in pendings[:accepted]:
             self.buffer.sent_now(pending)
@@ -183,8 +200,22 @@ class LinkSender:
         for pending in pendings[accepted:]:
             self.buffer.wait(pending)
 
+    def _sample(self, pending: Pending, stamp: Stamp) -> Departed:
+        """Choose an event as a sample; return who is to be told when it left."""
+        # Not at even distances, which a stream's own beat could hide behind.
+        self._sample_at_ns = stamp.steady_ns + round(SAMPLE_NS * self._rng.uniform(0.5, 1.5))
+        self.samples += 1
+
+        def told(departure_ns: int, acknowledged_ns: int | None) -> None:
+            self.sampled += 1
+            if not stamp.step_ns:
+                self._hold_kernel.observe(departure_ns - stamp.ns)
+            self._departures.append(wire.Departure(pending.sequence, departure_ns, acknowledged_ns))
+
+        return told
+
     def _frames(
-        self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp, *, delayed: bool
+        self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp, *, delayed: bool, sampled: bool
     ) -> list[Pending]:
         receive_ns = stamp.ns
         self._departure_ns = departure_ns = self._clock.wall_ns()
@@ -205,6 +236,7 @@ class LinkSender:
                     event.stream.encode(),
                     event.payload,
                     delayed=delayed,
+                    sampled=sampled and index == last,
                 )
             else:
                 frame = encode_forwarded(sequence, receive_ns, event.event_time_ns, event.payload)
@@ -246,6 +278,8 @@ class LinkSender:
         """Go on counting where an earlier link to the same destination, drained, ended."""
         self.buffer.inherit(other.buffer)
         self.refused_datagrams += other.refused_datagrams
+        self.samples += other.samples
+        self.sampled += other.sampled
         self.tcp = other.tcp
         for reason, count in other.reconnects.items():
             self.reconnects[reason] += count
@@ -300,6 +334,8 @@ class LinkSender:
         )
         datagrams: DatagramSender | None = None
         try:
+            if settings.transport is Transport.TCP:
+                uplink.connection.stamp_departures()
             welcome = await uplink.introduced(settings.connect_timeout_seconds)
             self._control = uplink
             uplink.connection.observe_tcp(self.tcp)
@@ -308,6 +344,7 @@ class LinkSender:
                 datagrams = DatagramSender(
                     (dialled.address, settings.port), uplink.family, self._on_writable, self._on_refused
                 )
+                datagrams.stamp_departures()
                 made = session.datagrams
                 carrier: Carrier = DatagramCarrier(
                     datagrams, made.wrap, made.overhead, DATAGRAM_BYTES, self.buffer.lost
@@ -436,4 +473,7 @@ class LinkSender:
         # Before the heartbeat, which announces these numbers as used.
         given_up = self.buffer.given_up.untold()
         told = wire.encode(wire.GaveUp(given_up)) if given_up else b""
+        if self._departures:
+            told += wire.encode(wire.Departures(tuple(self._departures)))
+            self._departures.clear()
         return told + wire.encode(beat)

@@ -20,6 +20,7 @@ from daemons.link.wire import (
     Challenge,
     ClockReply,
     ClockRequest,
+    Departures,
     FrameDecoder,
     GaveUp,
     Heartbeat,
@@ -35,7 +36,7 @@ from daemons.records import ClockState, LinkEvent, Stamp
 from daemons.secret import Secret
 from daemons.timing.exchange import ClockSample, exchange
 
-__all__ = ["ForwarderSession", "Introduction", "ReceiverSession", "TimeReport"]
+__all__ = ["ForwarderSession", "Happened", "Introduction", "ReceiverSession", "TimeReport"]
 
 _BY_FORWARDER: Final = b"backbone-latency link 2 forwarder"
 _BY_RECEIVER: Final = b"backbone-latency link 2 receiver"
@@ -179,7 +180,7 @@ class TimeReport:
     sample: ClockSample | None
 
 
-Happened = LinkEvent | Hello | Heartbeat | Bye | GaveUp | TimeReport
+Happened = LinkEvent | Hello | Heartbeat | Bye | GaveUp | Departures | TimeReport
 
 
 class ReceiverSession:
@@ -246,7 +247,7 @@ class ReceiverSession:
                 # What came with it is of the connection's second part.
                 happened += self.receive_data(self._decoder.rest(), stamp)
             # A tuple, for a union would be built anew for every event.
-            elif isinstance(message, (LinkEvent, Heartbeat, Bye, GaveUp)):
+            elif isinstance(message, (LinkEvent, Heartbeat, Bye, GaveUp, Departures)):
                 happened.append(message)
             elif isinstance(message, ClockReply):
                 happened.append(self._evaluate(message, stamp))

@@ -23,6 +23,8 @@ __all__ = [
     "Challenge",
     "ClockReply",
     "ClockRequest",
+    "Departure",
+    "Departures",
     "DropReason",
     "FrameDecoder",
     "GaveUp",
@@ -50,6 +52,8 @@ MAX_BODY: Final = 8 << 20
 MAX_STRANGER_BODY: Final = 512
 """Largest body accepted before the handshake is complete."""
 
+MAX_DEPARTURES: Final = 256
+"""Most departures in a DEPARTURES frame."""
 MAX_RANGES: Final = 256
 """Most ranges of numbers in a GAVE_UP frame."""
 
@@ -73,12 +77,15 @@ _REQUEST = Struct("!Iq")
 _REPLY = Struct("!Iqqq")
 _BYE = Struct("!Q")
 _RANGE = Struct("!QQ")
+_DEPARTED = Struct("!Qqq")
 
 NO_TIME: Final = -(1 << 63)
 NO_ID: Final = (1 << 64) - 1
 _DELAYED: Final = 0x01
 _KIND_SHIFT: Final = 1
 _KIND_MASK: Final = 0x06
+_SAMPLED_SHIFT: Final = 3
+_SAMPLED: Final = 1 << _SAMPLED_SHIFT
 _SOURCES: Final = ("none", "kernel", "chrony", "ptp")
 
 
@@ -96,6 +103,7 @@ class Kind(IntEnum):
     CLOCK_REPLY = 9
     BYE = 10
     GAVE_UP = 11
+    DEPARTURES = 128
 
 
 _OPTIONAL: Final = 0x80
@@ -241,7 +249,21 @@ class GaveUp(msgspec.Struct, frozen=True):
     ranges: tuple[tuple[int, int], ...]
 
 
-Control = Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye | GaveUp
+class Departure(msgspec.Struct, frozen=True):
+    """When an event left the forwarder's kernel, and, over TCP, when that learnt that it had come; None if unknown."""
+
+    sequence: int
+    departure_ns: int
+    acknowledged_ns: int | None
+
+
+class Departures(msgspec.Struct, frozen=True):
+    """Forwarder tells afterwards what its kernel said of the events that it had marked as sampled."""
+
+    departures: tuple[Departure, ...]
+
+
+Control = Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye | GaveUp | Departures
 Message = Control | LinkEvent
 
 
@@ -269,6 +291,14 @@ def _body(message: Control) -> tuple[Kind, bytes]:
             return Kind.BYE, _BYE.pack(message.highest)
         case GaveUp():
             return Kind.GAVE_UP, b"".join(_RANGE.pack(first, last) for first, last in message.ranges)
+        case Departures():
+            return Kind.DEPARTURES, b"".join(
+                _DEPARTED.pack(one.sequence, one.departure_ns, _time(one.acknowledged_ns)) for one in message.departures
+            )
+
+
+def _time(time_ns: int | None) -> int:
+    return NO_TIME if time_ns is None else time_ns
 
 
 def _handshake_body(message: Challenge | Hello | Welcome | Reject) -> tuple[Kind, bytes]:
@@ -295,6 +325,7 @@ def encode_event(
     payload: bytes,
     *,
     delayed: bool = False,
+    sampled: bool = False,
 ) -> bytes:
     """Return an event as a frame; arguments as in :class:`~daemons.records.LinkEvent`, the stream's name encoded."""
     length = len(stream)
@@ -308,7 +339,7 @@ def encode_event(
             NO_TIME if event_time_ns is None else event_time_ns,
             departure_ns,
             NO_ID if event_id is None else event_id,
-            receive_kind << _KIND_SHIFT | delayed,
+            receive_kind << _KIND_SHIFT | delayed | sampled << _SAMPLED_SHIFT,
             length,
         )
         + stream
@@ -320,7 +351,8 @@ def redeparted(frame: bytes, departure_ns: int, *, delayed: bool) -> bytes:
     """Return an EVENT frame that leaves later than it was made: with a new departure stamp, and perhaps as delayed."""
     late = bytearray(frame)
     _DEPARTURE.pack_into(late, _DEPARTURE_AT, departure_ns)
-    late[_FLAGS_AT] |= delayed
+    # Of what leaves late no departure is told.
+    late[_FLAGS_AT] = late[_FLAGS_AT] & ~_SAMPLED | delayed
     return bytes(late)
 
 
@@ -460,6 +492,7 @@ def _event(data: bytes, at: int, stop: int) -> LinkEvent:
         _name(data[names:payload]),
         bool(flags & _DELAYED),
         data[payload:stop],
+        bool(flags & _SAMPLED),
     )
 
 
@@ -563,6 +596,18 @@ def _decode_gave_up(body: bytes) -> GaveUp:
     return GaveUp(ranges)
 
 
+def _decode_departures(body: bytes) -> Departures:
+    found = tuple(_DEPARTED.iter_unpack(body))
+    if len(found) > MAX_DEPARTURES or any(not sequence for sequence, *_times in found):
+        raise ValueError("departures contradict themselves")
+    return Departures(
+        tuple(
+            Departure(sequence, departure_ns, None if acknowledged_ns == NO_TIME else acknowledged_ns)
+            for sequence, departure_ns, acknowledged_ns in found
+        )
+    )
+
+
 _DECODERS: dict[int, Callable[[bytes], Message]] = {
     Kind.CHALLENGE: _decode_challenge,
     Kind.HELLO: _decode_hello,
@@ -574,4 +619,5 @@ _DECODERS: dict[int, Callable[[bytes], Message]] = {
     Kind.CLOCK_REPLY: lambda body: ClockReply(*_REPLY.unpack(body)),
     Kind.BYE: lambda body: Bye(*_BYE.unpack(body)),
     Kind.GAVE_UP: _decode_gave_up,
+    Kind.DEPARTURES: _decode_departures,
 }

@@ -13,9 +13,10 @@ from daemons.measurement.histogram import BucketHistogram
 from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting, confirms
 from daemons.measurement.jitter import InterarrivalJitter
 from daemons.measurement.race import RaceTable
+from daemons.measurement.segments import Arrived, Segments
 from daemons.measurement.sequence import Outcome, SequenceTracker, Tally
 from daemons.measurement.time_step import STEPS_NS, finer_step_ns
-from daemons.records import WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
+from daemons.records import KERNEL, WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
 
 __all__ = [
     "INVALID_REASONS",
@@ -158,6 +159,7 @@ class PathAccount:
         self.streams: dict[str, StreamAccount] = {}
         self._labels: set[str] = set()
         self._overflow: StreamAccount | None = None
+        self.segments = Segments(instruments.segments, keep=figures is not None) if link else None
         self.sessions: dict[Hashable, SequenceTracker] = {}
         self.sessions_seen = 0
         self._closed = SequenceTracker()
@@ -399,7 +401,7 @@ class PathAccount:
             if event.delayed and not duplicate:
                 self._count_delayed(event, stamp)
             end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=not live)
-            backbone_ns, backbone_validity = self._backbone(stream, event, stamp, kind) if live else (None, _OK)
+            backbone_ns, backbone_validity = self._backbone(key, stream, event, stamp, kind) if live else (None, _OK)
             symbol = stream.symbol or ("" if event.event_id is None else self._symbol_of(event.payload))
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 identity = (symbol, stream.kind, event.event_id)
@@ -417,6 +419,13 @@ class PathAccount:
         least_ns = self._least_of_read_ns
         if least_ns is not None:
             self.least_one_way_ns[key] = min(least_ns, self.least_one_way_ns.get(key, least_ns))
+
+    def _sample(self, session: Hashable, event: LinkEvent, stamp: Stamp, kind: StampKind) -> None:
+        """Keep the stamps of an event whose departure is told later, if both of its arrival stamps are its own."""
+        exact = kind is KERNEL and event.receive_kind is KERNEL and not stamp.step_ns
+        if exact and event.departure_ns is not None and self.segments is not None:
+            times = (event.event_time_ns, event.receive_ns, event.departure_ns, stamp.ns, stamp.handled_ns)
+            self.segments.arrived(session, event.sequence, Arrived(*times))
 
     def _count_delayed(self, event: LinkEvent, stamp: Stamp) -> None:
         self.delayed += 1
@@ -508,7 +517,7 @@ class PathAccount:
         return figure_ns, _OK
 
     def _backbone(
-        self, stream: StreamAccount, event: LinkEvent, stamp: Stamp, kind: StampKind
+        self, session: Hashable, stream: StreamAccount, event: LinkEvent, stamp: Stamp, kind: StampKind
     ) -> tuple[int | None, Validity]:
         """Measure from arrival at the forwarder to arrival here; return the figure if it is valid, and its validity."""
         if stamp.step_ns:
@@ -526,6 +535,8 @@ class PathAccount:
             self._least_of_read_ns = one_way_ns
         if (validity := self._judge(figure_ns)) is not _OK:
             return None, validity
+        if event.sampled:
+            self._sample(session, event, stamp, kind)
         assert stream.backbone is not None
         if event.receive_ns % self.forwarder_step_ns:
             self.forwarder_step_ns = finer_step_ns(self.forwarder_step_ns, event.receive_ns)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from daemons.measurement.histogram import BucketHistogram, QuantileHistogram
+from daemons.measurement.histogram import BucketHistogram, QuantileHistogram, octaves
 from daemons.records import StampKind
 
 __all__ = ["Figures", "Instruments", "Row"]
@@ -35,12 +35,14 @@ class Instruments:
         end_to_end, backbone: made for each stream as it appears.
         delayed: time in transit of events that waited in an outage, kept apart.
         host_delay: arrival stamp to handling.
+        segments: made for each part of a link's delay; of a feed there are none.
     """
 
     end_to_end: Callable[[str], BucketHistogram]
     backbone: Callable[[str], BucketHistogram]
     delayed: BucketHistogram
     host_delay: BucketHistogram
+    segments: Callable[[str], BucketHistogram] = lambda _name: BucketHistogram(octaves(-20, 4))
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):

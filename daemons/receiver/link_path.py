@@ -9,7 +9,7 @@ import structlog
 from daemons.feed.binance import Decoder
 from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
 from daemons.link.session import TimeReport
-from daemons.link.wire import Ack, GaveUp, Heartbeat, Hello, Transport
+from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.histogram import BucketHistogram
 from daemons.receiver.peer import Peer, least_trusted
@@ -91,6 +91,12 @@ class LinkPathState:
     def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
         for first, last in gave_up.ranges:
             self.account.give_up(key, first, last, stamp.steady_ns)
+
+    def on_departures(self, key: SessionKey, departures: Departures) -> None:
+        segments = self.account.segments
+        assert segments is not None
+        for one in departures.departures:
+            segments.departed(key, one.sequence, one.departure_ns)
 
     def on_bye(self, key: SessionKey, highest: int, stamp: Stamp) -> None:
         if key in self.account.sessions:

@@ -62,9 +62,17 @@ class ReceiverHistograms:
             f"{PREFIX}_link_rtt_seconds", "Round-trip time to the forwarder and back.", ["path"], octaves(-16, 3)
         )
 
+        self.segments = HistogramFamily(
+            f"{PREFIX}_segment_seconds",
+            "Parts of an event's delay between two stamps, of the events that the forwarder samples.",
+            ["path", "segment"],
+            octaves(-20, 4),
+        )
+
     def families(self) -> list[HistogramFamily]:
         """All of them."""
-        return [self.end_to_end, self.backbone, self.delayed, self.host_delay, self.lead, self.rtt]
+        mine = [self.end_to_end, self.backbone, self.delayed, self.host_delay]
+        return [*mine, self.lead, self.rtt, self.segments]
 
     def instruments(self, path: str) -> Instruments:
         """The histograms of one path."""
@@ -73,6 +81,7 @@ class ReceiverHistograms:
             backbone=lambda stream: self.backbone.labels(path, stream),
             delayed=self.delayed.labels(path),
             host_delay=self.host_delay.labels(path),
+            segments=lambda segment: self.segments.labels(path, segment),
         )
 
 
@@ -287,8 +296,17 @@ class ReceiverCollector(Collector):
             "The forwarder's error bound; NaN: unknown.",
             labels=["path"],
         )
+        sampled = CounterMetricFamily(
+            f"{PREFIX}_segment_samples",
+            "Events of which the forwarder told the departure, by what became of them.",
+            labels=["path", "outcome"],
+        )
         for state in self._receiver.links.values():
             label = [state.account.name]
+            segments = state.account.segments
+            assert segments is not None
+            for outcome in ("measured", "refused", "unmatched"):
+                sampled.add_metric([*label, outcome], getattr(segments, outcome))
             listener = state.listener
             assert listener is not None
             connected.add_metric(label, listener.counts.peers)
@@ -304,6 +322,7 @@ class ReceiverCollector(Collector):
             synchronized.add_metric(label, int(state.peer_clock.synchronized))
             peer = state.peer_clock.error_bound_ns
             bound.add_metric(label, float("nan") if peer is None else peer / 1e9)
+        yield sampled
         yield from (connected, connections, refused, overflow, offset, error, suspect, bad, synchronized, bound)
 
     def _tcp(self) -> dict[str, TcpAccount]:

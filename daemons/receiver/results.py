@@ -152,6 +152,7 @@ def _path(account: PathAccount, extra: Mapping[str, Any], clock: ClockState) -> 
     assert isinstance(figures, Figures)
     latency = distribution(figures.end_to_end)
     backbone: dict[str, Any] | None = None
+    segments: dict[str, Any] | None = None
     if account.is_link:
         backbone = {
             **distribution(figures.backbone),
@@ -159,6 +160,8 @@ def _path(account: PathAccount, extra: Mapping[str, Any], clock: ClockState) -> 
             "forwarder_hold": distribution(figures.hold),
             "one_way_delay": distribution(figures.one_way),
         }
+        if account.segments is not None:
+            segments = {name: distribution(one) for name, one in account.segments.figures.items()}
     return {
         "kind": "link" if account.is_link else "feed",
         "events": account.events,
@@ -175,6 +178,7 @@ def _path(account: PathAccount, extra: Mapping[str, Any], clock: ClockState) -> 
         "jitter_stddev_ms": latency["stddev_ms"],
         "jitter_rfc3550_ms": _ms(account.jitter_ns(lambda stream: stream.end_to_end_jitter)),
         "backbone": backbone,
+        "segments": segments,
         "unique": account.total("unique"),
         "gaps": account.total("gaps"),
         "reordered": account.total("reordered"),

@@ -4,11 +4,13 @@ Everything above this module is told of bytes and stamps, and hands down bytes; 
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
 from daemons.errors import StreamError, brief
 from daemons.records import Stamp, inexact
+from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 from daemons.stream.tcp_info import TcpAccount
@@ -63,6 +65,8 @@ class Connection:
         self._unsent = bytearray()
         self._open = True
         self._tcp: TcpAccount | None = None
+        self._departures: Departures | None = None
+        self._written = 0
 
     @property
     def is_open(self) -> bool:
@@ -86,6 +90,35 @@ class Connection:
             self._tcp = account
             account.add(self._socket)
 
+    def stamp_departures(self) -> None:
+        """Let :meth:`write_stamped` work; before anything was written."""
+        assert self._tls is None
+        assert not self._written
+        # A kernel that knows nothing of them gives none, which the counts of samples and stamps show.
+        with contextlib.suppress(OSError):
+            self._departures = Departures(self._socket)
+
+    def write_stamped(self, data: bytes, told: Departed) -> None:
+        """Send bytes as :meth:`write` does, and tell when the last of them left this host and was acknowledged.
+
+        Nothing is told where they did not leave at once, or the kernel gives no stamp.
+        """
+        departures = self._departures
+        if departures is None or self._unsent or not self._open:
+            self.write(data)
+            return
+        try:
+            sent = self._socket.sendmsg((data,), departures.ask)
+        except OSError:
+            # As if it had not been asked for: what is wrong will show again.
+            self.write(data)
+            return
+        self._written += sent
+        departures.asked(told if sent == len(data) else None, self._written - 1)
+        if sent < len(data):
+            self._loop.add_writer(self._fd, self._on_room)
+            self._keep(memoryview(data)[sent:])
+
     def write(self, data: bytes) -> None:
         """Send bytes, now if the kernel takes them, else as soon as it does. After a close they are dropped."""
         if not self._open:
@@ -103,6 +136,7 @@ class Connection:
             # Told from the loop, not from inside the caller's own write.
             self._loop.call_soon(self._fail, reason_of(error, self.peer))
             return
+        self._written += sent
         if sent < len(data):
             self._loop.add_writer(self._fd, self._on_room)
             self._keep(memoryview(data)[sent:])
@@ -133,6 +167,8 @@ class Connection:
         self.close()
 
     def _on_readable(self) -> None:
+        if self._departures is not None and self._departures.drain():
+            self._watch_again()
         try:
             size, ancillary, _flags, _source = self._socket.recvmsg_into(_views, ANCILLARY_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -148,6 +184,18 @@ class Connection:
             # The kernel joins packets that wait, and the stamp is then of the last: a part of it may be unread.
             stamp = inexact(stamp)
         self._take(bytes(_views[0][:size]), stamp)
+
+    def _watch_again(self) -> None:
+        """Have the loop begin anew with this socket.
+
+        An error queue that is not empty is an error of the socket to the loop: uvloop calls who watches it a last time,
+        and forgets all of it but what is registered anew after both were taken away.
+        """
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._loop.add_reader(self._fd, self._on_readable)
+        if self._unsent:
+            self._loop.add_writer(self._fd, self._on_room)
 
     def _take(self, data: bytes, stamp: Stamp) -> None:
         try:
@@ -189,6 +237,7 @@ class Connection:
             except OSError as error:
                 self._fail(reason_of(error, self.peer))
                 return
+            self._written += sent
             del unsent[:sent]
         self._loop.remove_writer(self._fd)
         if self._on_writable is not None:

@@ -1,6 +1,7 @@
 """UDP with a kernel stamp on every datagram."""
 
 import asyncio
+import contextlib
 import socket
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import structlog
 from daemons.errors import ListenError
 from daemons.records import Stamp
 from daemons.stream import stamping
+from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 
@@ -25,6 +27,9 @@ READS_A_TURN = 64
 
 PROMPT_NS = 50_000
 """A datagram read within so long of its arrival is taken for the last one; if it is not, the loop calls again."""
+
+STAMP_SECONDS = 0.005
+"""How long after a send its transmit stamp is looked for; a device that is slower is seen at the next."""
 
 RECEIVE_BUFFER_BYTES = 8 << 20
 SEND_BUFFER_BYTES = 4 << 20
@@ -174,7 +179,34 @@ class DatagramSender:
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
         self._on_refused = on_refused
+        self._departures: Departures | None = None
         self.blocked = False
+
+    def stamp_departures(self) -> None:
+        """Let :meth:`send_stamped` work."""
+        with contextlib.suppress(OSError):
+            self._departures = Departures(self._socket)
+
+    def send_stamped(self, datagram: bytes, told: Departed) -> bool:
+        """Send as :meth:`send` does, and tell when it left this host, where the kernel says so.
+
+        Raises:
+            StreamError: as :meth:`send`.
+        """
+        departures = self._departures
+        if departures is None:
+            return self.send(datagram)
+        # What an earlier one left behind, if it came late.
+        departures.drain()
+        try:
+            self._socket.sendmsg((datagram,), departures.ask)
+        except OSError:
+            # As if it had not been asked for: what is wrong will show again.
+            return self.send(datagram)
+        departures.asked(told)
+        # No reader: nothing else would look, and nothing is disturbed by a stamp that waits.
+        self._loop.call_later(STAMP_SECONDS, departures.drain)
+        return True
 
     def send(self, datagram: bytes) -> bool:
         """Send a datagram; False when the kernel has no room for it now.

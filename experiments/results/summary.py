@@ -103,7 +103,6 @@ class PathSummary(Latencies, frozen=True, kw_only=True):
     id_leaps: int | None = None
     stamps: dict[str, int] = {}
     streams: dict[str, int] = {}
-    error_bound_ms: dict[str, Any] = {}
     connections: int | None = None
     reconnects: dict[str, int] = {}
     dropped_datagrams: int | None = None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemons.forwarder.metrics import feed_delay_family, hold_family
+from daemons.forwarder.metrics import feed_delay_family, hold_family, kernel_hold_family
 from daemons.measurement.histogram import BucketHistogram, octaves, signed
 from daemons.probe.families import Families
 from daemons.receiver.metrics import ReceiverHistograms
@@ -35,6 +35,7 @@ def _pages() -> dict[str, str]:
         *ReceiverHistograms().families(),
         feed_delay_family(),
         hold_family(),
+        kernel_hold_family(),
         *Families().all,
     ]
     pages = {}

@@ -31,7 +31,7 @@ class Sink:
         return Ack(highest, len(self.sequences), 0) if self._acknowledges else Ack(0, 0, 0)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        assert name in ("on_hello", "on_leave", "on_heartbeat", "on_gave_up", "on_bye", "on_time")
+        assert name in ("on_hello", "on_leave", "on_heartbeat", "on_gave_up", "on_departures", "on_bye", "on_time")
         return lambda *_arguments: None
 
 

@@ -12,6 +12,7 @@ from daemons.link.sender import MAX_DATAGRAM_BYTES, LinkSender, LinkSettings
 from daemons.link.wire import MAX_BODY, DropReason, FrameDecoder, Transport
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
+from daemons.stream.departures import Departed
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 from tests.daemons.made import feed_event
@@ -26,7 +27,8 @@ class ScriptedCarrier:
         self.blocked = blocked
         self.frames: list[bytes] = []
 
-    def send(self, pendings: Sequence[Pending]) -> int:
+    def send(self, pendings: Sequence[Pending], told: Departed | None = None) -> int:
+        del told
         self.frames += [pending.frame for pending in pendings]
         return len(pendings)
 
@@ -60,7 +62,9 @@ async def scenario() -> tuple[ScriptedCarrier, ScriptedCarrier, LinkSender]:
     try:
         hold = BucketHistogram(octaves(-18, 2))
         settings = LinkSettings("there:1", "there", 1)
-        sender = LinkSender(settings, 7, stamper, random.Random(1), hold, lambda: UNKNOWN_CLOCK)
+        sender = LinkSender(
+            settings, 7, stamper, random.Random(1), hold, BucketHistogram(octaves(-18, 2)), lambda: UNKNOWN_CLOCK
+        )
         offer(sender, 1)
         first, second = ScriptedCarrier(), ScriptedCarrier(blocked=True)
         await connection(sender, first, 2)
@@ -84,7 +88,9 @@ def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_t
         try:
             hold = BucketHistogram(octaves(-18, 2))
             settings = LinkSettings("there:1", "there", 1)
-            sender = LinkSender(settings, 7, stamper, random.Random(1), hold, lambda: UNKNOWN_CLOCK)
+            sender = LinkSender(
+                settings, 7, stamper, random.Random(1), hold, BucketHistogram(octaves(-18, 2)), lambda: UNKNOWN_CLOCK
+            )
             loop = asyncio.get_running_loop()
             for carrier in (ScriptedCarrier(blocked=True), ScriptedCarrier()):
                 ended: asyncio.Future[TransportError] = loop.create_future()
@@ -119,7 +125,9 @@ def test_an_event_that_no_receiver_takes_is_dropped_and_those_beside_it_are_sent
         try:
             hold = BucketHistogram(octaves(-18, 2))
             settings = LinkSettings("there:1", "there", 1, transport=transport, format=form)
-            sender = LinkSender(settings, 7, stamper, random.Random(1), hold, lambda: UNKNOWN_CLOCK)
+            sender = LinkSender(
+                settings, 7, stamper, random.Random(1), hold, BucketHistogram(octaves(-18, 2)), lambda: UNKNOWN_CLOCK
+            )
             stamp = Stamp(1, StampKind.KERNEL, 1, 1)
             for sequence, size in enumerate((2, fits, fits + 1, fits + (1 << 20), 2), 1):
                 sender.offer(sequence, [feed_event("btcusdt@trade", sequence, payload=b"x" * size)], stamp)

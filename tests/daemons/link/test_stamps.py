@@ -14,7 +14,7 @@ from daemons.link import wire
 from daemons.link.forwarded import encode_forwarded
 from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
 from daemons.link.session import ForwarderSession, Introduction, TimeReport
-from daemons.link.wire import Ack, GaveUp, Heartbeat, Hello, Transport
+from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.records import KERNEL, SHARED, UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind, shared
 from daemons.stream.datagram import listening_socket
 from daemons.stream.stamping import Stamper
@@ -48,6 +48,9 @@ class Sink:
 
     def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
         del key, gave_up, stamp
+
+    def on_departures(self, key: SessionKey, departures: Departures) -> None:
+        del key, departures
 
     def on_bye(self, key: SessionKey, highest: int, stamp: Stamp) -> None:
         del key, highest, stamp

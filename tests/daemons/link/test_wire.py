@@ -20,6 +20,8 @@ from daemons.link.wire import (
     Challenge,
     ClockReply,
     ClockRequest,
+    Departure,
+    Departures,
     DropReason,
     FrameDecoder,
     GaveUp,
@@ -86,6 +88,12 @@ MESSAGES: dict[str, Message] = {
     "clock-reply": ClockReply(3, 1_763_722_101_000_000_000, 1_763_722_101_050_000_000, 1_763_722_101_050_020_000),
     "bye": Bye(43),
     "gave-up": GaveUp(((12, 12), (20, 29))),
+    "departures": Departures(
+        (
+            Departure(42, 1_763_722_100_123_461_500, 1_763_722_100_230_000_000),
+            Departure(43, 1_763_722_100_123_470_000, None),
+        )
+    ),
 }
 
 
@@ -107,6 +115,7 @@ def encoded(message: Message) -> bytes:
             message.stream.encode(),
             message.payload,
             delayed=message.delayed,
+            sampled=message.sampled,
         )
     return encode(message)
 
@@ -183,6 +192,7 @@ CLOCKS = st.builds(
     source=st.sampled_from(["none", "kernel", "chrony", "ptp"]),
     steps=st.integers(0, 65_535),
 )
+TIMES = st.integers(-(2**63) + 1, 2**63 - 1)
 NONCES = st.binary(min_size=16, max_size=16)
 TEXTS = st.text(max_size=60)
 EVENTS = st.builds(
@@ -196,6 +206,7 @@ EVENTS = st.builds(
     st.text(st.characters(codec="utf-8"), max_size=63),
     st.booleans(),
     st.binary(max_size=300),
+    st.booleans(),
 )
 CONTROL = st.one_of(
     st.builds(Challenge, st.integers(0, 255), NONCES),
@@ -208,6 +219,10 @@ CONTROL = st.one_of(
     st.builds(ClockReply, st.integers(0, 2**32 - 1), I64, I64, I64),
     st.builds(Bye, U64),
     st.builds(GaveUp, st.lists(RANGES, max_size=4).map(tuple)),
+    st.builds(
+        Departures,
+        st.lists(st.builds(Departure, st.integers(1, 2**64 - 1), I64, st.none() | TIMES), max_size=4).map(tuple),
+    ),
 )
 
 
@@ -231,7 +246,7 @@ def test_datagrams_survive(events: list[LinkEvent], token: int) -> None:
 @given(EVENTS, I64, st.booleans())
 def test_a_later_departure_changes_that_and_nothing_else(event: LinkEvent, departure_ns: int, delayed: bool) -> None:
     late = redeparted(encoded(event), departure_ns, delayed=delayed)
-    event.departure_ns, event.delayed = departure_ns, event.delayed or delayed
+    event.departure_ns, event.delayed, event.sampled = departure_ns, event.delayed or delayed, False
     assert FrameDecoder(MAX_BODY).feed(late) == [event]
 
 

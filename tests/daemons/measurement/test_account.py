@@ -487,3 +487,15 @@ def test_a_number_that_leaps_within_one_read_of_a_race_is_judged_like_any() -> N
     events = [forwarded(1, 0), forwarded(MAX_JUMP + 5, 0), forwarded(2, 0), forwarded(3, 0)]
     paths.accounts[0].observe_link(1, events, stamp(5), together=True)
     assert (paths.accounts[0].total("unique"), paths.accounts[0].invalid["absurd_sequence"]) == (3, 1)
+
+
+def test_a_numbering_that_moved_on_is_followed_within_a_read_of_a_path_that_races() -> None:
+    """The session is the forwarder's also after the first event of the read was brought to the race."""
+    paths = Paths("feed", "link")
+    account = paths.accounts[1]
+    far = 5 * MAX_JUMP
+    account.observe_link(7, [forwarded(1, 0)], stamp(10), together=True)
+    account.observe_link(7, [forwarded(sequence, 5) for sequence in (2, far, far + 1)], stamp(20), together=True)
+    assert list(account.sessions) == [7]
+    assert account.sessions[7].highest == far + 1
+    assert (account.leaps, account.invalid["absurd_sequence"]) == (1, 1)
