@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from daemons.measurement.segments import SEGMENTS, TOTAL
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
 from experiments.comparison.model import Comparison
@@ -55,6 +56,26 @@ class OwnDelayRow:
 
 
 @dataclass(frozen=True)
+class SegmentRows:
+    """The parts of the delay on one path of one run, in their order, and the total that their means add up to.
+
+    Attributes:
+        error_ms: how far the total may be off because of clocks and of the step of event times; None if not known.
+    """
+
+    run: str
+    path: str
+    parts: dict[str, Distribution]
+    total: Distribution
+    error_ms: float | None
+
+    @property
+    def sum_of_means_ms(self) -> float:
+        """What the means of the parts add up to; those of events without an event time begin at the forwarder."""
+        return sum((part.avg_ms or 0.0) * part.sample_count for part in self.parts.values()) / self.total.sample_count
+
+
+@dataclass(frozen=True)
 class RunRow:
     """One run of several."""
 
@@ -76,6 +97,7 @@ class Document:
     missing_drawings: list[str]
     clocks: list[ClockRow]
     own_delays: list[OwnDelayRow]
+    segments: list[SegmentRows]
     runs: list[RunRow]
 
 
@@ -92,6 +114,9 @@ def build_document(folder: Path, paths: tuple[str, ...], options: Options) -> Do
     first, second = pool_runs(folder, runs, paths)
     comparison = compare(first, second, options)
     drawings, missing = _draw(first, second, comparison, options)
+    segments = [rows for run in runs for rows in _segment_rows(run)]
+    if segments:
+        drawings.append(_parts(segments))
     return Document(
         folder=folder.resolve().name,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -101,6 +126,7 @@ def build_document(folder: Path, paths: tuple[str, ...], options: Options) -> Do
         missing_drawings=missing,
         clocks=[row for run in runs for row in _clock_rows(run)],
         own_delays=[row for run in runs for row in _own_delay_rows(run)],
+        segments=segments,
         runs=[_run_row(run, options) for run in runs] if len(runs) > 1 else [],
     )
 
@@ -222,6 +248,38 @@ def _own_delay_rows(run: Run) -> list[OwnDelayRow]:
                 OwnDelayRow(run.source.stem, name, path.host_delay_ms, backbone.forwarder_hold, backbone.one_way_delay)
             )
     return rows
+
+
+def _segment_rows(run: Run) -> list[SegmentRows]:
+    paths = {} if run.summary is None else run.summary.paths
+    rows = []
+    for name, path in paths.items():
+        known = path.segments or {}
+        total = known.get(TOTAL)
+        if total is not None and total.sample_count:
+            parts: dict[str, Distribution] = {
+                part: known[part] for part in SEGMENTS if part in known and known[part].sample_count
+            }
+            rows.append(SegmentRows(run.source.stem, name, parts, total, path.error_bound_ms.get("end_to_end")))
+    return rows
+
+
+def _parts(segments: list[SegmentRows]) -> Drawing:
+    several = len({rows.run for rows in segments}) > 1
+    stacks = [
+        figures.Stack(
+            f"{rows.path}{f', {rows.run}' if several else ''}, {what}",
+            {name: getattr(part, field) or 0.0 for name, part in rows.parts.items()},
+        )
+        for rows in segments
+        for what, field in (("median", "median_ms"), ("p99", "p99_ms"))
+    ]
+    return Drawing(
+        "Parts of the delay",
+        "Median and p99 of each part of sampled events' delay, from the exchange's clock to where they were handled, "
+        "one after the other. Only means add up; the table has them.",
+        figures.stacked(stacks),
+    )
 
 
 def _run_row(run: Run, options: Options) -> RunRow:

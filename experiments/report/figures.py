@@ -23,7 +23,18 @@ from matplotlib.figure import Figure
 from experiments.report.timeline import HourCells, Timeline
 from experiments.results.series import Floats
 
-__all__ = ["Curve", "Drawn", "cdf", "heat_map", "histogram", "lead_histogram", "percentile_spectrum", "time_series"]
+__all__ = [
+    "Curve",
+    "Drawn",
+    "Stack",
+    "cdf",
+    "heat_map",
+    "histogram",
+    "lead_histogram",
+    "percentile_spectrum",
+    "stacked",
+    "time_series",
+]
 
 _COLOURS = ("#0072B2", "#D55E00")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)))
@@ -59,6 +70,7 @@ _STYLE: Any = {
     "axes.unicode_minus": True,
 }
 _LEVELS = 600
+_HATCHES = ("", "//", "..", "\\\\", "xx")
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,14 @@ class Curve:
 
     label: str
     values: Floats
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Parts that follow one another, in ms, and their name."""
+
+    label: str
+    parts: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,32 @@ def cdf(curves: Sequence[Curve]) -> Drawn:
         axes.set_ylabel("share of samples, %")
 
     return _render("cdf", draw, _told(curves), legend=True)
+
+
+def stacked(stacks: Sequence[Stack]) -> Drawn:
+    """Draw parts one after the other, a bar each; neighbours differ in shade and hatching."""
+    names = list(dict.fromkeys(name for stack in stacks for name in stack.parts))
+
+    def draw(axes: Axes) -> None:
+        for index, name in enumerate(names):
+            widths = [stack.parts.get(name, 0.0) for stack in stacks]
+            lefts = [_before(stack, name) for stack in stacks]
+            style: Any = {"color": _COLOURS[index % 2], "alpha": 1 - 0.3 * (index // 2), "hatch": _HATCHES[index % 5]}
+            axes.barh([stack.label for stack in stacks], widths, left=lefts, label=name, edgecolor=_GRID, **style)
+        axes.invert_yaxis()
+        axes.set_xlabel("ms")
+
+    told = "; ".join(
+        f"{stack.label}: {', '.join(f'{name} {value:.3f} ms' for name, value in stack.parts.items())}"
+        for stack in stacks
+    )
+    return _render("stacked", draw, told, height=1.2 + 0.4 * len(stacks), legend=True)
+
+
+def _before(stack: Stack, name: str) -> float:
+    """Give where a part begins: after all that stand before it."""
+    names = list(stack.parts)
+    return sum(stack.parts[each] for each in names[: names.index(name)]) if name in stack.parts else 0.0
 
 
 def histogram(curves: Sequence[Curve]) -> Drawn:

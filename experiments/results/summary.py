@@ -95,6 +95,8 @@ class PathSummary(Latencies, frozen=True, kw_only=True):
     without_event_time: int | None = None
     event_time_steps_ms: dict[str, float] | None = None
     forwarder_time_step_ms: float | None = None
+    error_bound_ms: dict[str, float | None] = {}
+    segments: dict[str, Distribution] | None = None
     sessions: int | None = None
     unique: int | None = None
     stale: int | None = None

@@ -133,6 +133,28 @@ def test_the_measurers_own_share_stands_beside_what_the_network_takes(tmp_path: 
     assert "<td>220.00</td>" in page
 
 
+def test_the_parts_of_the_delay_close_to_its_total(tmp_path: Path) -> None:
+    folder = race_folder(tmp_path)
+    content = summary(setup_type="race")
+    content["paths"]["direct"] = content["paths"]["backbone"] | {"kind": "feed", "link": None, "backbone": None}
+    means = {"feed": 2.125, "hold_user": 0.0625, "hold_kernel": 0.03125, "way": 98.5, "host": 0.125}
+    content["paths"]["backbone"]["error_bound_ms"] = {"end_to_end": 1.0625, "backbone": None}
+    content["paths"]["backbone"]["segments"] = {
+        name: {"sample_count": 300, "avg_ms": mean, "median_ms": mean, "p99_ms": 2 * mean}
+        for name, mean in (means | {"total": sum(means.values())}).items()
+    }
+    write_summary(folder / "00" / "results.json", content)
+    page = report(folder)
+    assert {"Parts of the delay", "Parts of the delay, in figures"} <= set(headings(page))
+    rows_shown = re.findall(r"<tr><th scope=\"row\">(\w+)</th><td>backbone</td><td>results</td><td>300</td>", page)
+    assert rows_shown == [*means, "total"]
+    assert "The means of the parts add up to 100.84 ms; clocks and the step of event times leave ± 1.062 ms" in page
+    assert page.count("backbone, median: feed 2.125 ms, hold_user 0.062 ms") == 2
+    written = (folder / "report.md").read_text()
+    assert "| backbone | results | hold_kernel | 300 |" in written
+    assert "total (parts: 100.8" in written
+
+
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["report", str(tmp_path)])
     assert result.exit_code == 2
