@@ -28,6 +28,7 @@ from daemons.receiver.link_path import TAIL_NS, LinkPathState
 from daemons.receiver.metrics import _by_label
 from daemons.records import UNKNOWN_CLOCK, EventKind, FeedEvent, LinkEvent, Numbering, Stamp, StampKind
 from daemons.secret import Secret
+from daemons.stream.departures import Departed
 
 EPOCH_NS = 1_700_000_000_000_000_000
 TRADE = EventKind("trade", Numbering.CONTIGUOUS)
@@ -220,8 +221,9 @@ class Wire:
         """Be the sender's control connection."""
         self.stream.append(self._near.seal(frames))
 
-    def send(self, pendings: Sequence[Pending]) -> int:
-        """Be the sender's carrier."""
+    def send(self, pendings: Sequence[Pending], told: Departed | None = None) -> int:
+        """Be the sender's carrier, of a kernel that tells of no departures."""
+        del told
         self._handed.update(pending.sequence for pending in pendings)
         if self.udp:
             self.datagrams += [self._near.datagrams.wrap(pending.frame) for pending in pendings]
@@ -296,6 +298,7 @@ class Link:
             self.forwarder.session,
             cast("Any", SimpleNamespace(clock=world.clock)),
             world.rng,
+            histogram(),
             histogram(),
             lambda: UNKNOWN_CLOCK,
             begin=self.begin,
