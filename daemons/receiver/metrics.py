@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ReceiverCollector", "ReceiverHistograms"]
 
 PREFIX = "latency_receiver"
+RUN_QUANTILES = (("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99), ("0.999", 0.999))
 
 
 class ReceiverHistograms:
@@ -96,6 +97,7 @@ class ReceiverCollector(Collector):
         yield from self._sequences()
         yield from self._jitter()
         yield from self._race()
+        yield from self._run()
         yield from self._feeds()
         yield from self._links()
         yield from tcp_families(self._tcp())
@@ -248,6 +250,37 @@ class ReceiverCollector(Collector):
                 unpaired.add_metric([name], count)
             waiting = GaugeMetricFamily(waiting.name, waiting.documentation, len(race))
         yield from (wins, ahead, ties, unpaired, excluded, waiting)
+
+    def _run(self) -> Iterator[Metric]:
+        """Yield the fine figures of a run that keeps them, so that those who look on see what its result will say."""
+        delays = GaugeMetricFamily(
+            f"{PREFIX}_run_delay_seconds",
+            "Quantiles of the end-to-end latency since the start, to 0.05 %; of a run that writes results.",
+            labels=["path", "quantile"],
+        )
+        leads = GaugeMetricFamily(
+            f"{PREFIX}_run_lead_seconds",
+            "Median lead of path over reference since the start, to 0.05 %; of a run that writes results.",
+            labels=["path", "reference"],
+        )
+        round_trips = GaugeMetricFamily(
+            f"{PREFIX}_run_link_rtt_seconds",
+            "Median round trip to the forwarder since the start, to 0.05 %; of a run that writes results.",
+            labels=["path"],
+        )
+        accounts = self._receiver.accounts
+        for account in accounts:
+            if account.figures is None:
+                continue
+            for text, fraction in RUN_QUANTILES:
+                if (delay := account.figures.end_to_end.quantile(fraction)) is not None:
+                    delays.add_metric([account.name, text], delay / 1e9)
+            if (rtt := account.figures.rtt.quantile(0.5)) is not None:
+                round_trips.add_metric([account.name], rtt / 1e9)
+        for pair in [] if self._receiver.race is None else self._receiver.race.pairs:
+            if pair.leads is not None and (lead := pair.leads.quantile(0.5)) is not None:
+                leads.add_metric([accounts[pair.path].name, accounts[pair.reference].name], lead / 1e9)
+        yield from (delays, leads, round_trips)
 
     def _feeds(self) -> Iterator[Metric]:
         connected = GaugeMetricFamily(f"{PREFIX}_feed_connected", "1 while the feed is connected.", labels=["path"])

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from daemons.service.screen import Grid, figure
-from experiments.live.scrape import Page, quantile
+from experiments.live.scrape import Page
 
 __all__ = ["PathProgress", "Progress", "line", "progress_of", "table"]
 
@@ -45,15 +45,14 @@ def progress_of(page: Page, names: Sequence[str]) -> Progress:
     for labels in page.samples.get(f"{_RECEIVER}_path_lead_seconds_count", {}):
         pair = dict(labels)
         path, reference = pair["path"], pair["reference"]
-        lead = quantile(page.buckets(f"{_RECEIVER}_path_lead_seconds", path=path, reference=reference), 0.5)
+        lead = page.run_lead(path=path, reference=reference)
         if lead is not None:
             leads.append((path, reference, lead * 1e3))
     return Progress(tuple(_path(page, name) for name in names), tuple(sorted(leads)))
 
 
 def _path(page: Page, name: str) -> PathProgress:
-    buckets = page.buckets(f"{_RECEIVER}_end_to_end_seconds", path=name)
-    median, p95, p99, p999 = (_ms(quantile(buckets, fraction)) for fraction in (0.5, 0.95, 0.99, 0.999))
+    median, p95, p99, p999 = (_ms(page.run_delay(name, fraction)) for fraction in (0.5, 0.95, 0.99, 0.999))
     return PathProgress(
         name=name,
         events=int(page.total(f"{_RECEIVER}_events_total", path=name)),

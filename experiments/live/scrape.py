@@ -40,6 +40,18 @@ class Page:
                 return value
         return None
 
+    def run_delay(self, path: str, fraction: float) -> float | None:
+        """Give a path's delay quantile in seconds: a run's fine figure where the receiver keeps it, else of buckets."""
+        fine = self.value("latency_receiver_run_delay_seconds", path=path, quantile=f"{fraction:g}")
+        if fine is not None:
+            return fine
+        return quantile(self.buckets("latency_receiver_end_to_end_seconds", path=path), fraction)
+
+    def run_lead(self, **pair: str) -> float | None:
+        """Give a pair's median lead in seconds, likewise."""
+        fine = self.value("latency_receiver_run_lead_seconds", **pair)
+        return quantile(self.buckets("latency_receiver_path_lead_seconds", **pair), 0.5) if fine is None else fine
+
     def buckets(self, name: str, **labels: str) -> dict[float, float]:
         """Add up the cumulative buckets of a histogram over the children with these labels."""
         wanted = set(labels.items())

@@ -33,7 +33,7 @@ class Snapshot:
 
     def latency_ms(self, path: str, fraction: float) -> float | None:
         """End-to-end latency quantile of a path."""
-        return _ms(quantile(self.receiver.buckets(f"{RECEIVER}_end_to_end_seconds", path=path), fraction))
+        return _ms(self.receiver.run_delay(path, fraction))
 
     def jitter_ms(self, path: str) -> float | None:
         """RFC 3550 jitter of a path's trades."""
@@ -42,7 +42,12 @@ class Snapshot:
     @property
     def lead_ms(self) -> float | None:
         """Median lead of the backbone."""
-        return _ms(quantile(self.receiver.buckets(f"{RECEIVER}_path_lead_seconds"), 0.5))
+        return _ms(self.receiver.run_lead())
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """Median round trip to the forwarder."""
+        return _ms(self.receiver.value(f"{RECEIVER}_run_link_rtt_seconds"))
 
     def count(self, name: str, path: str) -> int:
         """A counter of a path."""
@@ -69,9 +74,9 @@ def table(snapshot: Snapshot, elapsed: float) -> RenderableType:
             str(snapshot.count("sequence_gap_events", path)),
             Text(str(wins), style="green" if wins and wins == best else ""),
         )
-    rtt = _ms(quantile(snapshot.receiver.buckets(f"{RECEIVER}_link_rtt_seconds"), 0.5))
     buffered = int(snapshot.forwarder.total("latency_forwarder_buffer_events"))
-    foot = f"backbone leads by {figure(snapshot.lead_ms)} ms (median); link RTT {figure(rtt)} ms; {buffered} buffered"
+    lead, rtt = figure(snapshot.lead_ms), figure(snapshot.rtt_ms)
+    foot = f"backbone leads by {lead} ms (median); link RTT {rtt} ms; {buffered} buffered"
     https = Grid("HTTPS", ("connection", "requests", "p50 ms", "p99 ms"))
     for connection, what in (("cold", "new: connect, TLS, request"), ("warm", "kept: request")):
         https.add(

@@ -58,3 +58,21 @@ def test_a_pipe_gets_a_line_and_a_terminal_a_table(page: Page) -> None:
 
 def test_a_single_path_has_no_lead() -> None:
     assert line("block 1", Progress(())) == "block 1"
+
+
+def test_a_runs_fine_figures_go_before_the_buckets(page: Page) -> None:
+    samples = dict(page.samples)
+    pair = frozenset({("path", "backbone"), ("reference", "direct")})
+    samples["latency_receiver_run_lead_seconds"] = {pair: 0.0061}
+    samples["latency_receiver_run_delay_seconds"] = {
+        frozenset({("path", path), ("quantile", "0.5")}): value
+        for path, value in (("direct", 0.0131), ("backbone", 0.007))
+    }
+    progress = progress_of(Page(samples), ["direct", "backbone"])
+    direct, backbone = (path.median_ms for path in progress.paths)
+    assert direct == pytest.approx(13.1)
+    assert backbone == pytest.approx(7.0)
+    ((_path, _reference, lead),) = progress.leads_ms
+    assert lead == pytest.approx(6.1)
+    # What is not there in fine is read from the buckets.
+    assert progress.paths[0].p99_ms == pytest.approx(15.92)
