@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioning.engine import Step
 from provisioning.screen import Screen
 from tests.terminal import on_terminal
 
@@ -27,8 +28,29 @@ def test_nothing_of_a_table_is_cut(
     assert max(map(len, shown.splitlines())) <= width
 
 
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_a_plan_cuts_no_number_and_breaks_no_word(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    words = ["allow tcp 8080-8090 from 10.123.0.0/16", "mtu 1500 to 9001", "delete sg-0123456789abcdef0"]
+    steps = [
+        Step("create", "host/forwarder", "ap-northeast-1", tuple(words)),
+        Step("change", "security-group/receiver", "eu-central-1", tuple(words)),
+    ]
+    Screen(as_json=False).plan(steps)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…" not in shown
+    flat = " ".join(shown.split())
+    assert all(word in flat for word in words)
+
+
 SCRIPT = """
 from provisioning.engine import Event
+from provisioning.engine import Step
 from provisioning.screen import Screen
 screen = Screen(as_json=False)
 with screen.progress("building", 2):

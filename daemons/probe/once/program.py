@@ -20,14 +20,13 @@ from daemons.probe.http.resolve import Resolver
 from daemons.probe.lane import ColdLane, Lane, WarmLane
 from daemons.probe.once.statistics import TargetStatistics
 from daemons.probe.once.vantage import identity_of, round_trips_to, route_to
-from daemons.probe.once.view import Asked, print_result, result_console, show_progress
+from daemons.probe.once.view import Asked, print_result, print_vantage, result_console, show_progress
 from daemons.probe.prober import Prober
 from daemons.probe.roster import lane_kinds
 from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.target import Target, prepared
 from daemons.service.distribution import DISTRIBUTION, installed_version
 from daemons.service.lifecycle import end
-from daemons.service.screen import sentence
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 
@@ -158,8 +157,7 @@ class OnceProgram:
         console = result_console(json_to_output=self._json_to_output)
         if self._statistics:
             print_result(console, self._statistics, self._asked)
-        for name, found in self._vantage.items():
-            sentence(console, f"{name}: {msgspec.json.encode(found).decode()}")
+        print_vantage(console, self._vantage)
         document = msgspec.json.format(msgspec.json.encode(self._document())) + b"\n"
         if self._json_to_output:
             sys.stdout.write(document.decode())

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -12,9 +13,9 @@ from rich.text import Text
 from daemons.probe.attempt import ConnectionKind, Phase
 from daemons.probe.once.statistics import ConnectionStatistics, TargetStatistics, summary
 from daemons.service import logs
-from daemons.service.screen import Display, Grid, figure, screen, sentence, wrapped
+from daemons.service.screen import MISSING, Display, Grid, figure, screen, sentence, wrapped
 
-__all__ = ["Asked", "print_result", "result_console", "show_progress"]
+__all__ = ["Asked", "print_result", "print_vantage", "result_console", "show_progress"]
 
 _REFRESH_SECONDS = 0.25
 _QUANTILES = (("p50", "median_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"), ("max", "max_ms"))
@@ -72,6 +73,55 @@ def print_result(console: Console, statistics: Sequence[TargetStatistics], asked
     console.print(_grid(statistics, asked, live=False))
     for text in _failures(statistics):
         sentence(console, text)
+
+
+def print_vantage(console: Console, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print where the measurement stands: of what was asked for and has no answer, why.
+
+    Args:
+        console: where to.
+        found: as :mod:`daemons.probe.once.vantage` has it, by part.
+    """
+    if egress := found.get("egress"):
+        sentence(console, f"egress: {_identity(egress)}{_because(egress)}")
+    if route := found.get("route"):
+        if route["hops"]:
+            console.print(_hops(route))
+        if route["failure_details"] or not route["hops"]:
+            sentence(console, f"route to {route['target']}: not traced{_because(route)}")
+    if overlay := found.get("overlay"):
+        sentence(console, f"overlay to {overlay['peer']}: {_echoes(overlay)}{_because(overlay)}")
+
+
+def _identity(egress: Mapping[str, Any]) -> str:
+    if egress["address"] is None:
+        return "no answer"
+    place = ", ".join(egress[key] for key in ("address", "city", "country") if egress[key])
+    way = f" through {egress['proxy']}" if egress["proxy"] else ""
+    if egress["mismatches"]:
+        return f"{place}{way}, NOT as expected: {'; '.join(egress['mismatches'])}"
+    return f"{place}{way}{', as expected' if egress['matches'] else ''}"
+
+
+def _hops(route: Mapping[str, Any]) -> Grid:
+    grid = Grid(f"route to {route['target']}, ms", ["hop", "address", "lost", "mean", "worst"], {"address"})
+    for hop in route["hops"]:
+        lost = f"{hop['loss_ratio']:.0%}"
+        grid.add(str(hop["number"]), hop["address"] or MISSING, lost, figure(hop["avg_ms"]), figure(hop["max_ms"]))
+    return grid
+
+
+def _echoes(overlay: Mapping[str, Any]) -> str:
+    round_trip = overlay["rtt"]
+    times = ", ".join(f"{name} {figure(round_trip[key])}" for name, key in _QUANTILES)
+    times = f"; {times} ms" if round_trip["sample_count"] else ""
+    counted = ("lost", "late", "duplicates", "send_errors")
+    others = "".join(f", {overlay[key]} {key.replace('_', ' ')}" for key in counted if overlay[key])
+    return f"{overlay['received']} of {overlay['sent']} echoes answered{others}{times}"
+
+
+def _because(found: Mapping[str, Any]) -> str:
+    return "".join(f"; {reason}: {detail}" for reason, detail in found["failure_details"].items())
 
 
 def _grid(statistics: Sequence[TargetStatistics], asked: Sequence[Asked], *, live: bool) -> Grid:

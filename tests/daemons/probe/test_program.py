@@ -322,7 +322,10 @@ def test_once_also_looks_at_the_egress_identity_and_the_route(authority: Authori
     assert found["egress"]["mismatches"] == ["address is 35.76.36.216 instead of 35.76.36.217"]
     assert [hop["address"] for hop in found["route"]["hops"]] == ["127.0.0.1"]
     assert found["route"]["failure_details"] == {}
-    assert "egress: {" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "egress: 35.76.36.216, Tokyo, JP, NOT as expected: address is 35.76.36.216 instead of 35.76.36.217" in said
+    assert "route to 127.0.0.1, ms" in said
+    assert "{" not in said
 
 
 def test_once_without_an_identity_fails_and_says_why(tmp_path: Path) -> None:
