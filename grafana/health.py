@@ -392,6 +392,60 @@ def health() -> Board:
             ),
         )
         .row(
+            "TCP, as the kernel measures it",
+            (
+                lines(
+                    "Round trip",
+                    "Of each link and feed by name (smoothed), and the least of late, dashed. Good: flat, and the two "
+                    "close together; the difference is queues on the way.",
+                    "s",
+                    [
+                        Query(f"max by (side) (latency_tcp_rtt_seconds{{{DEPLOYMENT}}})", "{{side}}"),
+                        Query(f"min by (side) (latency_tcp_least_rtt_seconds{{{DEPLOYMENT}}})", "{{side}} least"),
+                    ],
+                    dashed=" least$",
+                    minimum=0,
+                    narrow=True,
+                ),
+                8,
+                8,
+            ),
+            (
+                lines(
+                    "Sent again, or out of order, in 5 minutes",
+                    "Segments that our side sent again; packets that came while one before them was missing; packets "
+                    "of ours that overtook each other. Good: 0; else the way loses, and what follows a loss waits.",
+                    "short",
+                    [
+                        _counted("latency_tcp_retransmitted_segments_total", DEPLOYMENT, "side", "{{side}}"),
+                        _counted(
+                            "latency_tcp_out_of_order_segments_total", DEPLOYMENT, "side", "{{side}} out of order"
+                        ),
+                        _counted("latency_tcp_reorderings_total", DEPLOYMENT, "side", "{{side}} overtaken"),
+                    ],
+                    minimum=0,
+                    reaching=(1,),
+                    narrow=True,
+                ),
+                8,
+                8,
+            ),
+            (
+                lines(
+                    "Send queue",
+                    "Written by us and not acknowledged. Good: a few packets; a queue that stays is a way or a peer "
+                    "too slow for the market.",
+                    "bytes",
+                    [Query(f"max by (side) (latency_tcp_send_queue_bytes{{{DEPLOYMENT}}})", "{{side}}")],
+                    minimum=0,
+                    reaching=(1000,),
+                    narrow=True,
+                ),
+                8,
+                8,
+            ),
+        )
+        .row(
             "What was refused",
             (
                 lines(

@@ -48,6 +48,19 @@ def test_recorded_series_exist() -> None:
         assert {name for name in metrics_in(expression) if ":" in name} <= recorded
 
 
+def test_every_metric_in_the_source_is_documented() -> None:
+    documented = re.findall(r"^\| `(latency_\w+)` \|", (ROOT / "docs" / "monitoring.md").read_text(), re.MULTILINE)
+    made = re.compile(r"(?:Counter|Gauge)MetricFamily\(\s*f?\"([^\"]+)\"|HistogramFamily\(\s*f?\"([^\"]+)\"")
+    found = {
+        first or second for file in (ROOT / "daemons").rglob("*.py") for first, second in made.findall(file.read_text())
+    }
+    assert len(found) > 70
+    for name in found:
+        # What a program puts before its names stands in braces; that of loops is known when it runs (test_live.py).
+        pattern = re.sub(r"\{[^}]*\}", r"\\w+", name) + "(?:_total)?"
+        assert any(re.fullmatch(pattern, each) for each in documented), f"{name} is not in docs/monitoring.md"
+
+
 @pytest.mark.parametrize("name", dashboards())
 def test_every_panel_says_what_it_means_and_in_which_unit(name: str) -> None:
     dashboard = dashboards()[name]

@@ -157,7 +157,7 @@ class _Pages:
 def desk() -> World:
     """Make the desk."""
     world = World()
-    for fill in (_events, _troubles, _race, _clocks, _links, _forwarder, _probe, _way_out, _daemons):
+    for fill in (_events, _troubles, _race, _clocks, _links, _tcp, _forwarder, _probe, _way_out, _daemons):
         fill(world)
     world.scrape()
     return world
@@ -272,6 +272,16 @@ def _links(world: World) -> None:
     world.add("receiver", "gauge", f"{_R}_feed_connected", {"path": "direct"}, [(0.0, 1.0), (660.0, 0.0)])
     rows = [(0.0, 1.0), (450.0, 0.0), (500.0, 1.0), (670.0, 0.0), (675.0, 0.0)]
     world.add("receiver", "gauge", f"{_R}_link_connected", {"path": "backbone"}, rows)
+
+
+def _tcp(world: World) -> None:
+    for role, side in (("receiver", "direct"), ("forwarder", "feed"), ("forwarder", "192.0.2.1:1")):
+        own = {"side": side}
+        world.add(role, "gauge", "latency_tcp_rtt_seconds", own, [(0.0, 0.21), (500.0, 0.23)])
+        world.add(role, "gauge", "latency_tcp_least_rtt_seconds", own, [(0.0, 0.2)])
+        world.add(role, "gauge", "latency_tcp_send_queue_bytes", own, [(0.0, 0.0), (WRONG_SINCE, 30_000.0)])
+        for name in ("retransmitted_segments", "out_of_order_segments", "reorderings"):
+            world.add(role, "counter", f"latency_tcp_{name}_total", own, world.steady(0.1, WRONG_SINCE))
 
 
 def _forwarder(world: World) -> None:

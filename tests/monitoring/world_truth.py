@@ -554,6 +554,14 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             increases("latency_feed_notices_total", "path"),
             increases("latency_feed_id_resets_total", "path"),
         ],
+        "Round trip": [
+            gauges("latency_tcp_rtt_seconds", "side"),
+            gauges("latency_tcp_least_rtt_seconds", "side", take=min),
+        ],
+        "Sent again, or out of order, in 5 minutes": _in_5_minutes(
+            ("retransmitted_segments", "out_of_order_segments", "reorderings"), "side", "latency_tcp"
+        ),
+        "Send queue": [gauges("latency_tcp_send_queue_bytes", "side")],
         "Figures and messages refused": [
             reasons("latency_receiver_invalid_events_total", "path", WINDOW, WINDOW),
             rates("latency_forwarder_events_invalid_total", "host"),
