@@ -36,7 +36,8 @@ def health() -> Board:
                 states(
                     "Daemons",
                     "Whether each daemon answers scrapes. Good: green throughout.",
-                    [Query(f'up{{job="latency",{DEPLOYMENT}}}', "{{role}} {{host}}")],
+                    # A daemon whose address has changed is the same daemon.
+                    [Query(f'min by (role, host) (up{{job="latency",{DEPLOYMENT}}})', "{{role}} {{host}}")],
                     (State(0, "down", RED), State(1, "up", GREEN)),
                 ),
                 8,
@@ -51,19 +52,19 @@ def health() -> Board:
                         "build": Query(f"latency_build_info{{{DEPLOYMENT}}}"),
                         "age": Query(
                             f"(time() - sum by (instance) (latency_start_timestamp_seconds{{{DEPLOYMENT}}})) "
-                            "* on (instance) group_right () latency_build_info"
+                            f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
                         ),
                         "cpu": Query(
                             f"sum by (instance) (rate(process_cpu_seconds_total{{{DEPLOYMENT}}}[1m])) "
-                            "* on (instance) group_right () latency_build_info"
+                            f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
                         ),
                         "memory": Query(
                             f"sum by (instance) (process_resident_memory_bytes{{{DEPLOYMENT}}}) "
-                            "* on (instance) group_right () latency_build_info"
+                            f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
                         ),
                         "descriptors": Query(
                             f"sum by (instance) (process_open_fds{{{DEPLOYMENT}}}) "
-                            "* on (instance) group_right () latency_build_info"
+                            f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
                         ),
                     },
                     labels={"daemon": "Daemon", "host": "Host", "version": "Version", "python": "Python"},

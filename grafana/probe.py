@@ -230,15 +230,15 @@ def probe() -> Board:
                         "address": Query(f"latency_probe_route_hop_info{{{DEPLOYMENT}}}"),
                         "rtt": Query(
                             f"latency_probe_route_hop_rtt_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
-                            "group_left (address) latency_probe_route_hop_info"
+                            f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
                         ),
                         "worst": Query(
                             f"latency_probe_route_hop_rtt_worst_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
-                            "group_left (address) latency_probe_route_hop_info"
+                            f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
                         ),
                         "loss": Query(
                             f"latency_probe_route_hop_loss_ratio{{{DEPLOYMENT}}} * on (instance, target, hop) "
-                            "group_left (address) latency_probe_route_hop_info"
+                            f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
                         ),
                     },
                     labels={"target": "Target", "hop": "Hop", "address": "Address"},
@@ -309,7 +309,8 @@ def probe() -> Board:
                         "info": Query(f"latency_probe_target_info{{{TARGET}}}"),
                         "failures": Query(
                             f"latency:probe_failures:ratio5m{{{TARGET}}} * on (instance, target) "
-                            "group_left (address, proxy, http_version, tls_version) latency_probe_target_info"
+                            "group_left (address, proxy, http_version, tls_version) "
+                            f"latency_probe_target_info{{{TARGET}}}"
                         ),
                     },
                     labels={

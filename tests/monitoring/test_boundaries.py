@@ -58,6 +58,13 @@ def test_every_familys_boundaries_are_as_close_as_promised(name: str) -> None:
     assert all(math.isclose(above / below, ratio) for below, above in itertools.pairwise(bounds))
 
 
+@pytest.mark.parametrize("name", _pages())
+def test_boundaries_are_written_as_prometheus_3_keeps_them(name: str) -> None:
+    # It rewrites `le="1"` to `le="1.0"`: what is so from the start is one series before and after an upgrade.
+    for le in re.findall(r'le="([^"]+)"', _pages()[name]):
+        assert le == "+Inf" or le == repr(float(le))
+
+
 def test_the_event_loops_lag_is_no_exception() -> None:
     async def made() -> list[float]:
         (family,) = LoopLag("test").collect()

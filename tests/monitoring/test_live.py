@@ -192,6 +192,14 @@ def test_dashboards_and_rules_use_only_what_the_daemons_export(desk: Desk) -> No
         assert metrics_in(expression) <= exported, expression
 
 
+def test_what_an_alert_waits_for_is_counted_from_zero(desk: Desk) -> None:
+    # A counter that is born with its first event has no increase then: the first of them would alert nobody.
+    samples = {sample.name for family in _families(desk) for sample in family.samples}
+    counters = {name for rule in rules() for name in re.findall(r"increase\((latency_\w+)", rule["expr"])}
+    assert len(counters) > 7
+    assert counters <= samples
+
+
 def test_every_family_is_documented_and_shown(desk: Desk) -> None:
     families = [family for family in _families(desk) if not family.name.startswith("process_")]
     exported = {family.name + ("_total" if family.type == "counter" else "") for family in families}

@@ -58,6 +58,22 @@ def test_rule_tests_take_the_groups_in_the_order_of_the_files() -> None:
         assert set(content["group_eval_order"]) == groups, "promtool takes groups that it is not told of in any order"
 
 
+def test_what_an_inhibition_holds_equal_is_on_every_alert_that_it_starts_from() -> None:
+    # A label that neither has is equal to Alertmanager: without this, one alert would keep quiet what is far away.
+    fired: dict[str, list[dict[str, str]]] = {}
+    for file in TESTS:
+        for test in loaded(file)["tests"]:
+            for case in test.get("alert_rule_test", []):
+                fired.setdefault(case["alertname"], []).extend(each["exp_labels"] for each in case["exp_alerts"])
+    for rule in loaded(FOLDER / "alertmanager.yml")["inhibit_rules"]:
+        matchers = dict(re.findall(r'(\w+)="([^"]+)"', " ".join(rule["source_matchers"])))
+        source = matchers.pop("alertname")
+        assert fired[source]
+        for labels in fired[source]:
+            if matchers.items() <= labels.items():
+                assert set(rule["equal"]) <= {name for name, value in labels.items() if value}, source
+
+
 @pytest.mark.process
 def test_promtool_accepts_configuration_and_rules() -> None:
     for file in (FOLDER / "prometheus.yml", *sorted((FOLDER / "remote-write").glob("*.yml"))):

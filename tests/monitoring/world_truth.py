@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from daemons.measurement.histogram import octaves
 from grafana.limits import limit
 from tests.monitoring.history import START
 from tests.monitoring.truth import Range, near, quantile
@@ -16,6 +17,7 @@ __all__ = ["ALERTS", "PANELS", "RULES", "At", "Check"]
 Key = tuple[str, ...]
 Found = dict[Key, Range]
 WINDOW = 20.0
+_BOUNDARIES = octaves(-20, 4).le
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Check:
 
     labels: Key
     truth: Callable[[At], Found]
+    partly: bool = False
+    """Of a heat map the boundaries between which its values lie are shown."""
 
 
 def _plus(one: Range, other: Range) -> Range:
@@ -402,12 +406,15 @@ def _phases(connection: str) -> Check:
     return Check(("phase",), truth)
 
 
-def spread(metric: str, **only: str) -> Check:
-    """Check a heat map's last boundary: all that was observed; the test of pairs sees to the others."""
-    return Check(
-        ("ends",),
-        lambda at: {("upper",): (-1, math.inf)} if at.seen(metric, (), WINDOW, **only).get((), ([], 0))[0] else {},
-    )
+def spread(metric: str) -> Check:
+    """Check a heat map: the increase of every boundary that it shows, from nearly none of the values to nearly all."""
+
+    def truth(at: At) -> Found:
+        rows, stretch = at.seen(metric, (), WINDOW).get((), ([], 1.0))
+        counts = {le: sum(value <= float(le) for value in rows) for le in _BOUNDARIES}
+        return {(le,): (count - 1e-9, count * stretch * 1.001 + 1e-9) for le, count in counts.items() if rows}
+
+    return Check(("le",), truth, partly=True)
 
 
 def _stamps(at: At) -> Found:
