@@ -57,7 +57,7 @@ class Board:
 
     def __init__(self, uid: str, title: str, description: str, variables: tuple[str, ...], since: str) -> None:
         self.uid = uid
-        firing = f'ALERTS{{alertstate="firing",{DEPLOYMENT}}}'
+        firing = f'ALERTS{{alertstate="firing",severity="page",{DEPLOYMENT}}}'
         self._dashboard = (
             Dashboard(title)
             .uid(uid)
@@ -78,12 +78,13 @@ class Board:
             )
             .annotation(
                 AnnotationQuery()
-                .name("Alerts")
+                .name("Pages")
                 .datasource(DATASOURCE)
                 .enable(True)
                 .icon_color(RED)
-                # Only the moment it begins to fire: a region for as long as it does would hide what is behind.
-                .expr(f"{firing} unless {firing} offset $__interval")
+                # Only the moment at which a page begins, and not each time that it comes back within ten minutes: a
+                # region for as long as it fires, or a line for each flutter, would hide what is behind.
+                .expr(f"{firing} unless last_over_time({firing}[10m] offset $__interval)")
             )
         )
         for name in variables:

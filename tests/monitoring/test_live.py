@@ -78,14 +78,8 @@ WITHOUT_A_PANEL = {
     "latency_receiver_segment_seconds": "parts of what is shown; a report has them",
     "latency_receiver_sequence_gaps": "the events in them are shown",
     "latency_receiver_sessions": "restarts are shown",
-    "latency_tcp_least_rtt_seconds": "round trips are shown",
-    "latency_tcp_out_of_order_segments": "for whoever looks for the cause of a tail",
-    "latency_tcp_reordering_segments": "the same",
-    "latency_tcp_reorderings": "the same",
-    "latency_tcp_retransmitted_segments": "the same",
-    "latency_tcp_rtt_deviation_seconds": "the same",
-    "latency_tcp_rtt_seconds": "the link's own round trips are shown",
-    "latency_tcp_send_queue_bytes": "for whoever looks for the cause of a tail",
+    "latency_tcp_reordering_segments": "a setting of the kernel's",
+    "latency_tcp_rtt_deviation_seconds": "the round trip is shown",
 }
 
 
