@@ -344,6 +344,7 @@ def _check_request(where: str, request: RequestSection) -> None:
             )
         _check_address(f"{where}.resolve.{host}", pinned)
     _check_proxy(where, request)
+    _check_links(where, request, parts.hostname or "")
     if request.source_address:
         _check_address(f"{where}.source_address", request.source_address)
     for name, value in request.headers.items():
@@ -368,6 +369,23 @@ def _check_proxy(where: str, request: RequestSection) -> None:
         raise ConfigError(
             f"{where}.resolve", "a proxy resolves the names of http URLs itself", "remove it, or write an https URL"
         )
+
+
+def _check_links(where: str, request: RequestSection, host: str) -> None:
+    """Refuse IPv6 addresses that leave open on which link they are (RFC 4007, section 6)."""
+    asked = {f"{where}.resolve.{name}": pinned for name, pinned in request.resolve.items()} or {f"{where}.url": host}
+    if request.proxy:
+        asked = {f"{where}.proxy": parsed_proxy(f"{where}.proxy", request.proxy)[0]}
+    for place, text in asked.items():
+        try:
+            address = ipaddress.IPv6Address(text)
+        except ValueError:
+            continue
+        if address.scope_id is not None:
+            # A zone is written as %lo or %25lo, and the kernel would be told another way.
+            raise ConfigError(place, f"{text!r} holds a zone", "write the address alone, and the zone as `interface`")
+        if address.is_link_local and not request.interface:
+            raise ConfigError(place, f"{text!r} is an address on every link", "add the `interface` that leads to it")
 
 
 def _check_route(route: RouteSection) -> None:

@@ -51,6 +51,18 @@ def written(tmp_path: Path, text: str) -> Path:
             "target[0].url: 'https://a/\\x7f' holds a character that a request cannot carry; write the host in punycode and the rest percent-encoded",
         ),
         (
+            '[[target]]\nurl = "https://[fe80::1%25eth0]/"\ninterface = "eth0"',
+            "target[0].url: 'fe80::1%25eth0' holds a zone; write the address alone, and the zone as `interface`",
+        ),
+        (
+            '[[target]]\nurl = "https://a/"\nresolve = {a = "fe80::1%eth0"}',
+            "target[0].resolve.a: 'fe80::1%eth0' holds a zone; write the address alone, and the zone as `interface`",
+        ),
+        (
+            '[[target]]\nurl = "https://a/"\nproxy = "http://[fe80::1]:3128"',
+            "target[0].proxy: 'fe80::1' is an address on every link; add the `interface` that leads to it",
+        ),
+        (
             '[[target]]\nurl = "https://u:p@a/"',
             "target[0].url: 'https://***@a/' holds credentials or a fragment; send credentials by `headers`",
         ),
