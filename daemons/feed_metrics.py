@@ -31,12 +31,12 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
     )
     door = GaugeMetricFamily(
         "latency_feed_connection_info",
-        "1, with the exchange's address that the feed is connected to; absent while it is not.",
-        labels=["path", "address"],
+        "1, with the exchange's address that a connection of the feed is connected to; absent while it is not.",
+        labels=["path", "connection", "address", "tls", "encoding"],
     )
     for path, counts in feeds.items():
-        for address in sorted(set(counts.addresses.values())):
-            door.add_metric([path, address], 1)
+        for number, (address, tls, encoding) in sorted(counts.doors.items()):
+            door.add_metric([path, str(number), address, "yes" if tls else "no", encoding], 1)
         for reason, count in counts.replacements.items():
             replacements.add_metric([path, reason], count)
         overlap.add_metric([path], counts.overlap_events)

@@ -1,5 +1,6 @@
 """How a feed is configured, wherever one is."""
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -27,6 +28,8 @@ class FeedFields(Section, frozen=True):
     Attributes:
         url: ``wss://HOST:PORT``, or with a path that names the streams.
         streams: names to subscribe to where the URL names none.
+        address: of the exchange, to connect to instead of asking for its name's addresses; or several, of which the
+            first that answers is taken. Name and certificate stay the URL's.
         ca_file: authorities to trust instead of the system's.
         microseconds: ask for microsecond event times.
         connect_timeout_seconds: for name, TCP, TLS and WebSocket handshake together.
@@ -40,6 +43,7 @@ class FeedFields(Section, frozen=True):
 
     url: str = DEFAULT_URL
     streams: tuple[str, ...] = DEFAULT_STREAMS
+    address: str | tuple[str, ...] | None = None
     ca_file: str | None = None
     microseconds: bool = True
     connect_timeout_seconds: Seconds = 10.0
@@ -69,6 +73,7 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
         streams = SBE_STREAMS if streams == DEFAULT_STREAMS else streams
     urls = feed_urls(url, streams, microseconds=fields.microseconds, binary=sbe)
     _check_encoding(where, fields, urls)
+    addresses = _addresses(where, fields.address)
     # The key last: where it cannot be seen from here, all else has been checked.
     api_key = _api_key(where, fields.api_key_file) if fields.api_key_file is not None else None
     context = client_context(fields.ca_file) if urls[0].startswith("wss:") else None
@@ -82,11 +87,26 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
             max_age_seconds=fields.max_age_seconds,
             max_message_bytes=fields.max_message_bytes,
             backoff_cap_seconds=fields.reconnect_max_seconds,
+            addresses=addresses,
             sbe=sbe,
             api_key=api_key,
         )
         for url in urls
     )
+
+
+def _addresses(where: str, given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    addresses = (given,) if isinstance(given, str) else given or ()
+    for one in addresses:
+        try:
+            ipaddress.ip_address(one)
+        except ValueError as error:
+            raise ConfigError(
+                f"{where}.address",
+                f"{one!r} is no IP address",
+                "write one of the exchange's, without a port",
+            ) from error
+    return addresses
 
 
 def _check_encoding(where: str, fields: FeedFields, urls: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,7 +17,7 @@ import structlog
 from daemons.errors import StreamError, TransportError
 from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
-from daemons.feed.endpoints import shown, streams_in
+from daemons.feed.endpoints import same_exchange, shown, streams_in
 from daemons.feed.overlap import Overlap
 from daemons.feed.sbe import known_as
 from daemons.feed.silence import StreamWatch
@@ -28,7 +28,7 @@ from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import AttemptBudget, Backoff
 
-__all__ = ["RECONNECT_REASONS", "Feed", "FeedCounts", "FeedSettings"]
+__all__ = ["RECONNECT_REASONS", "Door", "Feed", "FeedCounts", "FeedSettings"]
 
 RECONNECT_REASONS = (
     "closed",
@@ -68,7 +68,7 @@ LOOK_SECONDS = 0.05
 MAX_ANSWERS = 5
 MAX_ANSWER = 200
 """How much of what an exchange answers is told."""
-REPLACEMENT_REASONS = ("age", "notice")
+REPLACEMENT_REASONS = ("age", "notice", "reload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class FeedSettings:
         max_age_seconds: a connection this old is replaced without a gap; exchanges cut them at 24 h.
         max_message_bytes: larger messages end the connection.
         backoff_cap_seconds: the longest wait between attempts.
+        addresses: where to connect to instead of the host's own addresses.
         sbe: events come in SBE.
         api_key: to send with the handshake.
     """
@@ -96,8 +97,14 @@ class FeedSettings:
     max_age_seconds: float = 86_100.0
     max_message_bytes: int = 4 << 20
     backoff_cap_seconds: float = 30.0
+    addresses: tuple[str, ...] = ()
     sbe: bool = False
     api_key: Secret | None = None
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """What a connection was made with: another one has to be made where it changes."""
+        return self.url, self.addresses, self.sbe, self.api_key, self.max_message_bytes
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -106,18 +113,32 @@ class FeedSettings:
         return tuple(known_as(name) for name in names) if self.sbe else names
 
 
+class Door(NamedTuple):
+    """Where a connection that stands is connected to, and how.
+
+    Attributes:
+        address: of the exchange.
+        tls: whether it is encrypted.
+        encoding: ``json`` or ``sbe``.
+    """
+
+    address: str
+    tls: bool
+    encoding: str
+
+
 @dataclass(slots=True)
 class FeedCounts:
     """What happened on a feed, all its connections together; plain integers for the metrics.
 
     Attributes:
         needed: how many connections its streams need.
-        addresses: of the connections that stand, by URL.
+        doors: of the connections that stand, by the connection's number.
         tcp: what TCP says of the connections.
     """
 
     needed: int = 1
-    addresses: dict[str, str] = field(default_factory=dict)
+    doors: dict[int, Door] = field(default_factory=dict)
     attempts: int = 0
     connections: int = 0
     events: int = 0
@@ -133,7 +154,7 @@ class FeedCounts:
     @property
     def connected(self) -> bool:
         """Whether all connections stand."""
-        return len(self.addresses) >= self.needed
+        return len(self.doors) >= self.needed
 
 
 class Feed:
@@ -166,13 +187,31 @@ class Feed:
         self.counts.needed = len(settings)
         self.streams = tuple(name for one in settings for name in one.streams)
         budget = budget or AttemptBudget()
-        self._clients = [_Client(one, stamper, rng, on_events, on_connected, budget, self.counts) for one in settings]
+        self._clients = [
+            _Client(number, one, stamper, rng, on_events, on_connected, budget, self.counts)
+            for number, one in enumerate(settings)
+        ]
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         async with asyncio.TaskGroup() as group:
             for client in self._clients:
                 group.create_task(client.run())
+
+    def adopt(self, settings: Sequence[FeedSettings]) -> bool:
+        """Go on with other settings, replacing connections without a gap where they need another one.
+
+        Returns:
+            Whether that can be: not where the number of connections changes, or the exchange, with other ids.
+        """
+        alike = len(settings) == len(self._clients) and all(
+            same_exchange(one.url, client.settings.url) for one, client in zip(settings, self._clients, strict=True)
+        )
+        if alike:
+            self.streams = tuple(name for one in settings for name in one.streams)
+            for client, one in zip(self._clients, settings, strict=True):
+                client.adopt(one)
+        return alike
 
     def look(self, now: float, events: Mapping[str, int]) -> None:
         """See whether any stream has fallen silent while others go on; call it a few times a second.
@@ -188,6 +227,7 @@ class _Client:
     """Runs one connection of a feed, and those that replace it; a :class:`~daemons.feed.connection.FeedSink`.
 
     Args:
+        number: the connection's among those of the feed.
         settings: where and how.
         stamper: makes the arrival stamps, and holds the clock.
         rng, on_events, on_connected, budget, counts: the feed's.
@@ -195,6 +235,7 @@ class _Client:
 
     def __init__(
         self,
+        number: int,
         settings: FeedSettings,
         stamper: Stamper,
         rng: random.Random,
@@ -203,7 +244,10 @@ class _Client:
         budget: AttemptBudget,
         counts: FeedCounts,
     ) -> None:
-        self._settings = settings
+        self._number = number
+        self.settings = settings
+        self._changed = asyncio.Event()
+        self._connection: FeedConnection | None = None
         self._streams = settings.streams
         self.stamper = stamper
         self._clock = stamper.clock
@@ -217,15 +261,28 @@ class _Client:
         self._old: FeedConnection | None = None
         self.counts = counts
 
+    def adopt(self, settings: FeedSettings) -> None:
+        """Go on with other settings; where they need another connection, that replaces the one that stands."""
+        self.settings = settings
+        self._backoff.cap_seconds = settings.backoff_cap_seconds
+        if settings.streams != self._streams:
+            self._streams = settings.streams
+            self._watch = StreamWatch(self._streams)
+        self._changed.set()
+        if self._connection is not None:
+            self._connection.adopt(settings)
+
     async def run(self) -> None:
         """Stay connected until cancelled."""
         connection: FeedConnection | None = None
         try:
             while True:
+                self._connection = connection
                 if connection is None:
                     connection = await self._connected(None)
                     continue
-                why = await connection.watch()
+                # Also one that was being made while the settings changed.
+                why = "reload" if connection.origin != self.settings.origin else await connection.watch()
                 if isinstance(why, str):
                     connection = await self._replaced(connection, why)
                 else:
@@ -235,7 +292,7 @@ class _Client:
                     await self._lost(why, self._is_proven(connection))
                     connection = None
         finally:
-            self.counts.addresses.pop(self._settings.url, None)
+            self.counts.doors.pop(self._number, None)
             if connection is not None:
                 connection.close()
 
@@ -301,18 +358,24 @@ class _Client:
             await self._clock.sleep(wait)
         self._budget.spend(self._clock.monotonic_ns())
         self.counts.attempts += 1
-        settings = self._settings
+        settings = self.settings
         parts = urlsplit(settings.url)
         assert parts.hostname is not None  # checked when the URL was built
         port = parts.port or (443 if parts.scheme == "wss" else 80)
         deadline = asyncio.get_running_loop().time() + settings.connect_timeout_seconds
         try:
             dialled = await dial(
-                parts.hostname, port, context=settings.context, timeout_seconds=settings.connect_timeout_seconds
+                parts.hostname,
+                port,
+                context=settings.context,
+                addresses=settings.addresses,
+                timeout_seconds=settings.connect_timeout_seconds,
             )
         except StreamError as error:
             return error
         connection = FeedConnection(dialled, self.stamper, settings, self)
+        if self._overlap is not None and self._old is not None:
+            self._overlap.begin(set(connection.streams).difference(self._old.streams))
         try:
             failed = await connection.stand(deadline)
         except BaseException:
@@ -326,12 +389,16 @@ class _Client:
 
     def _established(self, connection: FeedConnection) -> None:
         """Note that a connection stands where none stood: its first event is still to be delivered."""
-        self.counts.addresses[self._settings.url] = connection.address
+        self._stands(connection)
         self._log.info(
-            "feed connected", url=shown(self._settings.url), streams=self._streams, address=connection.address
+            "feed connected", url=shown(self.settings.url), streams=self._streams, address=connection.address
         )
         if self._on_connected is not None:
             self._on_connected(self._streams)
+
+    def _stands(self, connection: FeedConnection) -> None:
+        tls, encoding = self.settings.context is not None, "sbe" if self.settings.sbe else "json"
+        self.counts.doors[self._number] = Door(connection.address, tls, encoding)
 
     def _is_proven(self, connection: FeedConnection) -> bool:
         """Say whether a connection has lived long enough for the back-off to start over."""
@@ -340,7 +407,7 @@ class _Client:
     async def _lost(self, error: TransportError, proven: bool, beside: FeedConnection | None = None) -> None:
         """Count a connection lost or not made, and wait before the next attempt."""
         if beside is None:
-            self.counts.addresses.pop(self._settings.url, None)
+            self.counts.doors.pop(self._number, None)
             self._watch.interrupt()
         self.counts.reconnects[_class_of(error.reason)] += 1
         # What has worked for long and broke is tried again at once: a feed that is down loses data by the second.
@@ -354,15 +421,21 @@ class _Client:
         if error.retry_after_seconds is not None:
             delay = max(delay, min(error.retry_after_seconds, LONGEST_WAIT_SECONDS))
         self._log.warning("feed lost", reason=error.reason, error=str(error), retry_seconds=round(delay, 3))
-        if beside is None:
-            await self._clock.sleep(delay)
-            return
-        waiting = asyncio.get_running_loop().create_task(self._clock.sleep(delay))
+        await self._pause(delay, beside)
+
+    async def _pause(self, delay: float, beside: FeedConnection | None) -> None:
+        """Wait; not longer than the connection beside stands, nor than the settings hold."""
+        self._changed.clear()
+        loop = asyncio.get_running_loop()
+        waiting, changed = loop.create_task(self._clock.sleep(delay)), loop.create_task(self._changed.wait())
         try:
-            ends: set[asyncio.Future[Any]] = {waiting, beside.ended}
+            ends: set[asyncio.Future[Any]] = {waiting, changed}
+            if beside is not None:
+                ends.add(beside.ended)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
+            changed.cancel()
 
     # Replacing
 
@@ -388,7 +461,7 @@ class _Client:
                     raise
                 if handed_over:
                     self.counts.replacements[why] += 1
-                    self.counts.addresses[self._settings.url] = new.address
+                    self._stands(new)
                     self._log.info("feed connection was replaced", why=why, address=new.address)
                     return new
                 new.close()

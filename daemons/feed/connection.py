@@ -32,6 +32,10 @@ class ConnectionLimits(Protocol):
     def sbe(self) -> bool: ...
     @property
     def api_key(self) -> Secret | None: ...
+    @property
+    def streams(self) -> tuple[str, ...]: ...
+    @property
+    def origin(self) -> tuple[object, ...]: ...
 
 
 class FeedSink(Protocol):
@@ -69,9 +73,10 @@ class FeedConnection:
             limits.url, max_message_bytes=limits.max_message_bytes, sbe=limits.sbe, api_key=limits.api_key
         )
         self._stood: asyncio.Future[None] = self._loop.create_future()
-        self._noticed: asyncio.Future[None] = self._loop.create_future()
+        self._noticed: asyncio.Future[str] = self._loop.create_future()
         self.ended: asyncio.Future[TransportError] = self._loop.create_future()
         self.address = dialled.address
+        self.streams, self.origin = limits.streams, limits.origin
         self.events = 0
         self._born = self._loop.time()
         self._connection = Connection(
@@ -99,7 +104,7 @@ class FeedConnection:
         """Wait until the connection ended, fell silent, or is to be replaced.
 
         Returns:
-            Why it is over; or, while it still works, why it should be replaced: ``age`` or ``notice``.
+            Why it is over; or, while it still works, why it should be replaced: ``age``, ``notice`` or ``reload``.
         """
         seen, quiet_since = -1, self._loop.time()
         while True:
@@ -118,10 +123,17 @@ class FeedConnection:
             if self.ended.done():
                 return self.ended.result()
             if self._noticed.done():
+                why = self._noticed.result()
                 self._noticed = self._loop.create_future()
-                return "notice"
+                return why
             # A turn of the loop: after a stall of this process there is something to read before silence is judged.
             await asyncio.sleep(0)
+
+    def adopt(self, limits: ConnectionLimits) -> None:
+        """Keep to other limits, and have the connection replaced where they need another one."""
+        self._limits = limits
+        if limits.origin != self.origin and not self._noticed.done():
+            self._noticed.set_result("reload")
 
     @property
     def age_seconds(self) -> float:
@@ -174,7 +186,7 @@ class FeedConnection:
         if session.notices:
             session.notices = 0
             if not self._noticed.done():
-                self._noticed.set_result(None)
+                self._noticed.set_result("notice")
 
     def _flush(self) -> None:
         for data in self._session.data_to_send():

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 from daemons.errors import ConfigError
 from daemons.feed.streams import MAX_NAME_BYTES, Stream, stream_of
 
-__all__ = ["DEFAULT_STREAMS", "feed_urls", "is_futures", "is_raw", "shown", "streams_in"]
+__all__ = ["DEFAULT_STREAMS", "feed_urls", "is_futures", "is_raw", "same_exchange", "shown", "streams_in"]
 
 DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 MAX_STREAMS = 1024
@@ -21,6 +21,7 @@ MAX_STREAMS = 1024
 _ROUTED_HOSTS: Final = frozenset({"fstream.binance.com"})
 """Hosts of USD-M futures with bases. Test networks were not split when this was last looked up."""
 _FUTURES_HOSTS: Final = ("fstream.", "dstream.", "demo-fstream.", "demo-dstream.")
+_SPOT_HOSTS: Final = frozenset({"stream.binance.com", "data-stream.binance.vision", "stream-sbe.binance.com"})
 _BASES: Final = ("/public", "/market")
 _CREDENTIALS: Final = re.compile(r"//[^/?#]*@")
 
@@ -43,6 +44,12 @@ def shown(url: str) -> str:
 def is_raw(url: str) -> bool:
     """Say whether messages come without an envelope that names their stream."""
     return "/ws/" in urlsplit(url).path
+
+
+def same_exchange(one: str, other: str) -> bool:
+    """Say whether two feeds' URLs bring the same ids: they are of one host, or of spot's hosts in either encoding."""
+    hosts = {(urlsplit(url).hostname or "").rstrip(".") for url in (one, other)}
+    return len(hosts) == 1 or hosts <= _SPOT_HOSTS
 
 
 def is_futures(url: str) -> bool:

@@ -9,6 +9,7 @@ The classes here do no input or output, and know no time.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from daemons.records import FeedEvent, Stamp, inexact
@@ -55,6 +56,7 @@ class Overlap:
         """By name and symbol: a stream of all symbols has ids of each."""
         self._timeless: deque[Batch] = deque(maxlen=_REMEMBERED)
         self._texts: deque[bytes] = deque(maxlen=_REMEMBERED)
+        self._new_streams: set[str] = set()
         self._waiting = 0
         self._new_brought = False
         self._finished = False
@@ -65,6 +67,10 @@ class Overlap:
     def ready(self) -> bool:
         """Whether the old connection can go: the new one has brought something, and nothing waits for the old one."""
         return self._new_brought and (not self._waiting or self._waiting > _MOST_WAITING)
+
+    def begin(self, streams: Iterable[str]) -> None:
+        """Note streams that the old connection does not have: the new one's events of them wait for nothing."""
+        self._new_streams.update(streams)
 
     def successor(self) -> "Overlap":
         """Make the overlap of the next replacement, should that begin before this one has settled."""
@@ -133,9 +139,10 @@ class Overlap:
         """Say whether an event of the new connection is to be delivered now; one that is ahead waits."""
         batch = ([event], stamp if is_last else inexact(stamp))
         if event.event_id is None:
-            if not self._finished:
-                self._timeless.append(batch)
-            return self._finished
+            if self._finished or event.stream in self._new_streams:
+                return True
+            self._timeless.append(batch)
+            return False
         stream = self._stream(event)
         anew, stream.new = event.event_id < stream.new, event.event_id
         if anew:
@@ -177,7 +184,7 @@ class Overlap:
         key = (event.stream, event.symbol)
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams[key] = _Stream()
+            stream = self._streams[key] = _Stream(joined=event.stream in self._new_streams)
         return stream
 
 

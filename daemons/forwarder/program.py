@@ -136,9 +136,7 @@ class Forwarder:
             return
         logs.configure(config.log.format, config.log.level)
         if config.feed != old.feed:
-            await self._stop_feed()
-            self.feed = self._make_feed(config, self.feed.counts)
-            self._feeding = self._running.start(self.feed.run())
+            await self._change_feed(config)
         # Settings, not sections: the same key file may hold another key.
         after = links_of(config)
         await asyncio.gather(
@@ -155,6 +153,14 @@ class Forwarder:
     def senders(self) -> tuple[LinkSender, ...]:
         """The links."""
         return tuple(self._links.values())
+
+    async def _change_feed(self, config: ForwarderConfig) -> None:
+        if not self.feed.adopt(feed_settings("feed", "feed", config.feed)):
+            await self._stop_feed()
+            self.feed = self._make_feed(config, self.feed.counts)
+            self._feeding = self._running.start(self.feed.run())
+        for name in self.feed.streams:
+            self.streams.setdefault(name, self._counts(name))
 
     def _make_feed(self, config: ForwarderConfig, counts: FeedCounts | None = None) -> Feed:
         settings = feed_settings("feed", "feed", config.feed)

@@ -169,6 +169,10 @@ class Receiver:
             if isinstance(path, FeedPath):
                 if before == path:
                     continue
+                feed = self.feeds[path.name]
+                if feed.adopt(feed_settings(path.name, f"path[{index}]", path)):
+                    self.accounts[index].expect(feed.streams)
+                    continue
                 await end([self._feeding[path.name]])
                 self._make_feed(index, path, self.feeds[path.name].counts)
                 self._feeding[path.name] = self._running.start(self.feeds[path.name].run())

@@ -5,6 +5,7 @@ import errno
 import re
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohappyeyeballs import AddrInfoType, start_connection
@@ -76,7 +77,13 @@ def _number_of(error: OSError) -> int:
 
 
 async def dial(
-    host: str, port: int, *, context: ssl.SSLContext | None = None, server_name: str = "", timeout_seconds: float = 10.0
+    host: str,
+    port: int,
+    *,
+    context: ssl.SSLContext | None = None,
+    server_name: str = "",
+    addresses: Sequence[str] = (),
+    timeout_seconds: float = 10.0,
 ) -> Dialled:
     """Connect to a name or address, trying its addresses side by side (Happy Eyeballs, RFC 8305).
 
@@ -87,6 +94,7 @@ async def dial(
         port: TCP port.
         context: TLS settings; None for plain TCP.
         server_name: the name to verify and to send as SNI; the host by default.
+        addresses: where to connect instead of the host's own addresses.
         timeout_seconds: for all of it together.
 
     Raises:
@@ -96,7 +104,7 @@ async def dial(
     where = f"{host}:{port}"
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await _dial(host, port, where, context, server_name or host)
+            return await _dial(tuple(addresses) or (host,), port, where, context, server_name or host)
     except TimeoutError as error:
         raise StreamError(
             "timeout",
@@ -123,9 +131,13 @@ async def resolve(
     return list(found)
 
 
-async def _dial(host: str, port: int, where: str, context: ssl.SSLContext | None, server_name: str) -> Dialled:
+async def _dial(
+    hosts: Sequence[str], port: int, where: str, context: ssl.SSLContext | None, server_name: str
+) -> Dialled:
     loop = asyncio.get_running_loop()
-    untried: list[AddrInfoType] = list(await resolve(host, port, socket.SOCK_STREAM))
+    untried: list[AddrInfoType] = []
+    for host in hosts:
+        untried += await resolve(host, port, socket.SOCK_STREAM)
     last: StreamError | None = None
     while untried:
         try:

@@ -182,11 +182,13 @@ def _paths(
         seen = page.value("latency_last_event_timestamp_seconds", path=name)
         up = page.value("latency_receiver_feed_connected", path=name)
         up = page.value("latency_receiver_link_connected", path=name) if up is None else up
-        addresses = [
-            dict(labels)["address"]
-            for labels in page.samples.get("latency_feed_connection_info", {})
-            if dict(labels).get("path") == name
-        ]
+        addresses = sorted(
+            {
+                dict(labels)["address"]
+                for labels in page.samples.get("latency_feed_connection_info", {})
+                if dict(labels).get("path") == name
+            }
+        )
         yield Path(
             daemon=daemon,
             name=name,

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, race_order
-from daemons.feed.client import FeedCounts
+from daemons.feed.client import Door, FeedCounts
 from daemons.feed.streams import identity_of
 from daemons.link.listener import ListenerCounts, ListenerSettings
 from daemons.link.session import TimeReport
@@ -294,7 +294,9 @@ class _Simulation:
         for way in self._ways:
             connected = not _within(moment, way.down)
             if way.kind == "feed":
-                self._daemon.feeds[way.name].counts.addresses = {"ws://exchange": "192.0.2.1"} if connected else {}
+                self._daemon.feeds[way.name].counts.doors = (
+                    {0: Door("192.0.2.1", tls=False, encoding="json")} if connected else {}
+                )
             else:
                 listener = self._daemon.links[way.name].listener
                 assert listener is not None

@@ -62,7 +62,7 @@ GAUGES = {
         for name in ("offset_seconds", "error_bound_seconds", "synchronized")
     },
     "latency_build_info": {"version"},
-    "latency_feed_connection_info": {"path", "address"},
+    "latency_feed_connection_info": {"path", "connection", "address", "tls", "encoding"},
     "latency_last_event_timestamp_seconds": {"path"},
 }
 

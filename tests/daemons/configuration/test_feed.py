@@ -58,6 +58,8 @@ def test_the_defaults_of_sbe_are_those_that_the_exchange_serves(keys: Keys) -> N
         ({"url": "wss://dstream.binance.com", "streams": ("a@trade",)}, "only spot has", "json"),
         ({"streams": ("a@trade", "a@bookTicker")}, "not served in SBE", "use bestBidAsk"),
         ({"streams": ("a@kline_1m",)}, "not served in SBE", "choose of bestBidAsk, depth, depth20, trade"),
+        ({"address": "stream.binance.com"}, "no IP address", "without a port"),
+        ({"address": ("192.0.2.1", "192.0.2.2:443")}, "'192.0.2.2:443' is no IP address", "without a port"),
         ({"api_key_file": "/nowhere"}, "cannot be read", "0600"),
     ],
 )
@@ -88,3 +90,12 @@ def test_the_json_format_of_a_link_cannot_carry_sbe(keys: Keys) -> None:
     with pytest.raises(ConfigError, match=r"destination h:1\.format.*json cannot carry SBE.*binary"):
         load_forwarder(None, {"feed": feed}, ("h:1",), {"format": "json"})
     assert load_forwarder(None, {"feed": feed}, ("h:1",), {}).feed.encoding == "sbe"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, ()), ("192.0.2.1", ("192.0.2.1",)), (("2001:db8::1", "192.0.2.1"), ("2001:db8::1", "192.0.2.1"))],
+)
+def test_a_feed_is_pinned_to_one_address_or_several(given: Any, expected: tuple[str, ...]) -> None:
+    (settings,) = feed_settings("f", "feed", FeedFields(address=given))
+    assert settings.addresses == expected

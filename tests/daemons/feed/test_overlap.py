@@ -137,3 +137,14 @@ def test_a_replacement_right_after_another_knows_what_was_delivered() -> None:
     following = overlap.successor()
     assert ids(following.from_old([depth(12, 18)], stamp(3))) == []
     assert ids(following.from_old([depth(18, 25)], stamp(4))) == [25]
+
+
+def test_a_stream_that_the_old_one_does_not_have_waits_for_nothing() -> None:
+    overlap = Overlap()
+    overlap.begin({"b@trade", "!ticker@arr"})
+    assert ids(overlap.from_old([event("a", 5)], stamp(1))) == [5]
+    brought = [event("b", 8), event("a", 7), event("b", 9), timeless("x")]
+    assert ids(overlap.from_new(brought, stamp(2))) == [8, 9, None]
+    assert ids(overlap.from_old([event("a", 6)], stamp(3))) == [6, 7]
+    assert overlap.finish() == []
+    assert overlap.copies == 0
