@@ -35,7 +35,7 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         labels=["path", "connection", "address", "tls", "encoding"],
     )
     for path, counts in feeds.items():
-        for number, (address, tls, encoding) in sorted(counts.doors.items()):
+        for number, (address, tls, encoding, _since) in sorted(counts.doors.items()):
             door.add_metric([path, str(number), address, "yes" if tls else "no", encoding], 1)
         for reason, count in counts.replacements.items():
             replacements.add_metric([path, reason], count)
@@ -43,3 +43,31 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         notices.add_metric([path], counts.notices)
         silent.add_metric([path], counts.silent_streams)
     yield from (door, silent, replacements, overlap, notices)
+    yield from _races(feeds)
+
+
+def _races(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
+    """Give how connections did against each other, of feeds that have several for the same streams."""
+    labels = ["path", "connection"]
+    wins = CounterMetricFamily(
+        "latency_feed_connection_wins", "Events that this connection of the feed brought first.", labels=labels
+    )
+    copies = CounterMetricFamily(
+        "latency_feed_connection_copies", "Events that another connection had brought before.", labels=labels
+    )
+    behind = CounterMetricFamily(
+        "latency_feed_connection_behind_seconds", "By how much those came later, added up.", labels=labels
+    )
+    since = GaugeMetricFamily(
+        "latency_feed_connection_start_time_seconds",
+        "When the connection was established; absent while it does not stand.",
+        labels=labels,
+    )
+    for path, counts in feeds.items():
+        for number, standing in counts.standings.items():
+            wins.add_metric([path, str(number)], standing.wins)
+            copies.add_metric([path, str(number)], standing.copies)
+            behind.add_metric([path, str(number)], standing.behind_ns / 1e9)
+            if number in counts.doors:
+                since.add_metric([path, str(number)], counts.doors[number].since_ns / 1e9)
+    yield from (wins, copies, behind, since)

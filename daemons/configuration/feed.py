@@ -2,8 +2,10 @@
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
+
+from msgspec import Meta
 
 from daemons.errors import ConfigError
 from daemons.feed.client import FeedSettings
@@ -17,6 +19,8 @@ from daemons.stream.tls import client_context
 __all__ = ["DEFAULT_URL", "FeedFields", "feed_settings"]
 
 DEFAULT_URL = "wss://stream.binance.com:9443"
+MAX_CONNECTIONS: Final = 16
+"""Of one feed: after an outage each takes an attempt, of which the exchange allows 300 in 5 minutes."""
 SBE_URL: Final = "wss://stream-sbe.binance.com:9443"
 SBE_STREAMS: Final = ("btcusdt@trade", "btcusdt@bestBidAsk")
 """What the defaults are in SBE."""
@@ -30,6 +34,7 @@ class FeedFields(Section, frozen=True):
         streams: names to subscribe to where the URL names none.
         address: of the exchange, to connect to instead of asking for its name's addresses; or several, of which the
             first that answers is taken. Name and certificate stay the URL's.
+        connections: how many to have at a time, on different addresses where there are; the first copy counts.
         ca_file: authorities to trust instead of the system's.
         microseconds: ask for microsecond event times.
         connect_timeout_seconds: for name, TCP, TLS and WebSocket handshake together.
@@ -44,6 +49,7 @@ class FeedFields(Section, frozen=True):
     url: str = DEFAULT_URL
     streams: tuple[str, ...] = DEFAULT_STREAMS
     address: str | tuple[str, ...] | None = None
+    connections: Annotated[int, Meta(ge=1, le=MAX_CONNECTIONS)] = 1
     ca_file: str | None = None
     microseconds: bool = True
     connect_timeout_seconds: Seconds = 10.0

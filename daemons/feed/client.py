@@ -9,6 +9,7 @@ import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from daemons.errors import StreamError, TransportError
 from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
 from daemons.feed.endpoints import same_exchange, shown, streams_in
+from daemons.feed.merge import Merge, Standing
 from daemons.feed.overlap import Overlap
 from daemons.feed.sbe import known_as
 from daemons.feed.silence import StreamWatch
@@ -120,11 +122,13 @@ class Door(NamedTuple):
         address: of the exchange.
         tls: whether it is encrypted.
         encoding: ``json`` or ``sbe``.
+        since_ns: when it was established, by the wall clock.
     """
 
     address: str
     tls: bool
     encoding: str
+    since_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -133,15 +137,18 @@ class FeedCounts:
 
     Attributes:
         needed: how many connections its streams need.
+        each: how many there are for each of these.
+        standings: how the connections of several did against each other, by the connection's number.
         doors: of the connections that stand, by the connection's number.
         tcp: what TCP says of the connections.
     """
 
     needed: int = 1
+    each: int = 1
+    standings: dict[int, Standing] = field(default_factory=dict)
     doors: dict[int, Door] = field(default_factory=dict)
     attempts: int = 0
     connections: int = 0
-    events: int = 0
     replacements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPLACEMENT_REASONS, 0))
     overlap_events: int = 0
     notices: int = 0
@@ -153,8 +160,8 @@ class FeedCounts:
 
     @property
     def connected(self) -> bool:
-        """Whether all connections stand."""
-        return len(self.doors) >= self.needed
+        """Whether all streams come."""
+        return len({number // self.each for number in self.doors}) >= self.needed
 
 
 class Feed:
@@ -168,6 +175,8 @@ class Feed:
             packet; those before it may have arrived earlier.
         on_connected: called with a connection's streams when it is established, before its first event, and when
             another takes over from it.
+        connections: how many to have for each of the settings, on different addresses where there are; the first to
+            bring an event delivers it.
         budget: of attempts; one for all feeds of a process, for exchanges count by address.
         counts: those of the feed that this one takes over from, to count on.
     """
@@ -180,17 +189,26 @@ class Feed:
         on_events: Callable[[list[FeedEvent], Stamp], None],
         on_connected: Callable[[Sequence[str]], None] | None = None,
         *,
+        connections: int = 1,
         budget: AttemptBudget | None = None,
         counts: FeedCounts | None = None,
     ) -> None:
         self.counts = counts or FeedCounts()
-        self.counts.needed = len(settings)
+        self.counts.needed, self.counts.each = len(settings), connections
+        self.counts.standings = {}
+        self._on_events, self._on_connected = on_events, on_connected
         self.streams = tuple(name for one in settings for name in one.streams)
         budget = budget or AttemptBudget()
-        self._clients = [
-            _Client(number, one, stamper, rng, on_events, on_connected, budget, self.counts)
-            for number, one in enumerate(settings)
-        ]
+        self._clients: list[_Client] = []
+        for one in settings:
+            merge = Merge(connections)
+            for turn in range(connections):
+                number, taking, connected = len(self._clients), on_events, on_connected
+                if connections > 1:
+                    taking = partial(self._merged, merge, turn)
+                    connected = partial(self._stood, merge, turn, number)
+                    self.counts.standings[number] = merge.standings[turn]
+                self._clients.append(_Client(number, one, stamper, rng, taking, connected, budget, self.counts))
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -198,18 +216,32 @@ class Feed:
             for client in self._clients:
                 group.create_task(client.run())
 
-    def adopt(self, settings: Sequence[FeedSettings]) -> bool:
+    def _merged(self, merge: Merge, turn: int, events: list[FeedEvent], stamp: Stamp) -> None:
+        for batch, its_stamp in merge.take(turn, events, stamp):
+            self._on_events(batch, its_stamp)
+
+    def _stood(self, merge: Merge, turn: int, number: int, streams: Sequence[str]) -> None:
+        """Note a connection of several that was made anew, or took over."""
+        beside = range(number - turn, number - turn + self.counts.each)
+        alone = not any(other in self.counts.doors for other in beside if other != number)
+        merge.renew(turn, alone=alone)
+        # What others go on bringing meanwhile is one series of delays.
+        if alone and self._on_connected is not None:
+            self._on_connected(streams)
+
+    def adopt(self, settings: Sequence[FeedSettings], connections: int = 1) -> bool:
         """Go on with other settings, replacing connections without a gap where they need another one.
 
         Returns:
             Whether that can be: not where the number of connections changes, or the exchange, with other ids.
         """
-        alike = len(settings) == len(self._clients) and all(
-            same_exchange(one.url, client.settings.url) for one, client in zip(settings, self._clients, strict=True)
+        each = [one for one in settings for _turn in range(connections)]
+        alike = (len(settings), connections) == (self.counts.needed, self.counts.each) and all(
+            same_exchange(one.url, client.settings.url) for one, client in zip(each, self._clients, strict=True)
         )
         if alike:
             self.streams = tuple(name for one in settings for name in one.streams)
-            for client, one in zip(self._clients, settings, strict=True):
+            for client, one in zip(self._clients, each, strict=True):
                 client.adopt(one)
         return alike
 
@@ -220,7 +252,8 @@ class Feed:
             now: seconds on any steady scale.
             events: how many events of each stream have come so far.
         """
-        self.counts.silent_streams = sum(client.look(now, events) for client in self._clients)
+        # Of several connections with the same streams one look tells of all: what counts is what they bring together.
+        self.counts.silent_streams = sum(client.look(now, events) for client in self._clients[:: self.counts.each])
 
 
 class _Client:
@@ -256,6 +289,8 @@ class _Client:
         self._on_events = on_events
         self._on_connected = on_connected
         self._log = structlog.get_logger("feed").bind(feed=settings.name)
+        if counts.each > 1:
+            self._log = self._log.bind(connection=number)
         self._watch = StreamWatch(self._streams)
         self._overlap: Overlap | None = None
         self._old: FeedConnection | None = None
@@ -333,7 +368,6 @@ class _Client:
         self._log.error("the exchange refused a request", answers=few, times=len(texts))
 
     def _hand_on(self, events: list[FeedEvent], stamp: Stamp) -> None:
-        self.counts.events += len(events)
         self._on_events(events, stamp)
 
     # Connecting
@@ -369,6 +403,7 @@ class _Client:
                 port,
                 context=settings.context,
                 addresses=settings.addresses,
+                turn=self._number % self.counts.each if self.counts.each > 1 else None,
                 timeout_seconds=settings.connect_timeout_seconds,
             )
         except StreamError as error:
@@ -398,7 +433,7 @@ class _Client:
 
     def _stands(self, connection: FeedConnection) -> None:
         tls, encoding = self.settings.context is not None, "sbe" if self.settings.sbe else "json"
-        self.counts.doors[self._number] = Door(connection.address, tls, encoding)
+        self.counts.doors[self._number] = Door(connection.address, tls, encoding, self._clock.wall_ns())
 
     def _is_proven(self, connection: FeedConnection) -> bool:
         """Say whether a connection has lived long enough for the back-off to start over."""

@@ -155,7 +155,7 @@ class Forwarder:
         return tuple(self._links.values())
 
     async def _change_feed(self, config: ForwarderConfig) -> None:
-        if not self.feed.adopt(feed_settings("feed", "feed", config.feed)):
+        if not self.feed.adopt(feed_settings("feed", "feed", config.feed), config.feed.connections):
             await self._stop_feed()
             self.feed = self._make_feed(config, self.feed.counts)
             self._feeding = self._running.start(self.feed.run())
@@ -164,7 +164,8 @@ class Forwarder:
 
     def _make_feed(self, config: ForwarderConfig, counts: FeedCounts | None = None) -> Feed:
         settings = feed_settings("feed", "feed", config.feed)
-        feed = Feed(settings, self._stamper, self._rng, self._on_events, counts=counts)
+        connections = config.feed.connections
+        feed = Feed(settings, self._stamper, self._rng, self._on_events, connections=connections, counts=counts)
         for name in feed.streams:
             self.streams.setdefault(name, self._counts(name))
         return feed

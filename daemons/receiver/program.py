@@ -170,7 +170,7 @@ class Receiver:
                 if before == path:
                     continue
                 feed = self.feeds[path.name]
-                if feed.adopt(feed_settings(path.name, f"path[{index}]", path)):
+                if feed.adopt(feed_settings(path.name, f"path[{index}]", path), path.connections):
                     self.accounts[index].expect(feed.streams)
                     continue
                 await end([self._feeding[path.name]])
@@ -251,6 +251,7 @@ class Receiver:
             self._rng,
             account.observe_feed,
             account.interrupt,
+            connections=path.connections,
             budget=self._budget,
             counts=counts,
         )

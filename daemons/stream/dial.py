@@ -83,6 +83,7 @@ async def dial(
     context: ssl.SSLContext | None = None,
     server_name: str = "",
     addresses: Sequence[str] = (),
+    turn: int | None = None,
     timeout_seconds: float = 10.0,
 ) -> Dialled:
     """Connect to a name or address, trying its addresses side by side (Happy Eyeballs, RFC 8305).
@@ -95,6 +96,8 @@ async def dial(
         context: TLS settings; None for plain TCP.
         server_name: the name to verify and to send as SNI; the host by default.
         addresses: where to connect instead of the host's own addresses.
+        turn: which of the addresses, in their own order, to try first, counted on from the last to the first; None for
+            the resolver's order.
         timeout_seconds: for all of it together.
 
     Raises:
@@ -104,7 +107,10 @@ async def dial(
     where = f"{host}:{port}"
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await _dial(tuple(addresses) or (host,), port, where, context, server_name or host)
+            untried: list[AddrInfoType] = []
+            for one in tuple(addresses) or (host,):
+                untried += await resolve(one, port, socket.SOCK_STREAM)
+            return await _dial(_in_turn(untried, turn), where, context, server_name or host)
     except TimeoutError as error:
         raise StreamError(
             "timeout",
@@ -131,13 +137,17 @@ async def resolve(
     return list(found)
 
 
-async def _dial(
-    hosts: Sequence[str], port: int, where: str, context: ssl.SSLContext | None, server_name: str
-) -> Dialled:
+def _in_turn(found: list[AddrInfoType], turn: int | None) -> list[AddrInfoType]:
+    """Put another address first for each that takes its turn; resolvers answer in an order that changes."""
+    if turn is None:
+        return found
+    ordered = sorted(found, key=lambda info: (info[0], str(info[4])))
+    first = turn % len(ordered)
+    return ordered[first:] + ordered[:first]
+
+
+async def _dial(untried: list[AddrInfoType], where: str, context: ssl.SSLContext | None, server_name: str) -> Dialled:
     loop = asyncio.get_running_loop()
-    untried: list[AddrInfoType] = []
-    for host in hosts:
-        untried += await resolve(host, port, socket.SOCK_STREAM)
     last: StreamError | None = None
     while untried:
         try:

@@ -42,7 +42,11 @@ NORMALLY_EMPTY = {
 
 
 WITHOUT_A_PANEL = {
+    "latency_feed_connection_behind_seconds": "of feeds with several connections, for whoever compares them",
+    "latency_feed_connection_copies": "of feeds with several connections, for whoever compares them",
     "latency_feed_connection_info": "an address, for whoever looks for one",
+    "latency_feed_connection_start_time_seconds": "replacements are shown",
+    "latency_feed_connection_wins": "of feeds with several connections, for whoever compares them",
     "latency_feed_overlap_events": "as wanted: in no figure",
     "latency_forwarder_buffer_bytes": "the events in it are shown",
     "latency_forwarder_config_last_reload_success_timestamp_seconds": "whether it was taken is shown",

@@ -78,6 +78,10 @@ class Exchange:
         for connection in tuple(self._members):
             connection.close()
 
+    def cut_the_oldest(self) -> None:
+        """Close the connection that has been there for longest, without a word before."""
+        next(iter(self._members)).close()
+
     def close(self) -> None:
         self._stop.set()
 
@@ -91,10 +95,10 @@ class Exchange:
 
 
 @contextmanager
-def exchange(rate: float) -> Iterator[Exchange]:
+def exchange(rate: float, host: str = "127.0.0.1") -> Iterator[Exchange]:
     """Run an exchange for the length of a block."""
     made = Exchange(rate)
-    server: Server = serve(made.member, "127.0.0.1", 0, compression=None)
+    server: Server = serve(made.member, host, 0, compression=None)
     made.port = server.socket.getsockname()[1]
     threads = [threading.Thread(target=server.serve_forever), threading.Thread(target=made.trade)]
     for thread in threads:
