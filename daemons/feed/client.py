@@ -336,6 +336,9 @@ class _Client:
         fallen, heard = self._watch.look(now, events)
         for stream in fallen:
             self._log.warning("a stream has fallen silent while others go on", stream=stream)
+        for stream in self._watch.unheard():
+            why = "others come; an exchange accepts any name: check its spelling, and whether the symbol is traded"
+            self._log.warning("a subscribed stream has brought nothing yet", stream=stream, why=why)
         for stream in heard:
             self._log.info("a silent stream is heard again", stream=stream)
         return len(self._watch.silent)

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from daemons.errors import ConfigError
-from daemons.feed.streams import MAX_NAME_BYTES, Stream, stream_of
+from daemons.feed.streams import MAX_NAME_BYTES, Stream, misspelt, stream_of
 
 __all__ = ["DEFAULT_STREAMS", "feed_urls", "is_futures", "is_raw", "same_exchange", "shown", "streams_in"]
 
@@ -154,7 +154,9 @@ def _checked(name: str) -> Stream:
         raise ConfigError(
             "streams", f"{name!r} is not a stream's name", f"write one of {MAX_NAME_BYTES} bytes, like btcusdt@trade"
         )
-    symbol = name.partition("@")[0]
+    symbol, _at, of = name.partition("@")
+    if spelt := misspelt(of):
+        raise ConfigError("streams", f"{name!r} would bring nothing", f"write {symbol}@{spelt}")
     # Symbols are lower case in names; for others the exchange answers nothing at all. "!…" are of all symbols.
     if not stream.is_of_all and symbol != symbol.lower():
         raise ConfigError("streams", f"{name!r} would bring nothing", f"symbols are lower case: write {symbol.lower()}")
@@ -164,7 +166,7 @@ def _checked(name: str) -> Stream:
 def _is_name(name: str) -> bool:
     symbol, at, of = name.partition("@")
     complete = bool(symbol and of) if at else name.startswith("!")
-    return complete and name.isprintable() and not any(mark in name for mark in " ?&#")
+    return complete and name.isprintable() and not any(mark in name for mark in " ?&#,")
 
 
 def _check_raw(streams: Sequence[Stream], *, futures: bool) -> None:

@@ -30,6 +30,7 @@ _FINAL_BINARY = 0x80 | Opcode.BINARY
 API_KEY_HEADER = "X-MBX-APIKEY"
 _MASKED = 0x80
 MAX_HEAD_BYTES = 65_536
+MAX_SHOWN = 200
 
 
 class FeedSession:
@@ -251,16 +252,15 @@ class FeedSession:
         names = {
             name.strip().lower(): value.strip() for name, _colon, value in (line.partition(":") for line in fields)
         }
-        return _refusal(self._shown, int(words[1]), names.get("retry-after"))
+        return _refusal(self._shown, int(words[1]), names.get("retry-after"), names.get("location"))
 
     def _check_handshake(self) -> None:
         error = self._protocol.handshake_exc
         if error is None:
             return
         if isinstance(error, InvalidStatus):
-            raise _refusal(
-                self._shown, error.response.status_code, error.response.headers.get("Retry-After")
-            ) from error
+            status, headers = error.response.status_code, error.response.headers
+            raise _refusal(self._shown, status, headers.get("Retry-After"), headers.get("Location")) from error
         raise FeedError("handshake", f"{self._shown}: {error}; is this a WebSocket endpoint?") from error
 
     def _raise_closed(self) -> None:
@@ -283,13 +283,16 @@ def _payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
     return start, int.from_bytes(window[at + 2 : start]) if start <= end else 0
 
 
-def _refusal(url: str, status: int, retry_after: str | None) -> FeedError:
+def _refusal(url: str, status: int, retry_after: str | None, location: str | None) -> FeedError:
     remedy = {
         403: "the address or region is refused by the exchange's firewall",
         418: "this address is banned for repeating 429s: wait",
         429: "too many connection attempts: the back-off will ease them",
         451: "the exchange does not serve this region",
     }.get(status, "check the URL, and the exchange's status page")
+    if location is not None and 300 <= status < 400:
+        # Not followed: which exchange a feed measures is for its owner to say.
+        remedy = f"it points to {shown(location[:MAX_SHOWN])}: if that is meant, write it as the feed's url"
     seconds = _seconds_of(retry_after) if retry_after is not None else None
     asked = f" and asked to stay away for {seconds:g} s" if seconds is not None else ""
     return FeedError(f"http_{status}", f"{url}: answered HTTP {status}{asked}; {remedy}", retry_after_seconds=seconds)

@@ -17,6 +17,8 @@ MIN_EVENTS: Final = 100
 """With fewer events of a stream nothing is known of how it comes."""
 LEAST_SECONDS: Final = 10.0
 """No pause is silence before it has lasted so long."""
+UNHEARD_SECONDS: Final = 60.0
+"""After so long, in which others came, a stream that has brought nothing at all is named: its name may be misspelt."""
 FACTOR: Final = 10.0
 """How much longer than its longest pause so far a steady stream must be quiet. Of independent events with a constant
 rate the longest of a hundred pauses is five times the mean: a fiftyfold pause then has a chance of 1 to 10^21."""
@@ -47,7 +49,21 @@ class StreamWatch:
         self._looked_at: float | None = None
         # Seconds in which anything came at all: while nothing does, it is the connection that is silent.
         self._alive = 0.0
+        self._named: set[str] = set()
         self.silent: set[str] = set()
+
+    def unheard(self) -> list[str]:
+        """Name, each once, the streams that have never brought anything in a minute in which others did.
+
+        An exchange accepts any name, and says nothing of one that it does not know.
+        """
+        found = [
+            name
+            for name, known in self._known.items()
+            if not known.events and name not in self._named and self._alive >= UNHEARD_SECONDS
+        ]
+        self._named.update(found)
+        return found
 
     def interrupt(self) -> None:
         """Note that the connection was lost or replaced: a pause across that says nothing."""

@@ -18,7 +18,7 @@ import msgspec
 
 from daemons.records import EventKind, Numbering
 
-__all__ = ["MAX_NAME_BYTES", "PARTIAL", "Stream", "identity_of", "stream_of"]
+__all__ = ["MAX_NAME_BYTES", "PARTIAL", "Stream", "identity_of", "misspelt", "stream_of"]
 
 MAX_NAME_BYTES: Final = 255
 """Longest stream name that a link can carry, in UTF-8."""
@@ -68,6 +68,7 @@ RULES: Final = {
     "forceOrder": Rule(None, Numbering.NONE, "forceOrder"),
 }
 """By the stream's name after its symbol, without the speed (``@100ms``) and a kline's interval (``_1m``)."""
+_LOWER: Final = {name.lower(): name for name in RULES}
 _OTHER: Final = Rule(None, Numbering.NONE, None)
 
 
@@ -99,6 +100,18 @@ class Stream(msgspec.Struct, frozen=True):
         if self.rule is _BOOK_PART and not futures:
             return ((PARTIAL, ""),)
         return ((self.rule.event, self.symbol),) if self.rule.event is not None else ()
+
+
+def misspelt(of: str) -> str:
+    """Return the right spelling of what a stream's name says after its symbol, where letters are of the wrong case.
+
+    Returns:
+        Nothing where the name is right, or none that is known. The interval of a kline has a case of its own.
+    """
+    base, at, speed = of.partition("@")
+    known, mark, interval = base.partition("_")
+    right = _LOWER.get(known.lower(), known)
+    return "" if right == known else f"{right}{mark}{interval}{at}{speed}"
 
 
 def identity_of(name: str) -> tuple[str, str]:

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from daemons.errors import ConfigError
@@ -104,3 +106,30 @@ def test_streams_are_read_back_from_urls() -> None:
 def test_bad_urls_are_refused(url: str, streams: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         feed_urls(url, streams)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("btcusdt@aggtrade", "write btcusdt@aggTrade"),
+        ("btcusdt@BookTicker", "write btcusdt@bookTicker"),
+        ("btcusdt@Depth5@100ms", "write btcusdt@depth5@100ms"),
+        ("btcusdt@Kline_1M", "write btcusdt@kline_1M"),
+        ("btcusdt@trade,ethusdt@trade", "is not a stream's name"),
+    ],
+)
+def test_a_name_that_would_bring_nothing_is_refused_with_the_right_one(name: str, remedy: str) -> None:
+    """Public reports: an exchange accepts any name, and sends nothing."""
+    with pytest.raises(ConfigError, match=re.escape(remedy)):
+        feed_urls("wss://stream.binance.com:9443", (name,))
+
+
+@pytest.mark.parametrize("name", ["btcusdt@kline_1M", "btcusdt@kline_1m", "btcusd_perp@indexPrice@1s", "a@bestBidAsk"])
+def test_names_that_are_right_or_not_known_are_left_alone(name: str) -> None:
+    assert streams_in(feed_urls("wss://stream.binance.com:9443", (name,))[0]) == (name,)
+
+
+def test_doubled_and_trailing_slashes_between_names_are_no_names() -> None:
+    """Public report: a list of names joined with // and ending with / is refused by the exchange with HTTP 400."""
+    (url,) = feed_urls("wss://stream.binance.com:9443/stream?streams=a@trade//b@trade/", ())
+    assert "streams=a@trade/b@trade&" in url

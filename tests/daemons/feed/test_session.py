@@ -294,3 +294,75 @@ def test_a_stamp_is_exact_for_what_the_last_packet_completed_and_for_nothing_els
     came = data.draw(arrivals(stream))
     batches = [(len(session.receive_data(read)), stamp, session.exact) for read, stamp in came]
     judge(came, ends, batches)
+
+
+def established() -> tuple[FeedSession, ServerProtocol]:
+    """Open a session that is through its handshake."""
+    session, server = opened()
+    session.receive_data(said(server))
+    list(session.data_to_send())
+    return session, server
+
+
+@pytest.mark.parametrize("payload", [b"", b"1767225600000", b"undefined", b"\xff\xfe\x00", bytes(125)])
+@pytest.mark.parametrize("cut", [1, 2, 7])
+def test_a_pong_has_the_pings_own_payload(payload: bytes, cut: int) -> None:
+    """Public reports: exchanges disconnect for pongs of other or no payload (RFC 6455, section 5.5.3)."""
+    session, server = established()
+    data = Frame(Opcode.PING, payload).serialize(mask=False)
+    for at in range(0, len(data), cut):
+        session.receive_data(data[at : at + cut])
+    server.receive_data(b"".join(session.data_to_send()))
+    (answer,) = server.events_received()
+    assert isinstance(answer, Frame)
+    assert (answer.opcode, bytes(answer.data)) == (Opcode.PONG, payload)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason", "said"),
+    [
+        (Frame(Opcode.CLOSE, b"\x03\xf0Pong timeout"), "closed", "1008.*Pong timeout"),
+        (Frame(Opcode.CLOSE, b""), "closed", "closed by the exchange"),
+        # A compressed message on a connection that agreed to no compression.
+        (b"\xc1\x02{}", "protocol", "reserved bits"),
+    ],
+)
+def test_why_the_exchange_ended_a_connection_is_told(frame: Frame | bytes, reason: str, said: str) -> None:
+    session, _server = established()
+    session.receive_data(frame if isinstance(frame, bytes) else frame.serialize(mask=False))
+    with pytest.raises(FeedError, match=said) as caught:
+        session.check()
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("text", [b"", b"Pong timeout", b"ping", b'"pong"', b"null", b"\xef\xbb\xbf{}"])
+def test_text_that_is_no_json_object_is_counted_and_the_rest_goes_on(text: bytes) -> None:
+    """Public reports: an empty or bare text ended the reader."""
+    session, _server = established()
+    trade = b'{"e":"trade","E":1767225600123,"s":"BTCUSDT","t":5}'
+    data = b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in (text, trade))
+    assert [event.event_id for event in session.receive_data(data)] == [5]
+    session.check()
+    assert sum(session.invalid.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (
+            b"301 Moved Permanently\r\nLocation: wss://u:secret@new.example/ws?key=hidden",
+            r"wss://\*\*\*@new.example/ws:",
+        ),
+        (b"307 Temporary Redirect\r\nlocation: /other", "points to /other"),
+        (b"302 Found", "check the URL"),
+        (b"202 Accepted\r\nx-amzn-waf-action: challenge", "HTTP 202"),
+    ],
+)
+def test_where_a_redirection_points_is_told_and_not_followed(head: bytes, said: str) -> None:
+    session = FeedSession("ws://h/ws/a@trade")
+    session.start()
+    session.receive_data(b"HTTP/1.1 " + head + b"\r\n\r\n")
+    with pytest.raises(FeedError, match=said) as caught:
+        session.check()
+    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)

@@ -102,3 +102,22 @@ def test_streams_of_any_constant_rate_are_not_silent_and_one_that_stops_is_in_ti
     judged = trial.events["1"] >= MIN_EVENTS
     trial.spend(max(LEAST_SECONDS, FACTOR * longest) + 2 * LOOK, *(name for name in names if name != "1"))
     assert trial.told == ([("fallen", "1")] if judged else [])
+
+
+def test_a_stream_that_never_brought_anything_is_named_once_when_others_have_come_for_a_minute() -> None:
+    """A misspelt name is accepted by the exchange like any other."""
+    watch = StreamWatch(["a@trade", "a@traed", "b@trade"])
+    named = []
+    for second in range(200):
+        watch.look(float(second), {"a@trade": second, "b@trade": second // 50})
+        found = watch.unheard()
+        assert not (found and second < 60)
+        named += found
+    assert named == ["a@traed"]
+
+
+def test_while_nothing_comes_at_all_no_stream_is_named() -> None:
+    watch = StreamWatch(["a@trade", "b@trade"])
+    for second in range(200):
+        watch.look(float(second), {})
+        assert watch.unheard() == []
