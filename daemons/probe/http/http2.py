@@ -16,7 +16,7 @@ from h2.events import (
     StreamReset,
 )
 from h2.exceptions import DenialOfServiceError, H2Error, StreamClosedError, TooManyStreamsError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from daemons.probe.attempt import AttemptError, Reason, Reconnect, UnprocessedError
 from daemons.probe.http.request import Request
@@ -34,8 +34,8 @@ _STREAM_MASK = 0x7FFFFFFF
 """The highest bit of a stream's number is reserved (RFC 9113, section 4.1)."""
 
 
-class _Connection(H2Connection):
-    DEFAULT_MAX_HEADER_LIST_SIZE = MAX_HEAD_BYTES
+_SETTINGS = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES}
+"""What we tell the server first: nothing is to be pushed, which would take from the answer's bandwidth."""
 
 
 class Http2:
@@ -48,7 +48,10 @@ class Http2:
     version = "2"
 
     def __init__(self, max_body_bytes: int) -> None:
-        self._connection = _Connection(H2Configuration(client_side=True, header_encoding=None))
+        self._connection = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+        # Those of an update are not in force before the server's acknowledgement, and not in the first frame.
+        self._connection.local_settings = Settings(client=True, initial_values=_SETTINGS)
+        self._connection.decoder.max_header_list_size = MAX_HEAD_BYTES
         self._max_body_bytes = max_body_bytes
         self._stream: int | None = None
         self._unsent = memoryview(b"")
@@ -68,7 +71,6 @@ class Http2:
         """
         connection = self._connection
         if not self._begun:
-            connection.local_settings.update({SettingCodes.ENABLE_PUSH: 0})
             connection.initiate_connection()
             self._begun = True
         self.response = Response()

@@ -198,6 +198,13 @@ def test_http2_nonsense_raises_nothing_but_attempt_errors(data: bytes) -> None:
     assert outcome(protocol, data) in (None, Reason.PROTOCOL)
 
 
+def test_http2_asks_for_nothing_to_be_pushed() -> None:
+    protocol, peer = Http2(LIMIT), Peer()
+    peer.connection.receive_data(protocol.request(REQUEST))
+    settings = peer.connection.remote_settings
+    assert (settings.enable_push, settings.max_header_list_size) == (0, 300 * 1024)
+
+
 def test_http2_goaway_makes_a_connection_useless() -> None:
     protocol, peer = Http2(LIMIT), Peer()
     protocol.receive(peer.answer(1, b"", protocol.request(REQUEST)))
