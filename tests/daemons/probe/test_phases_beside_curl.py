@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from statistics import median
 
 import hpack
 import pytest
@@ -13,7 +14,7 @@ from tests.daemons.probe.probing import prober, run, target_of
 from tests.daemons.probe.script import Pause, Read, Step, running_script
 from tests.daemons.probe.server import Authority
 
-# A machine busy all the time has no least that is true.
+# On a machine that is busy all the time no batch may be true.
 pytestmark = [pytest.mark.process, pytest.mark.exhaustive]
 
 ROUNDS = 10
@@ -21,8 +22,8 @@ BATCHES = 30
 TOLERANCE_SECONDS = 0.002
 FIELDS = "%{time_namelookup} %{time_connect} %{time_appconnect} %{time_pretransfer} %{time_starttransfer} %{time_total}"
 
-Least = dict[tuple[str, Phase], float]
-"""The least seconds of each phase, cold and warm: others share this machine; a request can be late, none is early."""
+Phases = dict[tuple[str, Phase], list[float]]
+"""The seconds of each phase, cold and warm."""
 
 
 def http1(before: float, within: float) -> Iterator[Step]:
@@ -40,13 +41,13 @@ def http2(before: float, within: float) -> Iterator[Step]:
         yield from (Read.request(stream), Pause(before), begun.serialize(), Pause(within), ended.serialize())
 
 
-def by_curl(url: str, http: str, authority: Authority) -> Least:
+def by_curl(url: str, http: str, authority: Authority) -> Phases:
     command = ["curl", "--silent", "--max-time", "20", f"--http{http}", "--cacert", str(authority.file)]
     command += ["--write-out", FIELDS + "\\n"]
     for number in range(ROUNDS + 1):
         command += ["--output", "/dev/null", f"{url}{number}"]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
-    found: Least = {}
+    found: Phases = {}
     for number, line in enumerate(done.stdout.splitlines()):
         named, connected, encrypted, ready, first, last = map(float, line.split())
         kind = "warm" if number else "cold"
@@ -55,11 +56,12 @@ def by_curl(url: str, http: str, authority: Authority) -> Least:
             phases[Phase.CONNECT] = connected - named
             if encrypted:
                 phases[Phase.TLS] = encrypted - connected
-        lower(found, {(kind, phase): seconds for phase, seconds in phases.items()})
+        for phase, seconds in phases.items():
+            found.setdefault((kind, phase), []).append(seconds)
     return found
 
 
-def by_us(url: str, http: str, authority: Authority) -> Least:
+def by_us(url: str, http: str, authority: Authority) -> Phases:
     target = target_of(url, http=http, ca_file=str(authority.file), timeout_seconds=20.0)
 
     async def main() -> list[Attempt]:
@@ -74,16 +76,22 @@ def by_us(url: str, http: str, authority: Authority) -> Least:
                 wire.close()
         return attempts
 
-    found: Least = {}
+    found: Phases = {}
     for attempt in run(main):
         kind = str(attempt.connection)
-        lower(found, {(kind, phase): duration / 1e9 for phase, duration in attempt.instants.phases()})
+        for phase, duration in attempt.instants.phases():
+            found.setdefault((kind, phase), []).append(duration / 1e9)
     return found
 
 
-def lower(found: Least, more: Least) -> None:
-    for key, seconds in more.items():
-        found[key] = min(seconds, found.get(key, seconds))
+def apart(ours: Phases, theirs: Phases) -> dict[tuple[str, Phase], float]:
+    """By how many seconds the medians differ."""
+    assert set(ours) == set(theirs)
+    found = {key: abs(median(ours[key]) - median(theirs[key])) for key in ours}
+    if (handshake := ("cold", Phase.TLS)) in found:
+        # Within its handshake curl loads the authorities, which takes it milliseconds.
+        found[handshake] = median(ours[handshake]) - median(theirs[handshake])
+    return found
 
 
 @pytest.mark.parametrize("http", ["1.1", "2"])
@@ -92,20 +100,15 @@ def test_the_phases_are_those_of_curl(authority: Authority, http: str, before: f
     script = tuple({"1.1": http1, "2": http2}[http](before, within))
     with running_script([script], authority.context(alpn=("h2", "http/1.1")) if http == "2" else None) as server:
         url = f"{'https' if http == '2' else 'http'}://127.0.0.1:{server.port}/"
-        theirs: Least = {}
-        ours: Least = {}
-        apart: Least = {}
+        ours: Phases = {}
+        between: dict[tuple[str, Phase], float] = {}
         for _batch in range(BATCHES):
-            # A minimum comes down to the truth as rounds go on; a delay in the wrong phase never goes away.
-            lower(theirs, by_curl(url, http, authority))
-            lower(ours, by_us(url, http, authority))
-            assert set(ours) == set(theirs)
-            apart = {key: abs(ours[key] - theirs[key]) for key in ours}
-            # Within its handshake curl loads the authorities, which takes it milliseconds.
-            apart["cold", Phase.TLS] = ours.get(("cold", Phase.TLS), 0) - theirs.get(("cold", Phase.TLS), 0)
-            if max(apart.values()) <= TOLERANCE_SECONDS:
+            # Others share this machine, and disturb a batch; a delay in the wrong phase is in all of them.
+            ours = by_us(url, http, authority)
+            between = apart(ours, by_curl(url, http, authority))
+            if max(between.values()) <= TOLERANCE_SECONDS:
                 break
-        assert max(apart.values()) <= TOLERANCE_SECONDS, (apart, ours, theirs)
+        assert max(between.values()) <= TOLERANCE_SECONDS, between
     for kind in ("cold", "warm"):
-        assert ours[kind, Phase.PROCESSING] >= before
-        assert ours[kind, Phase.TRANSFER] >= within - TOLERANCE_SECONDS
+        assert median(ours[kind, Phase.PROCESSING]) >= before - TOLERANCE_SECONDS
+        assert median(ours[kind, Phase.TRANSFER]) >= within - TOLERANCE_SECONDS

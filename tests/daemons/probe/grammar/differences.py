@@ -155,6 +155,13 @@ DIFFERENCES: dict[str, Callable[[Pair], bool]] = {
         and pair.has("breach:")
         and pair.ours.connected == pair.theirs.connected
     ),
+    # RFC 9113, section 8.1.1: such an answer is malformed.
+    "curl takes as much of an HTTP/2 body as was announced": lambda pair: (
+        pair.theirs.status is not None
+        and pair.attempt.reason is Reason.PROTOCOL
+        and pair.has("wrong length")
+        and "InvalidBodyLengthError" in pair.attempt.detail
+    ),
     # RFC 9110, section 2.5: a minor version that is not known is read as the highest that is.
     "curl refuses versions of HTTP/1 that it does not know": lambda pair: (
         pair.curl_failed(1) and pair.has("beginning:version 1.2", "beginning:version 1")
