@@ -124,7 +124,9 @@ DIFFERENCES: dict[str, Callable[[Pair], bool]] = {
     ),
     # RFC 9113, section 7: HTTP_1_1_REQUIRED. A target that is measured by HTTP/2 is not measured by another.
     "curl asks again by HTTP/1.1 when told to": lambda pair: (
-        pair.attempt.reason is Reason.HTTP_VERSION and pair.has("rst code=13", "goaway")
+        (pair.attempt.reason is Reason.HTTP_VERSION and pair.has("rst code=13", "goaway"))
+        # It remembers that for the connections to come.
+        or (pair.case.http == "2" and pair.curl_failed(1) and pair.has("rst code=13"))
     ),
     # What it writes in answer, such as the acknowledgement of settings, fails before it has read all.
     "curl fails a complete answer for what comes after it": lambda pair: (
