@@ -106,7 +106,10 @@ def load(kind: type[ConfigT], file: Path | None, overrides: Mapping[str, Any]) -
             raise ConfigError(
                 str(file), f"cannot be read: {error.strerror}", "give an existing, readable file"
             ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except RecursionError as error:
+            raise ConfigError(str(file), "is nested too deep", "give values as the reference shows them") from error
+        except ValueError as error:
+            # Of tomllib its own error, that of text which is no UTF-8, and that of a number of thousands of digits.
             raise ConfigError(str(file), f"is not TOML: {error}", "correct the line named") from error
     merged = _merge(raw, overrides)
     try:

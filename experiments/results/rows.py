@@ -105,7 +105,10 @@ class _Reader:
         header = next(rows, None)
         if header is None:
             raise self._error(1, "the file is empty", "the run did not start; see its log")
-        names = (_WRITTEN_AS.get(name.strip(), name.strip()) for name in header)
+        names = [_WRITTEN_AS.get(name.strip(), name.strip()) for name in header]
+        if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+            # Which of the two is meant cannot be known, and no row has as many fields as there are different names.
+            raise self._error(1, f"column {', '.join(twice)} stands twice", "leave one of each in the file")
         self.index = {name: position for position, name in enumerate(names)}
         missing = [name for name in SEED_COLUMNS if name not in self.index]
         if missing:

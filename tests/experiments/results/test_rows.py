@@ -101,6 +101,7 @@ GOOD, _ = SEED_ROWS
         ("", 1, "the file is empty"),
         (SEED_HEADER + "\n", 1, "no rows"),
         ("a,b,c\n1,2,3\n", 1, "no column sequence_id, binance_time"),
+        (SEED_HEADER + ",tokyo_time\n" + GOOD + "\n", 1, "column tokyo_time stands twice"),
         (original(GOOD, GOOD, GOOD[:30]), 4, "3 fields where the header names 6: the last row is cut off"),
         (original(GOOD, GOOD)[:-1], 3, "the last row is cut off: no end of line"),
         (original(GOOD, "2,oops" + GOOD[15:]), 3, "binance_time 'oops' is not a number"),
