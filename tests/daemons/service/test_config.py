@@ -53,7 +53,7 @@ def test_a_bad_file_is_refused_with_the_key_and_the_remedy(tmp_path: Path, text:
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 5000 + "]" * 5000, "a = " + "9" * 5000], ids=["deep", "long"])
 def test_what_no_reader_of_toml_takes_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="is nested too deep|is not TOML: Exceeds the limit"):
+    with pytest.raises(ConfigError, match=r"is nested too deep|is not TOML: Exceeds the limit"):
         load(Outer, written(tmp_path, text), {})
 
 
