@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,10 +20,13 @@ from tests.processes import Program, running, until
 __all__ = [
     "Metrics",
     "address_of",
+    "filled",
     "forwarder",
     "free_port",
     "log_lines",
+    "mounted",
     "port_of",
+    "read",
     "receiver",
     "resident_bytes",
     "rows_of",
@@ -122,7 +126,12 @@ class Metrics:
 
 def scrape(program: Program) -> Metrics:
     """Read a program's metrics page."""
-    with urllib.request.urlopen(f"http://{address_of(program, 'metrics')}/metrics", timeout=10) as page:
+    return read(f"http://{address_of(program, 'metrics')}/metrics")
+
+
+def read(url: str) -> Metrics:
+    """Read a metrics page."""
+    with urllib.request.urlopen(url, timeout=10) as page:
         return Metrics(page.read().decode())
 
 
@@ -134,6 +143,25 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(handle))
     assert all(None not in row and None not in row.values() for row in rows)
     return rows
+
+
+@contextmanager
+def mounted(where: Path, options: str) -> Iterator[Path]:
+    """Mount a file system of its own for a folder; needs root, as in CI."""
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(where)], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", str(where)], check=True)
+
+
+@contextmanager
+def filled(folder: Path, size: int) -> Iterator[Path]:
+    """Fill a disk with what is not ours, and may go away again."""
+    ballast = folder / "ballast"
+    ballast.write_bytes(bytes(size))
+    yield ballast
 
 
 def resident_bytes(pid: int) -> int:

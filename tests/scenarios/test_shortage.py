@@ -1,4 +1,4 @@
-"""Whole daemons with few descriptors, or with a standard error that is stuck, broken or closed: they measure on."""
+"""Whole daemons with few descriptors, or with a standard error that is stuck, broken, full or closed: they go on."""
 
 import contextlib
 import fcntl
@@ -8,30 +8,119 @@ import socket
 import subprocess
 import sys
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.processes import until
-from tests.programs import Metrics, forwarder, free_port, port_of, receiver, scrape, settled, simulator
+from tests.programs import (
+    Metrics,
+    address_of,
+    filled,
+    forwarder,
+    free_port,
+    mounted,
+    port_of,
+    read,
+    receiver,
+    scrape,
+    settled,
+    simulator,
+)
 
 pytestmark = pytest.mark.process
 
 F_SETPIPE_SZ = 1031
 DEADLINE_SECONDS = 20.0
+EVENTS = 1000
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A standard error on which nothing can be written.
+
+    Attributes:
+        descriptor: for the daemon; None for a closed one.
+        drops: lines are dropped and counted at once.
+        mend: puts an end to the trouble and returns what tells what has been written; None where there is no end.
+    """
+
+    descriptor: int | None
+    drops: bool = False
+    mend: Callable[[], Callable[[], bytes]] | None = None
+
+
+@contextmanager
+def unread(_folder: Path) -> Iterator[Trouble]:
+    """Give a pipe that is full before the first line."""
+    read, write = os.pipe()
+
+    def mend() -> Callable[[], bytes]:
+        os.set_blocking(read, False)
+        heard = bytearray()
+
+        def listen() -> bytes:
+            with contextlib.suppress(BlockingIOError):
+                heard.extend(os.read(read, 1 << 16))
+            return bytes(heard)
+
+        return listen
+
+    try:
+        fcntl.fcntl(write, F_SETPIPE_SZ, 4096)
+        os.set_blocking(write, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write, b"\n" * 4096)
+        os.set_blocking(write, True)
+        yield Trouble(write, mend=mend)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+@contextmanager
+def broken(_folder: Path) -> Iterator[Trouble]:
+    """Give a pipe whose reader has gone."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        yield Trouble(write, drops=True)
+    finally:
+        os.close(write)
+
+
+@contextmanager
+def closed(_folder: Path) -> Iterator[Trouble]:
+    """Give none."""
+    yield Trouble(None)
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[Trouble]:
+    """Give a file on a disk that has no room."""
+    with mounted(folder / "small", "size=64k") as small:
+        file = small / "log"
+        file.touch()
+        with filled(small, 64 << 10) as ballast, file.open("ab", buffering=0) as log:
+
+            def mend() -> Callable[[], bytes]:
+                ballast.unlink()
+                return file.read_bytes
+
+            yield Trouble(log.fileno(), drops=True, mend=mend)
 
 
 class Bare:
-    """A receiver whose standard error is what the test makes of it, so that only its pages tell of it."""
+    """A daemon whose standard error is what the test makes of it, so that only its pages tell of it."""
 
-    def __init__(self, standard_error: int | None) -> None:
-        self.port, self.metrics_port = free_port(), free_port()
-        command = [
-            *(sys.executable, "-m", "daemons.receiver.main", "--mode", "aws-backbone", "--allow-unsynchronized-clock"),
-            *("--listen", f"127.0.0.1:{self.port}", "--metrics", f"127.0.0.1:{self.metrics_port}"),
-        ]
+    def __init__(self, daemon: str, standard_error: int | None, *arguments: str) -> None:
+        self.daemon, self.metrics_port = daemon, free_port()
+        command = [sys.executable, "-m", f"daemons.{daemon}.main", "--metrics", f"127.0.0.1:{self.metrics_port}"]
+        command += arguments
         if standard_error is None:
             command = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=standard_error)
@@ -40,17 +129,27 @@ class Bare:
         """Read the metrics page; None while nobody serves it."""
         assert self.process.poll() is None, "it has ended"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as page:
-                return Metrics(page.read().decode())
+            return read(f"http://127.0.0.1:{self.metrics_port}/metrics")
         except (urllib.error.URLError, ConnectionError):
             return None
 
     def until_it_says(self, name: str, value: float, **labels: str) -> None:
+        """Wait until a metric is at least that."""
+
         def said() -> bool:
             page = self.page()
-            return page is not None and sum(page.matching(name, **labels)) == value
+            return page is not None and sum(page.matching(name, **labels)) >= value
 
         until(said, f"{name} {labels} is {value}", DEADLINE_SECONDS)
+
+    def reload(self) -> None:
+        """Have it read its configuration again, of which it has a word to say."""
+        at = f"latency_{self.daemon}_config_last_reload_success_timestamp_seconds"
+        page = self.page()
+        assert page is not None
+        before = page.sum(at)
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: (after := self.page()) is not None and after.sum(at) > before, "reloaded", DEADLINE_SECONDS)
 
     def terminate(self) -> int:
         self.process.terminate()
@@ -58,8 +157,8 @@ class Bare:
 
 
 @contextmanager
-def bare(standard_error: int | None) -> Iterator[Bare]:
-    made = Bare(standard_error)
+def bare(daemon: str, standard_error: int | None, *arguments: str) -> Iterator[Bare]:
+    made = Bare(daemon, standard_error, *arguments)
     try:
         yield made
     finally:
@@ -67,58 +166,71 @@ def bare(standard_error: int | None) -> Iterator[Bare]:
         made.process.wait(DEADLINE_SECONDS)
 
 
-def measured(program: Bare) -> None:
-    """Send a thousand events to it, and see that all are measured, in spite of strangers who make it talk."""
-    with simulator("--rate", "1000", "--wait-for-clients", "1", "--stop-after-events", "1000") as exchange:
+@contextmanager
+def bare_receiver(standard_error: int | None) -> Iterator[Bare]:
+    """Run a receiver that measures a thousand events, in spite of strangers who make it talk."""
+    port = free_port()
+    arguments = ("--mode", "aws-backbone", "--allow-unsynchronized-clock", "--listen", f"127.0.0.1:{port}")
+    with (
+        bare("receiver", standard_error, *arguments) as program,
+        simulator("--rate", "1000", "--wait-for-clients", "1", "--stop-after-events", str(EVENTS)) as exchange,
+    ):
         program.until_it_says("latency_receiver_link_connected", 0)
+        until(lambda: program.page() is not None, "it serves", DEADLINE_SECONDS)
         for _number in range(50):
-            with socket.create_connection(("127.0.0.1", program.port)) as stranger:
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
                 stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        with forwarder(
-            "--feed-url", f"ws://{exchange.ready['near']}", "--destination", f"127.0.0.1:{program.port}"
-        ) as sender:
-            settled(sender, "latency_forwarder_events_forwarded_total", 1000)
-        program.until_it_says("latency_receiver_events_total", 1000)
-    program.until_it_says("latency_receiver_link_refusals_total", 50, reason="garbage")
+        with forwarder("--feed-url", f"ws://{exchange.ready['near']}", "--destination", f"127.0.0.1:{port}") as sender:
+            settled(sender, "latency_forwarder_events_forwarded_total", EVENTS)
+        program.until_it_says("latency_receiver_events_total", EVENTS)
+        program.until_it_says("latency_receiver_link_refusals_total", 50, reason="garbage")
+        yield program
 
 
-def test_standard_error_that_nobody_reads() -> None:
-    read, write = os.pipe()
-    try:
-        fcntl.fcntl(write, F_SETPIPE_SZ, 4096)
-        # Full before the first line.
-        os.set_blocking(write, False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(write, b"\n" * 4096)
-        os.set_blocking(write, True)
-        with bare(write) as program:
-            measured(program)
-            # A stop tries for a moment to have its last words heard, and ends all the same.
-            assert program.terminate() == 0
-    finally:
-        os.close(read)
-        os.close(write)
+@contextmanager
+def bare_forwarder(standard_error: int | None) -> Iterator[Bare]:
+    """Run a forwarder that brings a thousand events to one receiver, and talks of another that is not there."""
+    with (
+        simulator("--rate", "1000", "--wait-for-clients", "1", "--stop-after-events", str(EVENTS)) as exchange,
+        receiver("--mode", "aws-backbone") as sink,
+    ):
+        link, absent = f"127.0.0.1:{port_of(sink)}", f"127.0.0.1:{free_port()}"
+        arguments = ("--feed-url", f"ws://{exchange.ready['near']}", "--destination", link, "--destination", absent)
+        with bare("forwarder", standard_error, *arguments) as program:
+            program.until_it_says("latency_forwarder_events_forwarded_total", EVENTS, link=link)
+            program.until_it_says("latency_forwarder_reconnects_total", 2, side=absent)
+            settled(sink, "latency_receiver_events_total", EVENTS)
+            yield program
 
 
-def test_standard_error_that_is_broken() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    try:
-        with bare(write) as program:
-            measured(program)
-            page = program.page()
-            assert page is not None
-            assert page.sum("latency_log_lines_dropped_total", reason="unread") >= 5
-            program.process.send_signal(signal.SIGHUP)
-            assert program.terminate() == 0
-    finally:
-        os.close(write)
+@contextmanager
+def bare_probe(standard_error: int | None) -> Iterator[Bare]:
+    """Run a probe of a page that answers and of one that does not."""
+    with receiver("--mode", "aws-backbone") as server:
+        good, bad = f"http://{address_of(server, 'metrics')}/-/healthy", f"http://127.0.0.2:{free_port()}/"
+        arguments = ("--target", good, "--target", bad, "--interval", "0.1")
+        with bare("probe", standard_error, *arguments) as program:
+            program.until_it_says("latency_probe_successes_total", 10)
+            program.until_it_says("latency_probe_failures_total", 10, reason="connect_refused")
+            yield program
 
 
-def test_standard_error_that_is_closed() -> None:
-    with bare(None) as program:
-        measured(program)
+@pytest.mark.parametrize("made", [bare_receiver, bare_forwarder, bare_probe], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("troubled", [unread, broken, closed, full], ids=lambda troubled: troubled.__name__)
+def test_a_standard_error_on_which_nothing_can_be_written(
+    made: Callable[[int | None], AbstractContextManager[Bare]],
+    troubled: Callable[[Path], AbstractContextManager[Trouble]],
+    tmp_path: Path,
+) -> None:
+    with troubled(tmp_path) as trouble, made(trouble.descriptor) as program:
+        program.reload()
+        if trouble.drops:
+            program.until_it_says("latency_log_lines_dropped_total", 2, reason="unread")
+        if trouble.mend is not None:
+            heard = trouble.mend()
+            program.reload()
+            until(lambda: b'"event": "reloaded"' in heard(), "it is heard again", DEADLINE_SECONDS)
+        # Where nobody reads, a stop tries for a moment to have its last words heard, and ends all the same.
         assert program.terminate() == 0
 
 

@@ -3,10 +3,7 @@
 import json
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,9 @@ import pytest
 from tests.processes import Program, running, until
 from tests.programs import (
     address_of,
+    filled,
     log_lines,
+    mounted,
     port_of,
     receiver,
     rows_of,
@@ -37,25 +36,6 @@ def refused(exit_code: int, *arguments: str) -> str:
         assert line["exit_code"] == exit_code
         error: str = line["error"]
         return error
-
-
-@contextmanager
-def mounted(where: Path, options: str) -> Iterator[Path]:
-    """Mount a file system of its own for a folder; needs root, as in CI."""
-    where.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(where)], check=True)
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", str(where)], check=True)
-
-
-@contextmanager
-def filled(folder: Path, size: int) -> Iterator[Path]:
-    """Fill a disk with what is not ours, and may go away again."""
-    ballast = folder / "ballast"
-    ballast.write_bytes(bytes(size))
-    yield ballast
 
 
 def whole_rows(file: Path) -> bool:
