@@ -97,6 +97,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
         silent_seconds: since it answered last; None when it never has, or does.
         restarts: seen since it is watched.
         over_seconds: what the counts of its figures cover: the window, or its life so far; None when not known.
+        fine: delays and leads are those of the run's result, to 0.05 %, and not of buckets.
         failed_requests: of a probe; None for other daemons.
     """
 
@@ -108,6 +109,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     version: str = ""
     over_seconds: float | None = None
+    fine: bool = False
     failed_requests: int | None = None
 
 
@@ -158,6 +160,7 @@ def watched(time: str, now: float, histories: Mapping[Target, History]) -> Watch
                 restarts=history.restarts,
                 version=info.get("version", ""),
                 over_seconds=seconds,
+                fine="latency_receiver_run_delay_seconds" in recent.samples,
                 failed_requests=int(recent.total("latency_probe_failures_total")) if role == "probe" else None,
             )
         )
@@ -196,8 +199,8 @@ def _paths(
             events=int(events),
             events_per_second=events / seconds if seconds else None,
             samples=int(max(buckets.values(), default=0.0)),
-            median_ms=_ms(quantile(buckets, 0.5)),
-            p99_ms=_ms(quantile(buckets, 0.99)),
+            median_ms=_ms(recent.run_delay(name, 0.5)),
+            p99_ms=_ms(recent.run_delay(name, 0.99)),
             jitter_ms=_ms(_largest(page, "latency_receiver_jitter_seconds", path=name)),
             lost=_lost(recent, name),
             delayed=int(recent.total("latency_receiver_delayed_events_total", path=name)),
@@ -227,7 +230,7 @@ def _leads(daemon: str, recent: Page, steps: list[Page]) -> Iterator[Lead]:
             events=int(recent.total(f"{family}_count", **pair)),
             wins=int(recent.total(wins, path=path, reference=reference)),
             reference_wins=int(recent.total(wins, path=reference, reference=path)),
-            median_ms=_ms(quantile(recent.buckets(family, **pair), 0.5)),
+            median_ms=_ms(recent.run_lead(**pair)),
             trend_ms=_trend(steps, family, **pair),
         )
 

@@ -13,6 +13,8 @@ _KEPT = 3600
 POINTS = 24
 """Steps that are kept, for trends."""
 _COUNTED = ("_total", "_bucket", "_count", "_sum")
+_OF_THE_RUN = "latency_receiver_run_"
+"""Gauges of a whole run, which say nothing of a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,11 @@ class History:
 
 
 def difference(later: Page, earlier: Page) -> Page:
-    """Subtract what was counted before; what is no count stays as it is now."""
+    """Subtract what was counted before; what is no count stays as it is, what is of the whole run is left out."""
     samples: dict[str, dict[Labels, float]] = {}
     for name, children in later.samples.items():
+        if name.startswith(_OF_THE_RUN):
+            continue
         before = earlier.samples.get(name, {}) if name.endswith(_COUNTED) else {}
         samples[name] = {labels: value - before.get(labels, 0.0) for labels, value in children.items()}
     return Page(samples)

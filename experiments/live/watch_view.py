@@ -63,7 +63,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def _head(seen: Watched, width: int) -> RenderableType:
-    texts = [f"{seen.time}  {_cover(seen.daemons)}"]
+    texts = [f"{seen.time}  {_cover(seen)}"]
     lines = [Text(line) for text in texts for line in wrapped(text, width)]
     for daemon in seen.daemons:
         style = "" if daemon.state == "up" else "bold red"
@@ -76,9 +76,13 @@ def _head(seen: Watched, width: int) -> RenderableType:
     return Group(*lines)
 
 
-def _cover(daemons: Sequence[Daemon]) -> str:
-    spans = [daemon.over_seconds for daemon in daemons if daemon.over_seconds is not None]
-    return f"figures of the last {_span(min(spans))}; p50 and p99 to within a bucket, 9 %" if spans else "no figures"
+def _cover(seen: Watched) -> str:
+    spans = [daemon.over_seconds for daemon in seen.daemons if daemon.over_seconds is not None]
+    if not spans:
+        return "no figures"
+    fine = {daemon.address for daemon in seen.daemons if daemon.fine}
+    all_fine = fine and not seen.requests and fine >= {path.daemon for path in seen.paths}
+    return f"figures of the last {_span(min(spans))}; p50 and p99 to within {'0.05 %' if all_fine else 'a bucket, 9 %'}"
 
 
 def _called(daemon: Daemon) -> str:

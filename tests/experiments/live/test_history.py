@@ -105,3 +105,25 @@ def test_a_sparkline_has_a_sign_a_value_in_their_order(values: list[float | None
     pairs = [(value, sign) for value, sign in zip(values, drawn, strict=False) if value is not None]
     assert all(sign == " " for value, sign in zip(values, drawn, strict=False) if value is None)
     assert [sign for _value, sign in sorted(pairs)] == sorted(sign for _value, sign in pairs)
+
+
+def test_figures_of_a_whole_run_are_shown_for_that_alone() -> None:
+    page = (
+        b'latency_receiver_events_total{path="a",stream="s"} 4\n'
+        b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="0.25"} 0\n'
+        b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="0.5"} 4\n'
+        b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="+Inf"} 4\n'
+        b'latency_receiver_run_delay_seconds{path="a",quantile="0.5"} 0.3\n'
+        b'latency_receiver_run_delay_seconds{path="a",quantile="0.99"} 0.4\n'
+    )
+    target = Target("receiver", "h:1")
+    history = History(60)
+    history.add(Reading(0.0, 1000.0, parse("h:1", page)))
+    (path,) = watched("", 0.0, {target: history}).paths
+    assert (path.median_ms, path.p99_ms) == (300, 400)
+    later = page.replace(b"} 4\n", b"} 8\n")
+    history.add(Reading(1.0, 1001.0, parse("h:1", later)))
+    seen = watched("", 1.0, {target: history})
+    (path,) = seen.paths
+    assert (path.events, path.median_ms) == (4, 375)
+    assert not seen.daemons[0].fine
