@@ -77,6 +77,8 @@ class ForwarderCollector(Collector):
             without.add_metric([name], stream.without_event_time)
         for reason, count in forwarder.invalid_delays.items():
             refused.add_metric([reason], count)
+        # Read in the same moment as what became of them, for the page gives way to events between its families.
+        links = tuple(self._links())
         yield from (received, without, refused)
 
         invalid = CounterMetricFamily(
@@ -92,7 +94,7 @@ class ForwarderCollector(Collector):
         last.add_metric(["feed"], feed.last_event_ns / 1e9)
         yield last
         yield from feed_families({"feed": feed})
-        yield from self._links()
+        yield from links
         yield from tcp_families({"feed": feed.tcp} | {one.settings.label: one.tcp for one in forwarder.senders})
         yield from clock_families(PREFIX, forwarder.monitor.state)
         yield from forwarder.reloader.families()

@@ -50,8 +50,8 @@ class Collector:
     def collect(self) -> Iterator[Metric]:
         """Yield all families."""
         yield from self._reloader.families()
-        yield from _slots(self._roster.observations)
-        yield from _outcomes(self._roster.observations)
+        # In one moment, for they count the same attempts, and the page gives way to more of them between its families.
+        yield from (*_slots(self._roster.observations), *_outcomes(self._roster.observations))
         yield from _facts(self._roster.observations)
         if self._roster.egress is not None:
             yield from _egress(self._roster.egress)
