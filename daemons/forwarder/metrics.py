@@ -126,6 +126,11 @@ class ForwarderCollector(Collector):
             "Times that the receiver's host said that nothing listens (ICMP port unreachable).",
             labels=["link"],
         )
+        shared = CounterMetricFamily(
+            f"{PREFIX}_link_shared",
+            "Times that the receiver said that other forwarders serve the path, too.",
+            labels=["link"],
+        )
         asked = CounterMetricFamily(
             f"{PREFIX}_departure_samples", "Events for whose transmit stamp the kernel was asked.", labels=["link"]
         )
@@ -142,8 +147,21 @@ class ForwarderCollector(Collector):
             capacity.add_metric([label], sender.settings.limits.events)
             connected.add_metric([label], int(sender.connected))
             unheard.add_metric([label], sender.refused_datagrams)
+            shared.add_metric([label], sender.shared)
             asked.add_metric([label], sender.samples)
             stamped.add_metric([label], sender.sampled)
             for reason, count in sender.reconnects.items():
                 reconnects.add_metric([label, reason], count)
-        yield from (forwarded, dropped, buffered, size, capacity, connected, unheard, asked, stamped, reconnects)
+        yield from (
+            forwarded,
+            dropped,
+            buffered,
+            size,
+            capacity,
+            connected,
+            unheard,
+            shared,
+            asked,
+            stamped,
+            reconnects,
+        )

@@ -251,6 +251,8 @@ class LinkListener:
                 sources=[other.source for other in self._peers.values()],
                 remedy="if that is not meant, give each link a path of its own",
             )
+            for other in self._peers.values():
+                other.tell_shared(len(self._peers) - 1)
 
     def leave(self, peer: "_Peer", why: str) -> None:
         """Note that a connection has ended."""
@@ -402,6 +404,12 @@ class _Peer:
         if ack != self._acknowledged:
             self._acknowledged = ack
             self._session.acknowledge(ack)
+            self._flush()
+
+    def tell_shared(self, others: int) -> None:
+        """Tell a forwarder that others serve its path; programs without sessions cannot be told."""
+        if self._session.hello is not None:
+            self._session.tell_shared(others)
             self._flush()
 
     def ask_time(self) -> None:

@@ -126,6 +126,7 @@ class LinkSender:
         tcp: what TCP says of the connections.
         samples: events for whose departure the kernel was asked.
         sampled: those of which it has told.
+        shared: times that the receiver said that other forwarders serve the path, too.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class LinkSender:
         self.connected = False
         self.reconnects = dict.fromkeys(LINK_REASONS, 0)
         self.refused_datagrams = 0
+        self.shared = 0
         self.tcp = TcpAccount()
 
     def offer(self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp) -> None:
@@ -278,6 +280,7 @@ class LinkSender:
         """Go on counting where an earlier link to the same destination, drained, ended."""
         self.buffer.inherit(other.buffer)
         self.refused_datagrams += other.refused_datagrams
+        self.shared += other.shared
         self.samples += other.samples
         self.sampled += other.sampled
         self.tcp = other.tcp
@@ -329,6 +332,7 @@ class LinkSender:
             silence_seconds=settings.silence_seconds,
             heartbeat=self._heartbeat,
             on_acknowledged=self._on_acknowledged,
+            on_shared=self._on_shared,
             on_writable=self._on_writable,
             max_unsent=MAX_UNSENT,
         )
@@ -447,6 +451,14 @@ class LinkSender:
     def _on_writable(self) -> None:
         if self._carrier is not None:
             self._drain(self._carrier)
+
+    def _on_shared(self, others: int) -> None:
+        self.shared += 1
+        self._log.warning(
+            "other forwarders serve this path, and each is accounted for by itself",
+            others=others,
+            remedy="if that is not meant, give each link a path of its own",
+        )
 
     def _on_refused(self) -> None:
         self.refused_datagrams += 1

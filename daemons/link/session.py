@@ -29,6 +29,7 @@ from daemons.link.wire import (
     Message,
     Reject,
     RejectReason,
+    Shared,
     Transport,
     Welcome,
 )
@@ -100,7 +101,7 @@ class ForwarderSession:
         self.welcome: Welcome | None = None
         self.datagrams = DatagramSealer(0)
 
-    def receive_data(self, data: bytes, stamp: Stamp, wall_ns: Callable[[], int]) -> list[Ack]:
+    def receive_data(self, data: bytes, stamp: Stamp, wall_ns: Callable[[], int]) -> list[Ack | Shared]:
         """Take in received bytes.
 
         Args:
@@ -109,18 +110,18 @@ class ForwarderSession:
             wall_ns: reads the wall clock, for the departure of clock answers.
 
         Returns:
-            Acknowledgements, in order.
+            Acknowledgements, and word of other forwarders of the path, in order.
 
         Raises:
             LinkError: the receiver refused us (reasons ``version``, ``key``, ``path``, ``transport``, ``busy``), could
                 not prove that it has the key (``peer_key``), broke the protocol (``garbage``, ``too_large``), or
                 somebody on the way changed its words (``forged``).
         """
-        acks: list[Ack] = []
+        told: list[Ack | Shared] = []
         for message in self._decoder.feed(data if self._opener is None else self._opener.open(data)):
             match message:
-                case Ack() if self.welcome:
-                    acks.append(message)
+                case Ack() | Shared() if self.welcome:
+                    told.append(message)
                 case ClockRequest() if self.welcome:
                     reply = ClockReply(message.number, message.t1_ns, stamp.ns, wall_ns())
                     self._out.append(self.seal(wire.encode(reply)))
@@ -129,12 +130,12 @@ class ForwarderSession:
                 case Welcome() if self._hello and not self.welcome:
                     self._check(self._hello, message)
                     # What came with it is of the connection's second part.
-                    acks += self.receive_data(self._decoder.rest(), stamp, wall_ns)
+                    told += self.receive_data(self._decoder.rest(), stamp, wall_ns)
                 case Reject():
                     raise LinkError(message.reason.name.lower(), f"the receiver refused us: {message.text}")
                 case _:
                     raise WireError("garbage", f"{type(message).__name__} came out of turn")
-        return acks
+        return told
 
     def seal(self, frames: bytes) -> bytes:
         """Return what to write for these frames, once welcome; to be written before anything is sealed after it."""
@@ -273,13 +274,17 @@ class ReceiverSession:
         """Tell the forwarder what was processed."""
         self._send(ack)
 
+    def tell_shared(self, others: int) -> None:
+        """Tell the forwarder that so many others serve its path."""
+        self._send(Shared(others))
+
     def data_to_send(self) -> bytes:
         """Return what is to be sent now."""
         data = b"".join(self._out)
         self._out.clear()
         return data
 
-    def _send(self, message: Ack | ClockRequest) -> None:
+    def _send(self, message: Ack | ClockRequest | Shared) -> None:
         frame = wire.encode(message)
         self._out.append(frame if self._sealer is None else self._sealer.seal(frame))
 

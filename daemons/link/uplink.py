@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from daemons.errors import LinkError, StreamError, TransportError
 from daemons.link.session import ForwarderSession
-from daemons.link.wire import Welcome
+from daemons.link.wire import Ack, Welcome
 from daemons.records import Stamp
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
@@ -26,6 +26,7 @@ class Uplink:
         silence_seconds: without a word from the receiver for so long the connection is given up.
         heartbeat: makes the frames of the next heartbeat.
         on_acknowledged: called with the highest sequence acknowledged.
+        on_shared: called with how many other forwarders serve the path, when the receiver says so.
         on_writable: called when the kernel has room again.
         max_unsent: as of :class:`~daemons.stream.connection.Connection`.
 
@@ -44,6 +45,7 @@ class Uplink:
         silence_seconds: float,
         heartbeat: Callable[[], bytes],
         on_acknowledged: Callable[[int], None],
+        on_shared: Callable[[int], None],
         on_writable: Callable[[], None],
         max_unsent: int,
     ) -> None:
@@ -53,6 +55,7 @@ class Uplink:
         self._silence_seconds = silence_seconds
         self._heartbeat = heartbeat
         self._on_acknowledged = on_acknowledged
+        self._on_shared = on_shared
         loop = asyncio.get_running_loop()
         self._welcomed: asyncio.Future[Welcome] = loop.create_future()
         self._heard_ns = self._clock.monotonic_ns()
@@ -110,14 +113,20 @@ class Uplink:
     def _on_data(self, data: bytes, stamp: Stamp) -> None:
         self._heard_ns = stamp.steady_ns
         try:
-            acks = self._session.receive_data(data, stamp, self._clock.wall_ns)
+            told = self._session.receive_data(data, stamp, self._clock.wall_ns)
         except LinkError as error:
             self._finish(error)
             return
         if answer := self._session.data_to_send():
             self.connection.write(answer)
-        if acks:
-            self._on_acknowledged(acks[-1].highest)
+        highest = None
+        for one in told:
+            if isinstance(one, Ack):
+                highest = one.highest
+            else:
+                self._on_shared(one.others)
+        if highest is not None:
+            self._on_acknowledged(highest)
         if self._session.welcome is not None and not self._welcomed.done():
             self._welcomed.set_result(self._session.welcome)
 

@@ -33,6 +33,7 @@ __all__ = [
     "Message",
     "Reject",
     "RejectReason",
+    "Shared",
     "Transport",
     "Welcome",
     "datagram_events",
@@ -78,6 +79,7 @@ _REPLY = Struct("!Iqqq")
 _BYE = Struct("!Q")
 _RANGE = Struct("!QQ")
 _DEPARTED = Struct("!Qqq")
+_SHARED = Struct("!H")
 
 NO_TIME: Final = -(1 << 63)
 NO_ID: Final = (1 << 64) - 1
@@ -104,6 +106,7 @@ class Kind(IntEnum):
     BYE = 10
     GAVE_UP = 11
     DEPARTURES = 128
+    SHARED = 129
 
 
 _OPTIONAL: Final = 0x80
@@ -263,7 +266,26 @@ class Departures(msgspec.Struct, frozen=True):
     departures: tuple[Departure, ...]
 
 
-Control = Challenge | Hello | Welcome | Reject | Heartbeat | Ack | ClockRequest | ClockReply | Bye | GaveUp | Departures
+class Shared(msgspec.Struct, frozen=True):
+    """Receiver tells a forwarder that it is not the only one of its path; ``others`` are connected beside it."""
+
+    others: int
+
+
+Control = (
+    Challenge
+    | Hello
+    | Welcome
+    | Reject
+    | Heartbeat
+    | Ack
+    | ClockRequest
+    | ClockReply
+    | Bye
+    | GaveUp
+    | Departures
+    | Shared
+)
 Message = Control | LinkEvent
 
 
@@ -295,6 +317,8 @@ def _body(message: Control) -> tuple[Kind, bytes]:
             return Kind.DEPARTURES, b"".join(
                 _DEPARTED.pack(one.sequence, one.departure_ns, _time(one.acknowledged_ns)) for one in message.departures
             )
+        case Shared():
+            return Kind.SHARED, _SHARED.pack(message.others)
 
 
 def _time(time_ns: int | None) -> int:
@@ -620,4 +644,5 @@ _DECODERS: dict[int, Callable[[bytes], Message]] = {
     Kind.BYE: lambda body: Bye(*_BYE.unpack(body)),
     Kind.GAVE_UP: _decode_gave_up,
     Kind.DEPARTURES: _decode_departures,
+    Kind.SHARED: lambda body: Shared(*_SHARED.unpack(body)),
 }

@@ -20,7 +20,7 @@ from daemons.link.buffer import BufferLimits, Pending
 from daemons.link.listener import ListenerSettings
 from daemons.link.sender import LinkSender, LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, ReceiverSession, TimeReport
-from daemons.link.wire import Bye, GaveUp, Heartbeat, Hello, Transport
+from daemons.link.wire import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_STREAMS, PathAccount
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
@@ -270,6 +270,7 @@ class Wire:
 
     def _back(self) -> None:
         for ack in self._near.receive_data(self._far.data_to_send(), self._stamp(), self._clock.wall_ns):
+            assert isinstance(ack, Ack)
             while self.sender.buffer.acknowledge(ack.highest, 3):
                 pass
             self.sender._on_writable()

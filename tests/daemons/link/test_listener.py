@@ -15,7 +15,18 @@ from structlog.testing import capture_logs
 
 from daemons.link import wire
 from daemons.link.listener import MAX_PEERS, MAX_STRANGERS, ListenerSettings, SessionKey
-from daemons.link.wire import Ack, Bye, Challenge, ClockReply, DropReason, Heartbeat, Hello, Reject, RejectReason
+from daemons.link.wire import (
+    Ack,
+    Bye,
+    Challenge,
+    ClockReply,
+    DropReason,
+    Heartbeat,
+    Hello,
+    Reject,
+    RejectReason,
+    Shared,
+)
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -320,7 +331,12 @@ def test_a_flood_from_one_address_costs_that_address_alone() -> None:
     run(work)
 
 
-def test_a_second_forwarder_on_a_path_is_told_of() -> None:
+def told_shared(data: bytes) -> list[int]:
+    messages = wire.FrameDecoder(wire.MAX_BODY).feed(data)
+    return [message.others for message in messages if isinstance(message, Shared)]
+
+
+def test_a_second_forwarder_on_a_path_is_told_of_on_all_ends() -> None:
     async def work() -> None:
         async with port(Sink()) as here:
             first, second = Caller(here.port), Caller(here.port)
@@ -328,8 +344,10 @@ def test_a_second_forwarder_on_a_path_is_told_of() -> None:
             await until(lambda: here.listener.counts.peers == 1)
             second.say(hello(2))
             await until(lambda: here.listener.counts.peers == 2)
-            first.close()
-            second.close()
+        # The port has closed, and everything that it said can be read.
+        for caller in (first, second):
+            assert told_shared(await caller.answer()) == [1]
+            caller.close()
 
     with capture_logs() as lines:
         run(work)

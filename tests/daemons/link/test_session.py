@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from daemons.errors import LinkError, WireError
 from daemons.link import wire
 from daemons.link.session import ForwarderSession, Introduction, ReceiverSession, TimeReport
-from daemons.link.wire import MAX_STRANGER_BODY, Ack, Bye, Challenge, ClockRequest, Heartbeat, Hello, Transport, Welcome
+from daemons.link.wire import (
+    MAX_STRANGER_BODY,
+    Ack,
+    Bye,
+    Challenge,
+    ClockRequest,
+    Heartbeat,
+    Hello,
+    Shared,
+    Transport,
+    Welcome,
+)
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
 from daemons.secret import Secret
 from daemons.timing.exchange import ClockSample
@@ -76,7 +87,7 @@ def test_a_handshake(key: bytes, transport: Transport, path: str) -> None:
 def test_any_split_gives_the_same_conversation(data: st.DataObject) -> None:
     one, other = forwarder(key=KEY), receiver(key=KEY)
     heard: list[object] = []
-    acks: list[Ack] = []
+    acks: list[Ack | Shared] = []
 
     def pieces(stream: bytes) -> list[bytes]:
         cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))

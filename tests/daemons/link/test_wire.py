@@ -30,6 +30,7 @@ from daemons.link.wire import (
     Message,
     Reject,
     RejectReason,
+    Shared,
     Transport,
     Welcome,
     datagram_events,
@@ -94,6 +95,7 @@ MESSAGES: dict[str, Message] = {
             Departure(43, 1_763_722_100_123_470_000, None),
         )
     ),
+    "shared": Shared(1),
 }
 
 
