@@ -1,8 +1,14 @@
-"""Bytes that no text shows."""
+"""Bytes that no text shows, and texts that may be a secret by their form alone."""
 
 import hmac
+import re
 
-__all__ = ["Secret"]
+__all__ = ["HIDDEN", "Secret", "without_tokens"]
+
+HIDDEN = "***"
+_TOKEN = re.compile(r"(?<![\w@!.%~=-])[\w%~=-]{32,}(?![\w@!.%~=-])")
+"""What stands by itself, and is as long as keys are: those that exchanges and providers put into paths have 32 to 64
+characters. Names of streams have an ``@`` or begin with ``!``, names of hosts and files have dots."""
 
 
 class Secret:
@@ -28,3 +34,8 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not to be written anywhere")
+
+
+def without_tokens(text: str) -> str:
+    """Return a URL's path, or a part of it, without the elements that by their length may be a key."""
+    return _TOKEN.sub(HIDDEN, text)

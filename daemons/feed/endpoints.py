@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from daemons.errors import ConfigError
 from daemons.feed.streams import MAX_NAME_BYTES, Stream, misspelt, stream_of
+from daemons.secret import HIDDEN, without_tokens
 
 __all__ = ["DEFAULT_STREAMS", "feed_urls", "is_futures", "is_raw", "same_exchange", "shown", "streams_in"]
 
@@ -37,8 +38,8 @@ def streams_in(url: str) -> tuple[str, ...]:
 
 
 def shown(url: str) -> str:
-    """Return a URL, good or not, as logs and messages may have it: without user, password and query."""
-    return _CREDENTIALS.sub("//***@", url.partition("?")[0])
+    """Return a URL, good or not, as logs may have it: without user, password, query, and keys in its path."""
+    return without_tokens(_CREDENTIALS.sub(f"//{HIDDEN}@", url.partition("?")[0]))
 
 
 def is_raw(url: str) -> bool:
@@ -133,7 +134,9 @@ def _root(path: str, named: Sequence[str]) -> tuple[str, str]:
     root = path.rstrip("/")
     root = root.removesuffix("/ws" if root.endswith("/ws") else "/stream")
     if root not in ("", *_BASES):
-        raise ConfigError("feed url", f"{path!r} is not a stream path", "use /ws/<stream> or /stream?streams=a/b")
+        raise ConfigError(
+            "feed url", f"{without_tokens(path)!r} is not a stream path", "use /ws/<stream> or /stream?streams=a/b"
+        )
     return root, "/stream"
 
 
@@ -152,7 +155,9 @@ def _checked(name: str) -> Stream:
     stream = stream_of(name)
     if stream is None or not _is_name(name):
         raise ConfigError(
-            "streams", f"{name!r} is not a stream's name", f"write one of {MAX_NAME_BYTES} bytes, like btcusdt@trade"
+            "streams",
+            f"{without_tokens(name)!r} is not a stream's name",
+            f"write one of {MAX_NAME_BYTES} bytes, like btcusdt@trade",
         )
     symbol, _at, of = name.partition("@")
     if spelt := misspelt(of):

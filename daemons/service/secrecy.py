@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
+from daemons.secret import HIDDEN, without_tokens
+
 __all__ = ["HIDDEN", "NOTHING", "Secrets", "shown_url", "values_in_query"]
 
-HIDDEN = "***"
 SHORTEST = 8
 """Characters. What is shorter keeps nothing safe, and hiding it would make text unreadable (``1``, ``true``)."""
 
@@ -46,8 +47,8 @@ NOTHING = Secrets(())
 
 
 def shown_url(url: str) -> str:
-    """Return a URL, good or not, without user and password, and without the values in its query."""
-    bare = _CREDENTIALS.sub(f"//{HIDDEN}@", url)
+    """Return a URL, good or not, without user and password, keys in its path, and the values in its query."""
+    bare = without_tokens(_CREDENTIALS.sub(f"//{HIDDEN}@", url))
     return _QUERY.sub(lambda query: _VALUE.sub(f"={HIDDEN}", query[0]), bare)
 
 

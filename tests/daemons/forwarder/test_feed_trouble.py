@@ -307,9 +307,37 @@ def test_credentials_in_a_feeds_url_are_in_no_line(tmp_path: Path) -> None:
                 program.terminate()
             assert f"***@{address}" in text
             assert not [secret for secret in secrets if secret in text + program.log]
-    result = CliRunner().invoke(
-        main, ["--feed-url", "ws://open-sesame:x@h:port?token-of-mine", "--destination", "h:1", "--check-config"]
-    )
+    assert_hidden_when_refused("ws://open-sesame:x@h:port?token-of-mine", "ws://***@h:port", *secrets)
+
+
+@pytest.mark.parametrize("form", ["/{key}/ws/btcusdt@trade", "/{key}/stream?streams=btcusdt@trade/ethusdt@trade"])
+def test_a_key_in_the_path_of_a_feeds_url_is_in_no_line(tmp_path: Path, form: str) -> None:
+    key = "pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61cv6a81va65sdf19v8a65a1"
+    moved = http(f"302 Found\r\nLocation: wss://elsewhere.example/{key}/stream")
+    with serving(http("403 Forbidden")) as refusing, serving(moved) as moving:
+        for address in (refusing, moving, f"127.0.0.1:{free_port()}"):
+            file = tmp_path / "forwarder.toml"
+            file.write_text(
+                f'[feed]\nurl = "ws://{address}{form.format(key=key)}"\nreconnect_max_seconds = 0.1\n'
+                '[[destination]]\naddress = "127.0.0.1:1"\n'
+            )
+            with forwarder("--config", str(file)) as program:
+                program.wait_for_log('"event": "feed ')
+                program.send_signal(signal.SIGHUP)
+                program.wait_for_log('"event": "reloaded"')
+                text = program.log + scrape(program).text
+                program.terminate()
+            assert f"{address}/***/" in text
+            assert key not in text + program.log
+    # A listen key where a stream's name should be, and a path that is none.
+    for url in (f"ws://h/ws/{key}", f"ws://h/{key}", f"h/ws/{key}", f"ws://h/stream?streams={key}"):
+        assert_hidden_when_refused(url, "***", key)
+    result = CliRunner().invoke(main, ["--stream", key, "--destination", "h:1", "--check-config"])
+    assert (result.exit_code, key in result.output + result.stderr) == (2, False)
+
+
+def assert_hidden_when_refused(url: str, shown: str, *secrets: str) -> None:
+    result = CliRunner().invoke(main, ["--feed-url", url, "--destination", "h:1", "--check-config"])
     assert result.exit_code == 2
-    assert "ws://***@h:port" in result.stderr
+    assert shown in result.stderr
     assert not [secret for secret in secrets if secret in result.output + result.stderr]

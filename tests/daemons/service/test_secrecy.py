@@ -45,6 +45,17 @@ def test_what_is_too_short_to_be_a_secret_stays() -> None:
         ("https://a/?b=c=d", "https://a/?b=***"),
         ("https://u:p@[a", "https://***@[a"),
         ("https://a/b@c", "https://a/b@c"),
+        ("https://a/hook/" + "k9" * 16, "https://a/hook/***"),
+        ("wss://a/" + "K-_9" * 16 + "/ws/btcusdt@trade#x", "wss://a/***/ws/btcusdt@trade#x"),
+        (
+            "https://a/" + "k" * 31 + "/" + "long-name-of-a-file-that-is-no-key.html",
+            "https://a/" + "k" * 31 + "/" + "long-name-of-a-file-that-is-no-key.html",
+        ),
+        ("https://" + "long-name" * 5 + ".example/b", "https://" + "long-name" * 5 + ".example/b"),
+        (
+            "wss://a/ws/" + "long" * 9 + "usdt@trade/!" + "long" * 9,
+            "wss://a/ws/" + "long" * 9 + "usdt@trade/!" + "long" * 9,
+        ),
     ],
 )
 def test_a_url_is_shown_without_credentials(url: str, shown: str) -> None:
