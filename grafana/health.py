@@ -6,8 +6,9 @@ from grafana.panels import GREEN, RED, Column, Query, State, lines, rows, states
 __all__ = ["health"]
 
 
-def _counted(metric: str, matchers: str, by: str, legend: str) -> Query:
-    return Query(f"sum by ({by}) (increase({metric}{{{matchers}}}[5m]))", legend)
+def _counted(metric: str, matchers: str, by: str, legend: str, *, any_at_all: bool = False) -> Query:
+    """Count in five minutes; where there is a line of zeros beside it, only if there was any at all."""
+    return Query(f"sum by ({by}) (increase({metric}{{{matchers}}}[5m])){' > 0' if any_at_all else ''}", legend)
 
 
 def _reasons(metric: str, matchers: str, by: str) -> Query:
@@ -360,11 +361,23 @@ def health() -> Board:
                     "short",
                     [
                         _counted("latency_receiver_sequence_gap_events_total", PATH, "path", "{{path}}"),
-                        _counted("latency_receiver_late_events_total", PATH, "path", "{{path}} late"),
-                        _counted("latency_receiver_given_up_events_total", PATH, "path", "{{path}} given up"),
-                        _counted("latency_receiver_socket_dropped_datagrams_total", PATH, "path", "{{path}} no room"),
-                        _counted("latency_receiver_stale_events_total", PATH, "path", "{{path}} stale"),
-                        _counted("latency_receiver_sequence_leaps_total", PATH, "path", "{{path}} leaps"),
+                        _counted("latency_receiver_late_events_total", PATH, "path", "{{path}} late", any_at_all=True),
+                        _counted(
+                            "latency_receiver_given_up_events_total", PATH, "path", "{{path}} given up", any_at_all=True
+                        ),
+                        _counted(
+                            "latency_receiver_socket_dropped_datagrams_total",
+                            PATH,
+                            "path",
+                            "{{path}} no room",
+                            any_at_all=True,
+                        ),
+                        _counted(
+                            "latency_receiver_stale_events_total", PATH, "path", "{{path}} stale", any_at_all=True
+                        ),
+                        _counted(
+                            "latency_receiver_sequence_leaps_total", PATH, "path", "{{path}} leaps", any_at_all=True
+                        ),
                     ],
                     minimum=0,
                     reaching=(1,),
@@ -402,9 +415,10 @@ def health() -> Board:
                     "s",
                     [
                         Query(f"max by (side) (latency_tcp_rtt_seconds{{{DEPLOYMENT}}})", "{{side}}"),
-                        Query(f"min by (side) (latency_tcp_least_rtt_seconds{{{DEPLOYMENT}}})", "{{side}} least"),
+                        Query(
+                            f"min by (side) (latency_tcp_least_rtt_seconds{{{DEPLOYMENT}}})", "{{side}}", dashed=True
+                        ),
                     ],
-                    dashed=" least$",
                     minimum=0,
                     narrow=True,
                 ),
@@ -420,9 +434,15 @@ def health() -> Board:
                     [
                         _counted("latency_tcp_retransmitted_segments_total", DEPLOYMENT, "side", "{{side}}"),
                         _counted(
-                            "latency_tcp_out_of_order_segments_total", DEPLOYMENT, "side", "{{side}} out of order"
+                            "latency_tcp_out_of_order_segments_total",
+                            DEPLOYMENT,
+                            "side",
+                            "{{side}} out of order",
+                            any_at_all=True,
                         ),
-                        _counted("latency_tcp_reorderings_total", DEPLOYMENT, "side", "{{side}} overtaken"),
+                        _counted(
+                            "latency_tcp_reorderings_total", DEPLOYMENT, "side", "{{side}} overtaken", any_at_all=True
+                        ),
                     ],
                     minimum=0,
                     reaching=(1,),

@@ -8,19 +8,20 @@ from grafana.spread import spread
 __all__ = ["latency"]
 
 _JITTER = ((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED))
-_FRACTIONS = ((0.5, ""), (0.99, " p99"), (0.999, " p99.9"))
+_FRACTIONS = (0.5, 0.99, 0.999)
 
 
-def _quantiles(metric: str, by: str, fractions: tuple[tuple[float, str], ...] = _FRACTIONS) -> list[Query]:
+def _quantiles(metric: str, by: str, fractions: tuple[float, ...] = _FRACTIONS) -> list[Query]:
     legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
     return [
         Query(
             f"histogram_quantile({fraction}, sum by ({by}, le) "
             # No events, no quantile: leave the line out.
             f"(rate({metric}_bucket{{{PATH_STREAM}}}[$__rate_interval]))) >= 0",
-            f"{legend}{name}",
+            legend,
+            dashed=index > 0,
         )
-        for fraction, name in fractions
+        for index, fraction in enumerate(fractions)
     ]
 
 
@@ -58,10 +59,10 @@ def latency() -> Board:
             (
                 lines(
                     "End to end: percentiles by path",
-                    "All chosen streams together; the median is drawn solid. Good: p99.9 not far above it.",
+                    "All chosen streams together; the median is drawn solid, p99 dashed, p99.9 dotted. Good: p99.9 not "
+                    "far above it.",
                     "s",
                     _quantiles(end_to_end, "path"),
-                    dashed=" p99$| p99.9$",
                 ),
                 24,
                 12,
@@ -71,7 +72,7 @@ def latency() -> Board:
                     "End to end: p99 by stream",
                     "Good: a path's streams close together; what moves one stream on all paths is the exchange.",
                     "s",
-                    _quantiles(end_to_end, "path, stream", ((0.99, ""),)),
+                    _quantiles(end_to_end, "path, stream", (0.99,)),
                 ),
                 12,
                 8,
@@ -111,10 +112,10 @@ def latency() -> Board:
             (
                 lines(
                     "Backbone: percentiles by path",
-                    "The median is drawn solid. Good: p99 within a millisecond of it on a private backbone.",
+                    "The median is drawn solid, p99 dashed, p99.9 dotted. Good: p99 within a millisecond of it on a "
+                    "private backbone.",
                     "s",
                     _quantiles(backbone, "path"),
-                    dashed=" p99$| p99.9$",
                 ),
                 12,
                 10,
@@ -122,25 +123,26 @@ def latency() -> Board:
             (
                 lines(
                     "Round trip to the forwarder",
-                    "From the clock exchange, and so right without any clock; the median is drawn solid, as near "
-                    "as buckets tell; the least of the last 16 exchanges is exact. Good: the network's own; half of it "
-                    "is what the one-way delay should be.",
+                    "From the clock exchange, and so right without any clock; the median is drawn solid, p99 "
+                    "dashed, as near as buckets tell; the least of the last 16 exchanges, dotted, is exact. Good: the "
+                    "network's own; half of it is what the one-way delay should be.",
                     "s",
                     [
                         Query(
                             f"histogram_quantile({fraction}, sum by (path, le) "
                             f"(rate(latency_receiver_link_rtt_seconds_bucket{{{PATH}}}[$__rate_interval])))",
-                            f"{{{{path}}}}{name}",
+                            "{{path}}",
+                            dashed=fraction > 0.5,
                         )
-                        for fraction, name in ((0.5, ""), (0.99, " p99"))
+                        for fraction in (0.5, 0.99)
                     ]
                     + [
                         Query(
                             f"2 * max by (path) (latency_receiver_link_clock_offset_error_seconds{{{PATH}}})",
-                            "{{path}} least",
+                            "{{path}}",
+                            dashed=True,
                         )
                     ],
-                    dashed=" p99$| least$",
                     connect=True,
                 ),
                 12,

@@ -27,9 +27,9 @@ def overview() -> Board:
             "now-30m",
         )
         .row("", (_fastest(), 8, 5), (_by(), 4, 5), (_surely(), 4, 5), (_since(), 3, 5), (_trust(), 5, 5))
-        .row("", (_jitter_now(), 7, 4), (_lost(), 5, 4), (_events(), 5, 4), (_alert_count(), 3, 4), (_paths(), 4, 4))
+        .row("", (_jitter_now(), 7, 4), (_lost(), 7, 4), (_events(), 7, 4), (_alert_count(), 3, 4))
         .row("", (_lead(), 12, 8), (_jitter(), 12, 8))
-        .row("", (_end_to_end(), 10, 7), (_alerts(), 7, 7), (_availability(), 7, 7))
+        .row("", (_end_to_end(), 7, 7), (_alerts(), 6, 7), (_paths(), 5, 7), (_availability(), 6, 7))
     )
 
 
@@ -136,12 +136,11 @@ def _alert_count() -> Panel:
 def _jitter_now() -> Panel:
     return numbers(
         "Jitter now",
-        "Interarrival jitter (RFC 3550) of each path's worst stream, mean of 15 seconds. Good: green; red is "
-        "where a page begins (prometheus/rules/thresholds.yml).",
+        "Interarrival jitter (RFC 3550), mean of 15 seconds, of the four paths whose worst streams shake most. Good: "
+        "green; red is where a page begins (prometheus/rules/thresholds.yml).",
         "s",
-        [Query(f"max by (path) (latency:jitter_seconds:mean15s{{{PATH}}})", "{{path}}")],
+        [Query(f"topk(4, max by (path) (latency:jitter_seconds:mean15s{{{PATH}}}))", "{{path}}")],
         steps=((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED)),
-        graph=True,
         name_size=_NAME_SIZE,
         more="latency-delay",
     )
@@ -150,9 +149,10 @@ def _jitter_now() -> Panel:
 def _lost() -> Panel:
     return numbers(
         "Lost in 5 minutes",
-        "Events missing in the sequence of a link, or in the exchange's ids on a feed. Good: 0.",
+        "Events missing in the sequence of a link, or in the exchange's ids on a feed: of the four paths that miss "
+        "most. Good: 0.",
         "short",
-        [Query(f"sum by (path) (latency:lost_events:increase5m{{{PATH}}})", "{{path}}")],
+        [Query(f"topk(4, sum by (path) (latency:lost_events:increase5m{{{PATH}}}))", "{{path}}")],
         steps=((None, GREEN), (1, RED)),
         decimals=0,
         name_size=_NAME_SIZE,
@@ -163,9 +163,14 @@ def _lost() -> Panel:
 def _events() -> Panel:
     return numbers(
         "Events a second",
-        "On each path. Good: the same on all of them.",
+        "On the four paths that bring least. Good: the same on all of them.",
         "short",
-        [Query(f"sum by (path) (rate(latency_receiver_events_total{{{PATH}}}[$__rate_interval]))", "{{path}}")],
+        [
+            Query(
+                f"bottomk(4, sum by (path) (rate(latency_receiver_events_total{{{PATH}}}[$__rate_interval])))",
+                "{{path}}",
+            )
+        ],
         decimals=0,
         name_size=_NAME_SIZE,
         more="latency-delay",
@@ -215,14 +220,15 @@ def _end_to_end() -> Panel:
     bucket = f"sum by (path, le) (rate(latency_receiver_end_to_end_seconds_bucket{{{PATH}}}[$__rate_interval]))"
     return lines(
         "End to end: median and p99",
-        "Exchange's event time to arrival, all streams that carry a time; p99 is dashed. Right within the clock bound. "
+        "Exchange's event time to arrival, all streams that carry a time; p99 is dashed, in the same colour. Right "
+        "within the clock bound. "
         "Good: p99 close to the median.",
         "s",
         [
             Query(f"histogram_quantile(0.5, {bucket})", "{{path}}"),
-            Query(f"histogram_quantile(0.99, {bucket})", "{{path}} p99"),
+            Query(f"histogram_quantile(0.99, {bucket})", "{{path}}", dashed=True),
         ],
-        dashed="p99$",
+        narrow=True,
         minimum=0,
         more="latency-delay",
     )

@@ -49,6 +49,8 @@ __all__ = [
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
 MISSING = "–"
+_REFS = "ABCDEFGHIJ"
+"""What Grafana calls a panel's queries."""
 
 NOTHING = "not configured, or no data"
 """What a panel without any series says, unless it knows better: Grafana cannot tell the two apart."""
@@ -69,10 +71,12 @@ class Query:
     Attributes:
         expr: may use the dashboard's variables and Grafana's own.
         legend: of its series; also the name by which a panel's `limits` finds them.
+        dashed: drawn dashed and left out of the legend. With the legend of a solid line it has its colour, too.
     """
 
     expr: str
     legend: str = "__auto"
+    dashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,6 @@ def lines(
     maximum: float | None = None,
     reaching: tuple[float, ...] = (),
     limits: str = "",
-    dashed: str = "",
     narrow: bool = False,
     connect: bool = False,
     none: str = NOTHING,
@@ -119,7 +122,6 @@ def lines(
         maximum: upper end of the y axis.
         reaching: values that the y axis reaches in any case, so that noise is no mountain and zeros are no full scale.
         limits: regular expression of legends that are limits: drawn red and dashed.
-        dashed: regular expression of legends that are drawn dashed.
         narrow: a legend of names below, instead of a table with last and maximum to the right.
         connect: draw across missing values.
         none: what to write when there is no series.
@@ -133,7 +135,8 @@ def lines(
         .unit(unit)
         .targets([_target(query, index) for index, query in enumerate(queries)])
         .line_width(2)
-        .fill_opacity(35 if stacked else 4)
+        # Of ten lines even the faintest areas add up to mud.
+        .fill_opacity(35 if stacked else 0)
         .show_points(common_model.VisibilityMode.AUTO)
         .span_nulls(connect)
         .no_value(none)
@@ -156,23 +159,30 @@ def lines(
     panel = _axis(panel, logarithmic=logarithmic, minimum=minimum, maximum=maximum, reaching=reaching)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
-    dashes = {"fill": "dash", "dash": [8, 6]}
     if limits:
         panel = panel.override_by_regexp(
             f"/{limits}/",
             [
                 DynamicConfigValue("color", {"mode": "fixed", "fixedColor": RED}),
-                DynamicConfigValue("custom.lineStyle", dashes),
-                DynamicConfigValue("custom.fillOpacity", 0),
+                DynamicConfigValue("custom.lineStyle", _dashes(0)),
                 DynamicConfigValue("custom.lineWidth", 1),
             ],
         )
-    if dashed:
-        panel = panel.override_by_regexp(
-            f"/{dashed}/",
-            [DynamicConfigValue("custom.lineStyle", dashes), DynamicConfigValue("custom.fillOpacity", 0)],
+    for order, index in enumerate(index for index, query in enumerate(queries) if query.dashed):
+        panel = panel.override_by_query(
+            _REFS[index],
+            [
+                DynamicConfigValue("custom.lineStyle", _dashes(order)),
+                DynamicConfigValue("custom.lineWidth", 1),
+                DynamicConfigValue("custom.hideFrom", {"legend": True, "tooltip": False, "viz": False}),
+            ],
         )
     return panel
+
+
+def _dashes(order: int) -> dict[str, object]:
+    """Make the style of the first or second kind of dashed line in a panel: long dashes, then dots."""
+    return {"fill": "dash", "dash": ([8, 6], [2, 5])[order]}
 
 
 def _axis(
@@ -204,7 +214,6 @@ def numbers(
     steps: Steps = ((None, GREY),),
     decimals: int | None = None,
     names: bool = True,
-    graph: bool = False,
     states: tuple[State, ...] = (),
     none: str = NOTHING,
     name_size: int | None = None,
@@ -219,11 +228,10 @@ def numbers(
         title: in the panel's head.
         description: what it means and what good looks like.
         unit: Grafana's name of the unit.
-        queries: asked at the end of the time range only, unless there is a graph.
+        queries: asked at the end of the time range only.
         steps: colours by value.
         decimals: digits behind the point.
         names: write each series' legend beside its number.
-        graph: a small curve behind each number.
         states: texts instead of numbers.
         none: what to write when there is no series.
         name_size: of the legends in pixels; by default as large as fits one line, which is illegible for six paths.
@@ -233,18 +241,17 @@ def numbers(
         more: uid of the dashboard that explains it.
     """
     text = common_model.BigValueTextMode.VALUE_AND_NAME if names else common_model.BigValueTextMode.VALUE
-    graph_mode = common_model.BigValueGraphMode.AREA if graph else common_model.BigValueGraphMode.NONE
     panel = (
         stat.Panel()
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
         .unit(unit)
-        .targets([_target(query, index, instant=not graph) for index, query in enumerate(queries)])
+        .targets([_target(query, index, instant=True) for index, query in enumerate(queries)])
         .thresholds(_thresholds(steps))
         .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .color_mode(common_model.BigValueColorMode.VALUE)
-        .graph_mode(graph_mode)
+        .graph_mode(common_model.BigValueGraphMode.NONE)
         .text_mode(text)
         .orientation(common_model.VizOrientation.HORIZONTAL if under else common_model.VizOrientation.AUTO)
         .no_value(none)
@@ -377,7 +384,7 @@ def rows(
         widths: in pixels, by title; the other columns share what is left.
         more: uid of the dashboard that explains it.
     """
-    refs = dict(zip(queries, "ABCDEFGHIJ", strict=False))
+    refs = dict(zip(queries, _REFS, strict=False))
     single = len(queries) == 1
     if not single:
         # Several queries have a head even when they are empty: what says so is a row.
@@ -487,11 +494,7 @@ def bars(
 
 def _target(query: Query, index: int, *, instant: bool = False) -> prometheus.Dataquery:
     target = (
-        prometheus.Dataquery()
-        .expr(query.expr)
-        .legend_format(query.legend)
-        .ref_id("ABCDEFGHIJ"[index])
-        .datasource(DATASOURCE)
+        prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(_REFS[index]).datasource(DATASOURCE)
     )
     return target.instant() if instant else target.range()
 

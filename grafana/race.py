@@ -57,14 +57,13 @@ def race() -> Board:
             (
                 lines(
                     "Lead of $racer: p1, median, p99",
-                    "Over each other path: the median is drawn in its colour, p1 and p99 dashed. Above zero $racer is "
-                    "earlier. Good: p1 above zero, that is earlier nearly always.",
+                    "Over each other path: the median is drawn solid, p1 dashed and p99 dotted in its colour. Above "
+                    "zero $racer is earlier. Good: p1 above zero, that is earlier nearly always.",
                     "s",
                     [
-                        Query(lead_quantile(fraction, "$__rate_interval"), f"{{{{reference}}}}{name}")
-                        for fraction, name in ((0.01, " p1"), (0.5, ""), (0.99, " p99"))
+                        Query(lead_quantile(fraction, "$__rate_interval"), "{{reference}}", dashed=fraction != 0.5)
+                        for fraction in (0.01, 0.5, 0.99)
                     ],
-                    dashed=" p1$| p99$",
                     reaching=(0,),
                     none=NO_RACE,
                 ),

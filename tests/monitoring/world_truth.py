@@ -456,6 +456,12 @@ def _in_5_minutes(names: Iterable[str], by: str, prefix: str = "latency_receiver
     return [increases(f"{prefix}_{name}_total", by) for name in names]
 
 
+def _first_or_any(names: Iterable[str], by: str, prefix: str = "latency_receiver") -> list[Check]:
+    """Check counters of which only the first is shown when it is zero."""
+    first, *others = _in_5_minutes(names, by, prefix)
+    return [first, *map(positive, others)]
+
+
 _LIMIT = "jitter_seconds"
 
 PANELS: dict[str, dict[str, list[Check]]] = {
@@ -545,7 +551,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             increases("latency_forwarder_datagrams_refused_total", "link"),
         ],
         "Peers turned away, in 5 minutes": [reasons("latency_receiver_link_refusals_total", "path", 1, 300)],
-        "Missing, in 5 minutes, and why": _in_5_minutes(
+        "Missing, in 5 minutes, and why": _first_or_any(
             (
                 "sequence_gap_events",
                 "late_events",
@@ -565,7 +571,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             gauges("latency_tcp_rtt_seconds", "side"),
             gauges("latency_tcp_least_rtt_seconds", "side", take=min),
         ],
-        "Sent again, or out of order, in 5 minutes": _in_5_minutes(
+        "Sent again, or out of order, in 5 minutes": _first_or_any(
             ("retransmitted_segments", "out_of_order_segments", "reorderings"), "side", "latency_tcp"
         ),
         "Send queue": [gauges("latency_tcp_send_queue_bytes", "side")],
