@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.monitoring.expressions import metrics_in, rules
+from tests.monitoring.expressions import alerts, holding_seconds, metrics_in, rules
 from tests.monitoring.history import START, History
 from tests.monitoring.servers import ask, prometheus
 
@@ -15,6 +15,8 @@ __all__ = ["Asked", "past"]
 
 Labels = frozenset[tuple[str, str]]
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
+_RECORDED = re.compile(r"\blatency:[a-z0-9_:]+\b(?:\{[^}]*\})?(?![\w:{\[])")
+_ALERTS = re.compile(r"\bALERTS\{[^}]*\}")
 _FLAGS = ("--storage.tsdb.retention.time=100y", "--query.lookback-delta=5m")
 
 
@@ -26,7 +28,9 @@ class Asked:
 
     def values(self, expression: str, moment: float) -> dict[Labels, float]:
         """Evaluate at a moment of the histories; return the values by labels, without a name."""
-        answer = ask(self._address, "/api/v1/query", query=expression, time=str(START + moment))
+        # Prometheus marks where an alert ends, which what is filled in cannot: it ends with its last evaluation.
+        query = _ALERTS.sub(r"last_over_time(\g<0>[1s])", expression)
+        answer = ask(self._address, "/api/v1/query", query=query, time=str(START + moment))
         return {
             frozenset((key, value) for key, value in series["metric"].items() if key != "__name__"): float(
                 series["value"][1]
@@ -36,8 +40,10 @@ class Asked:
 
 
 @contextmanager
-def past(folder: Path, histories: Sequence[History], evaluate_seconds: float = 5.0) -> Iterator[Asked]:
-    """Run Prometheus with these histories, and with what the recording rules make of them.
+def past(
+    folder: Path, histories: Sequence[History], evaluate_seconds: float = 5.0, *, alerting: bool = False
+) -> Iterator[Asked]:
+    """Run Prometheus with these histories, with what the recording rules make of them, and with the alerts if wanted.
 
     Rules are evaluated on the grid of whole intervals since the start, for Prometheus itself chooses a phase.
     """
@@ -50,6 +56,9 @@ def past(folder: Path, histories: Sequence[History], evaluate_seconds: float = 5
     for group in _levels():
         with prometheus(folder, *flags) as address:
             _fill(folder, _recorded(address, group, end, evaluate_seconds))
+    if alerting:
+        with prometheus(folder, *flags) as address:
+            _fill(folder, _alerted(address, end, evaluate_seconds))
     with prometheus(folder, *flags) as address:
         yield Asked(address)
 
@@ -64,6 +73,25 @@ def _recorded(address: str, group: list[dict[str, Any]], end: float, step: float
             own = ",".join(f'{key}="{value}"' for key, value in labels.items())
             for moment, value in series["values"]:
                 yield f"{rule['record']}{{{own}}} {value} {moment}\n"
+
+
+def _alerted(address: str, end: float, step: float) -> Iterator[str]:
+    """Yield ``ALERTS`` as Prometheus has it of rules that it evaluates: pending until it has held for long enough."""
+    for name, rule in alerts().items():
+        # What is recorded ends with its last evaluation, as alerts do.
+        query = _RECORDED.sub(r"last_over_time(\g<0>[1s])", rule["expr"])
+        asked = {"query": query, "start": str(START), "end": str(end), "step": str(step)}
+        for series in ask(address, "/api/v1/query_range", **asked)["data"]["result"]:
+            labels = {**series["metric"], **rule["labels"], "alertname": name}
+            labels.pop("__name__", None)
+            own = ",".join(f'{key}="{value}"' for key, value in labels.items())
+            begun = before = -step
+            for moment, _value in series["values"]:
+                if moment - before > step:
+                    begun = moment
+                before = moment
+                state = "firing" if moment - begun >= holding_seconds(rule) else "pending"
+                yield f'ALERTS{{alertstate="{state}",{own}}} 1 {moment}\n'
 
 
 def _fill(folder: Path, samples: Iterable[str]) -> None:

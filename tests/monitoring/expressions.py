@@ -15,6 +15,7 @@ __all__ = [
     "alerts",
     "dashboards",
     "filled",
+    "holding_seconds",
     "loaded",
     "metrics_in",
     "panels",
@@ -76,6 +77,12 @@ def rules() -> list[dict[str, Any]]:
 def alerts() -> dict[str, dict[str, Any]]:
     """Return the alert rules by name."""
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def holding_seconds(alert: dict[str, Any]) -> int:
+    """Return for how long an alert's condition has to hold before it fires."""
+    text = alert.get("for", "0s")
+    return int(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
 
 
 def dashboards() -> dict[str, dict[str, Any]]:

@@ -85,6 +85,7 @@ class History:
         kinds: ``feed`` or ``link`` by path.
         pages: scraped text with its moment.
         scrapes: their moments and lives.
+        answers: when it was asked for a page, and whether one came: 1 or 0. Not noted by all who write histories.
     """
 
     def __init__(self, deployment: str, scrape_seconds: float, kinds: Mapping[str, str] | None = None) -> None:
@@ -93,6 +94,7 @@ class History:
         self.kinds = kinds or {}
         self.pages: list[tuple[float, str, dict[str, str]]] = []
         self.scrapes = Scrapes()
+        self.answers: list[tuple[float, float]] = []
         self._seen: dict[tuple[str, tuple[str, ...], float, float], list[float]] = {}
         self._rows: dict[str, dict[tuple[str, ...], Observations]] = defaultdict(lambda: defaultdict(Observations))
 

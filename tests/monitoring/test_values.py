@@ -9,8 +9,8 @@ import pytest
 from tests.monitoring import truth, world_truth
 from tests.monitoring.backfill import Asked, past
 from tests.monitoring.expressions import alerts, dashboards, filled, panels, rules
-from tests.monitoring.world import MOMENTS, World, desk
-from tests.monitoring.world_truth import ALERTS, RULES, At, Check
+from tests.monitoring.world import ALONE, MOMENTS, World, desk
+from tests.monitoring.world_truth import ALERTS, RULES, At, Check, firing
 
 PAIRS = {
     "latency:lead_seconds:quantile5m",
@@ -23,6 +23,9 @@ DAYS = {"latency:jitter_seconds:same_hour", "latency:delay_seconds:p99_same_hour
 """What test_days.py checks."""
 MONTH = "latency:availability:ratio30d"
 """What the overview shows as it is."""
+FIRING = "Alerts that fire"
+"""Its rows have labels of their own for every alert."""
+OF_TARGETS = ("DaemonDown", "TargetAbsent", "NoTargets", "ThresholdsMissing")
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +36,11 @@ def world() -> World:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[Asked]:
     # Another deployment has the same addresses and names, as private networks do.
-    others = [copy.copy(history) for history in world.histories.values()]
+    histories = [*world.histories.values(), *world.strays.values()]
+    others = [copy.copy(history) for history in histories]
     for other in others:
         other.deployment = "other"
-    with past(tmp_path_factory.mktemp("values"), [*world.histories.values(), *others]) as prometheus:
+    with past(tmp_path_factory.mktemp("values"), [*histories, *others], alerting=True) as prometheus:
         yield prometheus
 
 
@@ -61,6 +65,8 @@ def _agree(asked: Asked, world: World, moment: float, check: Check, expression: 
 def test_every_panel_rule_and_alert_is_checked_by_value() -> None:
     for name, dashboard in dashboards().items():
         for panel in panels(dashboard):
+            if panel["title"] == FIRING:
+                continue
             checks = world_truth.PANELS.get(name, {}).get(panel["title"]) or truth.PANELS[name][panel["title"]]
             assert len(checks) == len(panel["targets"]), f"{name}: {panel['title']}"
     recorded = {
@@ -105,3 +111,25 @@ def test_limits_are_recorded_as_they_are(moment: str, asked: Asked) -> None:
 def test_alerts_hold_for_what_is_wrong_and_for_nothing_else(moment: str, asked: Asked, world: World) -> None:
     for name, check in ALERTS.items():
         _agree(asked, world, MOMENTS[moment], check, alerts()[name]["expr"], f"{moment}: {name}")
+
+
+@pytest.mark.process
+def test_where_nobody_is_asked_any_more_just_that_is_wrong(asked: Asked, world: World) -> None:
+    assert set(ALERTS["TargetAbsent"].truth(At(world, ALONE))) == set(world.up(ALONE, 3600))
+    for name in OF_TARGETS:
+        _agree(asked, world, ALONE, ALERTS[name], alerts()[name]["expr"], f"alone: {name}")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_alerts_that_fire_are_those_whose_time_is_over(moment: str, asked: Asked, world: World) -> None:
+    (panel,) = [panel for panel in panels(dashboards()["latency-overview.json"]) if panel["title"] == FIRING]
+    shown = [
+        dict(own) for own in asked.values(filled(panel["targets"][0]["expr"], deployment="world"), MOMENTS[moment])
+    ]
+    for name, check in ALERTS.items():
+        found = {tuple(own.get(label, "") for label in check.labels) for own in shown if own["alertname"] == name}
+        sure, may = firing(At(world, MOMENTS[moment]), name)
+        assert sure <= found <= may, f"{moment}: {name}"
+    kinds = {own["alertname"] for own in shown}
+    assert len(kinds) > 15 if moment == "trouble" else "JitterHigh" not in kinds

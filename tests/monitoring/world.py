@@ -12,7 +12,7 @@ from daemons.measurement.histogram import octaves, signed
 from daemons.service.metrics import HistogramFamily
 from tests.monitoring.history import START, History
 
-__all__ = ["CALM", "GAP", "MOMENTS", "RESTARTED", "TARGETS", "TROUBLE", "World", "desk"]
+__all__ = ["ALONE", "CALM", "GAP", "MOMENTS", "RESTARTED", "TARGETS", "TROUBLE", "World", "desk"]
 
 SECONDS = 700.0
 SCRAPE = 5.0
@@ -25,6 +25,10 @@ TARGETS = {
     role: {"role": role, "instance": f"{role}:1", "host": host, "job": "latency", "deployment": "world"}
     for role, host in (("receiver", "desk"), ("forwarder", "tokyo"), ("probe", "desk"))
 }
+STRAYS = {"osaka": ("forwarder", 350.0, SECONDS), "seoul": ("probe", SECONDS, 200.0)}
+"""Targets of which one ends and one is taken away: role, and when, by host."""
+ALONE = SECONDS + 400.0
+"""When nobody has asked or evaluated anything for longer than Prometheus looks back."""
 _BOUNDS = {"lead": signed(octaves(-16, 3))}
 _DELAYS = octaves(-20, 4)
 Row = tuple[float, float]
@@ -45,11 +49,13 @@ class World:
     Attributes:
         families: by metric's name and role.
         histories: by role.
+        strays: of targets of which nothing but their answers is known, by host.
     """
 
     def __init__(self) -> None:
         self.families: dict[tuple[str, str], Family] = {}
         self.histories = {role: History("world", SCRAPE) for role in TARGETS}
+        self.strays = {host: History("world", SCRAPE) for host in STRAYS}
         self.rng = random.Random(7)
 
     def add(self, role: str, kind: str, name: str, labels: dict[str, str], rows: Sequence[Row]) -> None:
@@ -90,11 +96,30 @@ class World:
                     continue
                 down = role == "receiver" and RECEIVER_DOWN[0] <= moment < RECEIVER_DOWN[1]
                 labels = {key: TARGETS[role][key] for key in ("role", "instance", "host")}
+                history.answers.append((moment, float(not down)))
                 if down:
                     history.pages.append((START + moment, "up 0\n", labels))
                     continue
                 history.pages.append((START + moment, pages.page(moment) + "up 1\n", labels))
                 history.scrapes.add(moment, self.life(role, moment))
+        for host, history in self.strays.items():
+            role, down_since, removed = STRAYS[host]
+            labels = {"role": role, "instance": f"{host}:1", "host": host}
+            for index in range(1, int(min(SECONDS, removed) / SCRAPE) + 1):
+                moment = index * SCRAPE - 0.0625
+                answer = float(moment < down_since)
+                history.answers.append((moment, answer))
+                history.pages.append((START + moment, f"up {answer:g}\n", labels))
+
+    def up(self, moment: float, seconds: float = 300.0) -> dict[tuple[str, str], list[float]]:
+        """Return by role and host what the targets answered in the time before, oldest first."""
+        known = {(role, TARGETS[role]["host"]): history for role, history in self.histories.items()}
+        known |= {(STRAYS[host][0], host): history for host, history in self.strays.items()}
+        recent = {
+            key: [answer for time, answer in history.answers if moment - seconds < time <= moment]
+            for key, history in known.items()
+        }
+        return {key: answers for key, answers in recent.items() if answers}
 
 
 class _Pages:

@@ -8,16 +8,21 @@ from itertools import pairwise
 
 from daemons.measurement.histogram import octaves
 from grafana.limits import limit
+from tests.monitoring.expressions import alerts, holding_seconds
 from tests.monitoring.history import START
 from tests.monitoring.truth import Range, near, quantile
 from tests.monitoring.world import TARGETS, World
 
-__all__ = ["ALERTS", "PANELS", "RULES", "At", "Check"]
+__all__ = ["ALERTS", "PANELS", "RULES", "At", "Check", "firing"]
 
 Key = tuple[str, ...]
 Found = dict[Key, Range]
 WINDOW = 20.0
 _BOUNDARIES = octaves(-20, 4).le
+
+
+class TooCloseError(Exception):
+    """What is known does not tell on which side of a limit a figure is."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,8 @@ def above(check: Check, bound: float, *, below: bool = False) -> Check:
     def truth(at: At) -> Found:
         found = check.truth(at)
         for key, (low, high) in found.items():
-            assert not low < bound < high, f"{key}: {low} to {high} has {bound} in it"
+            if low < bound < high:
+                raise TooCloseError(f"{key}: {low} to {high} has {bound} in it")
         return {key: value for key, value in found.items() if (value[0] < bound if below else value[0] >= bound)}
 
     return Check(check.labels, truth)
@@ -464,6 +470,31 @@ def _first_or_any(names: Iterable[str], by: str, prefix: str = "latency_receiver
 
 _LIMIT = "jitter_seconds"
 
+
+def firing(at: At, name: str) -> tuple[set[Key], set[Key]]:
+    """Return what an alert has to fire for, and what it may: some of its time the condition was too close to call."""
+    sure = set(ALERTS[name].truth(at))
+    may = set(sure)
+    step, end = 5, int(at.moment)
+    for moment in range(end - holding_seconds(alerts()[name]), end, step) if may else ():
+        try:
+            held = set(ALERTS[name].truth(At(at.world, moment)))
+        except TooCloseError:
+            sure = set()
+            continue
+        sure &= held
+        may &= held
+    return sure, may
+
+
+def _fire(severity: str) -> Check:
+    def truth(at: At) -> Found:
+        found = [firing(at, name) for name, rule in alerts().items() if rule["labels"]["severity"] == severity]
+        return {(): (sum(len(sure) for sure, _may in found), sum(len(may) for _sure, may in found))}
+
+    return Check((), truth)
+
+
 PANELS: dict[str, dict[str, list[Check]]] = {
     "latency-delay.json": {
         "End to end of $path": [spread(END_TO_END)],
@@ -489,7 +520,9 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         ],
     },
     "latency-health.json": {
-        "Daemons": [Check(("role",), lambda _at: {(role,): near(1) for role in TARGETS})],
+        "Daemons": [
+            Check(("role", "host"), lambda at: {key: near(rows[-1]) for key, rows in at.world.up(at.moment).items()})
+        ],
         "What is running": [
             gauges("latency_build_info", "daemon"),
             Check(("daemon",), _age),
@@ -591,12 +624,10 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "Jitter now": [_worst(MEAN_JITTER, "path")],
         "Lost in 5 minutes": [LOST],
         "Events a second": [rates("latency_receiver_events_total", "path")],
-        # Prometheus makes ALERTS by itself: rules that are filled in have none.
-        "Alerts": [constant(0), constant(0)],
+        "Alerts": [_fire("page"), _fire("ticket")],
         "Paths": [UP],
         "Jitter": [_worst(MEAN_JITTER, "path"), threshold(_LIMIT)],
         "End to end: median and p99": [quantiles(END_TO_END, 0.5, "path"), quantiles(END_TO_END, 0.99, "path")],
-        "Alerts that fire": [empty("alertname")],
         "Availability": [_availability(3600), MONTH, _burn(3600), empty("path")],
     },
     "latency-probe.json": {
@@ -718,6 +749,15 @@ def _slower(at: At) -> Found:
     return {("backbone",): (share * 0.95, share * 1.05)} if share < limit("win_ratio") else {}
 
 
+def _unanswering(at: At) -> Found:
+    return {key: near(0) for key, rows in at.world.up(at.moment).items() if not rows[-1]}
+
+
+def _absent(at: At) -> Found:
+    now = at.world.up(at.moment)
+    return {key: near(max(rows)) for key, rows in at.world.up(at.moment, 3600).items() if key not in now}
+
+
 def _expiring(at: At) -> Found:
     left = _expiry(at)[()]
     return {("api",): left} if left[0] < limit("certificate_seconds") else {}
@@ -736,10 +776,11 @@ def _egress(at: At) -> Found:
 
 
 ALERTS: dict[str, Check] = {
-    "DaemonDown": empty("role"),
-    "TargetAbsent": empty("role"),
-    "NoTargets": empty("role"),
-    "ThresholdsMissing": empty("role"),
+    "DaemonDown": Check(("role", "host"), _unanswering),
+    "TargetAbsent": Check(("role", "host"), _absent),
+    "NoTargets": Check((), lambda at: {} if at.world.up(at.moment) else {(): near(1)}),
+    # Rules are evaluated for as long as anybody is asked.
+    "ThresholdsMissing": Check((), lambda at: {} if at.world.up(at.moment) else {(): near(1)}),
     "DaemonRestarting": above(Check(("daemon",), _restarts), limit("restarts") + 0.5),
     "EventLoopSlow": above(LOOP_LAG, limit("loop_lag_seconds")),
     "HostDelayHigh": above(HOST_DELAY, limit("host_delay_seconds")),

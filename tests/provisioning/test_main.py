@@ -15,6 +15,7 @@ from provisioning.loading import load_topology
 from tests.provisioning.aws import Operator, census, client
 from tests.provisioning.emulator import REGIONS
 from tests.provisioning.test_permissions import refused
+from tests.terminal import on_terminal, program
 
 pytestmark = pytest.mark.process
 
@@ -110,6 +111,24 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert "nothing is left by tag in" in down.stdout, down.stderr
     assert refused(shell.calls()) == []
     assert census(endpoint, topology.regions) == empty
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_a_whole_plan_is_shown_on_every_terminal(shell: Shell, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    steps = json.loads(shell.ok("plan", "--topology", "full", "--json"))
+    piped = shell.ok("plan", "--topology", "full").splitlines()
+    assert len(piped) == len(steps) + 1 > 30
+    for name, value in shell.environment.items():
+        monkeypatch.setenv(name, value)
+    shown = on_terminal(program("provisioning.main", "plan", "--topology", "full"), width, cwd=ROOT)
+    assert shown.code == 0
+    assert shown.too_long == []
+    assert "…" not in shown.text
+    flat = " ".join(shown.text.split())
+    for step, line in zip(steps, piped, strict=False):
+        assert all(text in line for text in (step["key"], step["region"], *step["details"])), line
+        assert " ".join(line.split()) in flat
+    assert piped[-1] in flat
 
 
 @pytest.mark.parametrize("where", ["CreateVpcPeeringConnection ap-northeast-1 1", "RunInstances eu-central-1 1"])
