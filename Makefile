@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring dashboards reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,15 @@ lab-vm: $(PACKAGES)  ## the same on virtual machines with Debian's own kernel an
 
 fuzz: $(STAMP)  ## coverage-guided fuzzing of all that takes in bytes of others; SECONDS=260 for all targets
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),260) $(FUZZ)
+
+# Its data come from the package index; without them it waits for ever. Not part of the tests, which need no network.
+audit: $(STAMP)  ## ask the package index for known vulnerabilities of all that is pinned (needs internet)
+	@timeout 300 $(BIN)/uv tool run --quiet pip-audit --disable-pip --require-hashes --progress-spinner off -r constraints.txt; \
+	  code=$$?; case $$code in \
+	    0) ;; \
+	    124) echo "not audited: no answer within 300 s; is the package index (pypi.org) reachable from here?"; exit 1 ;; \
+	    *) echo "exit code $$code: packages above are vulnerable, or the index could not be asked"; exit 1 ;; \
+	  esac
 
 wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
 	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))
