@@ -312,6 +312,8 @@ class Link:
         if self.present and self.wire is None:
             assert self.sender is not None
             world = self.forwarder.world
+            # What was used before it was there is nobody's loss on it, and so it says.
+            assert self.sender.buffer.acknowledged >= self.begin
             self.wire = Wire(self.sender, world.lives[self.receiver], world.clock, world.rng, self.handed)
 
     def cut(self) -> None:

@@ -88,6 +88,21 @@ def connected(made: Trial) -> Callable[[], bool]:
     return lambda: all(sender.connected for sender in made.forwarder.senders)
 
 
+def test_a_destination_that_joins_or_comes_back_begins_after_what_was_used_before() -> None:
+    async def work() -> None:
+        async with trial((Sink(), b"")) as (made, (here,)):
+            for _time in range(2):
+                made.offer(50)
+                before = made.forwarder.sequence
+                await made.edit(section(here))
+                (sender,) = made.forwarder.senders
+                assert sender.buffer.acknowledged >= before
+                await made.edit()
+            made.assert_balanced()
+
+    run(work)
+
+
 def test_an_edited_destination_keeps_its_buffer_its_counts_and_its_connection() -> None:
     async def work() -> None:
         async with trial((Sink(acknowledges=False), b"")) as (made, (here,)):
