@@ -41,10 +41,9 @@ def made(rtt_us: int = 0, rttvar_us: int = 250_000, least_us: int = 0xFFFFFFFF, 
 
 def by_ss(sock: socket.socket) -> tuple[int, dict[str, str]]:
     """What ss says of one end: its send queue, and its fields."""
-    port = sock.getsockname()[1]
-    shown = subprocess.run(
-        ["ss", "-Htinm", f"sport = :{port}"], capture_output=True, text=True, check=True, timeout=30
-    ).stdout
+    # Another connection, to somewhere else, may have the same port of its own.
+    ends = f"sport = :{sock.getsockname()[1]} and dport = :{sock.getpeername()[1]}"
+    shown = subprocess.run(["ss", "-Htinm", ends], capture_output=True, text=True, check=True, timeout=30).stdout
     _state, _received, queue, *_addresses = shown.split()
     return int(queue), dict(re.findall(r"(\w+):(\S+)", shown))
 
