@@ -289,3 +289,21 @@ def test_a_forwarder_without_descriptors_waits_for_them() -> None:
             before = scrape(program).sum("latency_receiver_events_total")
             until(lambda: scrape(program).sum("latency_receiver_events_total") > before, "events go on")
             assert sum(scrape(sender).matching("latency_unexpected_errors_total")) == 0
+
+
+@pytest.mark.parametrize("program", ["forwarder", "receiver", "probe", "simulator"])
+@pytest.mark.parametrize("trouble", [unread, broken])
+def test_a_program_that_cannot_start_says_so_by_its_exit_code_whatever_becomes_of_its_words(
+    program: str, trouble: Callable[[Path], AbstractContextManager[Trouble]], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[nobody]\n")
+    options = ["--listen", "nowhere"] if program == "simulator" else ["--config", str(bad)]
+    with trouble(tmp_path) as found:
+        done = subprocess.run(
+            [sys.executable, "-m", f"daemons.{program}.main", *options],
+            stderr=found.descriptor,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 2
