@@ -14,6 +14,8 @@ from typing import IO, Any
 __all__ = ["Program", "running", "until"]
 
 KILL_SECONDS = 5.0
+DEADLINE_SECONDS = 60.0
+"""Of no test's meaning: only what never comes is waited for so long, for a machine with much else to do is slow."""
 
 
 class _Lines:
@@ -99,13 +101,13 @@ class Program:
         """Whether :meth:`kill` ended it: its exit code means nothing then."""
         return self._killed
 
-    def wait_for_json(self, key: str, deadline_seconds: float = 15.0) -> dict[str, Any]:
+    def wait_for_json(self, key: str, deadline_seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
         """Return the first line of standard output that is a JSON object with this key."""
         line = self._output.find(lambda text: key in _object(text), deadline_seconds)
         assert line is not None, f"no JSON line with {key!r} in {deadline_seconds} s:\n{self._report()}"
         return _object(line)
 
-    def wait_for_log(self, text: str, deadline_seconds: float = 15.0) -> str:
+    def wait_for_log(self, text: str, deadline_seconds: float = DEADLINE_SECONDS) -> str:
         """Return the first line of standard error that contains this text."""
         line = self._errors.find(lambda line: text in line, deadline_seconds)
         assert line is not None, f"no {text!r} in the log in {deadline_seconds} s:\n{self._report()}"
@@ -115,7 +117,7 @@ class Program:
         """Send a signal to this process alone."""
         self._process.send_signal(number)
 
-    def wait(self, deadline_seconds: float = 15.0) -> int:
+    def wait(self, deadline_seconds: float = DEADLINE_SECONDS) -> int:
         """Wait until it ends by itself; return its exit code."""
         try:
             code = self._process.wait(deadline_seconds)
@@ -125,7 +127,7 @@ class Program:
         self._errors.join()
         return code
 
-    def terminate(self, deadline_seconds: float = 15.0) -> int:
+    def terminate(self, deadline_seconds: float = DEADLINE_SECONDS) -> int:
         """Send SIGTERM and wait; return the exit code, and leave the output complete."""
         self._process.terminate()
         return self.wait(deadline_seconds)
@@ -152,7 +154,7 @@ def running(
     *arguments: str,
     ready: str | None = "ready",
     exit_code: int | tuple[int, ...] = 0,
-    deadline_seconds: float = 15.0,
+    deadline_seconds: float = DEADLINE_SECONDS,
     env: dict[str, str] | None = None,
 ) -> Iterator[Program]:
     """Run a program of ours for the length of a ``with`` block.
@@ -202,7 +204,7 @@ def running(
 
 
 def until(
-    condition: Callable[[], bool], what: str, deadline_seconds: float = 15.0, every_seconds: float = 0.01
+    condition: Callable[[], bool], what: str, deadline_seconds: float = DEADLINE_SECONDS, every_seconds: float = 0.01
 ) -> None:
     """Wait for a condition, asking again and again; fail with its description when the deadline has passed."""
     limit = time.monotonic() + deadline_seconds
