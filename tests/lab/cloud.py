@@ -58,7 +58,10 @@ PathExists=/etc/systemd/network/50-latency-tunnel.netdev
 [Install]
 WantedBy=multi-user.target
 """,
+    # After networkd, which at a boot could not make its stand-in of an interface that is there already, and would then
+    # take the real .netdev, find a tun where it says wireguard, and leave the link alone for ever.
     "etc/systemd/system/lab-wireguard.service": """[Unit]
+After=systemd-networkd.service
 StartLimitIntervalSec=0
 [Service]
 RuntimeDirectory=wireguard
