@@ -96,10 +96,8 @@ class Departures:
         for _turn in range(MOST_AT_ONCE):
             try:
                 ancillary = self._socket.recvmsg(0, ERROR_QUEUE_BYTES, socket.MSG_ERRQUEUE)[1]
-            except (BlockingIOError, InterruptedError):
-                break
             except OSError:
-                # The socket is closed, or broken: its owner will be told by a read or write of its own.
+                # The queue is empty; or the socket is closed or broken, which its owner's own reads and writes tell.
                 break
             found = True
             if (stamp := parse(ancillary)) is not None:

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from daemons.link import wire
+from daemons.service.lifecycle import end
 
 __all__ = ["Middleman", "standing_between"]
 
 _ADDED = wire.encode_event(10**6, 1, 0, 1, 1, 1, b"forged@trade", b'{"forged":1}')
-_EVERY_SECONDS = 0.02
 
 
 class Middleman:
@@ -55,11 +55,9 @@ class Middleman:
         back, forth = await asyncio.open_connection("127.0.0.1", self._receiver)
         tasks = [asyncio.create_task(self._carry(*pair)) for pair in ((reader, forth), (back, writer))]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for end in (writer, forth):
-            end.transport.abort()
+        await end(tasks)
+        for way in (writer, forth):
+            way.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pieces = 0
@@ -132,9 +130,7 @@ def standing_between(receiver: int, rng: random.Random, *, streams: bool) -> Ite
 
     def work() -> None:
         loop.run_until_complete(middleman.serve(ready, done))
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(_EVERY_SECONDS))
+        loop.run_until_complete(end(asyncio.all_tasks(loop)))
         loop.close()
 
     thread = threading.Thread(target=work)

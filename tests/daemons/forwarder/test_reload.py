@@ -18,8 +18,9 @@ from daemons.secret import Secret
 from daemons.service.config import MetricsSection
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
-from tests.daemons.link.listening import BOTH, Here, Sink, until
+from tests.daemons.link.listening import BOTH, Here, Sink
 from tests.daemons.made import feed_event
+from tests.daemons.waiting import until
 
 KEY, OTHER_KEY = b"0123456789abcdef", b"fedcba9876543210"
 

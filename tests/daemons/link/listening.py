@@ -10,7 +10,7 @@ from daemons.records import LinkEvent, Stamp
 from daemons.stream.datagram import listening_socket
 from daemons.stream.stamping import Stamper
 
-__all__ = ["BOTH", "Here", "Sink", "until"]
+__all__ = ["BOTH", "Here", "Sink"]
 
 BOTH = frozenset((Transport.TCP, Transport.UDP))
 
@@ -50,9 +50,3 @@ class Here:
         self.tending.cancel()
         await asyncio.gather(self.tending, return_exceptions=True)
         self.listener.close()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 what is waited for are plain counters
-            await asyncio.sleep(0.005)

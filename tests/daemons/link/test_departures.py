@@ -22,8 +22,9 @@ from daemons.records import KERNEL, UNKNOWN_CLOCK, Stamp
 from daemons.secret import Secret
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
-from tests.daemons.link.listening import BOTH, Here, until
+from tests.daemons.link.listening import BOTH, Here
 from tests.daemons.made import feed_event
+from tests.daemons.waiting import until
 
 SECRET = Secret(b"k" * 32)
 

@@ -30,7 +30,8 @@ from daemons.link.wire import (
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
-from tests.daemons.link.listening import BOTH, Here, Sink, until
+from tests.daemons.link.listening import BOTH, Here, Sink
+from tests.daemons.waiting import until
 
 LINE = b'{"sequence_id":%d,"tokyo_receive_timestamp":%d,"binance_event_time":%d,"event_data":"%s"}'
 EVENT = wire.encode_event(1, 1, 0, None, 1, None, b"btcusdt@trade", b"{}")

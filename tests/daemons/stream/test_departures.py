@@ -18,6 +18,7 @@ from daemons.stream.datagram import DatagramSender
 from daemons.stream.departures import Departures, parse
 from daemons.stream.stamping import SO_TIMESTAMPING, Stamper
 from daemons.timing.clock import SystemClock
+from tests.daemons.waiting import until
 
 Runner = Callable[[Coroutine[Any, Any, None]], None]
 BOTH_LOOPS = pytest.mark.parametrize("run", [uvloop.run, asyncio.run], ids=["uvloop", "asyncio"])
@@ -90,12 +91,6 @@ def as_many(things: Sized, count: int) -> bool:
 
 def kept(told: dict[int, tuple[int, int | None]], number: int, sent_ns: int, acknowledged_ns: int | None) -> None:
     told[number] = sent_ns, acknowledged_ns
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 what is waited for are plain counters
-            await asyncio.sleep(0.001)
 
 
 @BOTH_LOOPS
