@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from grafana.panels import DATASOURCE, RED, Panel
 
-__all__ = ["DEPLOYMENT", "PAIR", "PATH", "PATH_STREAM", "TARGET", "Board", "json_of"]
+__all__ = ["DEPLOYMENT", "PAIR", "PATH", "PATH_STREAM", "TARGET", "Board", "Placed", "json_of"]
 
 TAG = "backbone-latency"
 
@@ -42,6 +42,10 @@ _QUERIES = {
     "stream": ("Stream", f"label_values(latency_receiver_events_total{{{PATH}}},stream)"),
     "target": ("Target", f"label_values(latency_probe_success{{{DEPLOYMENT}}},target)"),
 }
+
+
+Placed = tuple[Panel, int, int]
+"""A panel with its width and height in grid units; 24 to a line."""
 
 
 class Board:
@@ -90,12 +94,12 @@ class Board:
         for name in variables:
             self._dashboard = self._dashboard.with_variable(_variable(name))
 
-    def row(self, title: str, *panels: tuple[Panel, int, int]) -> "Board":
+    def row(self, title: str, *panels: Placed) -> "Board":
         """Add a titled row.
 
         Args:
             title: of the row; empty for none.
-            panels: each with its width and height in grid units; 24 to a line.
+            panels: in reading order.
         """
         if title:
             self._dashboard = self._dashboard.with_row(Row(title))

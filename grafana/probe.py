@@ -2,7 +2,7 @@
 
 from grafana.board import DEPLOYMENT, TARGET, Board
 from grafana.limits import limit
-from grafana.panels import AMBER, GREEN, GREY, NOTHING, RED, Column, Query, State, lines, numbers, rows, states
+from grafana.panels import AMBER, GREEN, GREY, NOTHING, RED, Column, Panel, Query, State, lines, numbers, rows, states
 
 __all__ = ["probe"]
 
@@ -35,13 +35,12 @@ def _phases(connection: str) -> list[Query]:
     ]
 
 
-def _besides(counter: str, matchers: str, by: str) -> str:
+def _in_five_minutes(counter: str, matchers: str, by: str) -> str:
     return f"sum by ({by}) (increase(latency_probe_{counter}_total{{{matchers}}}[5m]))"
 
 
 def probe() -> Board:
     """Build the dashboard."""
-    overlay = "latency_probe_overlay_rtt_seconds"
     return (
         Board(
             "latency-probe",
@@ -50,285 +49,263 @@ def probe() -> Board:
             ("deployment", "target"),
             "now-1h",
         )
-        .row(
-            "",
-            (
-                states(
-                    "Success",
-                    "Whether the latest attempts of each target succeeded, and whether this host lets the probe ping "
-                    "its tunnel peer. Good: green throughout.",
-                    [
-                        Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}"),
-                        Query(
-                            f"min by (peer) (latency_probe_overlay_socket_open{{{DEPLOYMENT}}})", "may ping {{peer}}"
-                        ),
-                        # Of all panels this kind alone cannot say that it has no series.
-                        Query(f"-absent(max_over_time(latency_probe_success{{{TARGET}}}[$__range] @ end()))", NOTHING),
-                    ],
-                    (State(-1, NOTHING, GREY), State(0, "failing", RED), State(1, "ok", GREEN)),
-                ),
-                10,
-                6,
-            ),
-            (
-                rows(
-                    "Egress identity",
-                    "Where the internet sees us. Good: the Elastic IP of the NAT instance, match 1, no changes.",
-                    {
-                        "info": Query(f"latency_probe_egress_info{{{DEPLOYMENT}}}"),
-                    },
-                    labels={"ip": "Address", "city": "City", "country": "Country", "host": "Host"},
-                    values={},
-                ),
-                8,
-                6,
-            ),
-            (
-                numbers(
-                    "As expected",
-                    "Whether the egress address, city and country are those in the probe's configuration. Good: yes.",
-                    "short",
-                    [Query(f"min(latency_probe_egress_match{{{DEPLOYMENT}}})", "match")],
-                    steps=((None, GREY), (0, RED), (1, GREEN)),
-                    states=(State(0, "NO", RED), State(1, "yes", GREEN)),
-                    names=False,
-                    none="not configured",
-                ),
-                3,
-                6,
-            ),
-            (
-                numbers(
-                    "Certificate",
-                    "Time until the first certificate expires. Good: more than two weeks.",
-                    "s",
-                    [Query(f"min(latency_probe_certificate_expiry_timestamp_seconds{{{TARGET}}}) - time()", "expires")],
-                    # A certificate that has expired is below zero.
-                    steps=((None, GREY), (-1e12, RED), (3 * 86400, AMBER), (limit("certificate_seconds"), GREEN)),
-                    names=False,
-                    decimals=1,
-                    none="no HTTPS",
-                ),
-                3,
-                6,
-            ),
-        )
+        .row("", (_success(), 10, 6), (_egress(), 8, 6), (_expected(), 3, 6), (_certificate(), 3, 6))
         .row(
             "Requests",
-            (
-                lines(
-                    "Cold and warm: p50 and p99",
-                    "A whole request on a new connection and on a kept one. Good: warm near one round trip, cold near "
-                    "three; p99, which is dashed, close to p50.",
-                    "s",
-                    _quantiles("latency_probe_total_seconds", "target, connection", TARGET),
-                    connect=True,
-                ),
-                12,
-                10,
-            ),
-            (
-                lines(
-                    "Failures",
-                    "Attempts that failed, by reason, and slots of the schedule that were missed. Good: 0.",
-                    "short",
-                    [
-                        Query(
-                            "sum by (target, reason) (rate(latency_probe_failures_total"
-                            f"{{{TARGET}}}[$__rate_interval])) > 0 or on (target) sum by (target) "
-                            f"(rate(latency_probe_failures_total{{{TARGET}}}[$__rate_interval]))",
-                            "{{target}} {{reason}}",
-                        ),
-                        Query(
-                            "sum by (target, connection) (rate(latency_probe_missed_slots_total"
-                            f"{{{TARGET}}}[$__rate_interval]))",
-                            "{{target}} {{connection}} missed",
-                        ),
-                    ],
-                    minimum=0,
-                    reaching=(1,),
-                    connect=True,
-                ),
-                12,
-                10,
-            ),
-            (
-                lines(
-                    "Phases of a cold request (mean)",
-                    "Where the time goes, stacked: means add up, percentiles do not. Good: dns near zero, connect one "
-                    "round trip, tls one or two, processing one and the server's own time. With a proxy, "
-                    "connect leads to it and tunnel from it to the target; tls and processing go all the way.",
-                    "s",
-                    _phases("cold"),
-                    stacked=True,
-                    minimum=0,
-                    connect=True,
-                ),
-                12,
-                9,
-            ),
-            (
-                lines(
-                    "Phases of a warm request (mean)",
-                    "No dns, connect, tunnel or tls. Good: one round trip and the server's own time.",
-                    "s",
-                    _phases("warm"),
-                    stacked=True,
-                    minimum=0,
-                    connect=True,
-                ),
-                12,
-                9,
-            ),
+            (_cold_and_warm(), 12, 10),
+            (_failures(), 12, 10),
+            (_cold_phases(), 12, 9),
+            (_warm_phases(), 12, 9),
         )
-        .row(
-            "Way out",
-            (
-                lines(
-                    "Overlay: round trip to the tunnel peer",
-                    "ICMP echoes through the tunnel; p99 is dashed. Good: the peering's round trip, flat, nothing "
-                    "lost.",
-                    "s",
-                    [
-                        *_quantiles(overlay, "peer", DEPLOYMENT),
-                        Query(
-                            f"max by (peer) (latency_probe_overlay_jitter_seconds{{{DEPLOYMENT}}})", "{{peer}} jitter"
-                        ),
-                    ],
-                    narrow=True,
-                ),
-                8,
-                9,
+        .row("Way out", (_overlay(), 8, 9), (_overlay_lost(), 6, 9), (_route(), 10, 9))
+        .row("The probe itself", (_lateness(), 8, 9), (_besides(), 8, 9), (_targets(), 8, 9))
+    )
+
+
+def _success() -> Panel:
+    return states(
+        "Success",
+        "Whether the latest attempts of each target succeeded, and whether this host lets the probe ping "
+        "its tunnel peer. Good: green throughout.",
+        [
+            Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}"),
+            Query(f"min by (peer) (latency_probe_overlay_socket_open{{{DEPLOYMENT}}})", "may ping {{peer}}"),
+            # Of all panels this kind alone cannot say that it has no series.
+            Query(f"-absent(max_over_time(latency_probe_success{{{TARGET}}}[$__range] @ end()))", NOTHING),
+        ],
+        (State(-1, NOTHING, GREY), State(0, "failing", RED), State(1, "ok", GREEN)),
+    )
+
+
+def _egress() -> Panel:
+    return rows(
+        "Egress identity",
+        "Where the internet sees us. Good: the Elastic IP of the NAT instance, match 1, no changes.",
+        {
+            "info": Query(f"latency_probe_egress_info{{{DEPLOYMENT}}}"),
+        },
+        labels={"ip": "Address", "city": "City", "country": "Country", "host": "Host"},
+        values={},
+    )
+
+
+def _expected() -> Panel:
+    return numbers(
+        "As expected",
+        "Whether the egress address, city and country are those in the probe's configuration. Good: yes.",
+        "short",
+        [Query(f"min(latency_probe_egress_match{{{DEPLOYMENT}}})", "match")],
+        steps=((None, GREY), (0, RED), (1, GREEN)),
+        states=(State(0, "NO", RED), State(1, "yes", GREEN)),
+        names=False,
+        none="not configured",
+    )
+
+
+def _certificate() -> Panel:
+    return numbers(
+        "Certificate",
+        "Time until the first certificate expires. Good: more than two weeks.",
+        "s",
+        [Query(f"min(latency_probe_certificate_expiry_timestamp_seconds{{{TARGET}}}) - time()", "expires")],
+        # A certificate that has expired is below zero.
+        steps=((None, GREY), (-1e12, RED), (3 * 86400, AMBER), (limit("certificate_seconds"), GREEN)),
+        names=False,
+        decimals=1,
+        none="no HTTPS",
+    )
+
+
+def _cold_and_warm() -> Panel:
+    return lines(
+        "Cold and warm: p50 and p99",
+        "A whole request on a new connection and on a kept one. Good: warm near one round trip, cold near "
+        "three; p99, which is dashed, close to p50.",
+        "s",
+        _quantiles("latency_probe_total_seconds", "target, connection", TARGET),
+        connect=True,
+    )
+
+
+def _failures() -> Panel:
+    return lines(
+        "Failures",
+        "Attempts that failed, by reason, and slots of the schedule that were missed. Good: 0.",
+        "short",
+        [
+            Query(
+                "sum by (target, reason) (rate(latency_probe_failures_total"
+                f"{{{TARGET}}}[$__rate_interval])) > 0 or on (target) sum by (target) "
+                f"(rate(latency_probe_failures_total{{{TARGET}}}[$__rate_interval]))",
+                "{{target}} {{reason}}",
             ),
-            (
-                lines(
-                    "Overlay: lost echoes",
-                    "Part of the echoes without an answer in time. Good: 0.",
-                    "percentunit",
-                    [
-                        Query(
-                            f"sum by (peer) (rate(latency_probe_overlay_lost_total{{{DEPLOYMENT}}}[$__rate_interval])) "
-                            f"/ (sum by (peer) (rate(latency_probe_overlay_sent_total{{{DEPLOYMENT}}}"
-                            "[$__rate_interval])) > 0)",
-                            "{{peer}}",
-                        )
-                    ],
-                    minimum=0,
-                    reaching=(0.01,),
-                    narrow=True,
-                ),
-                6,
-                9,
+            Query(
+                f"sum by (target, connection) (rate(latency_probe_missed_slots_total{{{TARGET}}}[$__rate_interval]))",
+                "{{target}} {{connection}} missed",
             ),
-            (
-                rows(
-                    "Route",
-                    "The hops of the last trace. A hop that answers badly and passes traffic well is no fault: look "
-                    "at the last line.",
-                    {
-                        "address": Query(f"latency_probe_route_hop_info{{{DEPLOYMENT}}}"),
-                        "rtt": Query(
-                            f"latency_probe_route_hop_rtt_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
-                            f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
-                        ),
-                        "worst": Query(
-                            f"latency_probe_route_hop_rtt_worst_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
-                            f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
-                        ),
-                        "loss": Query(
-                            f"latency_probe_route_hop_loss_ratio{{{DEPLOYMENT}}} * on (instance, target, hop) "
-                            f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
-                        ),
-                    },
-                    labels={"target": "Target", "hop": "Hop", "address": "Address"},
-                    values={
-                        "rtt": Column("Mean", "s"),
-                        "worst": Column("Worst", "s"),
-                        "loss": Column("Loss", "percentunit"),
-                    },
-                    widths={"Target": 190},
-                ),
-                10,
-                9,
+        ],
+        minimum=0,
+        reaching=(1,),
+        connect=True,
+    )
+
+
+def _cold_phases() -> Panel:
+    return lines(
+        "Phases of a cold request (mean)",
+        "Where the time goes, stacked: means add up, percentiles do not. Good: dns near zero, connect one "
+        "round trip, tls one or two, processing one and the server's own time. With a proxy, "
+        "connect leads to it and tunnel from it to the target; tls and processing go all the way.",
+        "s",
+        _phases("cold"),
+        stacked=True,
+        minimum=0,
+        connect=True,
+    )
+
+
+def _warm_phases() -> Panel:
+    return lines(
+        "Phases of a warm request (mean)",
+        "No dns, connect, tunnel or tls. Good: one round trip and the server's own time.",
+        "s",
+        _phases("warm"),
+        stacked=True,
+        minimum=0,
+        connect=True,
+    )
+
+
+def _overlay() -> Panel:
+    return lines(
+        "Overlay: round trip to the tunnel peer",
+        "ICMP echoes through the tunnel; p99 is dashed. Good: the peering's round trip, flat, nothing lost.",
+        "s",
+        [
+            *_quantiles("latency_probe_overlay_rtt_seconds", "peer", DEPLOYMENT),
+            Query(f"max by (peer) (latency_probe_overlay_jitter_seconds{{{DEPLOYMENT}}})", "{{peer}} jitter"),
+        ],
+        narrow=True,
+    )
+
+
+def _overlay_lost() -> Panel:
+    return lines(
+        "Overlay: lost echoes",
+        "Part of the echoes without an answer in time. Good: 0.",
+        "percentunit",
+        [
+            Query(
+                f"sum by (peer) (rate(latency_probe_overlay_lost_total{{{DEPLOYMENT}}}[$__rate_interval])) "
+                f"/ (sum by (peer) (rate(latency_probe_overlay_sent_total{{{DEPLOYMENT}}}"
+                "[$__rate_interval])) > 0)",
+                "{{peer}}",
+            )
+        ],
+        minimum=0,
+        reaching=(0.01,),
+        narrow=True,
+    )
+
+
+def _route() -> Panel:
+    return rows(
+        "Route",
+        "The hops of the last trace. A hop that answers badly and passes traffic well is no fault: look "
+        "at the last line.",
+        {
+            "address": Query(f"latency_probe_route_hop_info{{{DEPLOYMENT}}}"),
+            "rtt": Query(
+                f"latency_probe_route_hop_rtt_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
             ),
-        )
-        .row(
-            "The probe itself",
-            (
-                lines(
-                    "Probe's own lateness: p99",
-                    "How late attempts start, and answers are read after the kernel had them. Good: a few "
-                    "milliseconds at most; else the probe's host is too busy to be believed.",
-                    "s",
-                    [
-                        Query(
-                            f"histogram_quantile(0.99, sum by (host, le) (rate({metric}_bucket{{{DEPLOYMENT}}}"
-                            "[$__rate_interval])))",
-                            f"{{{{host}}}} {name}",
-                        )
-                        for metric, name in (
-                            ("latency_probe_schedule_lag_seconds", "start"),
-                            ("latency_probe_host_delay_seconds", "reading"),
-                        )
-                    ],
-                    minimum=0,
-                    narrow=True,
-                ),
-                8,
-                9,
+            "worst": Query(
+                f"latency_probe_route_hop_rtt_worst_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
             ),
-            (
-                lines(
-                    "Besides, in 5 minutes",
-                    "Connections that had to be made anew, by reason; interim responses; traces that failed, and "
-                    "routes that changed; echoes answered late, twice, or refused by this host's kernel. Good: 0, but "
-                    "for what a server closes when it has been idle.",
-                    "short",
-                    [
-                        Query(f"{_besides('reconnects', TARGET, 'target, reason')} > 0", "{{target}} {{reason}}"),
-                        Query(_besides("interim_responses", TARGET, "target"), "{{target}} interim"),
-                        Query(f"{_besides('route_failures', DEPLOYMENT, 'reason')} > 0", "route {{reason}}"),
-                        Query(_besides("route_changes", DEPLOYMENT, "target"), "route changes"),
-                        Query(_besides("overlay_late", DEPLOYMENT, "peer"), "{{peer}} late"),
-                        Query(_besides("overlay_duplicates", DEPLOYMENT, "peer"), "{{peer}} twice"),
-                        Query(_besides("overlay_send_errors", DEPLOYMENT, "peer"), "{{peer}} refused"),
-                    ],
-                    minimum=0,
-                    reaching=(1,),
-                    narrow=True,
-                ),
-                8,
-                9,
+            "loss": Query(
+                f"latency_probe_route_hop_loss_ratio{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
             ),
-            (
-                rows(
-                    "Targets",
-                    "What was negotiated with each target, and the last 5 minutes.",
-                    {
-                        "info": Query(f"latency_probe_target_info{{{TARGET}}}"),
-                        "failures": Query(
-                            f"latency:probe_failures:ratio5m{{{TARGET}}} * on (instance, target) "
-                            "group_left (address, proxy, http_version, tls_version) "
-                            f"latency_probe_target_info{{{TARGET}}}"
-                        ),
-                    },
-                    labels={
-                        "target": "Target",
-                        "address": "Address",
-                        "proxy": "Proxy",
-                        "http_version": "HTTP",
-                        "tls_version": "TLS",
-                    },
-                    values={
-                        "failures": Column(
-                            "Failing",
-                            "percentunit",
-                            _FAILING,
-                        )
-                    },
-                ),
-                8,
-                9,
+        },
+        labels={"target": "Target", "hop": "Hop", "address": "Address"},
+        values={
+            "rtt": Column("Mean", "s"),
+            "worst": Column("Worst", "s"),
+            "loss": Column("Loss", "percentunit"),
+        },
+        widths={"Target": 190},
+    )
+
+
+def _lateness() -> Panel:
+    return lines(
+        "Probe's own lateness: p99",
+        "How late attempts start, and answers are read after the kernel had them. Good: a few "
+        "milliseconds at most; else the probe's host is too busy to be believed.",
+        "s",
+        [
+            Query(
+                f"histogram_quantile(0.99, sum by (host, le) (rate({metric}_bucket{{{DEPLOYMENT}}}"
+                "[$__rate_interval])))",
+                f"{{{{host}}}} {name}",
+            )
+            for metric, name in (
+                ("latency_probe_schedule_lag_seconds", "start"),
+                ("latency_probe_host_delay_seconds", "reading"),
+            )
+        ],
+        minimum=0,
+        narrow=True,
+    )
+
+
+def _besides() -> Panel:
+    return lines(
+        "Besides, in 5 minutes",
+        "Connections that had to be made anew, by reason; interim responses; traces that failed, and "
+        "routes that changed; echoes answered late, twice, or refused by this host's kernel. Good: 0, but "
+        "for what a server closes when it has been idle.",
+        "short",
+        [
+            Query(f"{_in_five_minutes('reconnects', TARGET, 'target, reason')} > 0", "{{target}} {{reason}}"),
+            Query(_in_five_minutes("interim_responses", TARGET, "target"), "{{target}} interim"),
+            Query(f"{_in_five_minutes('route_failures', DEPLOYMENT, 'reason')} > 0", "route {{reason}}"),
+            Query(_in_five_minutes("route_changes", DEPLOYMENT, "target"), "route changes"),
+            Query(_in_five_minutes("overlay_late", DEPLOYMENT, "peer"), "{{peer}} late"),
+            Query(_in_five_minutes("overlay_duplicates", DEPLOYMENT, "peer"), "{{peer}} twice"),
+            Query(_in_five_minutes("overlay_send_errors", DEPLOYMENT, "peer"), "{{peer}} refused"),
+        ],
+        minimum=0,
+        reaching=(1,),
+        narrow=True,
+    )
+
+
+def _targets() -> Panel:
+    return rows(
+        "Targets",
+        "What was negotiated with each target, and the last 5 minutes.",
+        {
+            "info": Query(f"latency_probe_target_info{{{TARGET}}}"),
+            "failures": Query(
+                f"latency:probe_failures:ratio5m{{{TARGET}}} * on (instance, target) "
+                "group_left (address, proxy, http_version, tls_version) "
+                f"latency_probe_target_info{{{TARGET}}}"
             ),
-        )
+        },
+        labels={
+            "target": "Target",
+            "address": "Address",
+            "proxy": "Proxy",
+            "http_version": "HTTP",
+            "tls_version": "TLS",
+        },
+        values={
+            "failures": Column(
+                "Failing",
+                "percentunit",
+                _FAILING,
+            )
+        },
     )

@@ -3,7 +3,7 @@
 from grafana.board import DEPLOYMENT, Board
 from grafana.limits import limit
 from grafana.pairs import ahead, compared, lead_buckets, lead_quantile, wins
-from grafana.panels import GREEN, NO_RACE, RED, Column, Query, bars, heat, lines, rows
+from grafana.panels import GREEN, NO_RACE, RED, Column, Panel, Query, bars, heat, lines, rows
 from grafana.spread import spread
 
 __all__ = ["race"]
@@ -34,152 +34,137 @@ def race() -> Board:
             ("deployment", "racer", "reference"),
             "now-1h",
         )
+        .row("", (_leads(), 24, 10))
+        .row("", (_quantiles(), 12, 9), (_earlier(), 12, 9))
         .row(
-            "",
-            (
-                heat(
-                    "Lead of $racer over $reference",
-                    "How the lead is spread, over time: above zero the path was earlier. Good: one narrow band above "
-                    "zero. Two bands are two routes; a band that widens is jitter. One in a thousand at either end of "
-                    "the time range may be left out.",
-                    "s",
-                    spread(lead_buckets),
-                )
-                .repeat("reference")
-                .repeat_direction("h")
-                .max_per_row(2),
-                24,
-                10,
-            ),
+            "By hour of the day (UTC), over the whole time range", (_mean_by_hour(), 12, 9), (_earlier_by_hour(), 12, 9)
         )
-        .row(
-            "",
-            (
-                lines(
-                    "Lead of $racer: p1, median, p99",
-                    "Over each other path: the median is drawn solid, p1 dashed and p99 dotted in its colour. Above "
-                    "zero $racer is earlier. Good: p1 above zero, that is earlier nearly always.",
-                    "s",
-                    [
-                        Query(lead_quantile(fraction, "$__rate_interval"), "{{reference}}", dashed=fraction != 0.5)
-                        for fraction in (0.01, 0.5, 0.99)
-                    ],
-                    reaching=(0,),
-                    none=NO_RACE,
-                ),
-                12,
-                9,
-            ),
-            (
-                lines(
-                    "Events that $racer brought earlier",
-                    "Part of the events that it brought before each other path. Good: near 100 %. At 50 % both are "
-                    "equal; below, the detour does not pay.",
-                    "percentunit",
-                    [
-                        Query(
-                            f"{wins('$__rate_interval')} / ({compared('$__rate_interval')} > 0)",
-                            "{{reference}}",
-                        ),
-                        Query("max(latency:threshold:win_ratio)", "limit"),
-                    ],
-                    limits="^limit$",
-                    minimum=0,
-                    maximum=1,
-                ),
-                12,
-                9,
-            ),
+        .row("All paths", (_pairs(), 12, 9), (_not_compared(), 12, 9))
+    )
+
+
+def _leads() -> Panel:
+    return (
+        heat(
+            "Lead of $racer over $reference",
+            "How the lead is spread, over time: above zero the path was earlier. Good: one narrow band above "
+            "zero. Two bands are two routes; a band that widens is jitter. One in a thousand at either end of "
+            "the time range may be left out.",
+            "s",
+            spread(lead_buckets),
         )
-        .row(
-            "By hour of the day (UTC), over the whole time range",
-            (
-                bars(
-                    "Mean lead of $racer by hour",
-                    "The mean lead in each hour of the day. Choose a week to see the rhythm of the internet. Good: "
-                    "the same at all hours.",
-                    "s",
-                    Query(_by_hour(ahead("1m"), compared("1m"))),
-                    category="hour",
-                    series="reference",
-                    none=NO_RACE,
-                ),
-                12,
-                9,
+        .repeat("reference")
+        .repeat_direction("h")
+        .max_per_row(2)
+    )
+
+
+def _quantiles() -> Panel:
+    return lines(
+        "Lead of $racer: p1, median, p99",
+        "Over each other path: the median is drawn solid, p1 dashed and p99 dotted in its colour. Above "
+        "zero $racer is earlier. Good: p1 above zero, that is earlier nearly always.",
+        "s",
+        [
+            Query(lead_quantile(fraction, "$__rate_interval"), "{{reference}}", dashed=fraction != 0.5)
+            for fraction in (0.01, 0.5, 0.99)
+        ],
+        reaching=(0,),
+        none=NO_RACE,
+    )
+
+
+def _earlier() -> Panel:
+    return lines(
+        "Events that $racer brought earlier",
+        "Part of the events that it brought before each other path. Good: near 100 %. At 50 % both are "
+        "equal; below, the detour does not pay.",
+        "percentunit",
+        [
+            Query(
+                f"{wins('$__rate_interval')} / ({compared('$__rate_interval')} > 0)",
+                "{{reference}}",
             ),
-            (
-                bars(
-                    "Events that $racer brought earlier, by hour",
-                    "Part of the events in each hour of the day. Good: near 100 % at all hours.",
-                    "percentunit",
-                    Query(_by_hour(wins("1m"), compared("1m"))),
-                    category="hour",
-                    series="reference",
-                    none=NO_RACE,
-                    maximum=1,
-                ),
-                12,
-                9,
+            Query("max(latency:threshold:win_ratio)", "limit"),
+        ],
+        limits="^limit$",
+        minimum=0,
+        maximum=1,
+    )
+
+
+def _mean_by_hour() -> Panel:
+    return bars(
+        "Mean lead of $racer by hour",
+        "The mean lead in each hour of the day. Choose a week to see the rhythm of the internet. Good: "
+        "the same at all hours.",
+        "s",
+        Query(_by_hour(ahead("1m"), compared("1m"))),
+        category="hour",
+        series="reference",
+        none=NO_RACE,
+    )
+
+
+def _earlier_by_hour() -> Panel:
+    return bars(
+        "Events that $racer brought earlier, by hour",
+        "Part of the events in each hour of the day. Good: near 100 % at all hours.",
+        "percentunit",
+        Query(_by_hour(wins("1m"), compared("1m"))),
+        category="hour",
+        series="reference",
+        none=NO_RACE,
+        maximum=1,
+    )
+
+
+def _pairs() -> Panel:
+    return rows(
+        "Who is earlier than whom, the last 5 minutes",
+        "Every pair, the path with the positive median lead first. Good: your backbone before every feed, "
+        "for nearly all events.",
+        {
+            name: Query(
+                "max by (path, reference) (latency:lead_seconds:quantile5m"
+                f'{{{DEPLOYMENT},quantile="{fraction}"}}) {_EARLIER}'
+            )
+            for name, fraction in (("p1", "0.01"), ("p50", "0.5"), ("p99", "0.99"))
+        }
+        | {
+            "wins": Query(f"max by (path, reference) (latency:wins:ratio5m{{{DEPLOYMENT}}}) {_EARLIER}"),
+            "pairs": Query(f"sum by (path, reference) (latency:race_events:increase5m{{{DEPLOYMENT}}}) {_EARLIER}"),
+        },
+        labels={"path": "Path", "reference": "Earlier than"},
+        values={
+            "p1": Column("p1", "s"),
+            "p50": Column("Median", "s"),
+            "p99": Column("p99", "s"),
+            "wins": Column("Of events", "percentunit", ((None, RED), (limit("win_ratio"), GREEN))),
+            "pairs": Column("Compared", "short"),
+        },
+        sort="Median",
+        none=NO_RACE,
+    )
+
+
+def _not_compared() -> Panel:
+    return lines(
+        "What was not compared",
+        "Events a second that a path alone brought (the others lost them, or were down), and those that "
+        "came by both but not live: delayed in an outage, or around a step of the clock. Good: 0.",
+        "short",
+        [
+            Query(
+                f"sum by (path) (rate(latency_receiver_unpaired_events_total{{{DEPLOYMENT}}}[$__rate_interval]))",
+                "{{path}}",
             ),
-        )
-        .row(
-            "All paths",
-            (
-                rows(
-                    "Who is earlier than whom, the last 5 minutes",
-                    "Every pair, the path with the positive median lead first. Good: your backbone before every feed, "
-                    "for nearly all events.",
-                    {
-                        name: Query(
-                            "max by (path, reference) (latency:lead_seconds:quantile5m"
-                            f'{{{DEPLOYMENT},quantile="{fraction}"}}) {_EARLIER}'
-                        )
-                        for name, fraction in (("p1", "0.01"), ("p50", "0.5"), ("p99", "0.99"))
-                    }
-                    | {
-                        "wins": Query(f"max by (path, reference) (latency:wins:ratio5m{{{DEPLOYMENT}}}) {_EARLIER}"),
-                        "pairs": Query(
-                            f"sum by (path, reference) (latency:race_events:increase5m{{{DEPLOYMENT}}}) {_EARLIER}"
-                        ),
-                    },
-                    labels={"path": "Path", "reference": "Earlier than"},
-                    values={
-                        "p1": Column("p1", "s"),
-                        "p50": Column("Median", "s"),
-                        "p99": Column("p99", "s"),
-                        "wins": Column("Of events", "percentunit", ((None, RED), (limit("win_ratio"), GREEN))),
-                        "pairs": Column("Compared", "short"),
-                    },
-                    sort="Median",
-                    none=NO_RACE,
-                ),
-                12,
-                9,
+            Query(
+                f"sum by (path) (rate(latency_receiver_race_excluded_events_total{{{DEPLOYMENT}}}[$__rate_interval]))",
+                "{{path}} not live",
             ),
-            (
-                lines(
-                    "What was not compared",
-                    "Events a second that a path alone brought (the others lost them, or were down), and those that "
-                    "came by both but not live: delayed in an outage, or around a step of the clock. Good: 0.",
-                    "short",
-                    [
-                        Query(
-                            "sum by (path) (rate(latency_receiver_unpaired_events_total"
-                            f"{{{DEPLOYMENT}}}[$__rate_interval]))",
-                            "{{path}}",
-                        ),
-                        Query(
-                            "sum by (path) (rate(latency_receiver_race_excluded_events_total"
-                            f"{{{DEPLOYMENT}}}[$__rate_interval]))",
-                            "{{path}} not live",
-                        ),
-                    ],
-                    minimum=0,
-                    reaching=(1,),
-                    none=NO_RACE,
-                ),
-                12,
-                9,
-            ),
-        )
+        ],
+        minimum=0,
+        reaching=(1,),
+        none=NO_RACE,
     )

@@ -1,0 +1,164 @@
+"""The daemons: what runs, with which configuration, and what of the delay is their own."""
+
+from grafana.board import DEPLOYMENT, PATH, Placed
+from grafana.health.queries import counted, p99
+from grafana.panels import GREEN, RED, Column, Panel, Query, State, lines, rows, states
+
+__all__ = ["own_delay", "running"]
+
+
+def running() -> tuple[Placed, ...]:
+    """Lay out whether the daemons run, as what, and what went wrong in them."""
+    return ((_answering(), 8, 7), (_running(), 16, 7), (_configuration(), 8, 7), (_faults(), 16, 7))
+
+
+def own_delay() -> tuple[Placed, ...]:
+    """Lay out what the daemons and their hosts add to a delay."""
+    return ((_host_delay(), 8, 8), (_hold(), 8, 8), (_loop_lag(), 8, 8))
+
+
+def _answering() -> Panel:
+    return states(
+        "Daemons",
+        "Whether each daemon answers scrapes. Good: green throughout.",
+        # A daemon whose address has changed is the same daemon.
+        [Query(f'min by (role, host) (up{{job="latency",{DEPLOYMENT}}})', "{{role}} {{host}}")],
+        (State(0, "down", RED), State(1, "up", GREEN)),
+    )
+
+
+def _running() -> Panel:
+    return rows(
+        "What is running",
+        "Version, time since the start, processor and memory use of each daemon. Good: the same version "
+        "everywhere, memory flat.",
+        {
+            "build": Query(f"latency_build_info{{{DEPLOYMENT}}}"),
+            "age": Query(
+                f"(time() - sum by (instance) (latency_start_timestamp_seconds{{{DEPLOYMENT}}})) "
+                f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
+            ),
+            "cpu": Query(
+                f"sum by (instance) (rate(process_cpu_seconds_total{{{DEPLOYMENT}}}[1m])) "
+                f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
+            ),
+            "memory": Query(
+                f"sum by (instance) (process_resident_memory_bytes{{{DEPLOYMENT}}}) "
+                f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
+            ),
+            "descriptors": Query(
+                f"sum by (instance) (process_open_fds{{{DEPLOYMENT}}}) "
+                f"* on (instance) group_right () latency_build_info{{{DEPLOYMENT}}}"
+            ),
+        },
+        labels={"daemon": "Daemon", "host": "Host", "version": "Version", "python": "Python"},
+        values={
+            "age": Column("Up for", "s"),
+            "cpu": Column("CPU", "percentunit"),
+            "memory": Column("Memory", "bytes"),
+            "descriptors": Column("Open files", "short"),
+        },
+    )
+
+
+def _configuration() -> Panel:
+    return states(
+        "Configuration",
+        "Whether the last reload was taken. Good: green throughout; a refused one leaves an old "
+        "configuration in force, and the log says why.",
+        [
+            Query(
+                f"min by (host) (latency_{daemon}_config_last_reload_successful{{{DEPLOYMENT}}})",
+                f"{daemon} {{{{host}}}}",
+            )
+            for daemon in ("receiver", "forwarder", "probe")
+        ],
+        (State(0, "an old one: the last was refused", RED), State(1, "as in the file", GREEN)),
+    )
+
+
+def _faults() -> Panel:
+    return lines(
+        "Faults, in 5 minutes",
+        "Exceptions that nobody foresaw, log lines that were not written and clients that a locked page "
+        "did not serve, by daemon; steps of the wall clocks. Good: 0. The log has a line for each kind of "
+        "exception.",
+        "short",
+        [
+            counted(
+                "latency_unexpected_errors_total",
+                DEPLOYMENT,
+                "daemon, host",
+                "{{daemon}} {{host}} unexpected",
+            ),
+            counted(
+                "latency_log_lines_dropped_total",
+                DEPLOYMENT,
+                "daemon, host",
+                "{{daemon}} {{host}} log lines",
+            ),
+            counted(
+                "latency_page_refusals_total",
+                DEPLOYMENT,
+                "daemon, host",
+                "{{daemon}} {{host}} page refusals",
+            ),
+            counted("latency_receiver_clock_steps_total", DEPLOYMENT, "host", "receiver {{host}} clock steps"),
+            counted("latency_forwarder_clock_steps_total", DEPLOYMENT, "host", "forwarder {{host}} clock steps"),
+        ],
+        minimum=0,
+        reaching=(1,),
+    )
+
+
+def _host_delay() -> Panel:
+    return lines(
+        "Host delay: p99",
+        "From the kernel's arrival stamp to handling. It is in no latency figure, but it says whether the "
+        "host keeps up. Good: below a millisecond, below the limit in any case.",
+        "s",
+        [
+            Query(
+                p99("latency_receiver_host_delay_seconds", PATH, "path"),
+                "{{path}}",
+            ),
+            Query("max(latency:threshold:host_delay_seconds)", "limit"),
+        ],
+        limits="^limit$",
+        minimum=0,
+        narrow=True,
+    )
+
+
+def _hold() -> Panel:
+    return lines(
+        "Forwarder's hold: p99",
+        "From arrival at the forwarder to hand-over to the link's socket. Good: below a millisecond.",
+        "s",
+        [
+            Query(
+                p99("latency_forwarder_hold_seconds", DEPLOYMENT, "link"),
+                "{{link}}",
+            )
+        ],
+        minimum=0,
+        narrow=True,
+    )
+
+
+def _loop_lag() -> Panel:
+    return lines(
+        "Event loop lag: p99",
+        "How late each daemon's event loop serves a timer. Good: a millisecond or two, the timer's grain.",
+        "s",
+        [
+            Query(
+                p99("latency_event_loop_lag_seconds", DEPLOYMENT, "daemon, host"),
+                "{{daemon}} {{host}}",
+            ),
+            Query("max(latency:threshold:loop_lag_seconds)", "limit"),
+        ],
+        limits="^limit$",
+        logarithmic=True,
+        narrow=True,
+    )
