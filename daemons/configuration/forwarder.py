@@ -57,7 +57,7 @@ class ForwarderConfig(Section, frozen=True):
 
     Attributes:
         busy_poll: never sleep between events: takes a whole core, and the wake-up out of each event's hop.
-        drain_seconds: how long a stop waits until what is buffered has been delivered.
+        drain_seconds: how long a stop, or a destination taken away, waits until what is buffered has been delivered.
         buffer_total_bytes: memory for the buffers of all destinations together.
     """
 

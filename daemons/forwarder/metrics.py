@@ -95,7 +95,7 @@ class ForwarderCollector(Collector):
         yield last
         yield from feed_families({"feed": feed})
         yield from links
-        yield from tcp_families({"feed": feed.tcp} | {one.settings.label: one.tcp for one in forwarder.senders})
+        yield from tcp_families({"feed": feed.tcp} | {one.settings.label: one.counts.tcp for one in forwarder.senders})
         yield from clock_families(PREFIX, forwarder.monitor.state)
         yield from forwarder.reloader.families()
 
@@ -138,19 +138,20 @@ class ForwarderCollector(Collector):
         for reason, count in self._forwarder.feed.counts.reconnects.items():
             reconnects.add_metric(["feed", reason], count)
         for sender in self._forwarder.senders:
-            label, buffer = sender.settings.label, sender.buffer
-            forwarded.add_metric([label], buffer.forwarded)
-            for why, count in buffer.dropped.items():
+            label, counts = sender.settings.label, sender.counts
+            forwarded.add_metric([label], counts.events.forwarded)
+            for why, count in counts.events.dropped.items():
                 dropped.add_metric([label, why.name.lower()], count)
-            buffered.add_metric([label], buffer.buffered)
-            size.add_metric([label], buffer.size)
+            # Those that an earlier link of other settings is still about to deliver are among them.
+            buffered.add_metric([label], counts.events.buffered)
+            size.add_metric([label], sender.buffer.size)
             capacity.add_metric([label], sender.settings.limits.events)
             connected.add_metric([label], int(sender.connected))
-            unheard.add_metric([label], sender.refused_datagrams)
-            shared.add_metric([label], sender.shared)
-            asked.add_metric([label], sender.samples)
-            stamped.add_metric([label], sender.sampled)
-            for reason, count in sender.reconnects.items():
+            unheard.add_metric([label], counts.refused_datagrams)
+            shared.add_metric([label], counts.shared)
+            asked.add_metric([label], counts.samples)
+            stamped.add_metric([label], counts.sampled)
+            for reason, count in counts.reconnects.items():
                 reconnects.add_metric([label, reason], count)
         yield from (
             forwarded,

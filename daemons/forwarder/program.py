@@ -14,7 +14,7 @@ from daemons.configuration.forwarder import ForwarderConfig, links_of
 from daemons.errors import ConfigError
 from daemons.feed.client import Feed, FeedCounts
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family, kernel_hold_family
-from daemons.link.sender import LinkSender, LinkSettings
+from daemons.link.sender import LinkCounts, LinkSender, LinkSettings
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import WARMUP, FeedEvent, Stamp
 from daemons.service import logs
@@ -71,8 +71,8 @@ class Forwarder:
         self.feed = self._make_feed(config)
         self._feeding: asyncio.Task[None] | None = None
         self._links = {name: self._make_link(settings) for name, settings in links_of(config).items()}
-        self._closed: dict[str, LinkSender] = {}
-        """Links to destinations that a reload took away, for their counts."""
+        self._left: dict[str, LinkCounts] = {}
+        """Counts of destinations that a reload took away: they go on when one comes back."""
         self._sending: dict[str, asyncio.Task[None]] = {}
         own = registry("forwarder")
         own.register(ForwarderCollector(self))
@@ -109,12 +109,13 @@ class Forwarder:
         self._stopping = True
         # The feed first: what it brought is then a fixed amount, which the links get time to deliver.
         await self._stop_feed()
-        await asyncio.gather(*(self._close_link(name) for name in tuple(self._links)))
+        await asyncio.gather(*(self._part(name, sender) for name, sender in self._links.items()))
         await end(self._tasks)
         if self._http is not None:
             await self._http.stop()
         self._stamper.close()
-        totals = {name: _totals(sender) for name, sender in self._closed.items()}
+        counts = self._left | {name: sender.counts for name, sender in self._links.items()}
+        totals = {name: _totals(one) for name, one in counts.items()}
         self._log.info("totals", received=self.sequence, links=totals)
 
     def status(self) -> str:
@@ -170,7 +171,7 @@ class Forwarder:
             self.streams.setdefault(name, self._counts(name))
         return feed
 
-    def _make_link(self, settings: LinkSettings) -> LinkSender:
+    def _make_link(self, settings: LinkSettings, counts: LinkCounts | None = None) -> LinkSender:
         return LinkSender(
             settings,
             self.session,
@@ -180,6 +181,7 @@ class Forwarder:
             self._kernel_holds.labels(settings.label),
             lambda: self.monitor.state,
             begin=self.sequence,
+            counts=counts,
         )
 
     async def _stop_feed(self) -> None:
@@ -187,16 +189,19 @@ class Forwarder:
             await end([self._feeding])
 
     def _open_link(self, name: str, settings: LinkSettings) -> None:
-        sender = self._links[name] = self._make_link(settings)
-        if (earlier := self._closed.pop(name, None)) is not None:
-            sender.inherit(earlier)
+        sender = self._links[name] = self._make_link(settings, self._left.pop(name, None))
         self._sending[name] = self._running.start(sender.run())
 
     async def _close_link(self, name: str) -> None:
-        sender = self._links[name]
+        # First nothing more is offered to it: what it has is then a fixed amount, which it gets time to deliver.
+        sender = self._links.pop(name)
+        self._left[name] = sender.counts
+        await self._part(name, sender)
+        self._log.info("destination taken away", link=name, **_totals(sender.counts))
+
+    async def _part(self, name: str, sender: LinkSender) -> None:
+        """Let a link that is offered nothing any more deliver what it has, and end it."""
         await sender.drain(self.reloader.config.drain_seconds)
-        # With the last event given up, so that none is offered to a link that nobody sends on.
-        self._closed[name] = self._links.pop(name)
         if (task := self._sending.pop(name, None)) is not None:
             await end([task])
 
@@ -209,17 +214,15 @@ class Forwarder:
             if (settings.key, settings.path) == (old.key, old.path):
                 sender.adopt(settings)
                 return
-            sender.reconnects["reload"] += sender.connected
+            sender.counts.reconnects["reload"] += sender.connected
             await end([self._sending[name]])
             sender.adopt(settings)
             self._sending[name] = self._running.start(sender.run())
             return
-        await sender.drain(self.reloader.config.drain_seconds)
-        task = self._sending[name]
-        # In one step, so that there is a link to offer every event to, and one only.
-        self._closed[name] = sender
-        self._open_link(name, settings)
-        await end([task])
+        # Events from now on wait for it, until the old one has ended: one session has one link to a receiver at a time.
+        self._links[name] = self._make_link(settings, sender.counts)
+        await self._part(name, sender)
+        self._sending[name] = self._running.start(self._links[name].run())
 
     def _counts(self, name: str) -> StreamCounts:
         return StreamCounts(0, 0, self._delays.labels(name))
@@ -256,9 +259,9 @@ class Forwarder:
             self.feed.look(asyncio.get_running_loop().time(), received)
 
 
-def _totals(sender: LinkSender) -> dict[str, Any]:
-    dropped = {why.name.lower(): count for why, count in sender.buffer.dropped.items() if count}
-    return {"forwarded": sender.buffer.forwarded, "dropped": dropped}
+def _totals(counts: LinkCounts) -> dict[str, Any]:
+    dropped = {why.name.lower(): count for why, count in counts.events.dropped.items() if count}
+    return {"forwarded": counts.events.forwarded, "dropped": dropped}
 
 
 def _can_step(old: ForwarderConfig, new: ForwarderConfig) -> None:

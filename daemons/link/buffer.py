@@ -5,14 +5,34 @@ At every moment ``offered == forwarded + dropped + buffered``.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from daemons.link.given_up import GivenUp
 from daemons.link.wire import DropReason
 
-__all__ = ["BufferLimits", "Pending", "SendBuffer"]
+__all__ = ["BufferLimits", "EventCounts", "Pending", "SendBuffer"]
+
+
+@dataclass(slots=True)
+class EventCounts:
+    """What became of a destination's events, whichever buffer had them.
+
+    Attributes:
+        offered: events put in.
+        forwarded: events acknowledged, or sent where nothing acknowledges.
+        dropped: events given up, by reason.
+    """
+
+    offered: int = 0
+    forwarded: int = 0
+    dropped: dict[DropReason, int] = field(default_factory=lambda: dict.fromkeys(DropReason, 0))
+
+    @property
+    def buffered(self) -> int:
+        """Events neither delivered nor given up."""
+        return self.offered - self.forwarded - sum(self.dropped.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +80,29 @@ class SendBuffer:
         limits: bounds for what waits.
         keep: keep events until acknowledged (a link that acknowledges); otherwise sending is delivery.
         begin: the highest number used before this destination was there: nothing up to it is its business.
+        counts: where to go on counting; of an earlier link to the same destination, or new.
 
     Attributes:
-        offered: events put in.
-        forwarded: events acknowledged, or sent where nothing acknowledges.
-        dropped: events given up, by reason.
+        counts: what became of the events.
         given_up: their numbers, where the receiver could take them for lost: nothing acknowledges.
         acknowledged: highest sequence that a receiver said it has processed.
     """
 
-    def __init__(self, limits: BufferLimits, *, keep: bool, begin: int = 0) -> None:
+    def __init__(self, limits: BufferLimits, *, keep: bool, begin: int = 0, counts: EventCounts | None = None) -> None:
         self._limits = limits
         self._keep = keep
         self._waiting: deque[Pending] = deque()
         self._in_doubt: deque[Pending] = deque()
         self._unacknowledged: deque[Pending] = deque()
         self._size = 0
-        self.offered = 0
-        self.forwarded = 0
-        self.dropped = dict.fromkeys(DropReason, 0)
+        self.counts = EventCounts() if counts is None else counts
         self.given_up = GivenUp()
         self.acknowledged = begin
         self._highest_sent = begin
 
     @property
     def buffered(self) -> int:
-        """Events neither delivered nor given up."""
+        """Events held: sent and not acknowledged, or still to be sent."""
         return len(self._waiting) + len(self._in_doubt) + len(self._unacknowledged)
 
     @property
@@ -118,17 +135,17 @@ class SendBuffer:
 
     def sent_now(self, pending: Pending) -> None:
         """Account for an event that was sent as soon as it was offered."""
-        self.offered += 1
+        self.counts.offered += 1
         self._highest_sent = pending.sequence
         if self._keep:
             self._unacknowledged.append(pending)
             self._size += _size_of(pending)
         else:
-            self.forwarded += 1
+            self.counts.forwarded += 1
 
     def wait(self, pending: Pending) -> None:
         """Put in an event that cannot be sent now; the oldest waiting ones give way when there is no room."""
-        self.offered += 1
+        self.counts.offered += 1
         self._waiting.append(pending)
         self._size += _size_of(pending)
         self._make_room()
@@ -138,14 +155,6 @@ class SendBuffer:
         self._limits = limits
         self._make_room()
 
-    def inherit(self, other: "SendBuffer") -> None:
-        """Go on counting where the buffer of an earlier link to the same destination, abandoned, ended."""
-        assert not other.buffered
-        self.offered += other.offered
-        self.forwarded += other.forwarded
-        for reason, count in other.dropped.items():
-            self.dropped[reason] += count
-
     def _make_room(self) -> None:
         while len(self._waiting) > self._limits.events:
             self._drop_oldest(DropReason.COUNT)
@@ -154,7 +163,7 @@ class SendBuffer:
 
     def refuse(self, sequence: int, reason: DropReason) -> None:
         """Account for an event that can never be sent; as the last one of all it is announced all the same."""
-        self.offered += 1
+        self.counts.offered += 1
         self._give_up(sequence, reason)
         if not self.waiting:
             self._highest_sent = max(self._highest_sent, sequence)
@@ -175,7 +184,7 @@ class SendBuffer:
             self._unacknowledged.append(pending)
         else:
             self._size -= _size_of(pending)
-            self.forwarded += 1
+            self.counts.forwarded += 1
         return pending, again
 
     def untake(self, pending: Pending) -> None:
@@ -184,13 +193,13 @@ class SendBuffer:
         self._waiting.appendleft(pending)
         self._size += _size_of(pending)
         self._highest_sent = pending.sequence - 1
-        self.forwarded -= 1
+        self.counts.forwarded -= 1
 
     def lost(self, pendings: Iterable[Pending]) -> None:
         """Account for events that were handed over, and that the transport then could not send. As ``untake``."""
         assert not self._keep
         for pending in pendings:
-            self.forwarded -= 1
+            self.counts.forwarded -= 1
             self._give_up(pending.sequence, DropReason.SEND)
 
     def acknowledge(self, highest: int, at_most: int | None = None) -> bool:
@@ -213,7 +222,7 @@ class SendBuffer:
                 if queue[0].sequence > highest:
                     break
                 self._size -= _size_of(queue.popleft())
-                self.forwarded += 1
+                self.counts.forwarded += 1
         return bool(sent) and sent[0].sequence <= highest
 
     def connection_lost(self) -> None:
@@ -230,7 +239,7 @@ class SendBuffer:
 
     def abandon(self, reason: DropReason) -> None:
         """Give up everything: the daemon ends."""
-        self.dropped[reason] += self.buffered
+        self.counts.dropped[reason] += self.buffered
         for queue in (self._waiting, self._in_doubt, self._unacknowledged):
             queue.clear()
         self._size = 0
@@ -241,7 +250,7 @@ class SendBuffer:
         self._give_up(pending.sequence, reason)
 
     def _give_up(self, sequence: int, reason: DropReason) -> None:
-        self.dropped[reason] += 1
+        self.counts.dropped[reason] += 1
         if not self._keep:
             self.given_up.add(sequence)
 

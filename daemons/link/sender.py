@@ -14,7 +14,7 @@ import structlog
 
 from daemons.errors import LinkError, StreamError, TransportError
 from daemons.link import wire
-from daemons.link.buffer import BufferLimits, Pending, SendBuffer
+from daemons.link.buffer import BufferLimits, EventCounts, Pending, SendBuffer
 from daemons.link.carrier import Carrier, DatagramCarrier, StreamCarrier
 from daemons.link.forwarded import MAX_LINE, encode_forwarded
 from daemons.link.session import ForwarderSession, Introduction
@@ -31,7 +31,7 @@ from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import Backoff
 
-__all__ = ["LINK_REASONS", "LinkSender", "LinkSettings"]
+__all__ = ["LINK_REASONS", "LinkCounts", "LinkSender", "LinkSettings"]
 
 LINK_REASONS = (
     "closed",
@@ -106,6 +106,29 @@ class LinkSettings:
     backoff_cap_seconds: float = 30.0
 
 
+@dataclass(slots=True)
+class LinkCounts:
+    """What is counted of a destination, whichever link to it there was.
+
+    Attributes:
+        events: what became of them.
+        reconnects: connections ended or not made, by reason.
+        refused_datagrams: times that the receiver's host said that nothing listens.
+        shared: times that the receiver said that other forwarders serve the path, too.
+        samples: events for whose departure the kernel was asked.
+        sampled: those of which it has told.
+        tcp: what TCP says of the connections.
+    """
+
+    events: EventCounts = field(default_factory=EventCounts)
+    reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LINK_REASONS, 0))
+    refused_datagrams: int = 0
+    shared: int = 0
+    samples: int = 0
+    sampled: int = 0
+    tcp: TcpAccount = field(default_factory=TcpAccount)
+
+
 class LinkSender:
     """Sends every event offered, in order, to one receiver; what it cannot send waits, bounded.
 
@@ -118,15 +141,12 @@ class LinkSender:
         hold_kernel: receives the time to when the kernel handed it to the device, of samples.
         clock_state: tells this host's clock state.
         begin: the highest number used before this link was there.
+        counts: where to go on counting; of an earlier link to the same destination, or new.
 
     Attributes:
-        buffer: what waits, with the counts.
+        buffer: what waits.
         connected: whether the link is up.
-        reconnects: connections ended or not made, by reason.
-        tcp: what TCP says of the connections.
-        samples: events for whose departure the kernel was asked.
-        sampled: those of which it has told.
-        shared: times that the receiver said that other forwarders serve the path, too.
+        counts: what became of it all.
     """
 
     def __init__(
@@ -140,6 +160,7 @@ class LinkSender:
         clock_state: Callable[[], ClockState],
         *,
         begin: int = 0,
+        counts: LinkCounts | None = None,
     ) -> None:
         self.settings = settings
         self._session = session
@@ -151,15 +172,14 @@ class LinkSender:
         self._rng = rng
         self._sample_at_ns = 0
         self._departures: deque[wire.Departure] = deque(maxlen=wire.MAX_DEPARTURES)
-        self.samples = 0
-        self.sampled = 0
+        self.counts = LinkCounts() if counts is None else counts
         self._clock_state = clock_state
         self._binary = settings.format == "binary"
         self._largest = wire.HEAD.size + wire.MAX_BODY if self._binary else MAX_LINE
         if settings.transport is Transport.UDP:
             self._largest = MAX_DATAGRAM_BYTES
         keep = self._binary and settings.transport is Transport.TCP
-        self.buffer = SendBuffer(settings.limits, keep=keep, begin=begin)
+        self.buffer = SendBuffer(settings.limits, keep=keep, begin=begin, counts=self.counts.events)
         self._carrier: Carrier | None = None
         self._control: Uplink | None = None
         self._resume: asyncio.TimerHandle | None = None
@@ -167,10 +187,6 @@ class LinkSender:
         self._settled = asyncio.Event()
         self._log = structlog.get_logger("link").bind(link=settings.label)
         self.connected = False
-        self.reconnects = dict.fromkeys(LINK_REASONS, 0)
-        self.refused_datagrams = 0
-        self.shared = 0
-        self.tcp = TcpAccount()
 
     def offer(self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Send the events of one read, or let them wait.
@@ -206,10 +222,10 @@ class LinkSender:
         """Choose an event as a sample; return who is to be told when it left."""
         # Not at even distances, which a stream's own beat could hide behind.
         self._sample_at_ns = stamp.steady_ns + round(SAMPLE_NS * self._rng.uniform(0.5, 1.5))
-        self.samples += 1
+        self.counts.samples += 1
 
         def told(departure_ns: int, acknowledged_ns: int | None) -> None:
-            self.sampled += 1
+            self.counts.sampled += 1
             if not stamp.step_ns:
                 self._hold_kernel.observe(departure_ns - stamp.ns)
             self._departures.append(wire.Departure(pending.sequence, departure_ns, acknowledged_ns))
@@ -261,7 +277,7 @@ class LinkSender:
                 self.buffer.connection_lost()
             if was_connected and self._clock.monotonic_ns() - begun_ns > HEALTHY_SECONDS * 1e9:
                 self._backoff.reset()
-            self.reconnects[error.reason] += 1
+            self.counts.reconnects[error.reason] += 1
             delay = self._backoff.next_seconds()
             self._log.warning("link lost", reason=error.reason, error=str(error), retry_seconds=round(delay, 3))
             await self._clock.sleep(delay)
@@ -276,21 +292,13 @@ class LinkSender:
         self.buffer.limit(settings.limits)
         self._backoff.cap_seconds = settings.backoff_cap_seconds
 
-    def inherit(self, other: "LinkSender") -> None:
-        """Go on counting where an earlier link to the same destination, drained, ended."""
-        self.buffer.inherit(other.buffer)
-        self.refused_datagrams += other.refused_datagrams
-        self.shared += other.shared
-        self.samples += other.samples
-        self.sampled += other.sampled
-        self.tcp = other.tcp
-        for reason, count in other.reconnects.items():
-            self.reconnects[reason] += count
-
     async def drain(self, timeout_seconds: float) -> None:
-        """Wait until everything is delivered, or the time is over; say goodbye, and give up what is left."""
+        """Wait until everything is delivered, or the time is over; say goodbye, and give up what is left.
+
+        Nothing may be offered any more: with live events there is always one on the way.
+        """
         self._settled.clear()
-        if self.connected and not self._is_settled():
+        if not self._is_settled():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._settled.wait(), timeout_seconds)
         if self._control is not None and self._binary and self.connected:
@@ -342,7 +350,7 @@ class LinkSender:
                 uplink.connection.stamp_departures()
             welcome = await uplink.introduced(settings.connect_timeout_seconds)
             self._control = uplink
-            uplink.connection.observe_tcp(self.tcp)
+            uplink.connection.observe_tcp(self.counts.tcp)
             self.buffer.acknowledge(welcome.highest)
             if settings.transport is Transport.UDP:
                 datagrams = DatagramSender(
@@ -393,7 +401,7 @@ class LinkSender:
             max_unsent=MAX_UNSENT,
         )
         connection.start()
-        connection.observe_tcp(self.tcp)
+        connection.observe_tcp(self.counts.tcp)
         try:
             return await self._live(StreamCarrier(connection, _DELIMITED_END), ended)
         finally:
@@ -453,7 +461,7 @@ class LinkSender:
             self._drain(self._carrier)
 
     def _on_shared(self, others: int) -> None:
-        self.shared += 1
+        self.counts.shared += 1
         self._log.warning(
             "other forwarders serve this path, and each is accounted for by itself",
             others=others,
@@ -461,7 +469,7 @@ class LinkSender:
         )
 
     def _on_refused(self) -> None:
-        self.refused_datagrams += 1
+        self.counts.refused_datagrams += 1
 
     def _on_acknowledged(self, highest: int) -> None:
         if self.buffer.acknowledge(highest, PORTION):
@@ -480,7 +488,7 @@ class LinkSender:
             self._settled.set()
 
     def _heartbeat(self) -> bytes:
-        drops = {reason: count for reason, count in self.buffer.dropped.items() if count}
+        drops = {reason: count for reason, count in self.counts.events.dropped.items() if count}
         beat = wire.Heartbeat(self.buffer.sent_through, self._clock.wall_ns(), self._clock_state(), drops)
         # Before the heartbeat, which announces these numbers as used.
         given_up = self.buffer.given_up.untold()

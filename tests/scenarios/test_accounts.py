@@ -303,9 +303,8 @@ class Link:
             histogram(),
             lambda: UNKNOWN_CLOCK,
             begin=self.begin,
+            counts=None if earlier is None else earlier.counts,
         )
-        if earlier is not None:
-            self.sender.inherit(earlier)
         self.present = True
 
     def connect(self) -> None:
@@ -335,8 +334,8 @@ class Link:
     def check(self) -> None:
         assert self.sender is not None
         buffer = self.sender.buffer
-        assert buffer.offered == self.offered
-        assert buffer.offered == buffer.forwarded + sum(buffer.dropped.values()) + buffer.buffered
+        assert buffer.counts.offered == self.offered
+        assert buffer.counts.offered == buffer.counts.forwarded + sum(buffer.counts.dropped.values()) + buffer.buffered
         if not self.present:
             assert not buffer.buffered
             return

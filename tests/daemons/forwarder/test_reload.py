@@ -28,17 +28,18 @@ KEY, OTHER_KEY = b"0123456789abcdef", b"fedcba9876543210"
 class Trial:
     """A forwarder and what it sends to; events are offered by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, drain_seconds: float) -> None:
         self.stamper = Stamper(SystemClock())
         self.config = ForwarderConfig(
-            feed=FeedFields(url="ws://127.0.0.1:1"), metrics=MetricsSection(listen=""), drain_seconds=0.2
+            feed=FeedFields(url="ws://127.0.0.1:1"), metrics=MetricsSection(listen=""), drain_seconds=drain_seconds
         )
         self.forwarder = Forwarder(self.config, lambda: self.config)
         self.offered: dict[str, int] = {}
 
     def offer(self, count: int) -> None:
         events = [feed_event("btcusdt@trade", number) for number in range(count)]
-        self.forwarder._on_events(events, Stamp(1, StampKind.KERNEL, 1, 1))
+        steady_ns = self.stamper.clock.monotonic_ns()
+        self.forwarder._on_events(events, Stamp(steady_ns, StampKind.KERNEL, steady_ns, steady_ns))
         for sender in self.forwarder.senders:
             self.offered[sender.settings.label] = self.offered.get(sender.settings.label, 0) + count
 
@@ -54,15 +55,17 @@ class Trial:
 
     def assert_balanced(self) -> None:
         """See that every event offered to a destination is delivered, given up or waiting."""
-        for sender in (*self.forwarder.senders, *self.forwarder._closed.values()):
-            buffer = sender.buffer
-            assert buffer.offered == self.offered.get(sender.settings.label, 0)
-            assert buffer.offered == buffer.forwarded + sum(buffer.dropped.values()) + buffer.buffered
+        for name, counts in self.forwarder._left.items():
+            assert counts.events.offered == self.offered.get(name, 0)
+            assert counts.events.buffered == 0
+        for sender in self.forwarder.senders:
+            assert sender.counts.events.offered == self.offered.get(sender.settings.label, 0)
+            assert sender.counts.events.buffered == sender.buffer.buffered
 
 
 @asynccontextmanager
-async def trial(*receivers: tuple[Sink, bytes]) -> AsyncIterator[tuple[Trial, list[Here]]]:
-    made = Trial()
+async def trial(*receivers: tuple[Sink, bytes], drain_seconds: float = 0.2) -> AsyncIterator[tuple[Trial, list[Here]]]:
+    made = Trial(drain_seconds)
     heres = [
         Here(made.stamper, sink, ListenerSettings("backbone", BOTH, keys=(Secret(key),) if key else ()))
         for sink, key in receivers
@@ -116,8 +119,8 @@ def test_an_edited_destination_keeps_its_buffer_its_counts_and_its_connection() 
             (after,) = made.forwarder.senders
             assert after is before
             assert after.buffer.buffered > waiting
-            assert sum(after.buffer.dropped.values()) == 0
-            assert after.reconnects["reload"] == 0
+            assert sum(after.buffer.counts.dropped.values()) == 0
+            assert after.counts.reconnects["reload"] == 0
             assert here.listener.counts.connections == 1
             made.assert_balanced()
 
@@ -149,7 +152,7 @@ def test_another_transport_goes_on_counting() -> None:
                 made.assert_balanced()
             (sender,) = made.forwarder.senders
             # What was given up when the link was changed may have arrived all the same.
-            await until(lambda: len(sink.sequences) >= sender.buffer.forwarded and not sender.buffer.buffered)
+            await until(lambda: len(sink.sequences) >= sender.buffer.counts.forwarded and not sender.buffer.buffered)
             # Each number once: nobody else sends for this destination.
             assert len(set(sink.sequences)) == len(sink.sequences)
 
@@ -166,7 +169,66 @@ def test_a_destination_taken_away_and_added_again_goes_on_counting() -> None:
                 await made.edit(section(one))
                 made.assert_balanced()
                 made.offer(10)
-            assert set(made.forwarder._closed) == {f"127.0.0.1:{other.port}"}
+            assert set(made.forwarder._left) == {f"127.0.0.1:{other.port}"}
+
+    run(work)
+
+
+def test_what_a_destination_was_offered_before_it_is_taken_away_is_delivered_while_events_go_on() -> None:
+    async def work() -> None:
+        sink = Sink()
+        async with trial((sink, b""), drain_seconds=60.0) as (made, (here,)):
+            for _turn in range(3):
+                await made.edit(section(here, transport="tcp"))
+                await until(connected(made))
+                made.offer(300)
+                await made.edit()
+                made.assert_balanced()
+                (counts,) = made.forwarder._left.values()
+                assert sum(counts.events.dropped.values()) == 0
+                assert (
+                    counts.events.forwarded == counts.events.offered == len(set(sink.sequences)) == len(sink.sequences)
+                )
+
+    run(work)
+
+
+def test_another_transport_loses_nothing_while_events_go_on() -> None:
+    async def work() -> None:
+        sink = Sink()
+        async with trial((sink, b""), drain_seconds=60.0) as (made, (here,)):
+            for transport in ("tcp", "udp", "tcp", "udp", "tcp"):
+                await made.edit(section(here, transport=transport))
+                await until(connected(made))
+                made.offer(10)
+                made.assert_balanced()
+            (sender,) = made.forwarder.senders
+            await until(lambda: not sender.buffer.buffered)
+            events = sender.counts.events
+            assert sum(events.dropped.values()) == 0
+            assert sorted(sink.sequences) == list(
+                range(made.forwarder.sequence - events.offered + 1, made.forwarder.sequence + 1)
+            )
+
+    run(work)
+
+
+def test_a_destination_that_is_about_to_come_back_is_waited_for() -> None:
+    async def work() -> None:
+        sink = Sink()
+        async with trial((sink, b""), drain_seconds=60.0) as (made, (here,)):
+            await made.edit(section(here))
+            await until(connected(made))
+            (sender,) = made.forwarder.senders
+            made.offer(10)
+            # As when a network that was gone has made the receiver give the connection up.
+            here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
+            await until(lambda: not sender.connected)
+            made.offer(10)
+            here.listener.adopt(ListenerSettings("backbone", BOTH))
+            await made.edit()
+            (counts,) = made.forwarder._left.values()
+            assert counts.events.forwarded == counts.events.offered == len(set(sink.sequences))
 
     run(work)
 
@@ -215,7 +277,7 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             # Here first: the connection is ended, and the old key refused.
             listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(OTHER_KEY),)))
             assert listener.counts.peers == 0
-            await until(lambda: sender.reconnects["key"] > 0)
+            await until(lambda: sender.counts.reconnects["key"] > 0)
             assert listener.counts.refusals["key"] > 0
             keep(OTHER_KEY)
             await made.edit(section(here, key_file=str(file)))
@@ -223,8 +285,8 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             # Then there first.
             keep(KEY)
             await made.edit(section(here, key_file=str(file)))
-            assert sender.reconnects["reload"] == 1
-            await until(lambda: listener.counts.peers == 0 and sender.reconnects["key"] > 1)
+            assert sender.counts.reconnects["reload"] == 1
+            await until(lambda: listener.counts.peers == 0 and sender.counts.reconnects["key"] > 1)
             listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(KEY),)))
             await until(connected(made))
             made.assert_balanced()
@@ -272,7 +334,7 @@ def test_a_key_is_changed_without_an_event_lost_or_a_forwarder_refused(tmp_path:
             assert listener.counts.peers == 1
             (sender,) = made.forwarder.senders
             await until(lambda: not sender.buffer.buffered)
-            assert sender.buffer.forwarded == sender.buffer.offered == len(set(sink.sequences))
+            assert sender.buffer.counts.forwarded == sender.buffer.counts.offered == len(set(sink.sequences))
             assert listener.counts.connections == 2
             assert sum(listener.counts.refusals.values()) == 0
 
@@ -293,7 +355,7 @@ def test_an_event_too_large_for_the_link_does_not_block_it() -> None:
                 made.forwarder._on_events([event], Stamp(1, StampKind.KERNEL, 1, 1))
             await until(lambda: sink.sequences[-1:] == [before + 3] and not sender.buffer.buffered)
             assert before + 2 not in sink.sequences
-            assert sender.buffer.dropped[DropReason.TOO_LARGE] == 1
+            assert sender.buffer.counts.dropped[DropReason.TOO_LARGE] == 1
             assert here.listener.counts.connections == 1
             assert sum(here.listener.counts.refusals.values()) == 0
 

@@ -32,7 +32,7 @@ class Life(RuleBasedStateMachine):
         return Pending(self.sequence, bytes(size), self.now_ns, self.now_ns)
 
     def dropped(self) -> int:
-        return sum(self.buffer.dropped.values())
+        return sum(self.buffer.counts.dropped.values())
 
     @rule(size=st.integers(1, 60))
     def offer(self, size: int) -> None:
@@ -100,12 +100,12 @@ class Life(RuleBasedStateMachine):
             self.processed |= set(self.on_wire)
             highest = max(highest, announced)
         at_most = data.draw(st.none() | st.integers(1, 3))
-        released = self.buffer.forwarded
+        released = self.buffer.counts.forwarded
         more = self.buffer.acknowledge(highest, at_most)
         if at_most is None:
             assert not more
         elif more:
-            assert self.buffer.forwarded >= released + at_most
+            assert self.buffer.counts.forwarded >= released + at_most
 
     @rule()
     def lose_the_connection(self) -> None:
@@ -122,8 +122,8 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def everything_is_accounted_for(self) -> None:
         buffer = self.buffer
-        assert buffer.offered == self.sequence
-        assert buffer.offered == buffer.forwarded + self.dropped() + buffer.buffered
+        assert buffer.counts.offered == self.sequence
+        assert buffer.counts.offered == buffer.counts.forwarded + self.dropped() + buffer.buffered
 
     @invariant()
     def memory_is_bounded_and_counted(self) -> None:
@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
         if self.keep:
             buffer = self.buffer
             still_held = sum(pending.sequence <= buffer.acknowledged for pending in buffer._unacknowledged)
-            assert buffer.forwarded + still_held == len(self.processed)
+            assert buffer.counts.forwarded + still_held == len(self.processed)
 
     def teardown(self) -> None:
         if hasattr(self, "buffer"):
@@ -178,7 +178,7 @@ def filled(limits: BufferLimits, count: int, *, keep: bool = True) -> SendBuffer
 )
 def test_the_oldest_gives_way(limits: BufferLimits, reason: DropReason, left: list[int]) -> None:
     buffer = filled(limits, 5)
-    assert {why: count for why, count in buffer.dropped.items() if count} == {reason: 5 - len(left)}
+    assert {why: count for why, count in buffer.counts.dropped.items() if count} == {reason: 5 - len(left)}
     sent = []
     while taken := buffer.take():
         sent.append(taken[0].sequence)
@@ -188,7 +188,7 @@ def test_the_oldest_gives_way(limits: BufferLimits, reason: DropReason, left: li
 def test_age_is_counted_from_the_offer() -> None:
     buffer = filled(BufferLimits(age_ns=100), 5)
     buffer.expire(103)
-    assert buffer.dropped[DropReason.AGE] == 3
+    assert buffer.counts.dropped[DropReason.AGE] == 3
     assert buffer.waiting == 2
 
 
@@ -200,10 +200,10 @@ def test_what_is_in_doubt_is_not_dropped_and_goes_first() -> None:
     for number in (4, 5, 6, 7):
         buffer.wait(Pending(number, b"x", 0, number))
     buffer.expire(10_000)
-    assert sum(buffer.dropped.values()) == 4
+    assert sum(buffer.counts.dropped.values()) == 4
     assert [taken[0].sequence for taken in iter(buffer.take, None)] == [1, 2, 3]
     buffer.acknowledge(3)
-    assert (buffer.forwarded, buffer.buffered) == (3, 0)
+    assert (buffer.counts.forwarded, buffer.buffered) == (3, 0)
 
 
 def test_what_was_acknowledged_is_released_in_portions_and_never_sent_again() -> None:
@@ -211,11 +211,11 @@ def test_what_was_acknowledged_is_released_in_portions_and_never_sent_again() ->
     while buffer.take():
         pass
     assert buffer.acknowledge(4, at_most=2)
-    assert (buffer.forwarded, buffer.buffered) == (2, 3)
+    assert (buffer.counts.forwarded, buffer.buffered) == (2, 3)
     buffer.connection_lost()
     assert [taken[0].sequence for taken in iter(buffer.take, None)] == [5]
     assert not buffer.acknowledge(5, at_most=2)
-    assert (buffer.forwarded, buffer.buffered, buffer.size) == (5, 0, 0)
+    assert (buffer.counts.forwarded, buffer.buffered, buffer.size) == (5, 0, 0)
 
 
 def test_what_is_still_in_doubt_is_not_announced() -> None:
@@ -235,7 +235,7 @@ def test_a_destination_that_joins_late_has_nothing_to_do_with_what_came_before()
     assert (buffer.acknowledged, buffer.sent_through) == (15_068, 15_068)
     buffer.sent_now(Pending(15_069, b"x", 0, 0))
     buffer.acknowledge(15_069)
-    assert (buffer.offered, buffer.forwarded) == (1, 1)
+    assert (buffer.counts.offered, buffer.counts.forwarded) == (1, 1)
 
 
 def test_a_last_event_that_is_too_large_is_announced() -> None:
@@ -270,10 +270,10 @@ def test_an_acknowledgement_of_more_than_was_sent_makes_no_deliveries(said: int)
     for number in range(4, 7):
         buffer.wait(Pending(number, b"x", 0, 0))
     buffer.acknowledge(said)
-    assert (buffer.forwarded, buffer.buffered, buffer.acknowledged) == (3, 3, 3)
+    assert (buffer.counts.forwarded, buffer.buffered, buffer.acknowledged) == (3, 3, 3)
     while buffer.take() is not None:
         pass
     buffer.connection_lost()
-    assert (buffer.forwarded, buffer.buffered) == (3, 3)
+    assert (buffer.counts.forwarded, buffer.buffered) == (3, 3)
     buffer.acknowledge(6)
-    assert (buffer.forwarded, buffer.buffered) == (6, 0)
+    assert (buffer.counts.forwarded, buffer.buffered) == (6, 0)

@@ -76,8 +76,8 @@ def test_departures_follow_their_events_and_the_parts_add_up(
                     sequence, [event], Stamp(now_ns - 2_000_000, KERNEL, now_ns, time.monotonic_ns() - 2_000_000)
                 )
                 await asyncio.sleep(0.01)
-        assert sender.sampled >= segments.measured
-        assert hold_kernel.count == sender.sampled
+        assert sender.counts.sampled >= segments.measured
+        assert hold_kernel.count == sender.counts.sampled
         assert not segments.refused
         figures = segments.figures
         assert {name: one.count for name, one in figures.items()} == dict.fromkeys(

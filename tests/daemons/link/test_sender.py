@@ -79,7 +79,7 @@ def test_what_waited_for_a_connection_is_delayed_and_what_a_live_one_held_up_is_
     first, _second, sender = asyncio.run(scenario())
     # The first waited for the connection; the others came while it was up.
     assert first.delayed == {1: True, 2: False, 3: False}
-    assert sender.buffer.offered == sender.buffer.forwarded + sender.buffer.buffered
+    assert sender.buffer.counts.offered == sender.buffer.counts.forwarded + sender.buffer.buffered
 
 
 def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_the_next() -> None:
@@ -96,7 +96,7 @@ def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_t
                 ended: asyncio.Future[TransportError] = loop.create_future()
                 life = asyncio.ensure_future(sender._live(carrier, ended))
                 await asyncio.sleep(0)
-                offer(sender, sender.buffer.offered + 1)
+                offer(sender, sender.buffer.counts.offered + 1)
                 ended.set_result(LinkError("silent", "cut"))
                 await life
                 sender.buffer.connection_lost()
@@ -136,8 +136,8 @@ def test_an_event_that_no_receiver_takes_is_dropped_and_those_beside_it_are_sent
             stamper.close()
 
     buffer = asyncio.run(work()).buffer
-    assert buffer.dropped[DropReason.TOO_LARGE] == 2
-    assert (buffer.offered, buffer.buffered, sum(buffer.dropped.values())) == (5, 3, 2)
+    assert buffer.counts.dropped[DropReason.TOO_LARGE] == 2
+    assert (buffer.counts.offered, buffer.buffered, sum(buffer.counts.dropped.values())) == (5, 3, 2)
     largest = max((taken[0].frame for taken in iter(buffer.take, None)), key=len)
     if form == "binary" and transport is Transport.TCP:
         (event,) = FrameDecoder(MAX_BODY).feed(largest)
