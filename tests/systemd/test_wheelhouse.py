@@ -1,11 +1,7 @@
 """Reading constraints and writing requirements; the whole is exercised by the lab's installations."""
 
-import importlib.machinery
-import importlib.util
 from pathlib import Path
 from types import ModuleType
-
-import pytest
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 CONSTRAINTS = """\
@@ -16,17 +12,6 @@ H11==0.16.0 \\
 moto[server]==5.2.5 ; python_version >= "3.11" \\
     --hash=sha256:{c}
 """.format(a="a" * 64, b="b" * 64, c="c" * 64)
-
-
-@pytest.fixture(scope="module")
-def wheelhouse() -> ModuleType:
-    """The script as a module."""
-    loader = importlib.machinery.SourceFileLoader("wheelhouse", str(SYSTEMD / "wheelhouse"))
-    spec = importlib.util.spec_from_loader("wheelhouse", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 def test_constraints_are_read_with_all_their_hashes(wheelhouse: ModuleType) -> None:
