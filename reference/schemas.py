@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from experiments.results.summary import RunSummary
+from daemons.formats.summary import RunSummary
 from experiments.runs.manifest import Manifest
 from reference.keys import FILES, meanings, purpose
 

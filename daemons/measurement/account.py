@@ -8,7 +8,8 @@ measured is counted under a reason and stays out of the histograms.
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final
 
-from daemons.measurement.figures import Figures, Instruments, Row
+from daemons.formats.rows import Row
+from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram
 from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting, confirms
 from daemons.measurement.jitter import InterarrivalJitter

@@ -1,14 +1,11 @@
-"""What the account of a path fills in: a run's distributions, the live histograms, a row for each event."""
+"""What the account of a path fills in: a run's distributions and the live histograms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from daemons.measurement.histogram import BucketHistogram, QuantileHistogram, octaves
-from daemons.records import StampKind
 
-__all__ = ["Figures", "Instruments", "Row"]
+__all__ = ["Figures", "Instruments"]
 
 
 @dataclass(slots=True)
@@ -43,21 +40,3 @@ class Instruments:
     delayed: BucketHistogram
     host_delay: BucketHistogram
     segments: Callable[[str], BucketHistogram] = lambda _name: BucketHistogram(octaves(-20, 4))
-
-
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One event on one path, as the CSV file has it."""
-
-    path: str
-    stream: str
-    sequence: int
-    event_id: int | None
-    event_time_ns: int | None
-    forwarder_ns: int | None
-    departure_ns: int | None
-    arrival_ns: int
-    end_to_end_ns: int | None
-    backbone_ns: int | None
-    stamp: StampKind
-    validity: str
-    delayed: bool

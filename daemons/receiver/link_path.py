@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
 from daemons.feed.binance import Decoder
+from daemons.formats.summary import Distribution, LinkSummary
 from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
 from daemons.link.session import TimeReport
 from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
@@ -160,17 +160,17 @@ class LinkPathState:
                 self.account.announce(key, highest, 0)
             peer.tails.clear()
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, rtt: Distribution) -> LinkSummary:
         """Return what the run's summary says of the link."""
         best = self.exchange
-        clock = self.peer_clock
-        return {
-            "clock_offset_ms": None if best is None else best.offset_ns / 1e6,
-            "clock_offset_error_ms": None if best is None else best.rtt_ns / 2e6,
-            "clock_suspect": self.suspect or None,
-            "peer_clock": clock_summary(clock),
-            "peer_drops": self.peer_drops,
-        }
+        return LinkSummary(
+            rtt_ms=rtt,
+            clock_offset_ms=None if best is None else best.offset_ns / 1e6,
+            clock_offset_error_ms=None if best is None else best.rtt_ns / 2e6,
+            clock_suspect=self.suspect or None,
+            peer_clock=clock_summary(self.peer_clock),
+            peer_drops=self.peer_drops,
+        )
 
     def _shown(self) -> list[Peer]:
         """Give the forwarders that figures of the path are of: those connected, or else the last one to be."""

@@ -4,9 +4,8 @@ import asyncio
 import random
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -16,6 +15,7 @@ from daemons.errors import ClockError, ConfigError, ResultsError
 from daemons.feed.binance import Decoder
 from daemons.feed.client import Feed, FeedCounts
 from daemons.feed.streams import identity_of
+from daemons.formats.summary import UNFINISHED, RowsSummary
 from daemons.link.listener import LinkListener, ListenerSettings
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
@@ -23,7 +23,7 @@ from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
 from daemons.receiver.link_path import LinkPathState
 from daemons.receiver.metrics import ReceiverCollector, ReceiverHistograms
-from daemons.receiver.results import RunFacts, distribution, summary, write_json
+from daemons.receiver.results import ArrivalFacts, RunFacts, distribution, summary, write_json
 from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
@@ -342,7 +342,7 @@ class Receiver:
                     self._log.info("earlier results kept", kept=str(kept))
             except OSError as error:
                 raise ResultsError(f"{output}: {error.strerror}; choose a folder that is writable") from error
-            write_json(output, {"complete": False})
+            write_json(output, UNFINISHED)
         if self.rows is not None:
             self.rows.open()
 
@@ -370,30 +370,35 @@ class Receiver:
             clock=self.monitor.state,
             clock_at_start=self._clock_at_start,
             allowed_unsynchronized=self._config.clock.allow_unsynchronized,
-            rows_written=None if self.rows is None else self.rows.written,
-            rows_lost=None if self.rows is None else self.rows.lost,
+            rows=None if self.rows is None else RowsSummary(self.rows.written, self.rows.lost),
         )
-        write_json(Path(run.output), summary(facts, self.accounts, self.race, self._extra()))
+        write_json(Path(run.output), summary(facts, self.accounts, self.race, self._arrivals()))
         self._log.info("results written", file=run.output)
 
-    def _extra(self) -> dict[str, dict[str, Any]]:
-        extra: dict[str, dict[str, Any]] = {}
+    def _arrivals(self) -> dict[str, ArrivalFacts]:
+        arrivals: dict[str, ArrivalFacts] = {}
         for account in self.accounts:
-            about: dict[str, Any] = {"invalid": self.invalid_of(account)}
-            feed, state = self.feeds.get(account.name), self.links.get(account.name)
-            if feed is not None:
-                about["connections"] = feed.counts.connections
-                about["reconnects"] = {reason: count for reason, count in feed.counts.reconnects.items() if count}
-                about["link"] = None
-            if state is not None and state.listener is not None:
-                assert account.figures is not None
-                counts = state.listener.counts
-                about["connections"] = counts.connections
-                about["dropped_datagrams"] = state.listener.dropped_datagrams
-                about["refusals"] = {reason: count for reason, count in counts.refusals.items() if count}
-                about["link"] = {"rtt_ms": distribution(account.figures.rtt), **state.summary()}
-            extra[account.name] = about
-        return extra
+            invalid = self.invalid_of(account)
+            if (feed := self.feeds.get(account.name)) is not None:
+                reconnects = _nonzero(feed.counts.reconnects)
+                arrivals[account.name] = ArrivalFacts(invalid, feed.counts.connections, reconnects)
+                continue
+            state = self.links[account.name]
+            listener = state.listener
+            assert listener is not None
+            assert account.figures is not None
+            arrivals[account.name] = ArrivalFacts(
+                invalid,
+                listener.counts.connections,
+                dropped_datagrams=listener.dropped_datagrams,
+                refusals=_nonzero(listener.counts.refusals),
+                link=state.summary(distribution(account.figures.rtt)),
+            )
+        return arrivals
+
+
+def _nonzero(counts: Mapping[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def _can_step(old: ReceiverConfig, new: ReceiverConfig) -> None:

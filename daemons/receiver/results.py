@@ -1,6 +1,6 @@
-"""The JSON file of a run: the original Rust programs' keys for the main path, and everything else beside them.
+"""The summary of a run: the original Rust programs' keys for the main path, and everything else beside them.
 
-Milliseconds throughout; null where there is no sample, never 0.
+:mod:`daemons.formats.summary` has the fields and their meanings.
 """
 
 import json
@@ -8,23 +8,37 @@ import os
 import platform
 import socket
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from daemons.errors import ResultsError
+from daemons.formats.summary import (
+    FORMAT,
+    BackboneLatencies,
+    ClockSummary,
+    Distribution,
+    Latencies,
+    Lead,
+    LinkSummary,
+    PathSummary,
+    RaceSummary,
+    RowsSummary,
+    RunClock,
+    RunSummary,
+)
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.histogram import QuantileHistogram
-from daemons.measurement.race import RaceTable
+from daemons.measurement.race import Pair, RaceTable
 from daemons.records import ClockState
 from daemons.service.distribution import DISTRIBUTION, installed_version
 
-__all__ = ["FORMAT", "RunFacts", "summary", "write_json"]
-
-FORMAT = "backbone-latency-results/1"
+__all__ = ["ArrivalFacts", "RunFacts", "clock_summary", "distribution", "summary", "write_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,7 @@ class RunFacts:
         clock: this host's clock at the end.
         clock_at_start: and at the start.
         allowed_unsynchronized: the user let it run without a synchronised clock.
-        rows_written, rows_lost: of the CSV file; None when there is none.
+        rows: of the CSV file; None when there is none.
     """
 
     setup_type: str
@@ -48,98 +62,100 @@ class RunFacts:
     clock: ClockState
     clock_at_start: ClockState
     allowed_unsynchronized: bool
-    rows_written: int | None
-    rows_lost: int | None
+    rows: RowsSummary | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalFacts:
+    """What a path's feed or listener knows of it, and its account does not.
+
+    Attributes:
+        invalid: what was refused before it was accounted for, by reason.
+        connections: made so far.
+        reconnects: of a feed, by reason.
+        dropped_datagrams: of a link, by the kernel; None where there are none.
+        refusals: of a link's peers, by reason.
+        link: what the clock exchange said, of a link.
+    """
+
+    invalid: Mapping[str, int]
+    connections: int
+    reconnects: Mapping[str, int] = field(default_factory=dict)
+    dropped_datagrams: int | None = None
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    link: LinkSummary | None = None
 
 
 def summary(
-    facts: RunFacts,
-    accounts: list[PathAccount],
-    race: RaceTable | None,
-    extra: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
+    facts: RunFacts, accounts: Sequence[PathAccount], race: RaceTable | None, arrivals: Mapping[str, ArrivalFacts]
+) -> RunSummary:
     """Make the summary of a run.
 
     Args:
         facts: of the run.
         accounts: of the paths, which kept :class:`Figures`.
         race: the table, if paths raced.
-        extra: per path, what its feed or listener adds (``link``, ``reconnects``, ``invalid``).
+        arrivals: per path, what its feed or listener adds.
     """
-    paths = {account.name: _path(account, extra.get(account.name, {}), facts.clock) for account in accounts}
+    paths = {account.name: _path(account, arrivals[account.name], facts.clock) for account in accounts}
     # The original programs' keys speak of one path: in a race that is the link, which is what the experiment is about.
     main = next((account for account in accounts if account.is_link), accounts[0])
     of_main = paths[main.name]
-    backbone = of_main["backbone"] or {}
-    return {
-        "format": FORMAT,
-        "setup_type": facts.setup_type,
-        "primary_path": main.name,
-        **{key: of_main[key] for key in _ORIGINAL_KEYS},
-        "backbone_avg_latency_ms": backbone.get("avg_ms"),
-        "backbone_median_latency_ms": backbone.get("median_ms"),
-        "p999_latency_ms": of_main["p999_latency_ms"],
-        "jitter_rfc3550_ms": of_main["jitter_rfc3550_ms"],
-        "start": _utc(facts.start_ns),
-        "end": _utc(facts.end_ns),
-        "duration_seconds": round((facts.end_ns - facts.start_ns) / 1e9, 6),
-        "complete": facts.complete,
-        "host": socket.gethostname(),
-        "versions": {DISTRIBUTION: installed_version(), "python": platform.python_version()},
-        "clock": {
-            **clock_summary(facts.clock),
-            "at_start": clock_summary(facts.clock_at_start),
-            "allowed_unsynchronized": facts.allowed_unsynchronized,
-        },
-        "csv": None if facts.rows_written is None else {"rows": facts.rows_written, "rows_lost": facts.rows_lost},
-        "paths": paths,
-        "race": [] if race is None else [_pair(pair, accounts) for pair in race.pairs],
-    }
+    backbone = of_main.backbone
+    return RunSummary(
+        **{name: getattr(of_main, name) for name in Latencies.__struct_fields__},
+        setup_type=facts.setup_type,
+        backbone_avg_latency_ms=None if backbone is None else backbone.avg_ms,
+        backbone_median_latency_ms=None if backbone is None else backbone.median_ms,
+        format=FORMAT,
+        primary_path=main.name,
+        start=_utc(facts.start_ns),
+        end=_utc(facts.end_ns),
+        duration_seconds=round((facts.end_ns - facts.start_ns) / 1e9, 6),
+        complete=facts.complete,
+        host=socket.gethostname(),
+        versions={DISTRIBUTION: installed_version(), "python": platform.python_version()},
+        clock=RunClock(
+            **msgspec.structs.asdict(clock_summary(facts.clock)),
+            at_start=clock_summary(facts.clock_at_start),
+            allowed_unsynchronized=facts.allowed_unsynchronized,
+        ),
+        csv=facts.rows,
+        paths=paths,
+        race=[] if race is None else [_pair(pair, accounts) for pair in race.pairs],
+    )
 
 
-_ORIGINAL_KEYS = (
-    "sample_count",
-    "events_lost",
-    "avg_latency_ms",
-    "median_latency_ms",
-    "p95_latency_ms",
-    "p99_latency_ms",
-    "min_latency_ms",
-    "max_latency_ms",
-    "jitter_stddev_ms",
-)
-
-
-def clock_summary(state: ClockState) -> dict[str, Any]:
+def clock_summary(state: ClockState) -> ClockSummary:
     """Return a clock state in the units of result files."""
-    return {
-        "synchronized": state.synchronized,
-        "offset_ms": state.offset_ns / 1e6,
-        "error_bound_ms": _ms(state.error_bound_ns),
-        "source": state.source,
-        "steps": state.steps,
-    }
+    return ClockSummary(
+        synchronized=state.synchronized,
+        offset_ms=state.offset_ns / 1e6,
+        error_bound_ms=_ms(state.error_bound_ns),
+        source=state.source,
+        steps=state.steps,
+    )
 
 
-def distribution(histogram: QuantileHistogram) -> dict[str, Any]:
-    """Return a distribution of nanoseconds in milliseconds; percentiles are by nearest rank."""
-    return {
-        "sample_count": histogram.count,
-        "avg_ms": _ms(histogram.mean),
-        "median_ms": _ms(histogram.quantile(0.5)),
-        "p95_ms": _ms(histogram.quantile(0.95)),
-        "p99_ms": _ms(histogram.quantile(0.99)),
-        "p999_ms": _ms(histogram.quantile(0.999)),
-        "min_ms": _ms(histogram.minimum),
-        "max_ms": _ms(histogram.maximum),
-        "stddev_ms": _ms(histogram.stddev),
-    }
+def distribution(histogram: QuantileHistogram) -> Distribution:
+    """Return a distribution of nanoseconds in milliseconds."""
+    return Distribution(
+        sample_count=histogram.count,
+        avg_ms=_ms(histogram.mean),
+        median_ms=_ms(histogram.quantile(0.5)),
+        p95_ms=_ms(histogram.quantile(0.95)),
+        p99_ms=_ms(histogram.quantile(0.99)),
+        p999_ms=_ms(histogram.quantile(0.999)),
+        min_ms=_ms(histogram.minimum),
+        max_ms=_ms(histogram.maximum),
+        stddev_ms=_ms(histogram.stddev),
+    )
 
 
-def _error_bounds(account: PathAccount, clock: ClockState, peer: Mapping[str, Any] | None) -> dict[str, float | None]:
+def _error_bounds(account: PathAccount, clock: ClockState, peer: ClockSummary | None) -> dict[str, float | None]:
     """Return how far one-way figures may be off because of the clocks that are ours and the steps they are told in."""
     own = _ms(clock.error_bound_ns)
-    theirs = None if peer is None else peer["error_bound_ms"]
+    theirs = None if peer is None else peer.error_bound_ms
     step = max(account.event_time_steps_ns().values(), default=None)
     return {
         "end_to_end": None if own is None or step is None else round(own + step / 1e6, 6),
@@ -147,92 +163,94 @@ def _error_bounds(account: PathAccount, clock: ClockState, peer: Mapping[str, An
     }
 
 
-def _path(account: PathAccount, extra: Mapping[str, Any], clock: ClockState) -> dict[str, Any]:
+def _path(account: PathAccount, arrival: ArrivalFacts, clock: ClockState) -> PathSummary:
     figures = account.figures
     assert isinstance(figures, Figures)
     latency = distribution(figures.end_to_end)
-    backbone: dict[str, Any] | None = None
-    segments: dict[str, Any] | None = None
-    if account.is_link:
-        backbone = {
-            **distribution(figures.backbone),
-            "jitter_rfc3550_ms": _ms(account.jitter_ns(lambda stream: stream.backbone_jitter)),
-            "forwarder_hold": distribution(figures.hold),
-            "one_way_delay": distribution(figures.one_way),
-        }
-        if account.segments is not None:
-            segments = {name: distribution(one) for name, one in account.segments.figures.items()}
-    return {
-        "kind": "link" if account.is_link else "feed",
-        "events": account.events,
-        "sample_count": latency["sample_count"],
-        "events_lost": account.total("missing") - account.total("given_up"),
-        "given_up_by_forwarder": account.total("given_up"),
-        "avg_latency_ms": latency["avg_ms"],
-        "median_latency_ms": latency["median_ms"],
-        "p95_latency_ms": latency["p95_ms"],
-        "p99_latency_ms": latency["p99_ms"],
-        "p999_latency_ms": latency["p999_ms"],
-        "min_latency_ms": latency["min_ms"],
-        "max_latency_ms": latency["max_ms"],
-        "jitter_stddev_ms": latency["stddev_ms"],
-        "jitter_rfc3550_ms": _ms(account.jitter_ns(lambda stream: stream.end_to_end_jitter)),
-        "backbone": backbone,
-        "segments": segments,
-        "unique": account.total("unique"),
-        "gaps": account.total("gaps"),
-        "reordered": account.total("reordered"),
-        "duplicates": account.duplicates,
-        "stale": account.total("stale"),
-        "delayed": account.delayed,
-        "event_time_steps_ms": {name: step / 1e6 for name, step in account.event_time_steps_ns().items()},
-        "forwarder_time_step_ms": account.forwarder_step_ns / 1e6 if figures.backbone.count else None,
-        "error_bound_ms": _error_bounds(account, clock, (extra.get("link") or {}).get("peer_clock")),
-        "without_event_time": sum(stream.without_event_time for stream in account.streams.values()),
-        "sessions": account.sessions_seen,
-        "id_resets": account.id_resets,
-        "id_leaps": account.id_leaps,
-        "stamps": {kind.name.lower(): count for kind, count in account.stamps.items()},
-        "host_delay_ms": distribution(figures.host_delay),
-        "streams": {stream.name: stream.events for stream in account.streams.values()},
-        **extra,
-        "invalid": {**account.invalid, **extra.get("invalid", {})},
-    }
+    peer_clock = None if arrival.link is None else arrival.link.peer_clock
+    segments = account.segments if account.is_link else None
+    return PathSummary(
+        sample_count=latency.sample_count,
+        events_lost=account.total("missing") - account.total("given_up"),
+        avg_latency_ms=latency.avg_ms,
+        median_latency_ms=latency.median_ms,
+        p95_latency_ms=latency.p95_ms,
+        p99_latency_ms=latency.p99_ms,
+        p999_latency_ms=latency.p999_ms,
+        min_latency_ms=latency.min_ms,
+        max_latency_ms=latency.max_ms,
+        jitter_stddev_ms=latency.stddev_ms,
+        jitter_rfc3550_ms=_ms(account.jitter_ns(lambda stream: stream.end_to_end_jitter)),
+        kind="link" if account.is_link else "feed",
+        events=account.events,
+        backbone=_backbone(account, figures) if account.is_link else None,
+        segments=None if segments is None else {name: distribution(one) for name, one in segments.figures.items()},
+        **{name: account.total(name) for name in ("gaps", "reordered", "unique", "stale")},
+        given_up_by_forwarder=account.total("given_up"),
+        duplicates=account.duplicates,
+        delayed=account.delayed,
+        event_time_steps_ms={name: step / 1e6 for name, step in account.event_time_steps_ns().items()},
+        forwarder_time_step_ms=account.forwarder_step_ns / 1e6 if figures.backbone.count else None,
+        error_bound_ms=_error_bounds(account, clock, peer_clock),
+        without_event_time=sum(stream.without_event_time for stream in account.streams.values()),
+        sessions=account.sessions_seen,
+        id_resets=account.id_resets,
+        id_leaps=account.id_leaps,
+        stamps={kind.name.lower(): count for kind, count in account.stamps.items()},
+        host_delay_ms=distribution(figures.host_delay),
+        streams={stream.name: stream.events for stream in account.streams.values()},
+        connections=arrival.connections,
+        reconnects=dict(arrival.reconnects),
+        dropped_datagrams=arrival.dropped_datagrams,
+        refusals=dict(arrival.refusals),
+        link=arrival.link,
+        invalid={**account.invalid, **arrival.invalid},
+    )
 
 
-def _pair(pair: Any, accounts: list[PathAccount]) -> dict[str, Any]:
+def _backbone(account: PathAccount, figures: Figures) -> BackboneLatencies:
+    return BackboneLatencies(
+        **msgspec.structs.asdict(distribution(figures.backbone)),
+        jitter_rfc3550_ms=_ms(account.jitter_ns(lambda stream: stream.backbone_jitter)),
+        forwarder_hold=distribution(figures.hold),
+        one_way_delay=distribution(figures.one_way),
+    )
+
+
+def _pair(pair: Pair, accounts: Sequence[PathAccount]) -> RaceSummary:
     leads = pair.leads
-    return {
-        "path": accounts[pair.path].name,
-        "reference": accounts[pair.reference].name,
-        "pairs": leads.count,
-        "wins": pair.wins,
-        "reference_wins": pair.reference_wins,
-        "ties": pair.ties,
-        "excluded": pair.excluded,
-        "only_path": pair.only_path,
-        "only_reference": pair.only_reference,
-        "lead_ms": {
-            "min": _ms(leads.minimum),
-            "p01": _ms(leads.quantile(0.01)),
-            "p05": _ms(leads.quantile(0.05)),
-            "median": _ms(leads.quantile(0.5)),
-            "p95": _ms(leads.quantile(0.95)),
-            "p99": _ms(leads.quantile(0.99)),
-            "max": _ms(leads.maximum),
-            "mean": _ms(leads.mean),
-            "stddev": _ms(leads.stddev),
-        },
-    }
+    assert leads is not None
+    return RaceSummary(
+        path=accounts[pair.path].name,
+        reference=accounts[pair.reference].name,
+        pairs=leads.count,
+        wins=pair.wins,
+        reference_wins=pair.reference_wins,
+        ties=pair.ties,
+        excluded=pair.excluded,
+        only_path=pair.only_path,
+        only_reference=pair.only_reference,
+        lead_ms=Lead(
+            min=_ms(leads.minimum),
+            p01=_ms(leads.quantile(0.01)),
+            p05=_ms(leads.quantile(0.05)),
+            median=_ms(leads.quantile(0.5)),
+            p95=_ms(leads.quantile(0.95)),
+            p99=_ms(leads.quantile(0.99)),
+            max=_ms(leads.maximum),
+            mean=_ms(leads.mean),
+            stddev=_ms(leads.stddev),
+        ),
+    )
 
 
-def write_json(file: Path, value: Mapping[str, Any]) -> None:
+def write_json(file: Path, value: RunSummary | Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all.
 
     Raises:
         ResultsError: it cannot be written.
     """
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(msgspec.to_builtins(value), indent=2, allow_nan=False) + "\n"
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")

@@ -14,27 +14,9 @@ from pathlib import Path
 import structlog
 
 from daemons.errors import ResultsError
-from daemons.measurement.figures import Row
+from daemons.formats.rows import HEADER, Row, encode_row
 
-__all__ = ["COLUMNS", "RowWriter", "set_aside"]
-
-COLUMNS = (
-    "sequence_id",
-    "binance_time",
-    "tokyo_time",
-    "frankfurt_time",
-    "end_to_end_latency_ms",
-    "backbone_latency_ms",
-    "path",
-    "stream",
-    "event_id",
-    "event_time_ns",
-    "departure_ns",
-    "stamp",
-    "validity",
-    "delayed",
-)
-"""The first six are the original Rust programs': times are the event's in milliseconds, the others in nanoseconds."""
+__all__ = ["RowWriter", "set_aside"]
 
 FLUSH_SECONDS = 0.25
 MAX_WAITING_ROWS = 200_000
@@ -72,7 +54,7 @@ class RowWriter:
         self._log = structlog.get_logger("results").bind(file=str(file))
         self._descriptor = -1
         self._flushing: asyncio.Task[None] | None = None
-        self._waiting: list[str] = [",".join(COLUMNS) + "\n"]
+        self._waiting: list[str] = [HEADER]
         self._end = 0
         self._header_rows = 1
         self.written = 0
@@ -101,13 +83,7 @@ class RowWriter:
         if len(self._waiting) >= MAX_WAITING_ROWS:
             self.lost += 1
             return
-        event_ms = "" if row.event_time_ns is None else row.event_time_ns // 1_000_000
-        self._waiting.append(
-            f"{row.sequence},{event_ms},{_blank(row.forwarder_ns)},{row.arrival_ns},"
-            f"{_milliseconds(row.end_to_end_ns)},{_milliseconds(row.backbone_ns)},{_quoted(row.path)},"
-            f"{_quoted(row.stream)},{_blank(row.event_id)},{_blank(row.event_time_ns)},{_blank(row.departure_ns)},"
-            f"{row.stamp.name.lower()},{row.validity},{int(row.delayed)}\n"
-        )
+        self._waiting.append(encode_row(row))
 
     async def run(self) -> None:
         """Hand rows to the disk now and then, until cancelled."""
@@ -167,15 +143,3 @@ class RowWriter:
             return error
         self._end += len(data)
         return None
-
-
-def _blank(value: int | None) -> int | str:
-    return "" if value is None else value
-
-
-def _milliseconds(value_ns: int | None) -> str:
-    return "" if value_ns is None else f"{value_ns / 1e6:.6f}"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text

@@ -1,9 +1,9 @@
 """What a reader must know before relying on a comparison: said in the report, not left to be found out."""
 
+from daemons.formats.summary import PathSummary
 from experiments.comparison.model import Metric, RaceFigures
 from experiments.comparison.sides import Side
 from experiments.results.series import PathSeries
-from experiments.results.summary import PathSummary
 from experiments.statistics.describe import Description
 
 __all__ = ["caveats_of"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from daemons.formats.summary import PathSummary
 from experiments.comparison.caveats import caveats_of
 from experiments.comparison.figures import Evidence, Options, delay_figures, loss_figure
 from experiments.comparison.model import ClockTrust, Comparison, Figure, Metric, RaceFigures, SideFigures
@@ -13,7 +14,6 @@ from experiments.comparison.sides import Side
 from experiments.comparison.verdict import judge, milliseconds
 from experiments.errors import InputError
 from experiments.results.series import Floats, PathSeries
-from experiments.results.summary import PathSummary
 from experiments.statistics.bootstrap import Interval, resample, resample_paired
 from experiments.statistics.describe import Description, describe, percentile
 from experiments.statistics.loss import Loss, from_flags, from_sequences, wilson

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daemons.errors import ConfigError
+from daemons.formats.summary import ClockSummary, PathSummary, RunSummary
 from experiments.comparison.model import Metric
 from experiments.errors import InputError
 from experiments.results.run import Run, load_run
 from experiments.results.series import PathSeries
-from experiments.results.summary import ClockSummary, PathSummary, RunSummary
 
 __all__ = ["Side", "Steps", "choose_sides", "sides_of"]
 

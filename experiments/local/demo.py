@@ -7,15 +7,16 @@ a probe asks an HTTPS endpoint for the time, through such a relay too, on cold a
 
 import asyncio
 import contextlib
-import json
 import signal
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 
+from daemons.formats.summary import RunSummary
 from daemons.service.screen import Display, sentence
 from experiments.live.scrape import fetch
 from experiments.local.certificates import certificates
@@ -179,23 +180,23 @@ async def _watch(console: Console, demo: Demo, told: asyncio.Event, duration: fl
 
 
 def _conclude(console: Console, injected: Injected, folder: Path, totals: dict[str, Any], last: Snapshot) -> int:
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    (race,) = results["race"]
-    link = results["paths"]["backbone"]
+    results = msgspec.json.decode((folder / "results.json").read_bytes(), type=RunSummary)
+    (race,) = results.race
+    link = results.paths["backbone"]
     (forwarded,) = totals["links"].values()
     # Every event that the forwarder received has arrived, or was dropped for a reason, or is known to be missing.
-    unaccounted = totals["received"] - link["unique"] - link["events_lost"] - sum(forwarded["dropped"].values())
+    unaccounted = totals["received"] - (link.unique or 0) - (link.events_lost or 0) - sum(forwarded["dropped"].values())
     console.print(summary_table(results))
     sentence(console, probe_line(last))
-    lead = race["lead_ms"]["median"]
+    lead = race.lead_ms.median
     if lead is None:
         sentence(console, "No event came by both paths.", style="bold red")
         return 1
     sentence(
         console,
         f"Injected: backbone leads by {injected.lead_ms:.1f} ms. Measured: median lead {lead:.2f} ms "
-        f"over {race['pairs']} events ({lead - injected.lead_ms:+.2f} ms), "
-        f"{race['wins']} wins to {race['reference_wins']}; events unaccounted for: {unaccounted}.",
+        f"over {race.pairs} events ({lead - injected.lead_ms:+.2f} ms), "
+        f"{race.wins} wins to {race.reference_wins}; events unaccounted for: {unaccounted}.",
     )
     sentence(console, f"Results: {folder / 'results.json'} and {folder / 'results.csv'}")
     return 1 if unaccounted else 0

@@ -1,11 +1,11 @@
 """What the demo shows: a live table, a line for pipes, a summary at the end."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from daemons.formats.summary import RunSummary
 from daemons.service.screen import Grid, figure
 from experiments.live.scrape import Page, quantile
 
@@ -111,9 +111,9 @@ def probe_line(snapshot: Snapshot) -> str:
     )
 
 
-def summary_table(results: dict[str, Any]) -> Grid:
+def summary_table(results: RunSummary) -> Grid:
     """Make the table at the end, from the result file."""
-    grid = Grid("results", ("milliseconds", *results["paths"]))
+    grid = Grid("results", ("milliseconds", *results.paths))
     rows = (
         ("median", "median_latency_ms"),
         ("mean", "avg_latency_ms"),
@@ -124,9 +124,9 @@ def summary_table(results: dict[str, Any]) -> Grid:
         ("jitter (RFC 3550)", "jitter_rfc3550_ms"),
     )
     for title, key in rows:
-        grid.add(title, *(figure(path[key]) for path in results["paths"].values()))
+        grid.add(title, *(figure(getattr(path, key)) for path in results.paths.values()))
     for title, key in (("samples", "sample_count"), ("events", "events"), ("lost", "events_lost")):
-        grid.add(title, *(str(path[key]) for path in results["paths"].values()))
+        grid.add(title, *(str(getattr(path, key)) for path in results.paths.values()))
     return grid
 
 

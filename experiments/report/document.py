@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from daemons.formats.summary import BackboneLatencies, ClockSummary, Distribution, PathSummary
 from daemons.measurement.segments import SEGMENTS, TOTAL
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
@@ -18,7 +19,6 @@ from experiments.report.pooling import pool_runs
 from experiments.report.timeline import hour_cells, timeline
 from experiments.results.run import Run, find_runs, load_run
 from experiments.results.series import PathSeries
-from experiments.results.summary import BackboneLatencies, ClockSummary, Distribution, PathSummary
 from experiments.statistics.pairing import Pairs, pair
 
 __all__ = ["ClockRow", "Document", "Drawing", "OwnDelayRow", "RunRow", "build_document"]

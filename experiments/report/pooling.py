@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from daemons.errors import ConfigError
+from daemons.formats.summary import ClockSummary, PathSummary, RunSummary
 from experiments.comparison.sides import Side, sides_of
 from experiments.errors import InputError
 from experiments.results.run import Run
 from experiments.results.series import COLUMNS, PathSeries
-from experiments.results.summary import ClockSummary, PathSummary, RunSummary
 
 __all__ = ["pool_runs"]
 

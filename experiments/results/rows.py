@@ -15,20 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from daemons.formats.rows import ORIGINAL_COLUMNS
 from daemons.records import Validity
 from experiments.errors import InputError
 from experiments.results.series import ColumnBuffer, Flags, Floats, Integers, PathSeries
 
-__all__ = ["SEED_COLUMNS", "load_rows"]
+__all__ = ["load_rows"]
 
-SEED_COLUMNS = (
-    "sequence_id",
-    "binance_time",
-    "tokyo_time",
-    "frankfurt_time",
-    "end_to_end_latency_ms",
-    "backbone_latency_ms",
-)
 # The original Rust programs call this column differently in their files than in their README.
 _WRITTEN_AS = {"latency_ms": "end_to_end_latency_ms"}
 # Chunks that fit the processor's cache: 2,000 rows parse 1.7 times as fast as 32,000.
@@ -110,7 +103,7 @@ class _Reader:
             # Which of the two is meant cannot be known, and no row has as many fields as there are different names.
             raise self._error(1, f"column {', '.join(twice)} stands twice", "leave one of each in the file")
         self.index = {name: position for position, name in enumerate(names)}
-        missing = [name for name in SEED_COLUMNS if name not in self.index]
+        missing = [name for name in ORIGINAL_COLUMNS if name not in self.index]
         if missing:
             raise self._error(
                 1, f"no column {', '.join(missing)}", "give the CSV that latency-receiver --csv-output wrote"

@@ -4,12 +4,17 @@ import codecs
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemons.formats.rows import ORIGINAL_COLUMNS
+from daemons.formats.summary import RunSummary
 from experiments.errors import InputError
 from experiments.results.rows import load_rows
 from experiments.results.series import PathSeries
-from experiments.results.summary import RunSummary, is_unfinished, load_summary
+from experiments.results.summary import is_unfinished, load_summary
 
 __all__ = ["Run", "find_runs", "load_run"]
+
+
+_FIRST_COLUMNS = ",".join(ORIGINAL_COLUMNS[:2]).encode() + b","
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def _is_summary(path: Path) -> bool:
 
 def _is_table(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(64).removeprefix(codecs.BOM_UTF8).startswith(b"sequence_id,binance_time,")
+        return file.read(64).removeprefix(codecs.BOM_UTF8).startswith(_FIRST_COLUMNS)
 
 
 def _default_path(source: Path, summary: RunSummary | None) -> str:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from websockets.frames import Frame, Opcode
 
+from daemons.formats.rows import COLUMNS, ORIGINAL_COLUMNS
 from daemons.link import wire
 from daemons.link.forwarded import encode_forwarded
 from daemons.link.seal import DatagramSealer, Sealer
 from daemons.link.wire import Ack, Bye, Challenge, ClockReply, GaveUp, Heartbeat, Hello, Transport, Welcome
-from daemons.receiver.rows import COLUMNS
 from daemons.records import UNKNOWN_CLOCK
-from experiments.results.rows import SEED_COLUMNS
 from tests.experiments.made import summary
 
 __all__ = ["DICTIONARY", "FOUND", "seeds"]
@@ -60,7 +59,7 @@ _TOML = (
 _ROW = b",1718000000000,1718000000001000000,1718000000002000000,2.0,1.0"
 _OF_PATH = b",direct,btcusdt@trade,9,1718000000000000000,,kernel,ok,0\n"
 _ROWS = ",".join(COLUMNS).encode() + b"\n1" + _ROW + _OF_PATH + b"2" + _ROW + _OF_PATH
-_SEED_ROWS = ",".join(SEED_COLUMNS).encode() + b"\n1" + _ROW + b"\n"
+_ORIGINAL_ROWS = ",".join(ORIGINAL_COLUMNS).encode() + b"\n1" + _ROW + b"\n"
 _REQUESTS = (
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"HEAD /none?a=b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -120,5 +119,5 @@ _GOOD: dict[str, tuple[bytes, ...]] = {
     "pages": _split(*_REQUESTS),
     "configuration": _TOML,
     "summary": (b'{"complete": false}', json.dumps(summary()).encode()),
-    "rows": (_ROWS, _SEED_ROWS, b"\xef\xbb\xbf" + _SEED_ROWS.replace(b"2.0", b"")),
+    "rows": (_ROWS, _ORIGINAL_ROWS, b"\xef\xbb\xbf" + _ORIGINAL_ROWS.replace(b"2.0", b"")),
 }

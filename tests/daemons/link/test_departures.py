@@ -10,11 +10,12 @@ import pytest
 import uvloop
 from msgspec.structs import replace
 
+from daemons.formats.rows import Row
 from daemons.link.listener import ListenerSettings
 from daemons.link.sender import LinkSender, LinkSettings
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
-from daemons.measurement.figures import Figures, Instruments, Row
+from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.segments import SEGMENTS, TOTAL
 from daemons.receiver.link_path import LinkPathState

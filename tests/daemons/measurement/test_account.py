@@ -6,6 +6,7 @@ import pytest
 
 from daemons.feed.binance import Decoder
 from daemons.feed.streams import identity_of
+from daemons.formats.rows import Row
 from daemons.measurement.account import (
     ABSURD_NS,
     MAX_IDENTITIES,
@@ -14,7 +15,7 @@ from daemons.measurement.account import (
     MAX_STREAMS,
     PathAccount,
 )
-from daemons.measurement.figures import Figures, Instruments, Row
+from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.race import RaceTable
 from daemons.measurement.time_step import STEPS_NS

@@ -8,11 +8,13 @@ import random
 import pytest
 from structlog.testing import capture_logs
 
+from daemons.formats.rows import Row
+from daemons.formats.summary import Distribution
 from daemons.link.listener import ListenerSettings
 from daemons.link.session import TimeReport
 from daemons.link.wire import VERSION, DropReason, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_JUMP, MAX_SESSIONS, PathAccount
-from daemons.measurement.figures import Figures, Instruments, Row
+from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.receiver.link_path import JOINED, RESTART_WINDOW, TAIL_NS, LinkPathState
 from daemons.receiver.rows import RowWriter
@@ -114,7 +116,7 @@ def test_suspicion_is_told_once_for_as_long_as_it_lasts() -> None:
     assert path.state.suspected == 2
     assert [line["why"] for line in logs if "why" in line] == ["one-way delay is negative"] * 2
     assert path.account.invalid["negative_backbone"] == 3
-    assert path.state.summary()["clock_suspect"] == "one-way delay is negative"
+    assert path.state.summary(Distribution()).clock_suspect == "one-way delay is negative"
 
 
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
@@ -126,7 +128,7 @@ def test_after_a_step_of_either_clock_the_exchanges_before_it_are_forgotten(whos
     with capture_logs() as logs:
         # The steps of the forwarder's life before this connection are no news.
         path.beat(0, clock=ClockState(True, 0, 10, "chrony", steps=4))
-        assert path.state.summary()["clock_offset_ms"] == pytest.approx(1e-6)
+        assert path.state.summary(Distribution()).clock_offset_ms == pytest.approx(1e-6)
         if whose == "ours":
             path.state.on_step()
         else:

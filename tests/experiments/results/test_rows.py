@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.measurement.figures import Row
+from daemons.formats.rows import Row
 from daemons.receiver.rows import RowWriter
 from daemons.records import StampKind, Validity
 from experiments.errors import InputError
