@@ -14,9 +14,6 @@ __all__ = ["NOTHING_STANDS", "expires_at", "standing", "stop_after", "stops_at"]
 
 NOTHING_STANDS = "nothing stands"
 
-_TAGGED_ONCE = {"volume", "network-interface", "key-pair", "placement-group"}
-"""`up` leaves the tags that the making of these gave them, so they may tell an expiry of long ago."""
-
 EXPIRES_TAG = "latency:expires"
 
 
@@ -26,8 +23,7 @@ def expires_at(resources: Iterable[Found]) -> dt.datetime | None:
     Raises:
         ConfigError: a tag that is neither a date nor a moment.
     """
-    own = (found for found in resources if found.kind not in _TAGGED_ONCE)
-    texts = {tags_of(found.facts).get(EXPIRES_TAG, "") for found in own} - {""}
+    texts = {tags_of(found.facts).get(EXPIRES_TAG, "") for found in resources} - {""}
     return max(map(expiry, texts), default=None)
 
 

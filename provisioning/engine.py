@@ -112,6 +112,7 @@ class Engine:
                 break
             self.view.cloud.clock.sleep(pause)
             resources = self._look(everything)
+        self.view.deployment = self.view.deployment.adopting(resources)
         self.view.found, self.view.surplus = {}, []
         # A VPC that somebody made and could not see is empty: it never takes the place of one that holds something.
         held = {found.facts["VpcId"] for found in resources if found.kind != "vpc" and "VpcId" in found.facts}

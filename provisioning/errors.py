@@ -120,6 +120,9 @@ _DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "40
 _DENYING = re.compile(r"(?:explicit deny in an?|because no) ((?:[\w-]+ )*(?:policy|boundary))")
 """The kind of policy that denies, where AWS says so; an identity's own is what a grant mends."""
 
+_MAKES = ("Create", "Run", "Allocate", "Import")
+"""What an organisation can demand tags of, in the very call (IAM guide, "Controlling access during AWS requests")."""
+
 _NOT_OURS = re.compile(r"access the specified resource|does not belong to you")
 """What EC2 says of an address or interface that a load balancer or a gateway of AWS's holds."""
 
@@ -183,6 +186,8 @@ _REMEDIES = {
     "OptInRequiredException": "enable the region for the account, or use another",
     "DependencyViolation": "something not made by this deployment uses it: remove that by hand and run again",
     "Resource.AlreadyAssociated": "the address serves something else: it is not taken away from it",
+    "TagPolicyViolation": "the organisation allows other values for that tag: correct --tag KEY=VALUE, or ask whoever "
+    "keeps its tag policy",
     "OperationNotPermitted": "its protection against being stopped or terminated is on: switch that off by hand",
     "BucketNotEmpty": "something writes into it: stop that and run again",
     "DeleteConflict": "something attaches to it again: stop that and run again",
@@ -240,6 +245,8 @@ def _grant(message: str, asked: str) -> str:
     action = named[1] if named else asked
     denying = _DENYING.search(message)
     if denying and denying[1] != "identity-based policy":
-        return f"{action} is withheld by a {denying[1]}: ask whoever keeps it; `provision policy` prints what is needed"
+        told = f"{action} is withheld by a {denying[1]}: ask whoever keeps it; `provision policy` prints what is needed"
+        makes = asked.partition(":")[2].startswith(_MAKES)
+        return f"{told}; where it demands tags, give them with --tag KEY=VALUE" if makes else told
     also = f" (and {', '.join(ALSO_CHECKED[action])} with it)" if action in ALSO_CHECKED else ""
     return f"grant the credentials the permission {action}{also}; `provision policy` prints all that is needed"

@@ -68,6 +68,7 @@ def adjusted(
     owner: str = "",
     expires: str = "",
     stop_at_expiry: bool = False,
+    tags: Mapping[str, str] | None = None,
 ) -> Topology:
     """Lay the command line's wishes over a topology and check the result.
 
@@ -84,6 +85,7 @@ def adjusted(
         owner: the owner tag.
         expires: the expiry tag, RFC 3339.
         stop_at_expiry: hosts power themselves off when it is past.
+        tags: further tags of everything.
 
     Raises:
         ConfigError: an unknown role or host in ``types``, or the result is not valid.
@@ -120,6 +122,7 @@ def adjusted(
         owner=owner or topology.owner,
         expires=expires or topology.expires,
         stop_at_expiry=stop_at_expiry or topology.stop_at_expiry,
+        tags={**topology.tags, **(tags or {})},
     )
     changed = msgspec.convert(msgspec.to_builtins(changed), Topology)
     check(changed)

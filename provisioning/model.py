@@ -5,12 +5,13 @@ stands for.
 """
 
 import abc
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, ClassVar
 
 from provisioning.cloud import Cloud
+from provisioning.tags import merged
 
 __all__ = ["Deployment", "Difference", "Ec2Kind", "Found", "Kind", "Node", "View", "tag_filters", "tags_of"]
 
@@ -18,6 +19,8 @@ DEPLOYMENT_TAG = "latency:deployment"
 KEY_TAG = "latency:key"
 SPEC_TAG = "latency:spec"
 STOP_AFTER_TAG = "latency:stop-after"
+FURTHER_TAG = "latency:tags"
+"""Which of a resource's tags are the deployment's further ones: their keys, between equals signs, which none has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,30 @@ class Deployment:
     """A name, and the tags that everything in it carries.
 
     ``stop_after`` is the moment (RFC 3339) after which hosts power themselves off, or ``never``; empty along with
-    ``expires``.
+    ``expires``. ``further`` are the operator's own tags, such as an organisation demands.
     """
 
     name: str
     owner: str = ""
     expires: str = ""
     stop_after: str = ""
+    further: Mapping[str, str] = field(default_factory=dict)
+
+    def adopting(self, resources: "Iterable[Found]") -> "Deployment":
+        """The same with the further tags that stand already: a run that is not told them again keeps to them.
+
+        Where resources differ, for a run that was to change a tag was killed, the bucket's word counts.
+
+        Raises:
+            ConfigError: together they are too many.
+        """
+        standing: dict[str, str] = {}
+        for found in sorted(resources, key=lambda item: (item.kind != "bucket", item.kind, item.region, item.id)):
+            tags = tags_of(found.facts)
+            for name in tags.get(FURTHER_TAG, "").split("="):
+                if name in tags:
+                    standing.setdefault(name, tags[name])
+        return replace(self, further=merged(standing, self.further))
 
     def tags(self, key: str, **extra: str) -> dict[str, str]:
         """The tags of the resource that stands for a node."""
@@ -42,6 +62,8 @@ class Deployment:
             tags["latency:expires"] = self.expires
         if self.stop_after:
             tags[STOP_AFTER_TAG] = self.stop_after
+        if self.further:
+            tags |= {**self.further, FURTHER_TAG: "=".join(sorted(self.further))}
         return tags
 
     def tag_list(self, key: str, **extra: str) -> list[dict[str, str]]:
@@ -201,18 +223,18 @@ def _ours(view: View, facts: Mapping[str, Any], key: str | None) -> bool:
     return tags.get(DEPLOYMENT_TAG) == view.deployment.name and KEY_TAG in tags and key in (None, tags[KEY_TAG])
 
 
-def tag_differences(view: View, node: Node, found: Found) -> Iterator[Difference]:
-    """Owner, expiry and name tags that are missing or changed."""
+def tag_differences(view: View, node: Node, found: Found, *ids: str) -> Iterator[Difference]:
+    """The deployment's tags that are missing or changed; mended on ``ids``, which are the resource's own by default."""
     have, want = tags_of(found.facts), view.deployment.tags(node.key)
     wrong = {name: value for name, value in want.items() if have.get(name) != value}
     if wrong:
         yield Difference(
             "tag " + ", ".join(f"{name}={value}" for name, value in sorted(wrong.items())),
-            lambda: tag(view, node.region, found, wrong),
+            lambda: tag(view, node.region, found, wrong, *ids),
         )
 
 
-def tag(view: View, region: str, found: Found, tags: Mapping[str, str]) -> None:
-    """Put tags on an EC2 resource."""
+def tag(view: View, region: str, found: Found, tags: Mapping[str, str], *ids: str) -> None:
+    """Put tags on an EC2 resource, or on those with the given ids, in one call."""
     pairs = [{"Key": name, "Value": value} for name, value in tags.items()]
-    view.cloud.call(region, "ec2", "create_tags", found.key, Resources=[found.id], Tags=pairs)
+    view.cloud.call(region, "ec2", "create_tags", found.key, Resources=list(ids or [found.id]), Tags=pairs)

@@ -22,10 +22,11 @@ ALSO_CHECKED = {
     "ec2:ReplaceIamInstanceProfileAssociation": ("iam:PassRole",),
     "iam:CreateRole": ("iam:TagRole",),
     "iam:CreateInstanceProfile": ("iam:TagInstanceProfile",),
+    "s3:CreateBucket": ("s3:TagResource",),
     "s3:DeleteObject": ("s3:DeleteObjectVersion",),
 }
 """What AWS checks beside the call's own permission, as the calls are made here (EC2 guide, "IAM policies for EC2";
-IAM guide, "Tagging IAM resources"; S3 guide, "Deleting object versions")."""
+IAM guide, "Tagging IAM resources"; S3 API, `CreateBucketConfiguration`; S3 guide, "Deleting object versions")."""
 
 
 def permission(service: str, operation: str) -> str:

@@ -40,6 +40,7 @@ class Settings:
     owner: str = ""
     expires: str = ""
     stop_at_expiry: bool = False
+    tag: tuple[str, ...] = ()
     connect: Callable[[str | None], Cloud] = field(default=Cloud.connect, repr=False)
 
     @property
@@ -50,22 +51,16 @@ class Settings:
     def deployment(self) -> Deployment:
         """The deployment's name and tags."""
         topology = self.loaded()
-        return Deployment(self.called, topology.owner, topology.expires, stop_after(topology))
+        return Deployment(self.called, topology.owner, topology.expires, stop_after(topology), topology.tags)
 
     def loaded(self) -> Topology:
         """The topology with the command line's wishes."""
-        types = {}
-        for text in self.instance_type:
-            name, equals, kind = text.partition("=")
-            if not equals:
-                raise ConfigError("--instance-type", f"{text!r} has no `=`", "write ROLE=TYPE or HOST=TYPE")
-            types[name] = kind
         access = None
         if self.ssh_from or self.ssh_key:
             access = Access(ssh_from=self.ssh_from, ssh_key=_key_text(self.ssh_key))
         return adjusted(
             load_topology(self.topology),
-            types=types,
+            types=_pairs("--instance-type", self.instance_type, "ROLE=TYPE or HOST=TYPE"),
             image=self.image,
             volume_gib=self.volume_gib,
             precision_time=self.precision_time,
@@ -76,7 +71,19 @@ class Settings:
             owner=self.owner,
             expires=self.expires,
             stop_at_expiry=self.stop_at_expiry,
+            tags=_pairs("--tag", self.tag, "KEY=VALUE"),
         )
+
+
+def _pairs(option: str, texts: tuple[str, ...], form: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(option, f"{text!r} has no `=`", f"write {form}")
+        if pairs.setdefault(name, value) != value:
+            raise ConfigError(option, f"{name} is given twice", "give it once")
+    return pairs
 
 
 def _key_text(file: str) -> str:
@@ -118,6 +125,7 @@ _SHARED = (
     click.option("--ssh-key", metavar="FILE", help="Public key for logging in."),
     click.option("--owner", help="Owner tag."),
     click.option("--expires", help="Expiry tag, such as 2026-12-31."),
+    click.option("--tag", multiple=True, metavar="KEY=VALUE", help="Further tag of everything; stays until `down`."),
     click.option("--stop-at-expiry", is_flag=True, help="Hosts power themselves off when --expires is past."),
 )
 

@@ -7,6 +7,8 @@ import ipaddress
 import re
 from typing import Literal
 
+import msgspec
+
 from daemons.service.config import Section, address
 
 __all__ = [
@@ -210,6 +212,7 @@ class Topology(Section, frozen=True):
         owner: who answers for the deployment; a tag of everything in it.
         expires: when it may be removed by ``provision reap``, a date, or a time of RFC 3339.
         stop_at_expiry: the hosts power themselves off when that is past.
+        tags: further tags of everything in it, such as an organisation demands.
         s3_endpoint: where the hosts fetch their objects instead of AWS's own S3: an emulator's address.
     """
 
@@ -223,6 +226,7 @@ class Topology(Section, frozen=True):
     owner: str = ""
     expires: str = ""
     stop_at_expiry: bool = False
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
     s3_endpoint: str = ""
 
     @property

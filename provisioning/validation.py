@@ -15,6 +15,7 @@ from daemons.errors import ConfigError
 from daemons.service.config import networks
 from provisioning.proxy import host_and_port
 from provisioning.rendered import check_rendered
+from provisioning.tags import check_tags
 from provisioning.topology import Access, Host, Overlay, Proxy, Site, Subnet, Topology
 
 __all__ = ["RESERVED_ADDRESSES", "check", "expiry"]
@@ -52,7 +53,8 @@ def check(topology: Topology) -> None:
     _check_overlay(topology)
     _check_proxy(topology)
     _check_access(topology.access)
-    _check_tags(topology)
+    check_tags(topology.owner, topology.tags)
+    _check_end(topology)
     check_rendered(topology)
 
 
@@ -332,14 +334,7 @@ def _is_public_key(text: str) -> bool:
     return len(fields) == 3 if parts[1] == "ssh-rsa" else [len(value) for value in fields[1:]] == [32]
 
 
-def _check_tags(topology: Topology) -> None:
-    # IAM takes the narrowest set of characters, and roles carry the tags too (IAM API reference, "Tag").
-    if not re.fullmatch(r"[\w .:/=+\-@]{0,256}", topology.owner):
-        raise ConfigError(
-            "--owner",
-            f"{topology.owner[:40]!r} cannot be a tag",
-            "use at most 256 letters, digits, spaces and . : / = + - @ _",
-        )
+def _check_end(topology: Topology) -> None:
     if topology.expires:
         expiry(topology.expires)
     elif topology.stop_at_expiry:

@@ -60,6 +60,7 @@ BY_NAME: dict[str, Any] = {
     "ssh_from": ("198.51.100.0/24",),
     "ssh_key": "ssh-ed25519 AAAA… me@laptop",
     "subnet": "public",
+    "tags": {"cost-centre": "7021"},
     "target": "api.binance.com",
     "through": ("10.99.0.2", "10.1.0.0/16"),
     "url": "https://api.binance.com/api/v3/time",

@@ -55,6 +55,7 @@ class KeyPairKind(Ec2Kind):
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found, found.facts["KeyPairId"])
         if tags_of(found.facts).get(SPEC_TAG) != _key_digest(node.spec)[SPEC_TAG]:
             yield Difference("another public key", replace=True)
 
@@ -111,6 +112,7 @@ class PlacementGroupKind(Ec2Kind):
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
+        yield from tag_differences(view, node, found, found.facts["GroupId"])
         if found.facts.get("Strategy") != node.spec.strategy:
             yield Difference(f"strategy is {found.facts.get('Strategy')}", replace=True)
 

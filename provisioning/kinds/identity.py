@@ -91,6 +91,8 @@ class IdentityKind(Kind):
             yield Difference("set the policy", lambda: self._policy(view, node, found))
         if not facts["profile"]:
             yield Difference("create the instance profile", lambda: self._profile(view, node, found))
+        elif {**facts["profile_tags"], **view.deployment.tags(node.key)} != facts["profile_tags"]:
+            yield Difference("tag the instance profile", lambda: self._tag_profile(view, node, found))
         if not facts["carries"]:
             yield Difference("put the role into the profile", lambda: self._join(view, node, found))
 
@@ -125,11 +127,16 @@ class IdentityKind(Kind):
             "others": [item["RoleName"] for item in profile["Roles"] if item["RoleName"] != name] if profile else [],
             "policy": None,
             "tags": {},
+            "profile_tags": {},
         }
-        if role is None:
-            return facts
         gone = ("NoSuchEntity",)
         call = view.cloud.call
+        if profile is not None:
+            # The list tells no tags (IAM API, `ListInstanceProfiles`).
+            answer = call(region, "iam", "get_instance_profile", key, tolerate=gone, InstanceProfileName=name)
+            facts["profile_tags"] = tags_of(answer.get("InstanceProfile", {}))
+        if role is None:
+            return facts
         facts["tags"] = tags_of(call(region, "iam", "list_role_tags", key, tolerate=gone, RoleName=name))
         answer = call(region, "iam", "get_role_policy", key, tolerate=gone, RoleName=name, PolicyName=_POLICY)
         document = answer.get("PolicyDocument")
@@ -147,6 +154,10 @@ class IdentityKind(Kind):
         view.cloud.call(
             node.region, "iam", "tag_role", node.key, RoleName=found.id, Tags=view.deployment.tag_list(node.key)
         )
+
+    def _tag_profile(self, view: View, node: Node, found: Found) -> None:
+        tags = view.deployment.tag_list(node.key)
+        view.cloud.call(node.region, "iam", "tag_instance_profile", node.key, InstanceProfileName=found.id, Tags=tags)
 
     def _policy(self, view: View, node: Node, found: Found) -> None:
         view.cloud.call(

@@ -104,7 +104,10 @@ class InstanceKind(Ec2Kind):
                 tried.append(zones[0])
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
-        yield from tag_differences(view, node, found)
+        # Its disk and its interface have the tags of its launch, and change them with it.
+        volumes = (item["Ebs"]["VolumeId"] for item in found.facts.get("BlockDeviceMappings", []) if "Ebs" in item)
+        interfaces = (item["NetworkInterfaceId"] for item in found.facts.get("NetworkInterfaces", []))
+        yield from tag_differences(view, node, found, found.id, *volumes, *interfaces)
         if unlike := self._unlike(view, node.spec, found):
             yield Difference(unlike, replace=True)
         else:

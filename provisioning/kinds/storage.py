@@ -91,7 +91,10 @@ class BucketKind(Kind):
         return sorted(own, key=lambda item: not item.facts["Tags"])
 
     def create(self, view: View, node: Node) -> None:
-        where = {} if node.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": node.region}}
+        # A bucket too is tagged by the very call: an organisation's policy may refuse one that is not.
+        configuration: dict[str, Any] = {"Tags": view.deployment.tag_list(node.key)}
+        if node.region != "us-east-1":
+            configuration["LocationConstraint"] = node.region
         view.cloud.call(
             node.region,
             "s3",
@@ -100,7 +103,7 @@ class BucketKind(Kind):
             tolerate=("BucketAlreadyOwnedByYou",),
             Bucket=bucket_name(view.deployment.name, view.account, node.region),
             BucketNamespace="account-regional",
-            **where,
+            CreateBucketConfiguration=configuration,
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:

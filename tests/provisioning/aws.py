@@ -184,7 +184,7 @@ class Operator:
 
     def engine(self, *, nodes: bool = True) -> Engine:
         cloud = Cloud(self.aws.session, self.aws.world.clock)
-        deployment = Deployment(self.name, self.topology.owner, self.topology.expires)
+        deployment = Deployment(self.name, self.topology.owner, self.topology.expires, further=self.topology.tags)
         home = self.topology.regions[0] if nodes else cloud.home
         account = cloud.account(home)
         graph = desired(self.topology, deployment, account, lambda: b"a bundle") if nodes else {}

@@ -27,7 +27,13 @@ class Groups:
         if call.operation == "CreatePlacementGroup":
             name = call.params["GroupName"]
             tags = call.params["TagSpecifications"][0]["Tags"]
-            group = {"GroupName": name, "Strategy": call.params["Strategy"], "State": "available", "Tags": tags}
+            group = {
+                "GroupName": name,
+                "GroupId": f"pg-{name}",
+                "Strategy": call.params["Strategy"],
+                "State": "available",
+                "Tags": tags,
+            }
             self.groups[call.region, name] = group
             return {"PlacementGroup": group}
         if call.operation == "DescribePlacementGroups":

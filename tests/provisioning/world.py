@@ -133,7 +133,7 @@ class World:
         self._addresses: dict[tuple[str, str], float] = {}  # subnet, address: taken until
         self._held: list[tuple[set[str], float]] = []  # what a host that is ending still uses, until when
         self._peerings: dict[str, dict[str, dict[str, float]]] = {}  # id, stage, region: until when
-        self._tagged_there: set[tuple[str, str]] = set()
+        self._peering_tags: dict[tuple[str, str], dict[str, str]] = {}  # region, id: the tags put on there
         self._buckets: dict[str, float] = {}
 
     def before(self, call: Any) -> Refusal | dict[str, Any] | None:
@@ -337,7 +337,8 @@ class World:
         regions = {call.region, call.params.get("PeerRegion", call.region)}
         identity = answer["VpcPeeringConnection"]["VpcPeeringConnectionId"]
         self._stage(identity, "initiating-request", regions)
-        self._tagged_there.add((call.region, identity))
+        asked = [item["Tags"] for item in call.params.get("TagSpecifications", [])]
+        self._peering_tags[call.region, identity] = {tag["Key"]: tag["Value"] for tags in asked for tag in tags}
 
     def _on_AcceptVpcPeeringConnection(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
         identity = call.params["VpcPeeringConnectionId"]
@@ -353,7 +354,10 @@ class World:
         self._peerings.setdefault(identity, {})[stage] = until
 
     def _on_CreateTags(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
-        self._tagged_there.update((call.region, name) for name in call.params["Resources"])
+        for name in call.params["Resources"]:
+            if name in self._peerings:
+                told = self._peering_tags.setdefault((call.region, name), {})
+                told.update({tag["Key"]: tag["Value"] for tag in call.params["Tags"]})
 
     def _on_DescribeVpcPeeringConnections(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
         follows = {"pending-acceptance": "initiating-request", "active": "provisioning", "deleted": "deleting"}
@@ -364,8 +368,9 @@ class World:
             if self._later(until):
                 item["Status"] = {"Code": before, "Message": before}
             # moto shares the tags of a connection between its two regions.
-            if identity in self._peerings and (call.region, identity) not in self._tagged_there:
-                item["Tags"] = []
+            if identity in self._peerings:
+                told = self._peering_tags.get((call.region, identity), {})
+                item["Tags"] = [{"Key": key, "Value": value} for key, value in told.items()]
 
     def _on_DescribeRouteTables(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
         for table in answer.get("RouteTables", []):
