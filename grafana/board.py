@@ -88,7 +88,8 @@ class Board:
                 .icon_color(RED)
                 # Only the moment at which a page begins, and not each time that it comes back within ten minutes: a
                 # region for as long as it fires, or a line for each flutter, would hide what is behind.
-                .expr(f"{firing} unless last_over_time({firing}[10m] offset $__interval)")
+                # Points are up to hours apart: one that came and went between two of them is shown at the second.
+                .expr(f"last_over_time({firing}[$__interval]) unless last_over_time({firing}[10m] offset $__interval)")
             )
         )
         for name in variables:

@@ -1,5 +1,6 @@
 """Latency: the whole distribution of each path's delay, and its streams beside each other."""
 
+from grafana.between import highest, lowest
 from grafana.board import PATH, PATH_STREAM, Board
 from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, RED, Column, Panel, Query, heat, lines, rows
@@ -100,7 +101,7 @@ def _jitter() -> Panel:
         "s",
         [
             Query(
-                f"max by (path, stream) (latency_receiver_jitter_seconds{{{PATH_STREAM}}})",
+                f"max by (path, stream) ({highest('latency_receiver_jitter_seconds', PATH_STREAM)})",
                 "{{path}} {{stream}}",
             ),
             Query("max(latency:threshold:jitter_seconds)", "limit"),
@@ -148,7 +149,7 @@ def _round_trip() -> Panel:
         ]
         + [
             Query(
-                f"2 * max by (path) (latency_receiver_link_clock_offset_error_seconds{{{PATH}}})",
+                f"2 * max by (path) ({lowest('latency_receiver_link_clock_offset_error_seconds', PATH)})",
                 "{{path}}",
                 dashed=True,
             )

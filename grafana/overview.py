@@ -1,5 +1,6 @@
 """Overview: which path wins, by how much, how steadily, at what loss, and how far to believe it. For a wall screen."""
 
+from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, PATH, Board
 from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, GREY, NO_RACE, RED, Column, Panel, Query, State, lines, numbers, rows, states
@@ -181,7 +182,7 @@ def _paths() -> Panel:
     return states(
         "Paths",
         "Whether each path is connected or bringing events. Good: green throughout.",
-        [Query(f"max by (path) (latency:path:up{{{PATH}}})", "{{path}}")],
+        [Query(f"max by (path) ({lowest('latency:path:up', PATH)})", "{{path}}")],
         (State(0, "down", RED), State(1, "up", GREEN)),
         more="latency-health",
     )
@@ -193,7 +194,7 @@ def _lead() -> Panel:
         "Of each path; above zero it is the first, below it lags behind the first by so much. Good: steady; a step is "
         "a changed route. The race dashboard has every pair.",
         "s",
-        [Query(f"{_LEAD % '0.5'} and on (path) latency:path:up{{{PATH}}}", "{{path}}")],
+        [Query(f'min by (path) (latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}})', "{{path}}")],
         reaching=(0,),
         none=NO_RACE,
         more="latency-race",
@@ -207,7 +208,7 @@ def _jitter() -> Panel:
         "below the limit.",
         "s",
         [
-            Query(f"max by (path) (latency:jitter_seconds:mean15s{{{PATH}}})", "{{path}}"),
+            Query(f"max by (path) ({highest('latency:jitter_seconds:mean15s', PATH)})", "{{path}}"),
             Query("max(latency:threshold:jitter_seconds)", "limit"),
         ],
         limits="^limit$",

@@ -1,5 +1,6 @@
 """HTTPS probe and egress: cold and warm requests by phase, from which address, by which route."""
 
+from grafana.between import highest, lowest, most
 from grafana.board import DEPLOYMENT, TARGET, Board
 from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, GREY, NOTHING, RED, Column, Panel, Query, State, lines, numbers, rows, states
@@ -36,7 +37,7 @@ def _phases(connection: str) -> list[Query]:
 
 
 def _in_five_minutes(counter: str, matchers: str, by: str) -> str:
-    return f"sum by ({by}) (increase(latency_probe_{counter}_total{{{matchers}}}[5m]))"
+    return most(f"sum by ({by}) (increase(latency_probe_{counter}_total{{{matchers}}}[5m]))")
 
 
 def probe() -> Board:
@@ -68,8 +69,8 @@ def _success() -> Panel:
         "Whether the latest attempts of each target succeeded, and whether this host lets the probe ping "
         "its tunnel peer. Good: green throughout.",
         [
-            Query(f"min by (target) (latency_probe_success{{{TARGET}}})", "{{target}}"),
-            Query(f"min by (peer) (latency_probe_overlay_socket_open{{{DEPLOYMENT}}})", "may ping {{peer}}"),
+            Query(f"min by (target) ({lowest('latency_probe_success', TARGET)})", "{{target}}"),
+            Query(f"min by (peer) ({lowest('latency_probe_overlay_socket_open', DEPLOYMENT)})", "may ping {{peer}}"),
             # Of all panels this kind alone cannot say that it has no series.
             Query(f"-absent(max_over_time(latency_probe_success{{{TARGET}}}[$__range] @ end()))", NOTHING),
         ],
@@ -183,7 +184,7 @@ def _overlay() -> Panel:
         "s",
         [
             *_quantiles("latency_probe_overlay_rtt_seconds", "peer", DEPLOYMENT),
-            Query(f"max by (peer) (latency_probe_overlay_jitter_seconds{{{DEPLOYMENT}}})", "{{peer}} jitter"),
+            Query(f"max by (peer) ({highest('latency_probe_overlay_jitter_seconds', DEPLOYMENT)})", "{{peer}} jitter"),
         ],
         narrow=True,
     )

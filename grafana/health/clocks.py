@@ -1,5 +1,6 @@
 """The clocks: whether they are disciplined, and how far they can be wrong."""
 
+from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, PATH, Placed
 from grafana.panels import GREEN, RED, Panel, Query, State, lines, states
 
@@ -16,12 +17,12 @@ def _synchronised() -> Panel:
         "Synchronised",
         "Whether something disciplines each clock. Good: green throughout.",
         [
-            Query(f"max by (host) (latency_receiver_clock_synchronized{{{DEPLOYMENT}}})", "receiver {{host}}"),
+            Query(f"max by (host) ({lowest('latency_receiver_clock_synchronized', DEPLOYMENT)})", "receiver {{host}}"),
             Query(
-                f"max by (host) (latency_forwarder_clock_synchronized{{{DEPLOYMENT}}})",
+                f"max by (host) ({lowest('latency_forwarder_clock_synchronized', DEPLOYMENT)})",
                 "forwarder {{host}}",
             ),
-            Query(f"1 - max by (path) (latency_receiver_clock_suspect{{{PATH}}})", "{{path}} plausible"),
+            Query(f"1 - max by (path) ({highest('latency_receiver_clock_suspect', PATH)})", "{{path}} plausible"),
         ],
         (State(0, "no", RED), State(1, "yes", GREEN)),
     )
@@ -35,14 +36,14 @@ def _error_bounds() -> Panel:
         "s",
         [
             Query(
-                f"max by (host) (latency_receiver_clock_error_bound_seconds{{{DEPLOYMENT}}}) >= 0",
+                f"max by (host) ({highest('latency_receiver_clock_error_bound_seconds', DEPLOYMENT)}) >= 0",
                 "receiver {{host}}",
             ),
             Query(
-                f"max by (host) (latency_forwarder_clock_error_bound_seconds{{{DEPLOYMENT}}}) >= 0",
+                f"max by (host) ({highest('latency_forwarder_clock_error_bound_seconds', DEPLOYMENT)}) >= 0",
                 "forwarder {{host}}",
             ),
-            Query(f"max by (path) (latency:clock_bound_seconds:path{{{PATH}}}) >= 0", "{{path}}"),
+            Query(f"max by (path) ({highest('latency:clock_bound_seconds:path', PATH)}) >= 0", "{{path}}"),
         ],
         logarithmic=True,
         narrow=True,

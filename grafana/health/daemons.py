@@ -1,10 +1,13 @@
 """The daemons: what runs, with which configuration, and what of the delay is their own."""
 
+from grafana.between import lowest
 from grafana.board import DEPLOYMENT, PATH, Placed
 from grafana.health.queries import counted, p99
 from grafana.panels import GREEN, RED, Column, Panel, Query, State, lines, rows, states
 
 __all__ = ["own_delay", "running"]
+
+_SCRAPED = f'job="latency",{DEPLOYMENT}'
 
 
 def running() -> tuple[Placed, ...]:
@@ -22,7 +25,7 @@ def _answering() -> Panel:
         "Daemons",
         "Whether each daemon answers scrapes. Good: green throughout.",
         # A daemon whose address has changed is the same daemon.
-        [Query(f'min by (role, host) (up{{job="latency",{DEPLOYMENT}}})', "{{role}} {{host}}")],
+        [Query(f"min by (role, host) ({lowest('up', _SCRAPED)})", "{{role}} {{host}}")],
         (State(0, "down", RED), State(1, "up", GREEN)),
     )
 
@@ -68,7 +71,7 @@ def _configuration() -> Panel:
         "configuration in force, and the log says why.",
         [
             Query(
-                f"min by (host) (latency_{daemon}_config_last_reload_successful{{{DEPLOYMENT}}})",
+                f"min by (host) ({lowest(f'latency_{daemon}_config_last_reload_successful', DEPLOYMENT)})",
                 f"{daemon} {{{{host}}}}",
             )
             for daemon in ("receiver", "forwarder", "probe")

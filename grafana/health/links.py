@@ -1,5 +1,6 @@
 """Links and feeds: what goes through them, where it stays, and when they break."""
 
+from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, PATH, Placed
 from grafana.health.queries import counted, reasons
 from grafana.panels import Panel, Query, lines
@@ -26,8 +27,8 @@ def _buffers() -> Panel:
         "percentunit",
         [
             Query(
-                f"max by (host, link) (latency_forwarder_buffer_events{{{DEPLOYMENT}}} "
-                f"/ latency_forwarder_buffer_capacity_events{{{DEPLOYMENT}}})",
+                f"max by (host, link) ({highest('latency_forwarder_buffer_events', DEPLOYMENT)} "
+                f"/ {lowest('latency_forwarder_buffer_capacity_events', DEPLOYMENT)})",
                 "{{link}}",
             ),
             Query("max(latency:threshold:buffer_ratio)", "limit"),

@@ -1,5 +1,6 @@
 """What the kernel says of the TCP connections."""
 
+from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, Placed
 from grafana.health.queries import counted
 from grafana.panels import Panel, Query, lines
@@ -19,8 +20,8 @@ def _round_trip() -> Panel:
         "close together; the difference is queues on the way.",
         "s",
         [
-            Query(f"max by (side) (latency_tcp_rtt_seconds{{{DEPLOYMENT}}})", "{{side}}"),
-            Query(f"min by (side) (latency_tcp_least_rtt_seconds{{{DEPLOYMENT}}})", "{{side}}", dashed=True),
+            Query(f"max by (side) ({highest('latency_tcp_rtt_seconds', DEPLOYMENT)})", "{{side}}"),
+            Query(f"min by (side) ({lowest('latency_tcp_least_rtt_seconds', DEPLOYMENT)})", "{{side}}", dashed=True),
         ],
         minimum=0,
         narrow=True,
@@ -56,7 +57,7 @@ def _send_queue() -> Panel:
         "Written by us and not acknowledged. Good: a few packets; a queue that stays is a way or a peer "
         "too slow for the market.",
         "bytes",
-        [Query(f"max by (side) (latency_tcp_send_queue_bytes{{{DEPLOYMENT}}})", "{{side}}")],
+        [Query(f"max by (side) ({highest('latency_tcp_send_queue_bytes', DEPLOYMENT)})", "{{side}}")],
         minimum=0,
         reaching=(1000,),
         narrow=True,

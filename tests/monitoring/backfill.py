@@ -16,7 +16,7 @@ __all__ = ["Asked", "past"]
 Labels = frozenset[tuple[str, str]]
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _RECORDED = re.compile(r"\blatency:[a-z0-9_:]+\b(?:\{[^}]*\})?(?![\w:{\[])")
-_ALERTS = re.compile(r"\bALERTS\{[^}]*\}")
+_ALERTS = re.compile(r"\bALERTS\{[^}]*\}(?!\[)")
 _FLAGS = ("--storage.tsdb.retention.time=100y", "--query.lookback-delta=5m")
 
 

@@ -14,6 +14,13 @@ OF_QUANTILES = re.compile(
     r"\b(?:avg|sum)(?:_over_time|\s+(?:by|without)\s*\([^)]*\))?\s*\(\s*"
     r"(?:histogram_quantile|latency:\w+:(?:quantile\w*|p\d\w*))"
 )
+GAUGE = re.compile(r"\b(?P<name>(?:latency[:_][a-z0-9_:]+|up)\b)(?:\{[^}]*\})(?P<window>\[)?")
+AT_AN_INSTANT = {
+    "latency:lead_seconds:quantile5m": "of either sign: neither the highest nor the lowest is the worst",
+    "latency_receiver_clock_offset_seconds": "the same",
+    "latency_forwarder_clock_offset_seconds": "the same",
+    "latency_receiver_link_clock_offset_seconds": "the same",
+}
 TEXTS_FOR_NOTHING = {NOTHING, NO_RACE, "none", "no HTTPS", "not configured", "unknown: no clock is synchronised"}
 EXPRESSIONS = [query.text for query in queries()] + [rule["expr"] for rule in rules()]
 
@@ -28,6 +35,21 @@ def test_counters_are_read_as_rates(expression: str) -> None:
     for counter in COUNTER.finditer(expression):
         if ":" not in counter[0]:
             assert SELECTOR.match(expression, counter.end()), f"lifetime total {counter[0]} in {expression}"
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_lines_lose_nothing_between_their_points(name: str) -> None:
+    for panel in panels(dashboards()[name]):
+        if panel["type"] not in ("timeseries", "state-timeline"):
+            continue
+        for target in panel["targets"]:
+            query = target["expr"]
+            for series in GAUGE.finditer(query):
+                if series["name"] not in AT_AN_INSTANT and not series["name"].startswith("latency:threshold:"):
+                    assert series["window"], f"{panel['title']}: {series[0]} is of an instant"
+            # What is counted over a time of its own is looked at in all times between two points.
+            if "[5m]" in query:
+                assert "[$__interval:5m]" in query, panel["title"]
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)

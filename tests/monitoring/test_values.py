@@ -9,8 +9,9 @@ import pytest
 from tests.monitoring import truth, world_truth
 from tests.monitoring.backfill import Asked, past
 from tests.monitoring.expressions import alerts, dashboards, filled, panels, rules
-from tests.monitoring.world import ALONE, MOMENTS, World, desk
-from tests.monitoring.world_truth import ALERTS, RULES, At, Check, firing
+from tests.monitoring.truth import Range
+from tests.monitoring.world import ALONE, MOMENTS, SECONDS, World, desk
+from tests.monitoring.world_truth import ALERTS, RULES, At, Check, Key, firing
 
 PAIRS = {
     "latency:lead_seconds:quantile5m",
@@ -45,13 +46,16 @@ def asked(tmp_path_factory: pytest.TempPathFactory, world: World) -> Iterator[As
 
 
 def _agree(asked: Asked, world: World, moment: float, check: Check, expression: str, where: str) -> None:
-    found = asked.values(filled(expression, deployment="world"), moment)
+    _equal(asked, moment, check, filled(expression, deployment="world"), where, check.truth(At(world, moment)))
+
+
+def _equal(asked: Asked, moment: float, check: Check, query: str, where: str, true: dict[Key, Range]) -> None:
+    found = asked.values(query, moment)
     # Rules and alerts are about all deployments, panels about the one that is chosen.
-    about = [own for own in found if dict(own).get("deployment", "world") == "world" or "$deployment" in expression]
+    about = [own for own in found if dict(own).get("deployment", "world") == "world" or 'deployment="world"' in query]
     known = [own for own in about if not math.isnan(found[own])]
     shown = {tuple(dict(own).get(label, "") for label in check.labels): found[own] for own in known}
     assert len(shown) == len(known), f"{where}: {check.labels} do not tell its series apart"
-    true = check.truth(At(world, moment))
     if check.partly and true:
         most = max(low for low, _high in true.values())
         true = {labels: true[labels] for labels in shown}
@@ -86,6 +90,39 @@ def test_panels_show_what_happened(name: str, moment: str, asked: Asked, world: 
         checks = world_truth.PANELS[name].get(panel["title"], [])
         for check, target in zip(checks, panel["targets"] if checks else [], strict=True):
             _agree(asked, world, MOMENTS[moment], check, target["expr"], f"{moment}: {panel['title']}")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", world_truth.PANELS)
+def test_of_a_long_time_what_happened_between_two_points_is_shown(name: str, asked: Asked, world: World) -> None:
+    # A single point for all of it, as a line of weeks has for ten minutes.
+    long = {"__interval": f"{SECONDS - 10:g}s", "__rate_interval": f"{SECONDS - 5:g}s"}
+    at = At(world, SECONDS - 10, SECONDS - 5)
+    for panel in panels(dashboards()[name]):
+        checks = world_truth.PANELS[name].get(panel["title"], [])
+        for check, target in zip(checks, panel["targets"] if checks else [], strict=True):
+            if "max_over_time" in target["expr"] or "min_over_time" in target["expr"]:
+                query = filled(target["expr"], deployment="world", **long)
+                true = world_truth.in_five_minutes(check, at) if "[5m])" in query else check.truth(at)
+                _equal(asked, at.moment, check, query, panel["title"], true)
+
+
+@pytest.mark.process
+def test_of_a_long_time_each_page_that_began_is_marked(asked: Asked) -> None:
+    (annotation,) = dashboards()["latency-overview.json"]["annotations"]["list"]
+    step = 345
+    marked = {
+        (dict(own)["alertname"], dict(own).get("path", ""))
+        for moment in (step, 2 * step)
+        for own in asked.values(filled(annotation["expr"], deployment="world", __interval=f"{step}s"), moment)
+    }
+    every = {
+        (dict(own)["alertname"], dict(own).get("path", ""))
+        for moment in range(5, 2 * step + 5, 5)
+        for own in asked.values('ALERTS{alertstate="firing",severity="page",deployment="world"}', moment)
+    }
+    assert marked == every
+    assert len(every) > 5
 
 
 @pytest.mark.process

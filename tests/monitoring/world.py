@@ -12,7 +12,7 @@ from daemons.measurement.histogram import octaves, signed
 from daemons.service.metrics import HistogramFamily
 from tests.monitoring.history import START, History
 
-__all__ = ["ALONE", "CALM", "GAP", "MOMENTS", "RESTARTED", "TARGETS", "TROUBLE", "World", "desk"]
+__all__ = ["ALONE", "CALM", "GAP", "MOMENTS", "RESTARTED", "SECONDS", "TARGETS", "TROUBLE", "World", "desk"]
 
 SECONDS = 700.0
 SCRAPE = 5.0

@@ -13,7 +13,7 @@ from tests.monitoring.history import START
 from tests.monitoring.truth import Range, near, quantile
 from tests.monitoring.world import TARGETS, World
 
-__all__ = ["ALERTS", "PANELS", "RULES", "At", "Check", "firing"]
+__all__ = ["ALERTS", "PANELS", "RULES", "At", "Check", "Key", "firing", "in_five_minutes"]
 
 Key = tuple[str, ...]
 Found = dict[Key, Range]
@@ -27,10 +27,17 @@ class TooCloseError(Exception):
 
 @dataclass(frozen=True)
 class At:
-    """A moment of the desk."""
+    """A moment of the desk.
+
+    Attributes:
+        world: the desk.
+        moment: in seconds since its start.
+        window: how far back a point of a line reaches, which is Grafana's ``$__rate_interval``.
+    """
 
     world: World
     moment: float
+    window: float = WINDOW
 
     def series(self, metric: str, role: str = "") -> Iterable[tuple[str, dict[str, str], Key]]:
         """Yield the series of a metric: daemon, all labels, own labels' values."""
@@ -303,6 +310,54 @@ def _bounds(at: At) -> Found:
 
 
 BOUNDS = Check(("path",), _bounds)
+
+
+def extreme(check: Check, take: Callable[[Iterable[float]], float] = max) -> Check:
+    """Check the highest, or the lowest, that something was since the point before."""
+
+    def truth(at: At) -> Found:
+        found: dict[Key, list[Range]] = defaultdict(list)
+        # Prometheus 3 leaves out what is at the window's beginning.
+        moments = _evaluations(at.moment, at.window)
+        for moment in moments:
+            for key, value in check.truth(At(at.world, moment)).items():
+                found[key].append(value)
+        both = {key: (ranges, ranges[1:] if len(ranges) == len(moments) else ranges) for key, ranges in found.items()}
+        return {
+            key: (
+                min(take(low for low, _high in some) for some in either),
+                max(take(high for _low, high in some) for some in either),
+            )
+            for key, either in both.items()
+        }
+
+    return Check(check.labels, truth)
+
+
+def in_five_minutes(check: Check, at: At) -> Found:
+    """Return the largest of what is counted in five minutes by the clock that end within a long window."""
+    ends = range(300 * math.ceil((at.moment - at.window) / 300), int(at.moment) + 1, 300)
+    found: dict[Key, list[Range]] = defaultdict(list)
+    for end in ends:
+        for key, value in check.truth(At(at.world, end)).items():
+            found[key].append(value)
+    if check.labels[-1:] == ("reason",):
+        # There is a zero where no reason was counted.
+        told = {key[0] for key in found if key[-1]}
+        found = {key: ranges for key, ranges in found.items() if key[-1] or key[0] not in told}
+    return {key: (max(low for low, _ in ranges), max(high for _, high in ranges)) for key, ranges in found.items()}
+
+
+def highest(metric: str, *by: str, factor: float = 1) -> Check:
+    """Check the highest value since the point before."""
+    return extreme(gauges(metric, *by, factor=factor))
+
+
+def lowest(metric: str, *by: str, factor: float = 1) -> Check:
+    """Check the lowest value since the point before."""
+    return extreme(gauges(metric, *by, take=min, factor=factor), min)
+
+
 HOST_DELAY = quantiles("latency_receiver_host_delay_seconds", 0.99, "path", seconds=300)
 LOOP_LAG = quantiles("latency_event_loop_lag_seconds", 0.99, "daemon", seconds=300)
 
@@ -445,6 +500,10 @@ def _fill(at: At) -> Found:
     return {key: near(waiting[key][0] / sizes[key][0]) for key in waiting}
 
 
+def _plausible(at: At) -> Found:
+    return {key: near(1 - value) for key, (value,) in at.gauges("latency_receiver_clock_suspect", ("path",)).items()}
+
+
 def _expiry(at: At) -> Found:
     ((end,),) = at.gauges("latency_probe_certificate_expiry_timestamp_seconds", ()).values()
     return {(): near(end - START - at.moment)}
@@ -500,13 +559,13 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "End to end of $path": [spread(END_TO_END)],
         "End to end: percentiles by path": _by_path(lambda f: [quantiles(END_TO_END, f, "path")]),
         "End to end: p99 by stream": [quantiles(END_TO_END, 0.99, "path", "stream")],
-        "Jitter by stream": [gauges("latency_receiver_jitter_seconds", "path", "stream"), threshold(_LIMIT)],
+        "Jitter by stream": [highest("latency_receiver_jitter_seconds", "path", "stream"), threshold(_LIMIT)],
         "Backbone of all chosen links": [spread(BACKBONE)],
         "Backbone: percentiles by path": _by_path(lambda f: [quantiles(BACKBONE, f, "path")]),
         "Round trip to the forwarder": [
             quantiles("latency_receiver_link_rtt_seconds", 0.5, "path"),
             quantiles("latency_receiver_link_rtt_seconds", 0.99, "path"),
-            gauges("latency_receiver_link_clock_offset_error_seconds", "path", factor=2),
+            lowest("latency_receiver_link_clock_offset_error_seconds", "path", factor=2),
         ],
         "Waited in an outage": [
             rates(f"latency_receiver_{name}_events_total", "path") for name in ("delayed", "duplicate", "reordered")
@@ -521,7 +580,10 @@ PANELS: dict[str, dict[str, list[Check]]] = {
     },
     "latency-health.json": {
         "Daemons": [
-            Check(("role", "host"), lambda at: {key: near(rows[-1]) for key, rows in at.world.up(at.moment).items()})
+            Check(
+                ("role", "host"),
+                lambda at: {key: near(min(rows)) for key, rows in at.world.up(at.moment, at.window).items()},
+            )
         ],
         "What is running": [
             gauges("latency_build_info", "daemon"),
@@ -532,7 +594,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             empty("daemon"),
         ],
         "Configuration": [
-            gauges(f"latency_{role}_config_last_reload_successful", "host")
+            lowest(f"latency_{role}_config_last_reload_successful", "host")
             for role in ("receiver", "forwarder", "probe")
         ],
         "Faults, in 5 minutes": [
@@ -552,27 +614,21 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             threshold("loop_lag_seconds"),
         ],
         "Synchronised": [
-            gauges("latency_receiver_clock_synchronized", "host"),
-            gauges("latency_forwarder_clock_synchronized", "host"),
-            Check(
-                ("path",),
-                lambda at: {
-                    key: near(1 - value)
-                    for key, (value,) in at.gauges("latency_receiver_clock_suspect", ("path",)).items()
-                },
-            ),
+            lowest("latency_receiver_clock_synchronized", "host"),
+            lowest("latency_forwarder_clock_synchronized", "host"),
+            extreme(Check(("path",), _plausible), min),
         ],
         "Error bounds": [
-            gauges("latency_receiver_clock_error_bound_seconds", "host"),
-            gauges("latency_forwarder_clock_error_bound_seconds", "host"),
-            BOUNDS,
+            highest("latency_receiver_clock_error_bound_seconds", "host"),
+            highest("latency_forwarder_clock_error_bound_seconds", "host"),
+            extreme(BOUNDS),
         ],
         "Offsets": [
             gauges("latency_receiver_clock_offset_seconds", "host"),
             gauges("latency_forwarder_clock_offset_seconds", "host"),
             gauges("latency_receiver_link_clock_offset_seconds", "path"),
         ],
-        "Buffers": [Check(("link",), _fill), threshold("buffer_ratio")],
+        "Buffers": [extreme(Check(("link",), _fill)), threshold("buffer_ratio")],
         "Received, forwarded, dropped": [
             rates("latency_forwarder_events_received_total", "host"),
             rates("latency_forwarder_events_forwarded_total", "link"),
@@ -601,13 +657,13 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             increases("latency_feed_id_resets_total", "path"),
         ],
         "Round trip": [
-            gauges("latency_tcp_rtt_seconds", "side"),
-            gauges("latency_tcp_least_rtt_seconds", "side", take=min),
+            highest("latency_tcp_rtt_seconds", "side"),
+            lowest("latency_tcp_least_rtt_seconds", "side"),
         ],
         "Sent again, or out of order, in 5 minutes": _first_or_any(
             ("retransmitted_segments", "out_of_order_segments", "reorderings"), "side", "latency_tcp"
         ),
-        "Send queue": [gauges("latency_tcp_send_queue_bytes", "side")],
+        "Send queue": [highest("latency_tcp_send_queue_bytes", "side")],
         "Figures and messages refused": [
             reasons("latency_receiver_invalid_events_total", "path", WINDOW, WINDOW),
             rates("latency_forwarder_events_invalid_total", "host"),
@@ -625,15 +681,15 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "Lost in 5 minutes": [LOST],
         "Events a second": [rates("latency_receiver_events_total", "path")],
         "Alerts": [_fire("page"), _fire("ticket")],
-        "Paths": [UP],
-        "Jitter": [_worst(MEAN_JITTER, "path"), threshold(_LIMIT)],
+        "Paths": [extreme(UP, min)],
+        "Jitter": [_worst(extreme(MEAN_JITTER), "path"), threshold(_LIMIT)],
         "End to end: median and p99": [quantiles(END_TO_END, 0.5, "path"), quantiles(END_TO_END, 0.99, "path")],
         "Availability": [_availability(3600), MONTH, _burn(3600), empty("path")],
     },
     "latency-probe.json": {
         "Success": [
-            gauges("latency_probe_success", "target", take=min),
-            gauges("latency_probe_overlay_socket_open", "peer"),
+            lowest("latency_probe_success", "target"),
+            lowest("latency_probe_overlay_socket_open", "peer"),
             empty(),
         ],
         "Egress identity": [gauges("latency_probe_egress_info", "ip", "city", "country")],
@@ -651,7 +707,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "Overlay: round trip to the tunnel peer": [
             quantiles("latency_probe_overlay_rtt_seconds", 0.5, "peer"),
             quantiles("latency_probe_overlay_rtt_seconds", 0.99, "peer"),
-            gauges("latency_probe_overlay_jitter_seconds", "peer"),
+            highest("latency_probe_overlay_jitter_seconds", "peer"),
         ],
         "Overlay: lost echoes": [Check(("peer",), _echoes_lost(WINDOW))],
         "Route": [
