@@ -49,8 +49,7 @@ def simulator(*arguments: str) -> AbstractContextManager[Program]:
 def forwarder(*arguments: str, exit_code: int = 0) -> Iterator[Program]:
     """Run a forwarder until it serves."""
     module = "daemons.forwarder.main"
-    with running(module, "--metrics", "127.0.0.1:0", *arguments, ready=None, exit_code=exit_code) as program:
-        program.wait_for_log('"event": "serving"')
+    with running(module, "--metrics", "127.0.0.1:0", *arguments, exit_code=exit_code) as program:
         yield program
 
 
@@ -59,8 +58,7 @@ def receiver(*arguments: str, exit_code: int = 0) -> Iterator[Program]:
     """Run a receiver until it serves; on a free port unless told otherwise."""
     listen = () if {"--listen", "--port", "--config", "baseline"} & set(arguments) else ("--listen", "127.0.0.1:0")
     fixed = ("--metrics", "127.0.0.1:0", "--allow-unsynchronized-clock", *listen)
-    with running("daemons.receiver.main", *fixed, *arguments, ready=None, exit_code=exit_code) as program:
-        program.wait_for_log('"event": "serving"')
+    with running("daemons.receiver.main", *fixed, *arguments, exit_code=exit_code) as program:
         yield program
 
 

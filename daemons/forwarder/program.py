@@ -18,6 +18,7 @@ from daemons.link.sender import LinkCounts, LinkSender, LinkSettings
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import WARMUP, FeedEvent, Stamp
 from daemons.service import logs
+from daemons.service.announcing import announce
 from daemons.service.config import effective
 from daemons.service.exporter import exporter
 from daemons.service.http import HttpServer, Route, health, unready
@@ -93,14 +94,17 @@ class Forwarder:
         self._log.info("starting", config=effective(self.reloader.config), session=f"{self.session:016x}")
         await self._stamper.warm()
         await self.monitor.refresh()
+        metrics = ""
         if self._http is not None:
             await self._http.start()
-            self._log.info("metrics", address="{}:{}".format(*self._http.address))
+            metrics = "{}:{}".format(*self._http.address)
+            self._log.info("metrics", address=metrics)
         start = self._running.start
         self._tasks = [start(self.monitor.run()), start(self._expire())]
         self._feeding = start(self.feed.run())
         self._sending = {name: start(sender.run()) for name, sender in self._links.items()}
         self._serving = True
+        announce({"ready": True, "metrics": metrics, "links": sorted(self._links)})
 
     async def wait(self) -> None:
         await self._running.failure()
@@ -117,6 +121,8 @@ class Forwarder:
         counts = self._left | {name: sender.counts for name, sender in self._links.items()}
         totals = {name: _totals(one) for name, one in counts.items()}
         self._log.info("totals", received=self.sequence, links=totals)
+        if self._serving:
+            announce({"ready": False, "received": self.sequence, "links": totals})
 
     def status(self) -> str:
         now = asyncio.get_running_loop().time()

@@ -1,8 +1,6 @@
 """latency-probe as the lifecycle runs it: what is probed, on one timetable, with metrics beside it."""
 
 import asyncio
-import json
-import sys
 from collections.abc import Callable
 
 import structlog
@@ -18,6 +16,7 @@ from daemons.probe.roster import Roster
 from daemons.probe.schedule import Timetable
 from daemons.probe.target import prepared, secrets_of
 from daemons.service import logs
+from daemons.service.announcing import announce
 from daemons.service.config import MetricsSection, effective
 from daemons.service.exporter import check_metrics, exporter
 from daemons.service.http import HttpServer, Page, Request, Route, health, text, unready
@@ -66,10 +65,7 @@ class ProbeProgram:
             await self._server.start()
             metrics = "{}:{}".format(*self._server.address)
         self._serving = True
-        # One line of JSON for whoever started this program, with the port that the kernel chose.
-        line = {"ready": True, "metrics": metrics, "targets": sorted(self._roster.targets)}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        announce({"ready": True, "metrics": metrics, "targets": sorted(self._roster.targets)})
 
     async def wait(self) -> None:
         """Probe for ever."""

@@ -28,6 +28,7 @@ from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
 from daemons.service.activation import Activation
+from daemons.service.announcing import announce
 from daemons.service.config import Address, effective, is_loopback
 from daemons.service.exporter import exporter
 from daemons.service.http import HttpServer, Route, health, unready
@@ -69,6 +70,7 @@ class Receiver:
         self.accounts: list[PathAccount] = []
         self.feeds: dict[str, Feed] = {}
         self.links: dict[str, LinkPathState] = {}
+        self._listening: dict[str, str] = {}
         self._start_ns = 0
         self._complete = config.run.duration_seconds is None
         self._running = Tasks()
@@ -97,9 +99,11 @@ class Receiver:
         if config.run.duration_seconds is not None:
             self._demand_clock()
         self._build()
+        metrics = ""
         if self._http is not None:
             await self._http.start()
-            self._log.info("metrics", address="{}:{}".format(*self._http.address))
+            metrics = "{}:{}".format(*self._http.address)
+            self._log.info("metrics", address=metrics)
         # Last, so that a start that fails, such as a second one on the same port, touches no earlier results.
         self._open_results()
         start = self._running.start
@@ -114,6 +118,7 @@ class Receiver:
         self._tasks = [start(work) for work in works]
         self._feeding = {name: start(feed.run()) for name, feed in self.feeds.items()}
         self._served = True
+        announce({"ready": True, "metrics": metrics, "listening": self._listening, "config": effective(config)})
 
     async def wait(self) -> None:
         duration = self._config.run.duration_seconds
@@ -271,7 +276,8 @@ class Receiver:
             datagram = self._bound(where, socket.SOCK_DGRAM, activation)
             where = (where[0], datagram.getsockname()[1])
         state.listener = LinkListener(settings, stream, datagram, self._stamper, state)
-        self._log.info("listening", path=path.name, address="{}:{}".format(*where), transport=path.transport)
+        self._listening[path.name] = "{}:{}".format(*where)
+        self._log.info("listening", path=path.name, address=self._listening[path.name], transport=path.transport)
         self._tell_open(path.name, where[0], settings)
 
     def _tell_open(self, path: str, host: str, settings: ListenerSettings) -> None:

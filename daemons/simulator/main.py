@@ -1,7 +1,6 @@
 """latency-simulator: a Binance-compatible exchange for the demo, tests and benchmarks."""
 
 import asyncio
-import json
 import ssl
 import sys
 from dataclasses import dataclass, replace
@@ -10,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+import structlog
 
 from daemons.errors import ConfigError
+from daemons.service.announcing import announce
 from daemons.service.command_line import CONTEXT, version_option
 from daemons.service.config import Address, address
 from daemons.service.lifecycle import die, run
@@ -82,6 +83,7 @@ class Simulator:
             futures=settings.futures,
             reject_status=settings.reject_status,
         )
+        self._log = structlog.get_logger("simulator")
         self._near = Endpoint(policy, self._joined.set)
         self._far = Endpoint(policy, self._joined.set) if settings.far_listen else None
         self._sbe = Endpoint(replace(policy, needs_key=True), self._joined.set) if settings.sbe_listen else None
@@ -107,15 +109,11 @@ class Simulator:
         if self._sbe and settings.sbe_listen:
             await self._sbe.start(*settings.sbe_listen, settings.tls)
         self._ready = True
-        _print(
-            {
-                "ready": True,
-                "near": self._near.address,
-                "far": self._far.address if self._far else None,
-                **({"sbe": self._sbe.address} if self._sbe else {}),
-                "streams": [stream.name for stream in settings.streams],
-            }
-        )
+        addresses = {"near": self._near.address, "far": self._far.address if self._far else None}
+        if self._sbe:
+            addresses["sbe"] = self._sbe.address
+        self._log.info("listening", **addresses)
+        announce({"ready": True, **addresses, "streams": [stream.name for stream in settings.streams]})
 
     async def wait(self) -> None:
         """Emit events until the duration is over."""
@@ -138,13 +136,9 @@ class Simulator:
                 endpoint.announce_shutdown()
             await endpoint.stop()
         if self._ready:
-            _print(
-                {
-                    "ready": False,
-                    **self._exchange.totals(),
-                    **{name: endpoint.totals() for name, endpoint in endpoints.items()},
-                }
-            )
+            totals = self._exchange.totals() | {name: endpoint.totals() for name, endpoint in endpoints.items()}
+            self._log.info("totals", **totals)
+            announce({"ready": False, **totals})
 
     def status(self) -> str:
         """Say how many clients are served."""
@@ -196,11 +190,6 @@ class Simulator:
 
     def _clients(self) -> int:
         return sum(endpoint.clients for _name, endpoint in self._endpoints() if endpoint is not None)
-
-
-def _print(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
 
 
 _RATE = Number(0, min_open=True)
@@ -274,8 +263,8 @@ _COUNT = click.IntRange(0)
 def main(log_format: Literal["json", "console"], **flags: Any) -> None:
     """Be a Binance-compatible exchange, near and (delayed) far.
 
-    Prints one JSON line when ready, with the bound addresses, and one with the totals at the end (--duration,
-    SIGTERM or SIGINT).
+    Writes one JSON line to standard output when ready, with the bound addresses, and one with the totals at the end
+    (--duration, SIGTERM or SIGINT); at a terminal the log tells them.
     """
     configure(log_format, "info")
     try:

@@ -68,25 +68,22 @@ class Demo:
             *("--output", str(self._folder / "results.json"), "--csv-output", str(self._folder / "results.csv")),
             *("--metrics", "127.0.0.1:0", "--allow-unsynchronized-clock"),
         )
-        await self._receiver.start()
-        listening = await self._receiver.event(lambda event: event.get("event") == "listening", "listening")
-        metrics = await self._receiver.event(lambda event: event.get("event") == "metrics", "metrics")
-        self.receiver_metrics = metrics["address"]
-        await self._world.connect(listening["address"])
+        ready = await self._receiver.start()
+        self.receiver_metrics = ready["metrics"]
+        (listening,) = ready["listening"].values()
+        await self._world.connect(listening)
         await self._start_probe()
 
     async def _start_probe(self) -> None:
         authority, chain, key = certificates(Path(self._certificates.name))
         api = await self._run("experiments.local.https_server", str(chain), str(key))
-        listening = await api.event(lambda event: event.get("event") == "listening", "listening")
-        relay = await self._run("experiments.local.relay", listening["address"], str(PROBE_DELAY_MS))
-        near_end = await relay.event(lambda event: event.get("event") == "listening", "listening")
+        relay = await self._run("experiments.local.relay", api["address"], str(PROBE_DELAY_MS))
         probe = await self._run(
             "daemons.probe.main",
-            *("--target", f"https://{near_end['address']}/api/v3/time", "--ca-file", str(authority)),
+            *("--target", f"https://{relay['address']}/api/v3/time", "--ca-file", str(authority)),
             *("--interval", "0.5", "--timeout", "2", "--metrics", "127.0.0.1:0"),
         )
-        self.probe_metrics = (await probe.event(lambda event: "ready" in event, "ready"))["metrics"]
+        self.probe_metrics = probe["metrics"]
 
     async def snapshot(self) -> Snapshot:
         """Read both metrics pages."""
@@ -118,11 +115,10 @@ class Demo:
         await self._world.abort()
         self._certificates.cleanup()
 
-    async def _run(self, module: str, *arguments: str) -> RunningProgram:
+    async def _run(self, module: str, *arguments: str) -> dict[str, Any]:
         program = RunningProgram(module, *arguments)
         self._https.append(program)
-        await program.start()
-        return program
+        return await program.start()
 
 
 async def run_demo(console: Console, injected: Injected, folder: Path, duration_seconds: float | None) -> int:

@@ -10,6 +10,7 @@ import ssl
 import sys
 import time
 
+from daemons.service.announcing import announce
 from daemons.service.http import HttpServer, Page, Request, text
 from daemons.service.web_config import Web, WebFile
 
@@ -29,8 +30,7 @@ async def _serve(chain: str, key: str) -> None:
     server = HttpServer({"/api/v3/time": _time}, ("127.0.0.1", 0), WebFile(lambda: Web(tls=context)))
     await server.start()
     host, port = server.address
-    sys.stdout.write(json.dumps({"event": "listening", "address": f"{host}:{port}"}) + "\n")
-    sys.stdout.flush()
+    announce({"ready": True, "address": f"{host}:{port}"})
     await told.wait()
     await server.stop()
 

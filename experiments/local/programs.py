@@ -1,4 +1,8 @@
-"""Running our own daemons as processes: start, wait until they serve, read their logs, end them."""
+"""Running our own programs as processes: start, wait until they say that they are ready, end them.
+
+What they say to us is on standard output (:mod:`daemons.service.announcing`). Their logs are read only to tell a
+person why one of them failed.
+"""
 
 import asyncio
 import contextlib
@@ -15,7 +19,7 @@ __all__ = ["ProgramError", "RunningProgram"]
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
-KEPT_LINES = 200
+KEPT_WORDS = 5
 
 
 class ProgramError(LatencyError):
@@ -23,14 +27,15 @@ class ProgramError(LatencyError):
 
 
 class RunningProgram:
-    """One daemon as a child process, its log lines parsed.
+    """One program as a child process.
 
     Args:
         module: the program's module, such as ``daemons.receiver.main``.
         arguments: its command line.
 
     Attributes:
-        events: the log's objects so far, oldest first, bounded.
+        ready: what it announced when it was ready; empty before.
+        totals: what it announced at its end; empty before, and of programs that have none.
     """
 
     def __init__(self, module: str, *arguments: str) -> None:
@@ -41,11 +46,19 @@ class RunningProgram:
         self._changed = asyncio.Event()
         self._end: asyncio.Task[int] | None = None
         self._over = False
-        self.events: list[dict[str, Any]] = []
-        self._other: list[str] = []
+        self.ready: dict[str, Any] = {}
+        self.totals: dict[str, Any] = {}
+        self._words: list[str] = []
 
-    async def start(self) -> None:
-        """Start the process."""
+    async def start(self) -> dict[str, Any]:
+        """Start the process, and wait until it is ready.
+
+        Returns:
+            What it announced: ``ready`` and its addresses.
+
+        Raises:
+            ProgramError: it was not ready in time, or ended.
+        """
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -58,31 +71,22 @@ class RunningProgram:
             # Ctrl-C on the terminal is for us alone: we end the daemons in order.
             start_new_session=True,
         )
-        for stream in (self._process.stdout, self._process.stderr):
-            assert stream is not None
-            self._readers.append(asyncio.get_running_loop().create_task(self._read(stream)))
-        self._end = asyncio.get_running_loop().create_task(self._await_end(self._process))
-
-    async def event(self, found: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
-        """Wait for a log line.
-
-        Raises:
-            ProgramError: it did not come in time, or the process ended.
-        """
-        assert self._process is not None
-        try:
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        start = asyncio.get_running_loop().create_task
+        self._readers = [
+            start(self._read(self._process.stdout, self._on_output)),
+            start(self._read(self._process.stderr, self._on_log)),
+        ]
+        self._end = start(self._await_end(self._process))
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
-                while True:
+                while not self.ready and not self._over:
                     self._changed.clear()
-                    for event in self.events:
-                        if found(event):
-                            return event
-                    if self._over:
-                        break
                     await self._changed.wait()
-        except TimeoutError:
-            pass
-        raise ProgramError(f"{self.module} did not say {what!r}; its last words: {self.last_words()}")
+        if not self.ready:
+            raise ProgramError(f"{self.module} did not get ready; its last words: {self.last_words()}")
+        return self.ready
 
     @property
     def exit_code(self) -> int | None:
@@ -94,15 +98,15 @@ class RunningProgram:
         assert self._end is not None
         return await asyncio.shield(self._end)
 
-    async def stop(self) -> dict[str, Any] | None:
-        """End the process with SIGTERM, by force if that does not help; return its last JSON line, if any.
+    async def stop(self) -> None:
+        """End the process with SIGTERM, by force if that does not help.
 
         Raises:
             ProgramError: it had to be killed, or ended with an error.
         """
         process = self._process
         if process is None:
-            return None
+            return
         forced = False
         if process.returncode is None:
             # Not by Popen, which would look whether it has ended, and so take the exit code from asyncio.
@@ -120,7 +124,6 @@ class RunningProgram:
             raise ProgramError(f"{self.module} did not end within {STOP_SECONDS:g} s and was killed")
         if process.returncode:
             raise ProgramError(f"{self.module} ended with code {process.returncode}: {self.last_words()}")
-        return self.events[-1] if self.events else None
 
     def kill(self) -> None:
         """End the process at once; for clean-up after trouble."""
@@ -130,8 +133,7 @@ class RunningProgram:
 
     def last_words(self) -> str:
         """Return the end of what it printed."""
-        errors = [str(event.get("error") or event.get("exception") or "") for event in self.events[-5:]]
-        return " | ".join([*self._other[-5:], *filter(None, errors)]) or "none"
+        return " | ".join(self._words) or "none"
 
     async def _await_end(self, process: asyncio.subprocess.Process) -> int:
         code = await process.wait()
@@ -140,17 +142,30 @@ class RunningProgram:
         self._changed.set()
         return code
 
-    async def _read(self, stream: asyncio.StreamReader) -> None:
+    async def _read(self, stream: asyncio.StreamReader, take: Callable[[str], None]) -> None:
         while line := await stream.readline():
-            text = line.decode("utf-8", "replace").strip()
-            try:
-                event = json.loads(text)
-            except ValueError:
-                event = None
-            if isinstance(event, dict):
-                self.events.append(event)
-                del self.events[:-KEPT_LINES]
-            elif text:
-                self._other.append(text)
-                del self._other[:-KEPT_LINES]
-            self._changed.set()
+            take(line.decode("utf-8", "replace").strip())
+
+    def _on_output(self, text: str) -> None:
+        said = _object(text)
+        match said.pop("ready", None):
+            case True:
+                self.ready = {"ready": True, **said}
+                self._changed.set()
+            case False:
+                self.totals = said
+
+    def _on_log(self, text: str) -> None:
+        event = _object(text)
+        word = str(event.get("error") or event.get("exception") or "") if event else text
+        if word:
+            self._words.append(word)
+            del self._words[:-KEPT_WORDS]
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -8,7 +8,6 @@ process of its own (``python -m experiments.local.relay HOST:PORT DELAY_MS``): n
 import asyncio
 import contextlib
 import heapq
-import json
 import signal
 import socket
 import sys
@@ -17,6 +16,7 @@ from itertools import count
 from time import monotonic_ns
 
 from daemons.errors import ListenError
+from daemons.service.announcing import announce
 from daemons.timing.alarm import Alarm
 
 __all__ = ["Relay"]
@@ -189,8 +189,7 @@ async def _serve(target: tuple[str, int], delay_ns: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     relay = Relay(target, delay_ns)
     host, port = relay.start()
-    sys.stdout.write(json.dumps({"event": "listening", "address": f"{host}:{port}"}) + "\n")
-    sys.stdout.flush()
+    announce({"ready": True, "address": f"{host}:{port}"})
     await told.wait()
     await relay.stop()
 

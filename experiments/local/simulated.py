@@ -4,12 +4,16 @@ The exchange has a near endpoint, which the forwarder reads, and a far one, whic
 Between forwarder and receiver lies a relay that stands for the backbone.
 """
 
+import asyncio
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from daemons.errors import LatencyError
+from experiments.live.scrape import fetch
 from experiments.local.programs import ProgramError, RunningProgram
 
 __all__ = ["STREAMS", "Injected", "Simulated"]
@@ -18,6 +22,8 @@ FAR_DELAY_MS = 125.0
 FAR_JITTER_MS = 4.0
 LINK_DELAY_MS = 105.0
 RATE = 200.0
+LINK_SECONDS = 20.0
+POLL_SECONDS = 0.05
 STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 
 
@@ -74,8 +80,7 @@ class Simulated:
             *("--wait-for-clients", str(int(self._feed) + 2 * int(self._link))),
             *_streams(),
         )
-        await self._exchange.start()
-        ready = await self._exchange.event(lambda event: "ready" in event, "ready")
+        ready = await self._exchange.start()
         self._near = ready["near"]
         arguments = ["--listen", "127.0.0.1:0"] if self._link else []
         if self._feed:
@@ -87,28 +92,42 @@ class Simulated:
         if not self._link:
             return
         self._relay = RunningProgram("experiments.local.relay", listening, str(self._injected.link_delay_ms))
-        await self._relay.start()
-        near_end = await self._relay.event(lambda event: event.get("event") == "listening", "listening")
+        near_end = await self._relay.start()
         self._forwarder = RunningProgram(
             "daemons.forwarder.main",
             *("--feed-url", f"ws://{self._near}", "--destination", near_end["address"], "--path-name", "backbone"),
             *("--metrics", "127.0.0.1:0"),
             *_streams(),
         )
-        await self._forwarder.start()
-        metrics = await self._forwarder.event(lambda event: event.get("event") == "metrics", "metrics")
-        self.forwarder_metrics = metrics["address"]
-        await self._forwarder.event(lambda event: event.get("event") == "link connected", "link connected")
+        self.forwarder_metrics = (await self._forwarder.start())["metrics"]
+        await self._link_up()
         # It asks for no stream, and is counted all the same.
         self._last_client = await connect(f"ws://{self._near}/ws", compression=None)
+
+    async def _link_up(self) -> None:
+        """Wait until the forwarder's page says that it has reached the receiver.
+
+        Raises:
+            ProgramError: it has not, in time.
+        """
+        assert self._forwarder is not None
+        limit = time.monotonic() + LINK_SECONDS
+        while time.monotonic() < limit:
+            try:
+                page = await fetch(self.forwarder_metrics)
+            except LatencyError as error:
+                why = f"the forwarder ended; its last words: {self._forwarder.last_words()}"
+                raise ProgramError(why) from error
+            if page.total("latency_forwarder_link_connected"):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        raise ProgramError(f"the forwarder did not reach the receiver within {LINK_SECONDS:g} s")
 
     async def end_forwarder(self) -> None:
         """End the forwarder alone: what it has received it still delivers."""
         if self._forwarder is not None:
             await self._forwarder.stop()
-            self.forwarder_totals = next(
-                event for event in reversed(self._forwarder.events) if event.get("event") == "totals"
-            )
+            self.forwarder_totals = self._forwarder.totals
             self._forwarder = None
 
     async def end(self) -> None:

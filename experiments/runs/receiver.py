@@ -35,7 +35,7 @@ class Receiver:
         folder: gets ``results.json`` and ``results.csv``, wherever the receiver's own file would put them.
 
     Attributes:
-        config: its effective configuration; None before it said so.
+        config: its effective configuration; None before it is ready.
         listening: addresses by path.
     """
 
@@ -64,21 +64,13 @@ class Receiver:
         """
         paths = await self._around.start()
         program = self._program = RunningProgram("daemons.receiver.main", *paths, *self._arguments)
-        await program.start()
         try:
-            await program.event(lambda event: event.get("event") == "serving", "serving")
+            ready = await program.start()
         except ProgramError as error:
             if program.exit_code:
                 raise ReceiverError(program.exit_code, program.last_words()) from error
             raise
-        for event in program.events:
-            match event.get("event"):
-                case "starting":
-                    self.config = event["config"]
-                case "metrics":
-                    self._metrics = event["address"]
-                case "listening":
-                    self.listening[event["path"]] = event["address"]
+        self.config, self._metrics, self.listening = ready["config"], ready["metrics"], ready["listening"]
         for address in self.listening.values():
             await self._around.connect(address)
 

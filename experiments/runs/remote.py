@@ -102,7 +102,7 @@ class RemoteRun:
     async def _start_forwarder(self, stack: AsyncExitStack, host: HostEntry) -> None:
         command = [f"{host.programs}/latency-forwarder", "--config", host.config_file]
         program = await stack.enter_async_context(leashed(self._shell(host), [*leash(host.programs), *command]))
-        if not await program.said('"event": "serving"', _START_SECONDS):
+        if not await program.said('"ready": true', _START_SECONDS):
             words = " | ".join(program.lines[-3:]) or "nothing"
             raise HostError(host.name, f"latency-forwarder does not serve; it said {words}", "mend its configuration")
         self._say(f"ok   host {host.name}: latency-forwarder started for this run")

@@ -105,7 +105,8 @@ class Host:
     def events(self, unit: str) -> list[dict[str, Any]]:
         """Return the structured log lines that a daemon wrote: the journal's messages that are JSON objects."""
         messages = [str(entry.get("MESSAGE", "")) for entry in self.journal(unit)]
-        return [json.loads(message) for message in messages if message.startswith("{")]
+        lines = [json.loads(message) for message in messages if message.startswith("{")]
+        return [line for line in lines if "event" in line]
 
     def kill(self, unit: str, signal: str) -> None:
         """Send a signal to a unit's main process."""

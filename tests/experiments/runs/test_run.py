@@ -102,13 +102,12 @@ def test_an_interrupted_run_keeps_and_compares_what_it_has(tmp_path: Path) -> No
     folder = tmp_path / "cut"
     arguments = (*SIMULATED, "--duration", "60s", "--output", str(folder))
     with running("experiments.main", *arguments, ready=None, exit_code=130) as program:
-        found = program._output.find(lambda line: line.startswith("ok   samples"), 30)
-        assert found, program.log
+        until(lambda: any(line.startswith("ok   samples") for line in program.lines), "the preflight is over")
         # The first rows are there when the receiver has written them.
         rows = folder / "001-race/results.csv"
-        until(lambda: rows.exists() and rows.read_bytes().count(b"\n") > 200, f"rows in {rows}", 30)
+        until(lambda: rows.exists() and rows.read_bytes().count(b"\n") > 200, f"rows in {rows}")
         program.send_signal(signal.SIGINT)
-        assert program.wait(30) == 130
+        assert program.wait() == 130
         output = "\n".join(program.lines)
     manifest = manifest_in(folder)
     assert (manifest["complete"], manifest["ended_by"], manifest["exit_code"]) == (False, "SIGINT", 130)
