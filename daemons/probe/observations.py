@@ -1,5 +1,7 @@
 """What has been seen of one target so far: counters, histograms and the latest facts, for the metrics page."""
 
+import structlog
+
 from daemons.measurement.histogram import BucketHistogram
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.families import Families
@@ -86,6 +88,8 @@ class Observations:
         self.reconnects = dict.fromkeys(Reconnect, 0)
         self.interim_responses = 0
         self.successes = 0
+        self._log = structlog.get_logger("probe").bind(target=target.name)
+        self._lacking = False
         self.latest: Attempt | None = None
         self.certificate_expiry_seconds: int | None = None
 
@@ -117,6 +121,7 @@ class Observations:
             self.successes += 1
         else:
             self.failures[attempt.reason] += 1
+        self._tell_of_lack(attempt)
         self.interim_responses += attempt.interim_responses
         self._families.lag.observe(attempt.instants.lag_ns)
         if attempt.host_delay_ns is not None:
@@ -130,6 +135,13 @@ class Observations:
             if attempt.instants.interim_ns is not None:
                 # Few servers send any: a histogram of its own only where there is something to put into it.
                 self._families.interim.labels(self.name, attempt.connection).observe(attempt.instants.interim_ns)
+
+    def _tell_of_lack(self, attempt: Attempt) -> None:
+        """Say why this host cannot make requests, when that begins: nobody else can find it out."""
+        lacking = attempt.reason is Reason.LOCAL
+        if lacking and not self._lacking:
+            self._log.error("this host cannot make requests", why=attempt.detail)
+        self._lacking = lacking
 
     @property
     def successful(self) -> bool:

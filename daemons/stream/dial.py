@@ -12,6 +12,7 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 
 from daemons.errors import StreamError
 from daemons.stream import stamping
+from daemons.stream.descriptors import lacking
 from daemons.stream.tls import TlsSession
 
 __all__ = ["Dialled", "dial", "prepare", "reason_of", "resolve"]
@@ -32,6 +33,7 @@ _REASONS = {
     errno.EHOSTUNREACH: ("unreachable", "check routes, security groups and the peering connection"),
     errno.ENETUNREACH: ("unreachable", "check this host's routes"),
     errno.EMFILE: ("local", "this process has run out of file descriptors: raise LimitNOFILE"),
+    errno.ENFILE: ("local", "this host has run out of open files: raise fs.file-max"),
 }
 
 
@@ -102,7 +104,7 @@ async def dial(
 
     Raises:
         StreamError: with reason ``dns``, ``refused``, ``timeout``, ``unreachable``, ``reset``, ``tls``,
-            ``certificate`` or ``io``.
+            ``certificate``, ``local`` or ``io``.
     """
     where = f"{host}:{port}"
     try:
@@ -124,11 +126,13 @@ async def resolve(
     """Resolve a name without blocking the loop; as ``getaddrinfo``.
 
     Raises:
-        StreamError: with reason ``dns``.
+        StreamError: with reason ``dns``, or ``local`` without the descriptors that it takes.
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
     except (OSError, UnicodeError) as error:
+        if (lack := lacking()) is not None:
+            raise reason_of(lack, f"{host}:{port}") from error
         # UnicodeError: a name that is none, such as one with an empty label.
         why = getattr(error, "strerror", None) or error
         raise StreamError(

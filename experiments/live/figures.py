@@ -15,14 +15,14 @@ FORMAT = "backbone-latency-watch/1"
 
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
-    """One path of a receiver; milliseconds, None where there is no sample.
+    """One path of a receiver; milliseconds, None where there is no sample, or one too small for a percentile.
 
     Attributes:
         connected: None when the page does not say.
         lost: events that are missing still.
         delayed: events that had waited for the link.
         silent_seconds: since the last event, by the receiver's own clock.
-        trend_ms: medians from reading to reading, oldest first; None where nothing came.
+        trend_ms: medians from reading to reading, of however few, oldest first; None where nothing came.
     """
 
     daemon: str
@@ -256,12 +256,11 @@ def _requests(daemon: str, recent: Page, steps: list[Page]) -> Iterator[Request]
             labels = {"target": target, "connection": connection}
             if not any(set(labels.items()) <= own for own in recent.samples[f"{family}_count"]):
                 continue
-            buckets = recent.buckets(family, **labels)
             yield Request(
                 daemon=daemon,
                 requests=int(recent.total(f"{family}_count", **labels)),
-                median_ms=_ms(quantile(buckets, 0.5)),
-                p99_ms=_ms(quantile(buckets, 0.99)),
+                median_ms=_ms(recent.percentile(family, 0.5, **labels)),
+                p99_ms=_ms(recent.percentile(family, 0.99, **labels)),
                 trend_ms=_trend(steps, family, **labels),
                 **labels,
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemons.errors import LatencyError
+from daemons.measurement.sample_size import minimum_samples
 
 __all__ = ["Labels", "Page", "fetch", "parse", "quantile"]
 
@@ -40,17 +41,28 @@ class Page:
                 return value
         return None
 
+    def percentile(self, name: str, fraction: float, **labels: str) -> float | None:
+        """Estimate a histogram's quantile, over the children with these labels; None where the sample is too small."""
+        buckets = self.buckets(name, **labels)
+        return quantile(buckets, fraction) if _count(buckets) >= minimum_samples(fraction) else None
+
     def run_delay(self, path: str, fraction: float) -> float | None:
-        """Give a path's delay quantile in seconds: a run's fine figure where the receiver keeps it, else of buckets."""
+        """Give a path's delay quantile in seconds: a run's fine figure where the receiver keeps it, else of buckets.
+
+        None where the sample is too small for it.
+        """
         fine = self.value("latency_receiver_run_delay_seconds", path=path, quantile=f"{fraction:g}")
-        if fine is not None:
-            return fine
-        return quantile(self.buckets("latency_receiver_end_to_end_seconds", path=path), fraction)
+        return self._finest(fine, "latency_receiver_end_to_end_seconds", fraction, path=path)
 
     def run_lead(self, **pair: str) -> float | None:
         """Give a pair's median lead in seconds, likewise."""
         fine = self.value("latency_receiver_run_lead_seconds", **pair)
-        return quantile(self.buckets("latency_receiver_path_lead_seconds", **pair), 0.5) if fine is None else fine
+        return self._finest(fine, "latency_receiver_path_lead_seconds", 0.5, **pair)
+
+    def _finest(self, fine: float | None, name: str, fraction: float, **labels: str) -> float | None:
+        if fine is None:
+            return self.percentile(name, fraction, **labels)
+        return fine if _count(self.buckets(name, **labels)) >= minimum_samples(fraction) else None
 
     def buckets(self, name: str, **labels: str) -> dict[float, float]:
         """Add up the cumulative buckets of a histogram over the children with these labels."""
@@ -132,7 +144,7 @@ def quantile(buckets: Mapping[float, float], fraction: float) -> float | None:
     Returns:
         The estimate in the buckets' unit; None without samples.
     """
-    total = max(buckets.values(), default=0.0)
+    total = _count(buckets)
     if not total:
         return None
     rank = fraction * total
@@ -147,3 +159,7 @@ def quantile(buckets: Mapping[float, float], fraction: float) -> float | None:
             return below + (bound - below) * share
         below, count_below = bound, count
     return below
+
+
+def _count(buckets: Mapping[float, float]) -> float:
+    return max(buckets.values(), default=0.0)

@@ -129,8 +129,9 @@ def _leads(seen: Watched, width: int) -> Group:
 
 
 def _lead(lead: Lead) -> str:
-    if lead.median_ms is None or not lead.events:
-        return f"{lead.path} and {lead.reference}: no event by both lately"
+    if lead.median_ms is None:
+        count = f"{lead.events} events by both, too few for a median" if lead.events else "no event by both lately"
+        return f"{lead.path} and {lead.reference}: {count}"
     word = "leads" if lead.median_ms >= 0 else "trails"
     share = _share(lead.wins, lead.wins + lead.reference_wins)
     trend = f"  {sparkline(lead.trend_ms)}" if len(lead.trend_ms) > 1 else ""

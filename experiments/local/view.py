@@ -7,7 +7,7 @@ from rich.text import Text
 
 from daemons.formats.summary import RunSummary
 from daemons.service.screen import Grid, figure
-from experiments.live.scrape import Page, quantile
+from experiments.live.scrape import Page
 
 __all__ = ["Snapshot", "line", "summary_table", "table"]
 
@@ -25,7 +25,7 @@ class Snapshot:
 
     def https_ms(self, connection: str, fraction: float) -> float | None:
         """Total time quantile of HTTPS requests on cold or warm connections."""
-        return _ms(quantile(self.probe.buckets("latency_probe_total_seconds", connection=connection), fraction))
+        return _ms(self.probe.percentile("latency_probe_total_seconds", fraction, connection=connection))
 
     def https_count(self, connection: str) -> int:
         """HTTPS requests answered."""

@@ -7,15 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.processes import until
+from tests.processes import running, until
 from tests.programs import (
     Metrics,
     address_of,
@@ -167,6 +170,37 @@ def bare(daemon: str, standard_error: int | None, *arguments: str) -> Iterator[B
 
 
 @contextmanager
+def keeping(port: int) -> Iterator[None]:
+    """Serve HTTP on a port, on as many connections as come, each kept open."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            # A probe that ends cuts what it kept.
+            with contextlib.suppress(ConnectionError):
+                super().handle()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join(DEADLINE_SECONDS)
+
+
+@contextmanager
 def bare_receiver(standard_error: int | None) -> Iterator[Bare]:
     """Run a receiver that measures a thousand events, in spite of strangers who make it talk."""
     port = free_port()
@@ -289,6 +323,62 @@ def test_a_forwarder_without_descriptors_waits_for_them() -> None:
             before = scrape(program).sum("latency_receiver_events_total")
             until(lambda: scrape(program).sum("latency_receiver_events_total") > before, "events go on")
             assert sum(scrape(sender).matching("latency_unexpected_errors_total")) == 0
+
+
+NAMED, NUMBERED = 24, 40
+
+
+def test_a_probe_of_more_targets_than_it_has_descriptors_for(tmp_path: Path) -> None:
+    """Each kept connection takes one. What gets none, or cannot look its name up, says so; all comes back."""
+    port = free_port()
+    file = tmp_path / "probe.toml"
+    file.write_text(
+        "".join(
+            f'[[target]]\nname = "t{number}"\nurl = "http://{host}:{port}/"\nconnections = "{kind}"\n'
+            "interval_seconds = 0.25\ntimeout_seconds = 20.0\n"
+            for number in range(NAMED + NUMBERED)
+            for host in ["localhost" if number < NAMED else "127.0.0.1"]
+            for kind in ["both" if number % 4 == 0 else "warm"]
+        )
+    )
+    with running("daemons.probe.main", "--metrics", "127.0.0.1:0", "--config", str(file)) as probe:
+        subprocess.run(["prlimit", "--pid", str(probe.pid), "--nofile=64:"], check=True, timeout=30)
+
+        def page() -> Metrics:
+            with urllib.request.urlopen(f"http://{probe.ready['metrics']}/metrics", timeout=DEADLINE_SECONDS) as answer:
+                lines = answer.read().decode().splitlines()
+            # Of tens of thousands of lines, mostly buckets, only those that are looked at are worth to be parsed.
+            found = Metrics("".join(f"{line}\n" for line in lines if "_total{" in line))
+            slots, sent, missed, successes, failures = (
+                sum(found.matching(f"latency_probe_{name}_total"))
+                for name in ("slots", "attempts", "missed_slots", "successes", "failures")
+            )
+            assert slots == sent + missed
+            assert successes + failures <= sent
+            return found
+
+        def failed(reason: str) -> float:
+            return sum(page().matching("latency_probe_failures_total", reason=reason))
+
+        until(lambda: failed("connect_refused") > 0, "it probes", DEADLINE_SECONDS)
+        with keeping(port):
+            lack = "run out of file descriptors: raise LimitNOFILE"
+            until(lambda: lack in probe.log, "it says what it lacks", DEADLINE_SECONDS)
+            until(lambda: failed("local") > NAMED, "counted", DEADLINE_SECONDS)
+            assert failed("dns") == 0
+            subprocess.run(["prlimit", "--pid", str(probe.pid), "--nofile=1024:"], check=True, timeout=30)
+            before = page()
+
+            def all_answer() -> bool:
+                now = page()
+                return all(
+                    now.sum("latency_probe_successes_total", target=f"t{number}")
+                    > before.sum("latency_probe_successes_total", target=f"t{number}")
+                    for number in range(NAMED + NUMBERED)
+                )
+
+            until(all_answer, "every target answers", 3 * DEADLINE_SECONDS, every_seconds=0.2)
+            assert not any(page().matching("latency_unexpected_errors_total"))
 
 
 @pytest.mark.parametrize("program", ["forwarder", "receiver", "probe", "simulator"])

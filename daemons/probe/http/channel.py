@@ -12,6 +12,7 @@ from typing import Any
 from daemons.errors import StreamError
 from daemons.probe.attempt import AttemptError, Reason
 from daemons.records import StampKind
+from daemons.stream.descriptors import is_reserved
 from daemons.stream.dial import reason_of
 from daemons.stream.stamping import ANCILLARY_BYTES, Ancillary, Stamper, enable
 from daemons.stream.tls import TlsSession
@@ -46,7 +47,7 @@ class Channel:
         where: the peer's name and address, for messages.
 
     Raises:
-        AttemptError: this process has run out of descriptors.
+        AttemptError: this process has run out of descriptors, but for those that its pages need.
     """
 
     def __init__(self, family: int, stamper: Stamper, where: str) -> None:
@@ -61,6 +62,9 @@ class Channel:
         except OSError as error:
             raise AttemptError(Reason.LOCAL, str(reason_of(error, where))) from error
         self._fd = self._socket.fileno()
+        if is_reserved(self._fd):
+            self._socket.close()
+            raise AttemptError(Reason.LOCAL, str(reason_of(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), where)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         enable(self._socket)
         self._reader = stamper.reader()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemons.probe.attempt import AttemptError, Reason
+from daemons.stream.descriptors import lacking
+from daemons.stream.dial import reason_of
 from daemons.timing.clock import Clock
 
 __all__ = ["Lookup", "Resolved", "Resolver"]
@@ -82,8 +84,7 @@ class Resolver:
             found = self._lookup(host, port, family)
             result = Resolved(found[0][0], found[0][4], self._clock.monotonic_ns())
         except (OSError, UnicodeError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            result = AttemptError(Reason.DNS, f"{host}: does not resolve: {why}; check the name and the resolver")
+            result = _failure(host, error)
         except Exception as error:  # noqa: BLE001 else the attempt would hang, and the look-up count for ever
             result = error
         try:
@@ -100,3 +101,10 @@ class Resolver:
             answer.set_result(result)
         else:
             answer.set_exception(result)
+
+
+def _failure(host: str, error: Exception) -> AttemptError:
+    if (lack := lacking()) is not None:
+        return AttemptError(Reason.LOCAL, str(reason_of(lack, host)))
+    why = getattr(error, "strerror", None) or str(error)
+    return AttemptError(Reason.DNS, f"{host}: does not resolve: {why}; check the name and the resolver")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daemons.measurement.histogram import QuantileHistogram
+from daemons.measurement.sample_size import minimum_samples
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.observations import Slots
 from daemons.probe.target import Target
@@ -17,13 +18,14 @@ QUANTILES = (("median_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99), ("p999_ms",
 def summary(values: QuantileHistogram) -> dict[str, float | int | None]:
     """Return the statistics of durations in milliseconds; None for what the sample cannot tell.
 
-    A quantile is the value at its rank, and is left out when the sample is too small for a value to lie beyond it:
-    the 99th percentile needs 100 values.
+    A quantile is the value at its rank, and is left out when the sample is too small for one by
+    :func:`~daemons.measurement.sample_size.minimum_samples`; but a median, the value in the middle, is given of the
+    fewest, for a measurement of three requests has nothing else to say of its phases.
     """
     figures: dict[str, float | int | None] = {"sample_count": values.count, "avg_ms": _ms(values.mean)}
     for name, fraction in QUANTILES:
-        enough = values.count * (1 - fraction) >= 1 - 1e-9
-        figures[name] = _ms(values.quantile(fraction)) if enough or (fraction == 0.5 and values.count) else None
+        enough = values.count >= (1 if fraction == 0.5 else minimum_samples(fraction))
+        figures[name] = _ms(values.quantile(fraction)) if enough else None
     figures["min_ms"] = _ms(values.minimum)
     figures["max_ms"] = _ms(values.maximum)
     figures["stddev_ms"] = _ms(values.stddev)

@@ -11,7 +11,7 @@ from experiments.live.figures import watched
 from experiments.live.history import POINTS, History, Reading
 from experiments.live.scrape import parse
 from experiments.live.targets import Target
-from experiments.live.watch_view import sparkline
+from experiments.live.watch_view import line, sparkline
 
 BOUNDS = [2.0**power for power in range(-12, 3)]
 
@@ -87,8 +87,8 @@ def test_what_is_shown_is_what_happened_in_the_window(
         if len(reads) > 1 or say_start:
             assert seconds is not None
             assert math.isclose(seconds, now - began, abs_tol=1e-6)
-        if path.samples:
-            assert path.median_ms is not None
+        assert (path.median_ms is None) == (path.samples < 6)
+        if path.median_ms is not None:
             of_window = sorted(life.delays[before:])
             exact = of_window[max(0, math.ceil(len(of_window) / 2) - 1)] * 1e3
             # Within the bucket, and a bucket is an octave.
@@ -109,10 +109,10 @@ def test_a_sparkline_has_a_sign_a_value_in_their_order(values: list[float | None
 
 def test_figures_of_a_whole_run_are_shown_for_that_alone() -> None:
     page = (
-        b'latency_receiver_events_total{path="a",stream="s"} 4\n'
+        b'latency_receiver_events_total{path="a",stream="s"} 400\n'
         b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="0.25"} 0\n'
-        b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="0.5"} 4\n'
-        b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="+Inf"} 4\n'
+        b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="0.5"} 400\n'
+        b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="+Inf"} 400\n'
         b'latency_receiver_run_delay_seconds{path="a",quantile="0.5"} 0.3\n'
         b'latency_receiver_run_delay_seconds{path="a",quantile="0.99"} 0.4\n'
     )
@@ -121,9 +121,47 @@ def test_figures_of_a_whole_run_are_shown_for_that_alone() -> None:
     history.add(Reading(0.0, 1000.0, parse("h:1", page)))
     (path,) = watched("", 0.0, {target: history}).paths
     assert (path.median_ms, path.p99_ms) == (300, 400)
-    later = page.replace(b"} 4\n", b"} 8\n")
+    later = page.replace(b"} 400\n", b"} 800\n")
     history.add(Reading(1.0, 1001.0, parse("h:1", later)))
     seen = watched("", 1.0, {target: history})
     (path,) = seen.paths
-    assert (path.events, path.median_ms) == (4, 375)
+    assert (path.events, path.median_ms) == (400, 375)
     assert not seen.daemons[0].fine
+
+
+def test_no_percentile_is_shown_of_a_sample_too_small_for_it() -> None:
+    """The largest of few is no percentile, whether it comes of buckets or of a run's fine figures."""
+
+    def page(count: int) -> bytes:
+        return (
+            b'latency_receiver_events_total{path="a",stream="s"} %(count)d\n'
+            b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="0.5"} %(count)d\n'
+            b'latency_receiver_end_to_end_seconds_bucket{path="a",stream="s",le="+Inf"} %(count)d\n'
+            b'latency_receiver_run_delay_seconds{path="a",quantile="0.5"} 0.3\n'
+            b'latency_receiver_run_delay_seconds{path="a",quantile="0.99"} 0.4\n'
+            b'latency_receiver_path_lead_seconds_count{path="a",reference="b"} %(count)d\n'
+            b'latency_receiver_path_lead_seconds_bucket{path="a",reference="b",le="+Inf"} %(count)d\n'
+            b'latency_receiver_run_lead_seconds{path="a",reference="b"} 0.1\n'
+            b'latency_probe_total_seconds_count{target="t",connection="cold"} %(count)d\n'
+            b'latency_probe_total_seconds_bucket{target="t",connection="cold",le="0.5"} %(count)d\n'
+            b'latency_probe_total_seconds_bucket{target="t",connection="cold",le="+Inf"} %(count)d\n'
+        ) % {b"count": count}
+
+    target = Target("receiver", "h:1")
+    for count, median, p99 in (
+        (0, False, False),
+        (5, False, False),
+        (6, True, False),
+        (367, True, False),
+        (368, True, True),
+    ):
+        history = History(60)
+        history.add(Reading(0.0, 1000.0, parse("h:1", page(count))))
+        seen = watched("", 0.0, {target: history})
+        (path,), (request,) = seen.paths, seen.requests
+        assert (path.median_ms is not None, path.p99_ms is not None) == (median, p99)
+        assert (request.median_ms is not None, request.p99_ms is not None) == (median, p99)
+        (lead,) = seen.leads
+        assert (lead.median_ms is not None) == median
+        (shown,) = (part for part in line(seen).split("  |  ") if part.startswith("a and b") or " b by " in part)
+        assert ("too few" in shown, "no event" in shown) == (0 < count < 6, not count)
