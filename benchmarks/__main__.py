@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, latency, machine, probe_phases, scrape, startup, throughput
+from benchmarks import accuracy, latency, machine, probe_phases, scrape, signing, startup, throughput
 from benchmarks.bench import Bench
 from benchmarks.contestants import build_native, contestants
 
@@ -35,6 +35,7 @@ PARTS = {
     "startup": Part(startup.measure, startup.tables),
     "latency": Part(latency.measure, latency.tables),
     "throughput": Part(throughput.measure, throughput.tables),
+    "signing": Part(signing.measure, signing.tables),
     "scrape": Part(scrape.measure, scrape.tables),
     "accuracy": Part(accuracy.measure, accuracy.tables),
     "probe": Part(probe_phases.measure, probe_phases.tables),

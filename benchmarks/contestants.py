@@ -14,7 +14,7 @@ from benchmarks import observed
 from benchmarks.feeder import STREAM
 from benchmarks.machine import Process, free_port, http_get
 
-__all__ = ["Chain", "Contestant", "build_native", "contestants", "running"]
+__all__ = ["Chain", "Contestant", "build_native", "contestants", "ours", "running"]
 
 FORWARDER_CORE = 1
 RECEIVER_CORE = 0
@@ -56,10 +56,10 @@ def build_native() -> Path | None:
 def contestants(native: Path | None) -> list[Contestant]:
     """Return all contestants that this machine can run."""
     found = [
-        _ours("udp", "binary"),
-        _ours("tcp", "binary"),
-        _ours("udp", "json"),
-        _ours("udp", "binary", busy=True),
+        ours("udp", "binary"),
+        ours("tcp", "binary"),
+        ours("udp", "json"),
+        ours("udp", "binary", busy=True),
     ]
     if native is not None:
         peer = Contestant(
@@ -72,7 +72,7 @@ def contestants(native: Path | None) -> list[Contestant]:
             "native to ours",
             "the native forwarder before our receiver, whose kernel stamps then judge both forwarders alike",
             peer.forwarder,
-            _ours("udp", "json").receiver,
+            ours("udp", "json").receiver,
             our_receiver=True,
         )
         found += [peer, mixed]
@@ -94,8 +94,9 @@ def _script(name: str, about: str) -> Contestant:
     )
 
 
-def _ours(transport: str, wire_format: str, *, busy: bool = False) -> Contestant:
-    link = ["--transport", transport, "--format", wire_format]
+def ours(transport: str, wire_format: str, *, busy: bool = False, key: Path | None = None) -> Contestant:
+    """Return this project's own, with one of its settings; ``key`` is the link's key file."""
+    link = ["--transport", transport, "--format", wire_format, *(["--key-file", str(key)] if key else [])]
     # The receiver shares its core with the feeder, which it must let run.
     poll = ["--busy-poll"] if busy else []
     python = [sys.executable, "-m"]

@@ -2,17 +2,24 @@
 
 import asyncio
 import random
+import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from daemons.link import wire
 from daemons.service.lifecycle import end
 
-__all__ = ["Middleman", "standing_between"]
+__all__ = ["Middleman", "standing_between", "touched"]
 
+_BATCH = 64
+_ROOM_BYTES = 1 << 16
+"""What may wait in the receiver's socket before more is sent: what finds no room would be lost."""
+_PATIENCE_SECONDS = 60.0
 _ADDED = wire.encode_event(10**6, 1, 0, 1, 1, 1, b"forged@trade", b'{"forged":1}')
 
 
@@ -75,26 +82,23 @@ class Middleman:
             await writer.drain()
 
     def _touched(self, data: bytes) -> bytes:
-        rng = self._rng
-        kind = rng.choice(("altered", "dropped", "repeated", "reordered", "added", "replayed"))
+        kind, changed = touched(self._rng, data, self._recorded)
         self.attacks[kind] += 1
-        at = rng.randrange(len(data))
-        match kind:
-            case "altered":
-                changed = data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
-            case "dropped":
-                changed = data[:at] + data[at + rng.randrange(1, 60) :]
-            case "repeated":
-                changed = data + data
-            case "reordered":
-                # One byte at least changes its place.
-                changed = data[at:] + data[:at] if at else data[1:] + data[:1]
-            case "added":
-                changed = data + _ADDED
-            case _:
-                changed = data + (rng.choice(self._recorded) if self._recorded else _ADDED)
         self._recorded = [*self._recorded[-50:], data]
         return changed
+
+    def flood(self, count: int, rng: random.Random) -> None:
+        """Send so many touched, copied and made-up datagrams, as fast as the receiver reads."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            out.connect(("127.0.0.1", self._receiver))
+            for sent in range(0, count, _BATCH):
+                known = self._recorded
+                for _turn in range(min(_BATCH, count - sent)):
+                    data = rng.choice(known)
+                    kind, changed = touched(rng, data, known) if rng.random() < 0.8 else ("copied", data)
+                    self.attacks[kind] += 1
+                    out.send(changed)
+                _wait_for_room(self._receiver)
 
     def datagram(self, data: bytes) -> list[bytes]:
         """Return what becomes of a datagram: it always gets through, and now and then not alone."""
@@ -120,6 +124,37 @@ class _Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, _address: Any) -> None:
         for one in self._middleman.datagram(data):
             self._out.sendto(one, ("127.0.0.1", self._middleman._receiver))
+
+
+def touched(rng: random.Random, data: bytes, recorded: list[bytes]) -> tuple[str, bytes]:
+    """Return how something was changed, and what it is now: never what it was."""
+    kind = rng.choice(("altered", "dropped", "repeated", "reordered", "added", "replayed"))
+    at = rng.randrange(len(data))
+    match kind:
+        case "altered":
+            return kind, data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+        case "dropped":
+            return kind, data[:at] + data[at + rng.randrange(1, 60) :]
+        case "repeated":
+            return kind, data + data
+        case "reordered":
+            # One byte at least changes its place.
+            return kind, data[at:] + data[:at] if at else data[1:] + data[:1]
+        case "added":
+            return kind, data + _ADDED
+        case _:
+            return kind, data + (rng.choice(recorded) if recorded else _ADDED)
+
+
+def _wait_for_room(port: int) -> None:
+    """Wait until the socket of a port has read most of what came (proc_net_udp: local address, rx_queue)."""
+    limit, local = time.monotonic() + _PATIENCE_SECONDS, f"0100007F:{port:04X}"
+    while time.monotonic() < limit:
+        lines = Path("/proc/net/udp").read_text().splitlines()
+        waiting = [line.split()[4].partition(":")[2] for line in lines if line.split()[1] == local]
+        if sum(int(one, 16) for one in waiting) < _ROOM_BYTES:
+            return
+    raise AssertionError(f"nobody reads what came to port {port}")
 
 
 @contextmanager
