@@ -1,6 +1,5 @@
 """Between network namespaces: source address, overlay round trips, the route as mtr sees it, and a slow connect."""
 
-import ctypes
 import fcntl
 import heapq
 import json
@@ -20,31 +19,12 @@ from typing import Any
 import pytest
 
 from tests.daemons.probe.server import Authority, serving
+from tests.namespaces import entered, inside, ip
 from tests.processes import Program, until
 
 pytestmark = pytest.mark.process
 
 NEAR, MIDDLE, FAR = (f"{name}{os.getpid()}" for name in ("near", "mid", "far"))
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
-
-
-def inside(namespace: str, *command: str) -> list[str]:
-    return ["ip", "netns", "exec", namespace, *command]
-
-
-@contextmanager
-def entered(namespace: str) -> Iterator[None]:
-    """Let this thread make sockets in a namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path("/proc/thread-self/ns/net").open("rb") as own, Path(f"/run/netns/{namespace}").open("rb") as other:
-        assert libc.setns(other.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-        try:
-            yield
-        finally:
-            assert libc.setns(own.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
 
 
 @pytest.fixture(scope="module")
