@@ -1,19 +1,22 @@
-"""The forwarder's metric names; DESIGN of each name: daemon, quantity, unit."""
+"""The forwarder's metric names: daemon, quantity, unit."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from daemons.configuration.forwarder import ForwarderConfig
+from daemons.feed.client import FeedCounts
 from daemons.feed_metrics import feed_families
+from daemons.forwarder.intake import Intake
+from daemons.link.sender import LinkSender
 from daemons.measurement.histogram import octaves
+from daemons.records import ClockState
 from daemons.service.clock_metrics import clock_families
+from daemons.service.families import Rows, counter, each, each_of, gauge
 from daemons.service.metrics import HistogramFamily
+from daemons.service.reload import Reloader
 from daemons.tcp_metrics import tcp_families
-
-if TYPE_CHECKING:
-    from daemons.forwarder.program import Forwarder
 
 __all__ = ["ForwarderCollector", "feed_delay_family", "hold_family", "kernel_hold_family"]
 
@@ -51,118 +54,152 @@ def kernel_hold_family() -> HistogramFamily:
 
 
 class ForwarderCollector(Collector):
-    """Reads the forwarder's plain counters at scrape time."""
+    """Reads the forwarder's plain counters at scrape time.
 
-    def __init__(self, forwarder: "Forwarder") -> None:
-        self._forwarder = forwarder
+    Args:
+        intake: what the feed has brought.
+        feed: the feed's connections.
+        senders: the links, as they are now.
+        clock: tells this host's clock state.
+        reloader: whose success to show.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        feed: FeedCounts,
+        senders: Callable[[], Sequence[LinkSender]],
+        clock: Callable[[], ClockState],
+        reloader: Reloader[ForwarderConfig],
+    ) -> None:
+        self._intake = intake
+        self._feed = feed
+        self._senders = senders
+        self._clock = clock
+        self._reloader = reloader
 
     def collect(self) -> Iterator[Metric]:
-        forwarder = self._forwarder
-        feed = forwarder.feed.counts
-        received = CounterMetricFamily(
+        senders = self._senders()
+        # Read in the same moment as what became of them, for the page gives way to events between its families.
+        yield from (*self._received(), *_delivered(senders))
+        yield from self._feeds()
+        yield from _links(senders)
+        yield self._reconnects(senders)
+        yield from tcp_families({"feed": self._feed.tcp} | {one.settings.label: one.counts.tcp for one in senders})
+        yield from clock_families(PREFIX, self._clock())
+        yield from self._reloader.families()
+
+    def _received(self) -> Iterator[Metric]:
+        streams = self._intake.streams.items()
+        yield counter(
             f"{PREFIX}_events_received",
             "Events from the feed; each is offered to every link.",
-            labels=["stream"],
+            ["stream"],
+            (([name], stream.received) for name, stream in streams),
         )
-        without = CounterMetricFamily(
-            f"{PREFIX}_events_without_event_time", "Events of streams that carry no event time.", labels=["stream"]
+        yield counter(
+            f"{PREFIX}_events_without_event_time",
+            "Events of streams that carry no event time.",
+            ["stream"],
+            (([name], stream.without_event_time) for name, stream in streams),
         )
-        refused = CounterMetricFamily(
+        yield counter(
             f"{PREFIX}_invalid_delays",
             "Feed delays kept out of the histogram because no path can have them.",
-            labels=["reason"],
+            ["reason"],
+            each(self._intake.invalid_delays),
         )
-        for name, stream in forwarder.streams.items():
-            received.add_metric([name], stream.received)
-            without.add_metric([name], stream.without_event_time)
-        for reason, count in forwarder.invalid_delays.items():
-            refused.add_metric([reason], count)
-        # Read in the same moment as what became of them, for the page gives way to events between its families.
-        links = tuple(self._links())
-        yield from (received, without, refused)
 
-        invalid = CounterMetricFamily(
-            f"{PREFIX}_events_invalid", "Feed messages that were no events.", labels=["reason"]
+    def _feeds(self) -> Iterator[Metric]:
+        feed = self._feed
+        yield counter(f"{PREFIX}_events_invalid", "Feed messages that were no events.", ["reason"], each(feed.invalid))
+        yield gauge(f"{PREFIX}_feed_connected", "1 while the feed is connected.", [], [([], int(feed.connected))])
+        yield gauge(
+            "latency_last_event_timestamp_seconds",
+            "Arrival of the newest event; 0 before the first.",
+            ["path"],
+            [(["feed"], feed.last_event_ns / 1e9)],
         )
-        for reason, count in feed.invalid.items():
-            invalid.add_metric([reason], count)
-        yield invalid
-        yield GaugeMetricFamily(f"{PREFIX}_feed_connected", "1 while the feed is connected.", int(feed.connected))
-        last = GaugeMetricFamily(
-            "latency_last_event_timestamp_seconds", "Arrival of the newest event; 0 before the first.", labels=["path"]
-        )
-        last.add_metric(["feed"], feed.last_event_ns / 1e9)
-        yield last
         yield from feed_families({"feed": feed})
-        yield from links
-        yield from tcp_families({"feed": feed.tcp} | {one.settings.label: one.counts.tcp for one in forwarder.senders})
-        yield from clock_families(PREFIX, forwarder.monitor.state)
-        yield from forwarder.reloader.families()
 
-    def _links(self) -> Iterator[Metric]:
-        forwarded = CounterMetricFamily(
-            f"{PREFIX}_events_forwarded",
-            "Events delivered: acknowledged by the receiver (binary over TCP), else handed to the kernel.",
-            labels=["link"],
-        )
-        dropped = CounterMetricFamily(f"{PREFIX}_events_dropped", "Events given up.", labels=["link", "reason"])
-        buffered = GaugeMetricFamily(
-            f"{PREFIX}_buffer_events", "Events waiting to be sent or acknowledged.", labels=["link"]
-        )
-        size = GaugeMetricFamily(
-            f"{PREFIX}_buffer_bytes", "Memory that the events in the buffer take.", labels=["link"]
-        )
-        capacity = GaugeMetricFamily(
-            f"{PREFIX}_buffer_capacity_events", "Events the buffer holds before it drops the oldest.", labels=["link"]
-        )
-        connected = GaugeMetricFamily(f"{PREFIX}_link_connected", "1 while the link is up.", labels=["link"])
-        reconnects = CounterMetricFamily(
+    def _reconnects(self, senders: Sequence[LinkSender]) -> Metric:
+        return counter(
             f"{PREFIX}_reconnects",
             "Connections that ended or could not be made; side is feed or the link.",
-            labels=["side", "reason"],
+            ["side", "reason"],
+            each_of({"feed": self._feed.reconnects} | {one.settings.label: one.counts.reconnects for one in senders}),
         )
-        unheard = CounterMetricFamily(
-            f"{PREFIX}_datagrams_refused",
-            "Times that the receiver's host said that nothing listens (ICMP port unreachable).",
-            labels=["link"],
-        )
-        shared = CounterMetricFamily(
-            f"{PREFIX}_link_shared",
-            "Times that the receiver said that other forwarders serve the path, too.",
-            labels=["link"],
-        )
-        asked = CounterMetricFamily(
-            f"{PREFIX}_departure_samples", "Events for whose transmit stamp the kernel was asked.", labels=["link"]
-        )
-        stamped = CounterMetricFamily(f"{PREFIX}_departure_stamps", "Those of which it has told.", labels=["link"])
-        for reason, count in self._forwarder.feed.counts.reconnects.items():
-            reconnects.add_metric(["feed", reason], count)
-        for sender in self._forwarder.senders:
-            label, counts = sender.settings.label, sender.counts
-            forwarded.add_metric([label], counts.events.forwarded)
-            for why, count in counts.events.dropped.items():
-                dropped.add_metric([label, why.name.lower()], count)
-            # Those that an earlier link of other settings is still about to deliver are among them.
-            buffered.add_metric([label], counts.events.buffered)
-            size.add_metric([label], sender.buffer.size)
-            capacity.add_metric([label], sender.settings.limits.events)
-            connected.add_metric([label], int(sender.connected))
-            unheard.add_metric([label], counts.refused_datagrams)
-            shared.add_metric([label], counts.shared)
-            asked.add_metric([label], counts.samples)
-            stamped.add_metric([label], counts.sampled)
-            for reason, count in counts.reconnects.items():
-                reconnects.add_metric([label, reason], count)
-        yield from (
-            forwarded,
-            dropped,
-            buffered,
-            size,
-            capacity,
-            connected,
-            unheard,
-            shared,
-            asked,
-            stamped,
-            reconnects,
-        )
+
+
+def _delivered(senders: Sequence[LinkSender]) -> Iterator[Metric]:
+    """Give what became of the events offered to the links."""
+    yield counter(
+        f"{PREFIX}_events_forwarded",
+        "Events delivered: acknowledged by the receiver (binary over TCP), else handed to the kernel.",
+        ["link"],
+        _each(senders, lambda one: one.counts.events.forwarded),
+    )
+    yield counter(
+        f"{PREFIX}_events_dropped",
+        "Events given up.",
+        ["link", "reason"],
+        each_of(
+            {
+                one.settings.label: {why.name.lower(): n for why, n in one.counts.events.dropped.items()}
+                for one in senders
+            }
+        ),
+    )
+    # Those that an earlier link of other settings is still about to deliver are among them.
+    yield gauge(
+        f"{PREFIX}_buffer_events",
+        "Events waiting to be sent or acknowledged.",
+        ["link"],
+        _each(senders, lambda one: one.counts.events.buffered),
+    )
+
+
+def _links(senders: Sequence[LinkSender]) -> Iterator[Metric]:
+    yield gauge(
+        f"{PREFIX}_buffer_bytes",
+        "Memory that the events in the buffer take.",
+        ["link"],
+        _each(senders, lambda one: one.buffer.size),
+    )
+    yield gauge(
+        f"{PREFIX}_buffer_capacity_events",
+        "Events the buffer holds before it drops the oldest.",
+        ["link"],
+        _each(senders, lambda one: one.settings.limits.events),
+    )
+    yield gauge(
+        f"{PREFIX}_link_connected", "1 while the link is up.", ["link"], _each(senders, lambda one: one.connected)
+    )
+    yield counter(
+        f"{PREFIX}_datagrams_refused",
+        "Times that the receiver's host said that nothing listens (ICMP port unreachable).",
+        ["link"],
+        _each(senders, lambda one: one.counts.refused_datagrams),
+    )
+    yield counter(
+        f"{PREFIX}_link_shared",
+        "Times that the receiver said that other forwarders serve the path, too.",
+        ["link"],
+        _each(senders, lambda one: one.counts.shared),
+    )
+    yield counter(
+        f"{PREFIX}_departure_samples",
+        "Events for whose transmit stamp the kernel was asked.",
+        ["link"],
+        _each(senders, lambda one: one.counts.samples),
+    )
+    yield counter(
+        f"{PREFIX}_departure_stamps",
+        "Those of which it has told.",
+        ["link"],
+        _each(senders, lambda one: one.counts.sampled),
+    )
+
+
+def _each(senders: Sequence[LinkSender], of: Callable[[LinkSender], float]) -> Rows:
+    return (([one.settings.label], of(one)) for one in senders)

@@ -25,7 +25,7 @@ from daemons.service.http import Page, Request, Route, text
 from daemons.service.loop_lag import LoopLag
 from daemons.service.negotiation import takes_openmetrics
 
-__all__ = ["HistogramFamily", "MetricsPage", "landing", "registry", "zero_counts"]
+__all__ = ["HistogramFamily", "MetricsPage", "landing", "registry"]
 
 END = b"# EOF\n"
 """OpenMetrics' last line: a page that was cut off is no page."""
@@ -170,11 +170,6 @@ class _LogCollector(Collector):
         )
         unexpected.add_metric([self._daemon], logs.counts.unexpected)
         yield from (dropped, unexpected)
-
-
-def zero_counts(reasons: Iterable[str]) -> dict[str, int]:
-    """Start a counter-by-reason with every known reason at zero, so that a first increase can be seen by a rate."""
-    return dict.fromkeys(reasons, 0)
 
 
 def landing(title: str, links: dict[str, str]) -> Route:

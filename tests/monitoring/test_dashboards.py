@@ -72,7 +72,9 @@ def test_recorded_series_exist() -> None:
 
 def test_every_metric_in_the_source_is_documented() -> None:
     documented = re.findall(r"^\| `(latency_\w+)` \|", (ROOT / "docs" / "monitoring.md").read_text(), re.MULTILINE)
-    made = re.compile(r"(?:Counter|Gauge)MetricFamily\(\s*f?\"([^\"]+)\"|HistogramFamily\(\s*f?\"([^\"]+)\"")
+    made = re.compile(
+        r"(?:(?:Counter|Gauge)MetricFamily|counter|gauge)\(\s*f?\"([^\"]+)\"|HistogramFamily\(\s*f?\"([^\"]+)\""
+    )
     found = {
         first or second for file in (ROOT / "daemons").rglob("*.py") for first, second in made.findall(file.read_text())
     }

@@ -4,7 +4,6 @@ import asyncio
 
 from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
-from daemons.forwarder.metrics import ForwarderCollector
 from daemons.forwarder.program import Forwarder
 from daemons.records import Stamp, StampKind
 from daemons.service.config import MetricsSection
@@ -30,12 +29,12 @@ async def scraped() -> None:
     seen: dict[str, float] = {}
     for _scrape in range(3):
         seen.clear()
-        for family in ForwarderCollector(forwarder).collect():
+        for family in forwarder.collector.collect():
             for sample in family.samples:
                 key = f"{sample.name} {sample.labels.get('link', '')}"
                 seen[key] = seen.get(key, 0) + sample.value
             # As when the page gives way: what is on it already stays as it is.
-            forwarder._on_events([feed_event("btcusdt@trade", number) for number in range(7)], stamp)
+            forwarder.on_events([feed_event("btcusdt@trade", number) for number in range(7)], stamp)
         for link in ("127.0.0.1:1", "127.0.0.1:2"):
             dropped = seen[f"latency_forwarder_events_dropped_total {link}"]
             forwarded = seen[f"latency_forwarder_events_forwarded_total {link}"]

@@ -39,8 +39,8 @@ class Trial:
     def offer(self, count: int) -> None:
         events = [feed_event("btcusdt@trade", number) for number in range(count)]
         steady_ns = self.stamper.clock.monotonic_ns()
-        self.forwarder._on_events(events, Stamp(steady_ns, StampKind.KERNEL, steady_ns, steady_ns))
-        for sender in self.forwarder.senders:
+        self.forwarder.on_events(events, Stamp(steady_ns, StampKind.KERNEL, steady_ns, steady_ns))
+        for sender in self.forwarder.links.senders:
             self.offered[sender.settings.label] = self.offered.get(sender.settings.label, 0) + count
 
     async def edit(self, *sections: DestinationSection) -> None:
@@ -55,10 +55,10 @@ class Trial:
 
     def assert_balanced(self) -> None:
         """See that every event offered to a destination is delivered, given up or waiting."""
-        for name, counts in self.forwarder._left.items():
+        for name, counts in self.forwarder.links.left.items():
             assert counts.events.offered == self.offered.get(name, 0)
             assert counts.events.buffered == 0
-        for sender in self.forwarder.senders:
+        for sender in self.forwarder.links.senders:
             assert sender.counts.events.offered == self.offered.get(sender.settings.label, 0)
             assert sender.counts.events.buffered == sender.buffer.buffered
 
@@ -89,7 +89,7 @@ def section(here: Here, **changed: Any) -> DestinationSection:
 
 
 def connected(made: Trial) -> Callable[[], bool]:
-    return lambda: all(sender.connected for sender in made.forwarder.senders)
+    return lambda: all(sender.connected for sender in made.forwarder.links.senders)
 
 
 def test_a_destination_that_joins_or_comes_back_begins_after_what_was_used_before() -> None:
@@ -99,7 +99,7 @@ def test_a_destination_that_joins_or_comes_back_begins_after_what_was_used_befor
                 made.offer(50)
                 before = made.forwarder.sequence
                 await made.edit(section(here))
-                (sender,) = made.forwarder.senders
+                (sender,) = made.forwarder.links.senders
                 assert sender.buffer.acknowledged >= before
                 await made.edit()
             made.assert_balanced()
@@ -113,10 +113,10 @@ def test_an_edited_destination_keeps_its_buffer_its_counts_and_its_connection() 
             await made.edit(section(here))
             await until(connected(made))
             made.offer(100)
-            (before,) = made.forwarder.senders
+            (before,) = made.forwarder.links.senders
             waiting = before.buffer.buffered
             await made.edit(section(here, buffer_seconds=5.0, reconnect_max_seconds=0.02))
-            (after,) = made.forwarder.senders
+            (after,) = made.forwarder.links.senders
             assert after is before
             assert after.buffer.buffered > waiting
             assert sum(after.buffer.counts.dropped.values()) == 0
@@ -134,7 +134,7 @@ def test_a_narrower_bound_holds_from_the_reload_on() -> None:
             await made.edit(nobody)
             made.offer(100)
             await made.edit(DestinationSection(address="127.0.0.1:1", buffer_events=10))
-            (sender,) = made.forwarder.senders
+            (sender,) = made.forwarder.links.senders
             assert sender.buffer.buffered == 10
             made.assert_balanced()
 
@@ -150,7 +150,7 @@ def test_another_transport_goes_on_counting() -> None:
                 await until(connected(made))
                 made.offer(10)
                 made.assert_balanced()
-            (sender,) = made.forwarder.senders
+            (sender,) = made.forwarder.links.senders
             # What was given up when the link was changed may have arrived all the same.
             await until(lambda: len(sink.sequences) >= sender.buffer.counts.forwarded and not sender.buffer.buffered)
             # Each number once: nobody else sends for this destination.
@@ -169,7 +169,7 @@ def test_a_destination_taken_away_and_added_again_goes_on_counting() -> None:
                 await made.edit(section(one))
                 made.assert_balanced()
                 made.offer(10)
-            assert set(made.forwarder._left) == {f"127.0.0.1:{other.port}"}
+            assert set(made.forwarder.links.left) == {f"127.0.0.1:{other.port}"}
 
     run(work)
 
@@ -184,7 +184,7 @@ def test_what_a_destination_was_offered_before_it_is_taken_away_is_delivered_whi
                 made.offer(300)
                 await made.edit()
                 made.assert_balanced()
-                (counts,) = made.forwarder._left.values()
+                (counts,) = made.forwarder.links.left.values()
                 assert sum(counts.events.dropped.values()) == 0
                 assert (
                     counts.events.forwarded == counts.events.offered == len(set(sink.sequences)) == len(sink.sequences)
@@ -202,7 +202,7 @@ def test_another_transport_loses_nothing_while_events_go_on() -> None:
                 await until(connected(made))
                 made.offer(10)
                 made.assert_balanced()
-            (sender,) = made.forwarder.senders
+            (sender,) = made.forwarder.links.senders
             await until(lambda: not sender.buffer.buffered)
             events = sender.counts.events
             assert sum(events.dropped.values()) == 0
@@ -219,7 +219,7 @@ def test_a_destination_that_is_about_to_come_back_is_waited_for() -> None:
         async with trial((sink, b""), drain_seconds=60.0) as (made, (here,)):
             await made.edit(section(here))
             await until(connected(made))
-            (sender,) = made.forwarder.senders
+            (sender,) = made.forwarder.links.senders
             made.offer(10)
             # As when a network that was gone has made the receiver give the connection up.
             here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
@@ -227,7 +227,7 @@ def test_a_destination_that_is_about_to_come_back_is_waited_for() -> None:
             made.offer(10)
             here.listener.adopt(ListenerSettings("backbone", BOTH))
             await made.edit()
-            (counts,) = made.forwarder._left.values()
+            (counts,) = made.forwarder.links.left.values()
             assert counts.events.forwarded == counts.events.offered == len(set(sink.sequences))
 
     run(work)
@@ -254,7 +254,7 @@ def test_edits_at_random_leave_no_event_uncounted() -> None:
                 )
                 made.offer(rng.randrange(200))
                 made.assert_balanced()
-                running = [task for task in made.forwarder._sending.values() if not task.done()]
+                running = [task for task in made.forwarder.links.tasks.values() if not task.done()]
                 assert len(running) == len(chosen)
 
     run(work)
@@ -273,7 +273,7 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             listener = here.listener
             await made.edit(section(here, key_file=str(file)))
             await until(connected(made))
-            (sender,) = made.forwarder.senders
+            (sender,) = made.forwarder.links.senders
             # Here first: the connection is ended, and the old key refused.
             listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(OTHER_KEY),)))
             assert listener.counts.peers == 0
@@ -332,7 +332,7 @@ def test_a_key_is_changed_without_an_event_lost_or_a_forwarder_refused(tmp_path:
             await until(lambda: listener.counts.peers == 1)
             listener.adopt(settings(new))
             assert listener.counts.peers == 1
-            (sender,) = made.forwarder.senders
+            (sender,) = made.forwarder.links.senders
             await until(lambda: not sender.buffer.buffered)
             assert sender.buffer.counts.forwarded == sender.buffer.counts.offered == len(set(sink.sequences))
             assert listener.counts.connections == 2
@@ -347,12 +347,12 @@ def test_an_event_too_large_for_the_link_does_not_block_it() -> None:
         async with trial((sink, b"")) as (made, (here,)):
             await made.edit(section(here))
             await until(connected(made))
-            (sender,) = made.forwarder.senders
+            (sender,) = made.forwarder.links.senders
             await until(lambda: not sender.buffer.buffered)
             before = made.forwarder.sequence
             for size in (2, 9 << 20, 2):
                 event = feed_event("btcusdt@trade", 1, payload=b"x" * size)
-                made.forwarder._on_events([event], Stamp(1, StampKind.KERNEL, 1, 1))
+                made.forwarder.on_events([event], Stamp(1, StampKind.KERNEL, 1, 1))
             await until(lambda: sink.sequences[-1:] == [before + 3] and not sender.buffer.buffered)
             assert before + 2 not in sink.sequences
             assert sender.buffer.counts.dropped[DropReason.TOO_LARGE] == 1

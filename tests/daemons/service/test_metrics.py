@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemons.measurement.histogram import octaves, signed
 from daemons.service.http import Request
-from daemons.service.metrics import HistogramFamily, MetricsPage, landing, registry, zero_counts
+from daemons.service.metrics import HistogramFamily, MetricsPage, landing, registry
 
 BOUNDS = signed(octaves(-4, 2))
 LABELS = st.text(max_size=20)
@@ -153,10 +153,6 @@ def test_a_registry_is_the_daemons_own() -> None:
         assert other.get_sample_value("x_total") is None
 
     asyncio.run(work())
-
-
-def test_counts_by_reason_begin_at_zero() -> None:
-    assert zero_counts(("a", "b")) == {"a": 0, "b": 0}
 
 
 def test_the_landing_page_links_to_the_rest() -> None:
