@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.feeder import TIME_AT
 from benchmarks.samples import Samples
 from daemons.link.listener import SessionKey
-from daemons.receiver.link_path import LinkPathState
+from daemons.receiver.forwarders import Forwarders
 from daemons.receiver.main import main as receiver_main
 from daemons.records import LinkEvent, Stamp
 
@@ -36,10 +36,10 @@ def user_file(file: Path) -> Path:
 def main() -> None:
     file = Path(os.environ[FILE_VARIABLE])
     event_ns, done_ns, stamp_ns, read_ns = array("q"), array("q"), array("q"), array("q")
-    unwitnessed = LinkPathState.on_link_events
+    unwitnessed = Forwarders.on_link_events
 
     def on_link_events(
-        self: LinkPathState, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool
+        self: Forwarders, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool
     ) -> None:
         unwitnessed(self, key, events, stamp, together=together)
         now_ns = time.time_ns()
@@ -50,7 +50,7 @@ def main() -> None:
             stamp_ns.append(stamp.ns)
             read_ns.append(stamp.handled_ns)
 
-    setattr(LinkPathState, "on_link_events", on_link_events)  # noqa: B010 a method may not be assigned to plainly
+    setattr(Forwarders, "on_link_events", on_link_events)  # noqa: B010 a method may not be assigned to plainly
     try:
         receiver_main(args=sys.argv[1:])
     finally:

@@ -7,7 +7,7 @@ import msgspec
 
 from daemons.configuration.forwarder import link_settings, load_forwarder
 from daemons.configuration.probe import load_config
-from daemons.configuration.receiver import FeedPath, listener_of, load_receiver
+from daemons.configuration.receiver import FeedPathSection, listener_of, load_receiver
 from daemons.errors import ConfigError
 from daemons.feed.endpoints import feed_urls
 from provisioning.roleconfig import role_files
@@ -49,7 +49,7 @@ def _forwarder(text: str) -> None:
 def _receiver(text: str) -> None:
     config = load_receiver(None, tomllib.loads(text), None, {}, {})
     for index, path in enumerate(config.path):
-        if isinstance(path, FeedPath):
+        if isinstance(path, FeedPathSection):
             feed_urls(path.url, path.streams, microseconds=path.microseconds)
         else:
             listener_of(index, msgspec.structs.replace(path, key_file=None))

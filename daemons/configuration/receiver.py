@@ -22,8 +22,8 @@ from daemons.service.numbers import Count, Milliseconds, Seconds
 
 __all__ = [
     "METRICS_ADDRESS",
-    "FeedPath",
-    "LinkPath",
+    "FeedPathSection",
+    "LinkPathSection",
     "Mode",
     "ReceiverConfig",
     "RunSection",
@@ -38,7 +38,7 @@ METRICS_ADDRESS = "127.0.0.1:9472"
 Mode = Literal["baseline", "aws-backbone", "race"]
 
 
-class FeedPath(FeedFields, frozen=True, kw_only=True, tag_field="kind", tag="feed"):
+class FeedPathSection(FeedFields, frozen=True, kw_only=True, tag_field="kind", tag="feed"):
     """``[[path]]`` with ``kind = "feed"``: straight from the exchange.
 
     Attributes:
@@ -48,7 +48,7 @@ class FeedPath(FeedFields, frozen=True, kw_only=True, tag_field="kind", tag="fee
     name: str
 
 
-class LinkPath(Section, frozen=True, kw_only=True, tag_field="kind", tag="link"):
+class LinkPathSection(Section, frozen=True, kw_only=True, tag_field="kind", tag="link"):
     """``[[path]]`` with ``kind = "link"``: through a forwarder.
 
     Attributes:
@@ -113,7 +113,7 @@ class ReceiverConfig(Section, frozen=True):
         busy_poll: never sleep between events: takes a whole core, and lowers the host delay.
     """
 
-    path: tuple[FeedPath | LinkPath, ...] = ()
+    path: tuple[FeedPathSection | LinkPathSection, ...] = ()
     race: RaceSection = RaceSection()
     run: RunSection = RunSection()
     clock: ClockSection = ClockSection()
@@ -126,7 +126,7 @@ class ReceiverConfig(Section, frozen=True):
         """The original Rust programs' word for what the paths amount to."""
         if len(self.path) > 1:
             return "race"
-        return "baseline" if isinstance(self.path[0], FeedPath) else "aws-backbone"
+        return "baseline" if isinstance(self.path[0], FeedPathSection) else "aws-backbone"
 
 
 def load_receiver(
@@ -180,8 +180,8 @@ _FLAGS = {
 }
 
 
-def _plain(path: FeedPath | LinkPath) -> dict[str, Any]:
-    kind = "feed" if isinstance(path, FeedPath) else "link"
+def _plain(path: FeedPathSection | LinkPathSection) -> dict[str, Any]:
+    kind = "feed" if isinstance(path, FeedPathSection) else "link"
     fields = {name: getattr(path, name) for name in path.__struct_fields__}
     return {"kind": kind, **{key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}}
 
@@ -193,16 +193,16 @@ def _check(config: ReceiverConfig) -> None:
             raise ConfigError(f"path[{index}].name", f"{name!r} is no name", "use 1 to 64 printable characters")
         if names.count(name) > 1:
             raise ConfigError(f"path[{index}].name", f"{name!r} is used twice", "give every path its own name")
-    listens = [path.listen for path in config.path if isinstance(path, LinkPath)]
+    listens = [path.listen for path in config.path if isinstance(path, LinkPathSection)]
     for listen in listens:
         if listens.count(listen) > 1 and not listen.endswith(":0"):
             raise ConfigError("path.listen", f"{listen} is used twice", "give every link path its own port")
     for index, path in enumerate(config.path):
-        if isinstance(path, LinkPath):
+        if isinstance(path, LinkPathSection):
             _check_open(f"path[{index}]", path)
 
 
-def _check_open(where: str, path: LinkPath) -> None:
+def _check_open(where: str, path: LinkPathSection) -> None:
     """Refuse a port that anybody on a network could add samples at."""
     host, _port = address(f"{where}.listen", path.listen)
     if path.key_file or path.allowed_sources or is_loopback(host):
@@ -215,7 +215,7 @@ def _check_open(where: str, path: LinkPath) -> None:
     )
 
 
-def listener_of(index: int, path: LinkPath) -> tuple[Address, ListenerSettings]:
+def listener_of(index: int, path: LinkPathSection) -> tuple[Address, ListenerSettings]:
     """Check a link path and turn it into an address and settings.
 
     Raises:
@@ -245,5 +245,6 @@ def race_order(config: ReceiverConfig) -> list[int]:
     A lead then has one sign in every file and on every screen, whatever the order of the configuration.
     """
     return sorted(
-        range(len(config.path)), key=lambda index: (isinstance(config.path[index], LinkPath), config.path[index].name)
+        range(len(config.path)),
+        key=lambda index: (isinstance(config.path[index], LinkPathSection), config.path[index].name),
     )

@@ -19,10 +19,8 @@ from daemons.records import FeedEvent, Stamp
 from daemons.service import logs
 from daemons.service.announcing import announce
 from daemons.service.config import effective
-from daemons.service.exporter import exporter
-from daemons.service.http import HttpServer, Route, health, unready
-from daemons.service.lifecycle import Tasks, end
-from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.service.exporter import Pages
+from daemons.service.lifecycle import Rate, Tasks, end
 from daemons.service.reload import Reloader
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -65,58 +63,41 @@ class Forwarder:
         self.collector = ForwarderCollector(
             self._intake, self._feed_counts, lambda: self.links.senders, lambda: self.monitor.state, self.reloader
         )
-        own = registry("forwarder")
-        own.register(self.collector)
-        self._http: HttpServer | None = None
-        if config.metrics.listen:
-            routes: dict[str, Route] = {
-                "/": landing("latency-forwarder", {}),
-                **health(lambda: unready(served=self._serving, stopping=self._stopping)),
-                "/metrics": MetricsPage(own, [delays, self._holds, self._kernel_holds]),
-            }
-            self._http = exporter("forwarder", config.metrics, routes, own)
-        self._serving = self._stopping = False
+        self._pages = Pages("forwarder", config.metrics, [self.collector], [delays, self._holds, self._kernel_holds])
+        self._rate = Rate()
         self._tasks: list[asyncio.Task[None]] = []
-        self._last_status = (0.0, 0)
 
     async def start(self) -> None:
         self._log.info("starting", config=effective(self.reloader.config), session=f"{self.session:016x}")
         await self._stamper.warm()
         await self.monitor.refresh()
-        metrics = ""
-        if self._http is not None:
-            await self._http.start()
-            metrics = "{}:{}".format(*self._http.address)
+        if metrics := await self._pages.start():
             self._log.info("metrics", address=metrics)
         start = self._running.start
         self._tasks = [start(self.monitor.run()), start(self._expire())]
         self._feeding = start(self._feed.run())
         self.links.start()
-        self._serving = True
+        self._pages.serving = True
         announce({"ready": True, "metrics": metrics, "links": sorted(self.links.open)})
 
     async def wait(self) -> None:
         await self._running.failure()
 
     async def stop(self) -> None:
-        self._stopping = True
+        self._pages.stopping = True
         # The feed first: what it brought is then a fixed amount, which the links get time to deliver.
         await self._stop_feed()
         await self.links.stop(self.reloader.config.drain_seconds)
         await end(self._tasks)
-        if self._http is not None:
-            await self._http.stop()
+        await self._pages.stop()
         self._stamper.close()
         totals = self.links.totals()
         self._log.info("totals", received=self.sequence, links=totals)
-        if self._serving:
+        if self._pages.serving:
             announce({"ready": False, "received": self.sequence, "links": totals})
 
     def status(self) -> str:
-        now = asyncio.get_running_loop().time()
-        then, before = self._last_status
-        rate = (self.sequence - before) / (now - then) if then and now > then else 0.0
-        self._last_status = (now, self.sequence)
+        rate = self._rate.of(self.sequence, asyncio.get_running_loop().time())
         links = ", ".join(
             f"{sender.settings.label} {'up' if sender.connected else 'DOWN'}"
             + (f" ({sender.buffer.buffered} buffered)" if sender.buffer.buffered else "")

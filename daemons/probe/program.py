@@ -17,10 +17,9 @@ from daemons.probe.schedule import Timetable
 from daemons.probe.target import prepared, secrets_of
 from daemons.service import logs
 from daemons.service.announcing import announce
-from daemons.service.config import MetricsSection, effective
-from daemons.service.exporter import check_metrics, exporter
-from daemons.service.http import HttpServer, Page, Request, Route, health, text, unready
-from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.service.config import effective
+from daemons.service.exporter import Pages, check_metrics
+from daemons.service.http import Page, Request, text
 from daemons.service.reload import Reloader
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -45,9 +44,17 @@ class ProbeProgram:
         self._families = Families()
         prober = Prober(self._stamper, Resolver(clock))
         self._roster = Roster(self._stamper, prober, self._timetable, self._families)
-        self._debug = DebugPage(lambda: self._roster.targets, prober)
-        self._server: HttpServer | None = None
-        self._serving = self._stopping = False
+        self._pages = Pages(
+            "probe",
+            config.metrics,
+            [Collector(self._roster, self._reloader)],
+            self._families.all,
+            {
+                "/health": ("whether the daemon runs, and how its targets answer", self._health),
+                "/probe": ("one attempt now: ?target=NAME&debug=true", DebugPage(lambda: self._roster.targets, prober)),
+            },
+            default_host="127.0.0.1",
+        )
 
     async def start(self) -> None:
         """Begin to probe, then serve the metrics.
@@ -59,12 +66,8 @@ class ProbeProgram:
         config = self._reloader.config
         self._log.info("starting", config=effective(config))
         await self._roster.apply(config)
-        metrics = ""
-        if config.metrics.listen:
-            self._server = self._exporter(config.metrics)
-            await self._server.start()
-            metrics = "{}:{}".format(*self._server.address)
-        self._serving = True
+        metrics = await self._pages.start()
+        self._pages.serving = True
         announce({"ready": True, "metrics": metrics, "targets": sorted(self._roster.targets)})
 
     async def wait(self) -> None:
@@ -73,11 +76,10 @@ class ProbeProgram:
 
     async def stop(self) -> None:
         """End all attempts and close all connections."""
-        self._stopping = True
+        self._pages.stopping = True
         await self._roster.close()
         self._timetable.close()
-        if self._server is not None:
-            await self._server.stop()
+        await self._pages.stop()
         self._stamper.close()
 
     def status(self) -> str:
@@ -94,24 +96,6 @@ class ProbeProgram:
             return
         logs.configure(config.log.format, config.log.level, secrets_of(config))
         await self._roster.apply(config)
-
-    def _exporter(self, metrics: MetricsSection) -> HttpServer:
-        source = registry("probe")
-        source.register(Collector(self._roster, self._reloader))
-        routes: dict[str, Route] = {
-            "/": landing(
-                "latency-probe",
-                {
-                    "/health": "whether the daemon runs, and how its targets answer",
-                    "/probe": "one attempt now: ?target=NAME&debug=true",
-                },
-            ),
-            "/metrics": MetricsPage(source, self._families.all),
-            "/health": self._health,
-            **health(lambda: unready(served=self._serving, stopping=self._stopping)),
-            "/probe": self._debug,
-        }
-        return exporter("probe", metrics, routes, source, default_host="127.0.0.1")
 
     async def _health(self, _request: Request) -> Page:
         return Page(text(self.status() + "\n"))

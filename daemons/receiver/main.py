@@ -12,7 +12,7 @@ from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import (
     DEFAULT_PORT,
     METRICS_ADDRESS,
-    FeedPath,
+    FeedPathSection,
     Mode,
     ReceiverConfig,
     listener_of,
@@ -109,7 +109,7 @@ def main(
     def load(unseen: list[str] | None = None) -> ReceiverConfig:
         config = load_receiver(config_file, overrides, cast("Mode | None", mode), feed, link)
         for index, path in enumerate(config.path):
-            if isinstance(path, FeedPath):
+            if isinstance(path, FeedPathSection):
                 settings = partial(feed_settings, path.name, f"path[{index}]")
                 with_credentials(settings, path, None, unseen)
             else:

@@ -3,39 +3,34 @@
 import asyncio
 import random
 import secrets
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from daemons.configuration.feed import feed_settings
-from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, listener_of, race_order
+from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
 from daemons.errors import ClockError, ConfigError, ResultsError
 from daemons.feed.binance import Decoder
-from daemons.feed.client import Feed, FeedCounts
 from daemons.feed.streams import identity_of
 from daemons.formats.summary import UNFINISHED, RowsSummary
-from daemons.link.listener import LinkListener, ListenerSettings
-from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
-from daemons.receiver.link_path import LinkPathState
-from daemons.receiver.metrics import ReceiverCollector, ReceiverHistograms
-from daemons.receiver.results import ArrivalFacts, RunFacts, distribution, summary, write_json
+from daemons.receiver.forwarders import Forwarders
+from daemons.receiver.histograms import ReceiverHistograms
+from daemons.receiver.metrics import ReceiverCollector
+from daemons.receiver.paths import FeedPath, ReceiverPath, listening
+from daemons.receiver.results import RunFacts, summary, write_json
 from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
 from daemons.service.activation import Activation
 from daemons.service.announcing import announce
-from daemons.service.config import Address, effective, is_loopback
-from daemons.service.exporter import exporter
-from daemons.service.http import HttpServer, Route, health, unready
-from daemons.service.lifecycle import Tasks, end
-from daemons.service.metrics import MetricsPage, landing, registry
+from daemons.service.config import effective
+from daemons.service.exporter import Pages
+from daemons.service.lifecycle import Rate, Tasks, end
 from daemons.service.reload import Reloader
-from daemons.stream.datagram import listening_socket, prepare_listening
 from daemons.stream.stamping import Stamper
 from daemons.timing.backoff import AttemptBudget
 from daemons.timing.clock import SystemClock
@@ -63,32 +58,22 @@ class Receiver:
         self.monitor = ClockMonitor(self._clock, self._on_step)
         self._clock_at_start = UNKNOWN_CLOCK
         self._histograms = ReceiverHistograms()
-        self.rows: RowWriter | None = None
-        self.race: RaceTable | None = None
-        self._budget = AttemptBudget()
-        self._told_resets: dict[tuple[str, str], int] = {}
-        self.accounts: list[PathAccount] = []
-        self.feeds: dict[str, Feed] = {}
-        self.links: dict[str, LinkPathState] = {}
-        self._listening: dict[str, str] = {}
+        self.paths: list[ReceiverPath] = []
+        # What has an end says at the end what it found, also when no file is written.
+        self._keep = config.run.output is not None or config.run.duration_seconds is not None
+        self._rows = None if config.run.csv_output is None else RowWriter(Path(config.run.csv_output))
+        self._race = self._made_race(config)
+        self._pages = Pages(
+            "receiver",
+            config.metrics,
+            [ReceiverCollector(self.paths, self._race, self._rows, lambda: self.monitor.state, self.reloader)],
+            self._histograms.families(),
+        )
         self._start_ns = 0
         self._complete = config.run.duration_seconds is None
         self._running = Tasks()
         self._tasks: list[asyncio.Task[None]] = []
-        self._feeding: dict[str, asyncio.Task[None]] = {}
-        self._served = False
-        self._stopping = False
-        self._last_status = (0.0, 0)
-        own = registry("receiver")
-        own.register(ReceiverCollector(self))
-        self._http: HttpServer | None = None
-        if config.metrics.listen:
-            routes: dict[str, Route] = {
-                "/": landing("latency-receiver", {}),
-                **health(lambda: unready(served=self._served, stopping=self._stopping)),
-                "/metrics": MetricsPage(own, self._histograms.families()),
-            }
-            self._http = exporter("receiver", config.metrics, routes, own)
+        self._rate = Rate()
 
     async def start(self) -> None:
         config = self._config
@@ -99,26 +84,20 @@ class Receiver:
         if config.run.duration_seconds is not None:
             self._demand_clock()
         self._build()
-        metrics = ""
-        if self._http is not None:
-            await self._http.start()
-            metrics = "{}:{}".format(*self._http.address)
+        if metrics := await self._pages.start():
             self._log.info("metrics", address=metrics)
         # Last, so that a start that fails, such as a second one on the same port, touches no earlier results.
         self._open_results()
         start = self._running.start
         self._start_ns = self._clock.wall_ns()
-        works = [self.monitor.run(), self._tend()]
-        if self.rows is not None:
-            works.append(self.rows.run())
-        for state in self.links.values():
-            assert state.listener is not None
-            state.listener.start()
-            works.append(state.listener.tend())
-        self._tasks = [start(work) for work in works]
-        self._feeding = {name: start(feed.run()) for name, feed in self.feeds.items()}
-        self._served = True
-        announce({"ready": True, "metrics": metrics, "listening": self._listening, "config": effective(config)})
+        self._tasks = [start(self.monitor.run()), start(self._tend())]
+        if self._rows is not None:
+            self._tasks.append(start(self._rows.run()))
+        for path in self.paths:
+            path.start(start)
+        self._pages.serving = True
+        listening_at = {path.name: path.address for path in self.paths if path.address}
+        announce({"ready": True, "metrics": metrics, "listening": listening_at, "config": effective(config)})
 
     async def wait(self) -> None:
         duration = self._config.run.duration_seconds
@@ -132,196 +111,88 @@ class Receiver:
             self._complete = True
 
     async def stop(self) -> None:
-        self._stopping = True
-        await end([*self._tasks, *self._feeding.values()])
-        for state in self.links.values():
-            if state.listener is not None:
-                state.listener.close()
-        for state in self.links.values():
-            state.finish()
-        for account in self.accounts:
-            account.finish()
-        if self.race is not None:
-            self.race.finish()
-        if self._http is not None:
-            await self._http.stop()
+        self._pages.stopping = True
+        # All at once: what one path still brought while another has ended would be a loss of the other's.
+        await asyncio.gather(end(self._tasks), *(path.stop() for path in self.paths))
+        if self._race is not None:
+            self._race.finish()
+        await self._pages.stop()
         self._stamper.close()
-        if self._served:
+        if self._pages.serving:
             self._conclude()
             await self._write_results()
 
     def status(self) -> str:
-        now = asyncio.get_running_loop().time()
-        events = sum(account.events for account in self.accounts)
-        then, before = self._last_status
-        rate = (events - before) / (now - then) if then and now > then else 0.0
-        self._last_status = (now, events)
-        paths = []
-        for account in self.accounts:
-            feed = self.feeds.get(account.name)
-            up = feed.counts.connected if feed is not None else self._peers(account.name) > 0
-            lost = account.total("gap_events") - account.total("late")
-            paths.append(f"{account.name} {'up' if up else 'DOWN'} ({account.events} events, {lost} lost)")
-        return f"{rate:.0f} events/s; {', '.join(paths)}"
+        events = sum(path.account.events for path in self.paths)
+        rate = self._rate.of(events, asyncio.get_running_loop().time())
+        return f"{rate:.0f} events/s; {', '.join(path.status() for path in self.paths)}"
 
     async def reload(self) -> None:
-        old = self._config
         config = self.reloader.reload(_can_step)
         if config is None:
             return
         logs.configure(config.log.format, config.log.level)
-        for index, (before, path) in enumerate(zip(old.path, config.path, strict=True)):
-            if isinstance(path, FeedPath):
-                if before == path:
-                    continue
-                feed = self.feeds[path.name]
-                if feed.adopt(feed_settings(path.name, f"path[{index}]", path), path.connections):
-                    self.accounts[index].expect(feed.streams)
-                    continue
-                await end([self._feeding[path.name]])
-                self._make_feed(index, path, self.feeds[path.name].counts)
-                self._feeding[path.name] = self._running.start(self.feeds[path.name].run())
-            else:
-                listener = self.links[path.name].listener
-                assert listener is not None
-                # Also where the section is the same: its key file may hold another key.
-                where, settings = listener_of(index, path)
-                listener.adopt(settings)
-                self._tell_open(path.name, where[0], settings)
+        for path, section in zip(self.paths, config.path, strict=True):
+            await path.adopt(section)
 
     def _on_step(self, step_ns: int) -> None:
         self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
-        for state in self.links.values():
-            state.on_step()
+        for path in self.paths:
+            path.on_step()
 
     @property
     def _config(self) -> ReceiverConfig:
         return self.reloader.config
 
-    def invalid_of(self, account: PathAccount) -> dict[str, int]:
-        """Return what the path's feed or listener refused, by reason."""
-        feed = self.feeds.get(account.name)
-        if feed is not None:
-            return feed.counts.invalid
-        listener = self.links[account.name].listener
-        return {"malformed": 0 if listener is None else listener.counts.malformed}
-
-    def _peers(self, name: str) -> int:
-        listener = self.links[name].listener
-        return 0 if listener is None else listener.counts.peers
+    def _made_race(self, config: ReceiverConfig) -> RaceTable | None:
+        if len(config.path) < 2:
+            return None
+        race = RaceTable(
+            len(config.path),
+            order=race_order(config),
+            max_entries=config.race.max_entries,
+            max_age_ns=int(config.race.max_age_seconds * 1e9),
+            keep_quantiles=self._keep,
+        )
+        names = [section.name for section in config.path]
+        for pair in race.pairs:
+            pair.lead = self._histograms.lead.labels(names[pair.path], names[pair.reference])
+        return race
 
     def _build(self) -> None:
-        config = self._config
-        # What has an end says at the end what it found, also when no file is written.
-        keep = config.run.output is not None or config.run.duration_seconds is not None
-        if config.run.csv_output is not None:
-            self.rows = RowWriter(Path(config.run.csv_output))
-        if len(config.path) > 1:
-            self.race = RaceTable(
-                len(config.path),
-                order=race_order(config),
-                max_entries=config.race.max_entries,
-                max_age_ns=int(config.race.max_age_seconds * 1e9),
-                keep_quantiles=keep,
-            )
-            for pair in self.race.pairs:
-                names = [path.name for path in config.path]
-                pair.lead = self._histograms.lead.labels(names[pair.path], names[pair.reference])
         activation = Activation.from_environment()
-        for index, path in enumerate(config.path):
-            account = PathAccount(
-                path.name,
-                index,
-                link=isinstance(path, LinkPath),
-                instruments=self._histograms.instruments(path.name),
-                race=self.race,
-                figures=Figures() if keep else None,
-                row=None if self.rows is None else self.rows.add,
-                identify=identity_of,
-                symbol_of=Decoder().symbol_of,
-            )
-            self.accounts.append(account)
-            if isinstance(path, FeedPath):
-                self._make_feed(index, path)
+        budget = AttemptBudget()
+        for index, section in enumerate(self._config.path):
+            account = self._made_account(index, section)
+            if isinstance(section, FeedPathSection):
+                self.paths.append(FeedPath(section, f"path[{index}]", account, self._stamper, self._rng, budget))
             else:
-                self._listen(index, path, account, activation)
+                rtt = self._histograms.rtt.labels(section.name)
+                forwarders = partial(Forwarders, account, rtt=rtt, clock_state=lambda: self.monitor.state)
+                self.paths.append(listening(index, section, account, forwarders, self._stamper, activation))
         activation.close_unused()
 
-    def _make_feed(self, index: int, path: FeedPath, counts: FeedCounts | None = None) -> None:
-        settings = feed_settings(path.name, f"path[{index}]", path)
-        account = self.accounts[index]
-        feed = self.feeds[path.name] = Feed(
-            settings,
-            self._stamper,
-            self._rng,
-            account.observe_feed,
-            account.interrupt,
-            connections=path.connections,
-            budget=self._budget,
-            counts=counts,
+    def _made_account(self, index: int, section: FeedPathSection | LinkPathSection) -> PathAccount:
+        return PathAccount(
+            section.name,
+            index,
+            link=isinstance(section, LinkPathSection),
+            instruments=self._histograms.instruments(section.name),
+            race=self._race,
+            figures=Figures() if self._keep else None,
+            row=None if self._rows is None else self._rows.add,
+            identify=identity_of,
+            symbol_of=Decoder().symbol_of,
         )
-        account.expect(feed.streams)
-
-    def _listen(self, index: int, path: LinkPath, account: PathAccount, activation: Activation) -> None:
-        where, settings = listener_of(index, path)
-        state = LinkPathState(account, settings, self._histograms.rtt.labels(path.name), lambda: self.monitor.state)
-        self.links[path.name] = state
-        datagrams = Transport.UDP in settings.transports
-        stream = datagram = None
-        if not (datagrams and path.format == "json"):
-            stream = self._bound(where, socket.SOCK_STREAM, activation)
-            # Both halves of a link share a port, also when the kernel chose it.
-            where = (where[0], stream.getsockname()[1])
-        if datagrams:
-            datagram = self._bound(where, socket.SOCK_DGRAM, activation)
-            where = (where[0], datagram.getsockname()[1])
-        state.listener = LinkListener(settings, stream, datagram, self._stamper, state)
-        self._listening[path.name] = "{}:{}".format(*where)
-        self._log.info("listening", path=path.name, address=self._listening[path.name], transport=path.transport)
-        self._tell_open(path.name, where[0], settings)
-
-    def _tell_open(self, path: str, host: str, settings: ListenerSettings) -> None:
-        """Say it out loud where whoever reaches the port may add samples: it was asked for, perhaps unawares."""
-        if settings.keys or is_loopback(host) or all(network.prefixlen for network in settings.allowed):
-            return
-        self._log.warning(
-            "this path takes events from anybody",
-            path=path,
-            allowed_sources=[str(network) for network in settings.allowed],
-            remedy="give both ends a key, or name narrower networks",
-        )
-
-    @staticmethod
-    def _bound(where: Address, kind: socket.SocketKind, activation: Activation) -> socket.socket:
-        inherited = activation.take(where, kind)
-        if inherited is None:
-            return listening_socket(*where, kind)
-        prepare_listening(inherited)
-        return inherited
 
     async def _tend(self) -> None:
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
             now_ns = self._clock.monotonic_ns()
-            for state in self.links.values():
-                state.expire(now_ns)
-            for account in self.accounts:
-                account.expire(now_ns)
-                self._tell_resets(account)
-                if (feed := self.feeds.get(account.name)) is not None:
-                    streams = account.streams
-                    feed.look(now_ns / 1e9, {name: streams[name].events for name in feed.streams if name in streams})
-            if self.race is not None:
-                self.race.expire(now_ns)
-
-    def _tell_resets(self, account: PathAccount) -> None:
-        """Say once of each stream that its ids began anew: what follows is measured on, so nothing else shows it."""
-        for stream, count in account.id_resets.items():
-            if count != self._told_resets.get((account.name, stream)):
-                self._told_resets[account.name, stream] = count
-                self._log.warning(
-                    "the exchange began the stream's ids anew", path=account.name, stream=stream, resets=count
-                )
+            for path in self.paths:
+                path.expire(now_ns)
+            if self._race is not None:
+                self._race.expire(now_ns)
 
     def _demand_clock(self) -> None:
         state, limits = self._clock_at_start, self._config.clock
@@ -349,8 +220,8 @@ class Receiver:
             except OSError as error:
                 raise ResultsError(f"{output}: {error.strerror}; choose a folder that is writable") from error
             write_json(output, UNFINISHED)
-        if self.rows is not None:
-            self.rows.open()
+        if self._rows is not None:
+            self._rows.open()
 
     def _conclude(self) -> None:
         """Say who won, where there is an end at which somebody looks."""
@@ -360,12 +231,13 @@ class Receiver:
         from daemons.service.screen import screen  # noqa: PLC0415
 
         seconds = asked if self._complete else (self._clock.wall_ns() - self._start_ns) / 1e9
-        print_conclusion(screen(), self.accounts, () if self.race is None else self.race.pairs, seconds, asked)
+        accounts = [path.account for path in self.paths]
+        print_conclusion(screen(), accounts, () if self._race is None else self._race.pairs, seconds, asked)
 
     async def _write_results(self) -> None:
         run = self._config.run
-        if self.rows is not None:
-            await self.rows.close()
+        if self._rows is not None:
+            await self._rows.close()
         if run.output is None:
             return
         facts = RunFacts(
@@ -376,35 +248,11 @@ class Receiver:
             clock=self.monitor.state,
             clock_at_start=self._clock_at_start,
             allowed_unsynchronized=self._config.clock.allow_unsynchronized,
-            rows=None if self.rows is None else RowsSummary(self.rows.written, self.rows.lost),
+            rows=None if self._rows is None else RowsSummary(self._rows.written, self._rows.lost),
         )
-        write_json(Path(run.output), summary(facts, self.accounts, self.race, self._arrivals()))
+        arrivals = {path.name: path.facts() for path in self.paths}
+        write_json(Path(run.output), summary(facts, [path.account for path in self.paths], self._race, arrivals))
         self._log.info("results written", file=run.output)
-
-    def _arrivals(self) -> dict[str, ArrivalFacts]:
-        arrivals: dict[str, ArrivalFacts] = {}
-        for account in self.accounts:
-            invalid = self.invalid_of(account)
-            if (feed := self.feeds.get(account.name)) is not None:
-                reconnects = _nonzero(feed.counts.reconnects)
-                arrivals[account.name] = ArrivalFacts(invalid, feed.counts.connections, reconnects)
-                continue
-            state = self.links[account.name]
-            listener = state.listener
-            assert listener is not None
-            assert account.figures is not None
-            arrivals[account.name] = ArrivalFacts(
-                invalid,
-                listener.counts.connections,
-                dropped_datagrams=listener.dropped_datagrams,
-                refusals=_nonzero(listener.counts.refusals),
-                link=state.summary(distribution(account.figures.rtt)),
-            )
-        return arrivals
-
-
-def _nonzero(counts: Mapping[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in counts.items() if count}
 
 
 def _can_step(old: ReceiverConfig, new: ReceiverConfig) -> None:
@@ -417,5 +265,5 @@ def _can_step(old: ReceiverConfig, new: ReceiverConfig) -> None:
         raise ConfigError("path", "names, kinds and addresses cannot change while running", "restart the daemon")
 
 
-def _fixed(path: FeedPath | LinkPath) -> tuple[str, ...]:
-    return (path.name, path.listen, path.transport) if isinstance(path, LinkPath) else (path.name,)
+def _fixed(path: FeedPathSection | LinkPathSection) -> tuple[str, ...]:
+    return (path.name, path.listen, path.transport) if isinstance(path, LinkPathSection) else (path.name,)

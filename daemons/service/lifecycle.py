@@ -21,7 +21,7 @@ from daemons.errors import LatencyError
 from daemons.service import logs
 from daemons.service.notify import Notifier
 
-__all__ = ["Program", "Tasks", "die", "end", "run"]
+__all__ = ["Program", "Rate", "Tasks", "die", "end", "run"]
 
 STATUS_SECONDS = 1.0
 INTERRUPTED = 130
@@ -189,6 +189,24 @@ async def _heartbeat(program: Program, notifier: Notifier) -> None:
         notifier.watchdog()
         notifier.status(program.status())
         await asyncio.sleep(period)
+
+
+class Rate:
+    """How fast a count grows, from one status line to the next."""
+
+    def __init__(self) -> None:
+        self._then, self._before = 0.0, 0
+
+    def of(self, count: int, now: float) -> float:
+        """Return the growth a second since the last call; 0 at the first.
+
+        Args:
+            count: as it is now.
+            now: seconds on any steady scale.
+        """
+        rate = (count - self._before) / (now - self._then) if self._then and now > self._then else 0.0
+        self._then, self._before = now, count
+        return rate
 
 
 class Tasks:

@@ -11,23 +11,28 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Literal
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, race_order
-from daemons.feed.client import Door, FeedCounts
+from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
+from daemons.feed.client import Door
 from daemons.feed.streams import identity_of
-from daemons.link.listener import ListenerCounts, ListenerSettings
+from daemons.link.listener import LinkListener, ListenerSettings
 from daemons.link.session import TimeReport
 from daemons.link.wire import VERSION, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable
-from daemons.receiver.link_path import LinkPathState
-from daemons.receiver.metrics import ReceiverCollector, ReceiverHistograms
+from daemons.receiver.forwarders import Forwarders
+from daemons.receiver.histograms import ReceiverHistograms
+from daemons.receiver.metrics import ReceiverCollector
+from daemons.receiver.paths import FeedPath, LinkPath
 from daemons.records import ClockState, EventKind, FeedEvent, LinkEvent, Numbering, Stamp, StampKind
+from daemons.service.reload import Reloader
+from daemons.stream.stamping import Stamper
+from daemons.timing.backoff import AttemptBudget
+from daemons.timing.clock import SystemClock
 from daemons.timing.exchange import ClockSample
 
 __all__ = ["START", "History", "Observations", "Scrapes", "Way", "receiver_history"]
@@ -36,6 +41,7 @@ START = 1_767_225_600
 """2026-01-01 00:00 UTC, in seconds."""
 
 GOOD_CLOCK = ClockState(synchronized=True, offset_ns=1000, error_bound_ns=200_000, source="chrony")
+FEED = "ws://127.0.0.1:1/ws/btcusdt@trade"
 BILLION = 1_000_000_000
 TRADE = EventKind("trade", Numbering.CONTIGUOUS)
 Span = tuple[float, float]
@@ -159,8 +165,12 @@ class _Life:
     """One life of the daemon: its accounts, as :class:`~daemons.receiver.program.Receiver` holds them."""
 
     def __init__(self, ways: Sequence[Way], clock: ClockState) -> None:
-        paths = tuple(FeedPath(name=way.name) if way.kind == "feed" else LinkPath(name=way.name) for way in ways)
-        config = ReceiverConfig(path=paths)
+        config = ReceiverConfig(
+            path=tuple(
+                FeedPathSection(name=way.name, url=FEED) if way.kind == "feed" else LinkPathSection(name=way.name)
+                for way in ways
+            )
+        )
         self.histograms = ReceiverHistograms()
         self.race = RaceTable(len(ways), order=race_order(config)) if len(ways) > 1 else None
         for pair in self.race.pairs if self.race is not None else ():
@@ -176,28 +186,24 @@ class _Life:
             )
             for index, way in enumerate(ways)
         ]
-        self.feeds = {way.name: SimpleNamespace(counts=FeedCounts()) for way in ways if way.kind == "feed"}
-        self.links = {}
-        for way, account in zip(ways, self.accounts, strict=True):
-            if way.kind == "link":
-                state = LinkPathState(
-                    account, ListenerSettings(way.name), self.histograms.rtt.labels(way.name), lambda: clock
-                )
-                state.listener = cast("Any", SimpleNamespace(counts=ListenerCounts(), dropped_datagrams=0))
-                self.links[way.name] = state
-                introduction = Hello(VERSION, Transport.TCP, 1, bytes(16), 0, way.name, clock)
-                state.on_hello("forwarder", 0, introduction)
-            else:
-                account.expect(["btcusdt@trade"])
-        self.rows = None
-        self.monitor = SimpleNamespace(state=clock)
-        self.reloader = SimpleNamespace(families=lambda: ())
+        self.feeds: dict[str, FeedPath] = {}
+        self.links: dict[str, LinkPath] = {}
+        stamper, rng, budget = Stamper(SystemClock()), random.Random(1), AttemptBudget()
+        for index, (section, account) in enumerate(zip(config.path, self.accounts, strict=True)):
+            if isinstance(section, FeedPathSection):
+                self.feeds[section.name] = FeedPath(section, f"path[{index}]", account, stamper, rng, budget)
+                continue
+            settings = ListenerSettings(section.name)
+            forwarders = Forwarders(account, settings, self.histograms.rtt.labels(section.name), lambda: clock)
+            listener = LinkListener(settings, None, None, stamper, forwarders)
+            self.links[section.name] = LinkPath(account, index, forwarders, listener)
+            forwarders.on_hello("forwarder", 0, Hello(VERSION, Transport.TCP, 1, bytes(16), 0, section.name, clock))
+        # Nothing is read from a socket here.
+        stamper.close()
+        paths = [(self.feeds | self.links)[way.name] for way in ways]
+        reloader = Reloader(config, lambda: config, "latency_receiver")
         self._registry = CollectorRegistry()
-        self._registry.register(ReceiverCollector(cast("Any", self)))
-
-    def invalid_of(self, account: PathAccount) -> dict[str, int]:
-        """Return what the path's feed or listener refused: nothing."""
-        return self.feeds[account.name].counts.invalid if account.name in self.feeds else {"malformed": 0}
+        self._registry.register(ReceiverCollector(paths, self.race, None, lambda: clock, reloader))
 
     def page(self) -> str:
         """Return the metrics page."""
@@ -300,9 +306,7 @@ class _Simulation:
                     {0: Door("192.0.2.1", tls=False, encoding="json")} if connected else {}
                 )
             else:
-                listener = self._daemon.links[way.name].listener
-                assert listener is not None
-                listener.counts.peers = int(connected)
+                self._daemon.links[way.name].listener.counts.peers = int(connected)
             self._history.note("connected", moment, self._life, float(connected), way.name)
         self._history.pages.append((START + moment, self._daemon.page() + "up 1\n", labels))
         self._history.scrapes.add(moment, self._life)
@@ -318,7 +322,7 @@ class _Simulation:
         if _within(moment, self._down) or _within(moment, way.down):
             return
         rtt_ns = round(rtt * BILLION)
-        self._daemon.links[way.name].on_time("forwarder", TimeReport(ClockSample(0, rtt_ns)))
+        self._daemon.links[way.name].forwarders.on_time("forwarder", TimeReport(ClockSample(0, rtt_ns)))
         self._history.note("rtt", moment, self._life, rtt_ns / BILLION, way.name)
 
     def _arrivals(self, seconds: float, rng: random.Random) -> Iterator[tuple[float, Callable[[float], None]]]:

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemons.forwarder.metrics import feed_delay_family, hold_family, kernel_hold_family
 from daemons.measurement.histogram import BucketHistogram, octaves, signed
 from daemons.probe.families import Families
-from daemons.receiver.metrics import ReceiverHistograms
+from daemons.receiver.histograms import ReceiverHistograms
 from daemons.service.loop_lag import LoopLag
 from daemons.service.metrics import HistogramFamily
 from experiments.live.scrape import quantile

@@ -6,7 +6,7 @@ import pytest
 
 from daemons.configuration.forwarder import link_settings, load_forwarder
 from daemons.configuration.probe import load_config
-from daemons.configuration.receiver import LinkPath, listener_of, load_receiver
+from daemons.configuration.receiver import LinkPathSection, listener_of, load_receiver
 from provisioning.loading import BUILT_IN, adjusted, load_topology
 from provisioning.roleconfig import role_files
 from provisioning.topology import Topology
@@ -36,7 +36,7 @@ def test_both_ends_of_the_link_agree(tmp_path: Path, monitor: bool) -> None:
     forwarder = load_forwarder(written(topology, "forwarder", tmp_path), {}, (), {})
     receiver = load_receiver(written(topology, "receiver", tmp_path), {}, None, {}, {})
     settings = link_settings(forwarder.destination[0])
-    link = next(path for path in receiver.path if isinstance(path, LinkPath))
+    link = next(path for path in receiver.path if isinstance(path, LinkPathSection))
     where, listener = listener_of(0, link)
     assert (settings.host, settings.port) == ("10.1.1.10", where[1])
     assert where == ("0.0.0.0", 8080)  # what latency-receiver.socket holds

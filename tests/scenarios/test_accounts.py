@@ -24,7 +24,7 @@ from daemons.link.wire import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_STREAMS, PathAccount
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
-from daemons.receiver.link_path import TAIL_NS, LinkPathState
+from daemons.receiver.forwarders import TAIL_NS, Forwarders
 from daemons.receiver.metrics import _by_label
 from daemons.records import UNKNOWN_CLOCK, EventKind, FeedEvent, LinkEvent, Numbering, Stamp, StampKind
 from daemons.secret import Secret
@@ -98,7 +98,7 @@ class Life:
         instruments = Instruments(histogram, histogram, histogram(), histogram())
         self.account = PathAccount("backbone", 0, link=True, instruments=instruments)
         both = frozenset((Transport.TCP, Transport.UDP))
-        self.state = LinkPathState(self.account, ListenerSettings("backbone", both), histogram(), lambda: UNKNOWN_CLOCK)
+        self.state = Forwarders(self.account, ListenerSettings("backbone", both), histogram(), lambda: UNKNOWN_CLOCK)
         self.segments: dict[int, list[Segment]] = {}
         self.tails: list[tuple[int, int, int]] = []
         self.streams: dict[str, int] = {}

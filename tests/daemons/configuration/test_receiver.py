@@ -2,17 +2,17 @@
 
 from itertools import permutations
 
-from daemons.configuration.receiver import FeedPath, LinkPath, ReceiverConfig, race_order
+from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
 
 URL = "wss://fstream.binance.com/ws/btcusdt@aggTrade"
 
 
 def test_feeds_are_what_links_race_against_in_every_order_of_the_file() -> None:
-    paths: list[FeedPath | LinkPath] = [
-        FeedPath(name="b", url=URL),
-        FeedPath(name="x", url=URL),
-        LinkPath(name="a"),
-        LinkPath(name="y"),
+    paths: list[FeedPathSection | LinkPathSection] = [
+        FeedPathSection(name="b", url=URL),
+        FeedPathSection(name="x", url=URL),
+        LinkPathSection(name="a"),
+        LinkPathSection(name="y"),
     ]
     for given in permutations(paths):
         ordered = [given[index] for index in race_order(ReceiverConfig(path=given))]

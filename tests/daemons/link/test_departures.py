@@ -18,7 +18,7 @@ from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.segments import SEGMENTS, TOTAL
-from daemons.receiver.link_path import LinkPathState
+from daemons.receiver.forwarders import Forwarders
 from daemons.records import KERNEL, UNKNOWN_CLOCK, Stamp
 from daemons.secret import Secret
 from daemons.stream.stamping import Stamper
@@ -58,8 +58,7 @@ def test_departures_follow_their_events_and_the_parts_add_up(
         live: dict[str, BucketHistogram] = {}
         account = account_of(rows, live)
         settings = ListenerSettings("backbone", transports=BOTH, keys=() if key is None else (key,))
-        here = Here(stamper, state := LinkPathState(account, settings, histogram(), lambda: UNKNOWN_CLOCK), settings)
-        state.listener = here.listener
+        here = Here(stamper, Forwarders(account, settings, histogram(), lambda: UNKNOWN_CLOCK), settings)
         hold_kernel = histogram()
         link = LinkSettings("here", "127.0.0.1", here.port, transport=transport, key=key)
         sender = LinkSender(link, 7, stamper, random.Random(1), histogram(), hold_kernel, lambda: UNKNOWN_CLOCK)

@@ -17,7 +17,7 @@ from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
 from daemons.receiver.conclusion import print_conclusion, verdicts
-from daemons.receiver.metrics import ReceiverHistograms
+from daemons.receiver.histograms import ReceiverHistograms
 from tests.programs import simulator
 from tests.terminal import on_terminal, program
 

@@ -1,22 +1,53 @@
 """What the receiver's page says of a run: the figures of its result, as they are so far."""
 
-from types import SimpleNamespace
-from typing import Any, cast
+import asyncio
+import random
 
 import pytest
 
+from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, listener_of
+from daemons.link.listener import LinkListener
+from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
+from daemons.receiver.forwarders import Forwarders
+from daemons.receiver.histograms import ReceiverHistograms
 from daemons.receiver.metrics import ReceiverCollector
+from daemons.receiver.paths import FeedPath, LinkPath
+from daemons.records import UNKNOWN_CLOCK
+from daemons.service.reload import Reloader
+from daemons.stream.stamping import Stamper
+from daemons.timing.backoff import AttemptBudget
+from daemons.timing.clock import SystemClock
 
 
 def _samples(figures: Figures | None, race: RaceTable | None) -> dict[str, dict[tuple[str, ...], float]]:
-    accounts = [SimpleNamespace(name=name, figures=figures) for name in ("direct", "backbone")]
-    collector = ReceiverCollector(cast("Any", SimpleNamespace(accounts=accounts, race=race)))
-    return {
-        family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
-        for family in collector._run()
-    }
+    """Return the run's families of a page of two paths that have come to nothing but these figures."""
+
+    async def shown() -> dict[str, dict[tuple[str, ...], float]]:
+        feed, link = FeedPathSection(name="direct", url="ws://127.0.0.1:1"), LinkPathSection(name="backbone")
+        histograms, stamper = ReceiverHistograms(), Stamper(SystemClock())
+        accounts = [
+            PathAccount(name, index, link=bool(index), instruments=histograms.instruments(name), figures=figures)
+            for index, name in enumerate(("direct", "backbone"))
+        ]
+        _where, settings = listener_of(1, link)
+        forwarders = Forwarders(accounts[1], settings, histograms.rtt.labels("backbone"), lambda: UNKNOWN_CLOCK)
+        paths = [
+            FeedPath(feed, "path[0]", accounts[0], stamper, random.Random(1), AttemptBudget()),
+            LinkPath(accounts[1], 1, forwarders, LinkListener(settings, None, None, stamper, forwarders)),
+        ]
+        config = ReceiverConfig()
+        reloader = Reloader(config, lambda: config, "latency_receiver")
+        collector = ReceiverCollector(paths, race, None, lambda: UNKNOWN_CLOCK, reloader)
+        stamper.close()
+        return {
+            family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
+            for family in collector.collect()
+            if "_run_" in family.name
+        }
+
+    return asyncio.run(shown())
 
 
 def test_a_run_shows_the_figures_of_its_result() -> None:

@@ -1,4 +1,4 @@
-"""A link path of the receiver: its listener's events and clock exchanges, brought to the path's account."""
+"""What the receiver knows of a link path's forwarders; their events and clock exchanges, brought to its account."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import structlog
 
 from daemons.feed.binance import Decoder
 from daemons.formats.summary import Distribution, LinkSummary
-from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
+from daemons.link.listener import ListenerSettings, SessionKey
 from daemons.link.session import TimeReport
 from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import PathAccount
@@ -17,23 +17,20 @@ from daemons.receiver.results import clock_summary
 from daemons.records import UNKNOWN_CLOCK, ClockState, FeedEvent, LinkEvent, Stamp
 from daemons.timing.exchange import ClockSample
 
-__all__ = ["LinkPathState"]
+__all__ = ["Forwarders"]
 
 TAIL_NS = 1_000_000_000
 """A heartbeat may overtake datagrams: what it announces is only missing after so long."""
 
 
-class LinkPathState:
-    """What the receiver knows of a link besides its events; a :class:`~daemons.link.listener.LinkSink`.
+class Forwarders:
+    """All forwarders of a path; a :class:`~daemons.link.listener.LinkSink`.
 
     Args:
         account: the path's account.
         settings: of the listener.
         rtt: receives round-trip times.
         clock_state: tells this host's clock state.
-
-    Attributes:
-        suspected: how often the clocks began not to fit together.
     """
 
     def __init__(
@@ -44,8 +41,6 @@ class LinkPathState:
         clock_state: Callable[[], ClockState],
     ) -> None:
         self.account = account
-        self.settings = settings
-        self.listener: LinkListener | None = None
         self._rtt = rtt
         self._clock_state = clock_state
         self._peers: dict[SessionKey, Peer] = {}
@@ -55,7 +50,6 @@ class LinkPathState:
         self._datagrams = Transport.UDP in settings.transports
         self._log = structlog.get_logger("link").bind(path=account.name)
         self.bad_exchanges = 0
-        self.suspected = 0
 
     # LinkSink
 
@@ -244,7 +238,6 @@ class LinkPathState:
         best = peer.judge.best
         if verdict and not peer.suspect:
             assert best is not None
-            self.suspected += 1
             self._log.warning(
                 "clocks do not fit together",
                 why=verdict,
