@@ -1,7 +1,8 @@
 """HTTPS probe and egress: cold and warm requests by phase, from which address, by which route."""
 
-from grafana.between import highest, lowest, most
+from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, TARGET, Board
+from grafana.counts import counted, nothing
 from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, GREY, NOTHING, RED, Column, Panel, Query, State, lines, numbers, rows, states
 
@@ -34,10 +35,6 @@ def _phases(connection: str) -> list[Query]:
             "{{phase}}",
         )
     ]
-
-
-def _in_five_minutes(counter: str, matchers: str, by: str) -> str:
-    return most(f"sum by ({by}) (increase(latency_probe_{counter}_total{{{matchers}}}[5m]))")
 
 
 def probe() -> Board:
@@ -269,13 +266,14 @@ def _besides() -> Panel:
         "for what a server closes when it has been idle.",
         "short",
         [
-            Query(f"{_in_five_minutes('reconnects', TARGET, 'target, reason')} > 0", "{{target}} {{reason}}"),
-            Query(_in_five_minutes("interim_responses", TARGET, "target"), "{{target}} interim"),
-            Query(f"{_in_five_minutes('route_failures', DEPLOYMENT, 'reason')} > 0", "route {{reason}}"),
-            Query(_in_five_minutes("route_changes", DEPLOYMENT, "target"), "route changes"),
-            Query(_in_five_minutes("overlay_late", DEPLOYMENT, "peer"), "{{peer}} late"),
-            Query(_in_five_minutes("overlay_duplicates", DEPLOYMENT, "peer"), "{{peer}} twice"),
-            Query(_in_five_minutes("overlay_send_errors", DEPLOYMENT, "peer"), "{{peer}} refused"),
+            counted("latency_probe_reconnects_total", TARGET, "target, reason", "{{target}} {{reason}}"),
+            counted("latency_probe_interim_responses_total", TARGET, "target", "{{target}} interim"),
+            counted("latency_probe_route_failures_total", DEPLOYMENT, "reason", "route {{reason}}"),
+            counted("latency_probe_route_changes_total", DEPLOYMENT, "target", "route changes"),
+            counted("latency_probe_overlay_late_total", DEPLOYMENT, "peer", "{{peer}} late"),
+            counted("latency_probe_overlay_duplicates_total", DEPLOYMENT, "peer", "{{peer}} twice"),
+            counted("latency_probe_overlay_send_errors_total", DEPLOYMENT, "peer", "{{peer}} refused"),
+            nothing(f"latency_probe_slots_total{{{TARGET}}}"),
         ],
         minimum=0,
         reaching=(1,),

@@ -2,7 +2,7 @@
 
 from grafana.between import lowest
 from grafana.board import DEPLOYMENT, PATH, Placed
-from grafana.health.queries import counted, p99
+from grafana.counts import counted, nothing
 from grafana.panels import GREEN, RED, Column, Panel, Query, State, lines, rows, states
 
 __all__ = ["own_delay", "running"]
@@ -108,6 +108,7 @@ def _faults() -> Panel:
             ),
             counted("latency_receiver_clock_steps_total", DEPLOYMENT, "host", "receiver {{host}} clock steps"),
             counted("latency_forwarder_clock_steps_total", DEPLOYMENT, "host", "forwarder {{host}} clock steps"),
+            nothing(f"latency_unexpected_errors_total{{{DEPLOYMENT}}}"),
         ],
         minimum=0,
         reaching=(1,),
@@ -122,7 +123,7 @@ def _host_delay() -> Panel:
         "s",
         [
             Query(
-                p99("latency_receiver_host_delay_seconds", PATH, "path"),
+                _p99("latency_receiver_host_delay_seconds", PATH, "path"),
                 "{{path}}",
             ),
             Query("max(latency:threshold:host_delay_seconds)", "limit"),
@@ -140,7 +141,7 @@ def _hold() -> Panel:
         "s",
         [
             Query(
-                p99("latency_forwarder_hold_seconds", DEPLOYMENT, "link"),
+                _p99("latency_forwarder_hold_seconds", DEPLOYMENT, "link"),
                 "{{link}}",
             )
         ],
@@ -156,7 +157,7 @@ def _loop_lag() -> Panel:
         "s",
         [
             Query(
-                p99("latency_event_loop_lag_seconds", DEPLOYMENT, "daemon, host"),
+                _p99("latency_event_loop_lag_seconds", DEPLOYMENT, "daemon, host"),
                 "{{daemon}} {{host}}",
             ),
             Query("max(latency:threshold:loop_lag_seconds)", "limit"),
@@ -165,3 +166,7 @@ def _loop_lag() -> Panel:
         logarithmic=True,
         narrow=True,
     )
+
+
+def _p99(metric: str, matchers: str, by: str) -> str:
+    return f"histogram_quantile(0.99, sum by ({by}, le) (rate({metric}_bucket{{{matchers}}}[$__rate_interval])))"

@@ -2,7 +2,7 @@
 
 from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, PATH, Placed
-from grafana.health.queries import counted, reasons
+from grafana.counts import counted, nothing
 from grafana.panels import Panel, Query, lines
 
 __all__ = ["links"]
@@ -74,6 +74,10 @@ def _reconnects() -> Panel:
             counted("latency_forwarder_reconnects_total", DEPLOYMENT, "side", "forwarder {{side}}"),
             counted("latency_receiver_reconnects_total", DEPLOYMENT, "side", "receiver {{side}}"),
             counted("latency_forwarder_datagrams_refused_total", DEPLOYMENT, "link", "{{link}} nobody listens"),
+            nothing(
+                f"latency_forwarder_reconnects_total{{{DEPLOYMENT}}}",
+                f"latency_receiver_reconnects_total{{{DEPLOYMENT}}}",
+            ),
         ],
         minimum=0,
         reaching=(1,),
@@ -83,11 +87,19 @@ def _reconnects() -> Panel:
 
 def _turned_away() -> Panel:
     return lines(
-        "Peers turned away, in 5 minutes",
+        "Peers turned away, or too many, in 5 minutes",
         "By reason: key, forged and replayed are of a wrong key or an attack; source and limit of "
-        "strangers; busy of too many forwarders; descriptors and unexpected of this daemon. Good: 0.",
+        "strangers; busy of too many forwarders; descriptors and unexpected of this daemon. Shared: a link whose "
+        "path other forwarders serve, too. Good: 0.",
         "short",
-        [reasons("latency_receiver_link_refusals_total", PATH, "path")],
+        [
+            counted("latency_receiver_link_refusals_total", PATH, "path, reason", "{{path}} {{reason}}"),
+            counted("latency_forwarder_link_shared_total", DEPLOYMENT, "link", "{{link}} shared"),
+            nothing(
+                f"latency_receiver_link_refusals_total{{{PATH}}}",
+                f"latency_forwarder_link_shared_total{{{DEPLOYMENT}}}",
+            ),
+        ],
         minimum=0,
         reaching=(1,),
         narrow=True,
@@ -97,23 +109,18 @@ def _turned_away() -> Panel:
 def _missing() -> Panel:
     return lines(
         "Missing, in 5 minutes, and why",
-        "Holes that stayed open, by path; what came late after all; what the forwarder gave up, and "
+        "Holes that stayed open, by path alone; what came late after all; what the forwarder gave up, and "
         "what this host's kernel had no room for, which the way did not lose; arrivals and numberings that "
         "could not be followed. Good: 0.",
         "short",
         [
             counted("latency_receiver_sequence_gap_events_total", PATH, "path", "{{path}}"),
-            counted("latency_receiver_late_events_total", PATH, "path", "{{path}} late", any_at_all=True),
-            counted("latency_receiver_given_up_events_total", PATH, "path", "{{path}} given up", any_at_all=True),
-            counted(
-                "latency_receiver_socket_dropped_datagrams_total",
-                PATH,
-                "path",
-                "{{path}} no room",
-                any_at_all=True,
-            ),
-            counted("latency_receiver_stale_events_total", PATH, "path", "{{path}} stale", any_at_all=True),
-            counted("latency_receiver_sequence_leaps_total", PATH, "path", "{{path}} leaps", any_at_all=True),
+            counted("latency_receiver_late_events_total", PATH, "path", "{{path}} late"),
+            counted("latency_receiver_given_up_events_total", PATH, "path", "{{path}} given up"),
+            counted("latency_receiver_socket_dropped_datagrams_total", PATH, "path", "{{path}} no room"),
+            counted("latency_receiver_stale_events_total", PATH, "path", "{{path}} stale"),
+            counted("latency_receiver_sequence_leaps_total", PATH, "path", "{{path}} leaps"),
+            nothing(f"latency_receiver_sequence_gap_events_total{{{PATH}}}"),
         ],
         minimum=0,
         reaching=(1,),
@@ -128,9 +135,10 @@ def _replacements() -> Panel:
         "ids began anew. Good: now and then.",
         "short",
         [
-            reasons("latency_feed_replacements_total", DEPLOYMENT, "path"),
+            counted("latency_feed_replacements_total", DEPLOYMENT, "path, reason", "{{path}} {{reason}}"),
             counted("latency_feed_notices_total", DEPLOYMENT, "path", "{{path}} notices"),
             counted("latency_feed_id_resets_total", DEPLOYMENT, "path", "{{path}} ids anew"),
+            nothing(f"latency_feed_replacements_total{{{DEPLOYMENT}}}"),
         ],
         minimum=0,
         reaching=(1,),

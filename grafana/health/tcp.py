@@ -2,7 +2,7 @@
 
 from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, Placed
-from grafana.health.queries import counted
+from grafana.counts import counted, nothing
 from grafana.panels import Panel, Query, lines
 
 __all__ = ["tcp"]
@@ -36,14 +36,9 @@ def _sent_again() -> Panel:
         "short",
         [
             counted("latency_tcp_retransmitted_segments_total", DEPLOYMENT, "side", "{{side}}"),
-            counted(
-                "latency_tcp_out_of_order_segments_total",
-                DEPLOYMENT,
-                "side",
-                "{{side}} out of order",
-                any_at_all=True,
-            ),
-            counted("latency_tcp_reorderings_total", DEPLOYMENT, "side", "{{side}} overtaken", any_at_all=True),
+            counted("latency_tcp_out_of_order_segments_total", DEPLOYMENT, "side", "{{side}} out of order"),
+            counted("latency_tcp_reorderings_total", DEPLOYMENT, "side", "{{side}} overtaken"),
+            nothing(f"latency_tcp_retransmitted_segments_total{{{DEPLOYMENT}}}"),
         ],
         minimum=0,
         reaching=(1,),

@@ -38,8 +38,7 @@ NORMALLY_EMPTY = {
     "latency_probe_overlay_rtt_seconds_bucket": "the same",
     "latency_probe_route_failures_total": "needs a trace that fails",
     "latency_probe_reconnects_total": "needs a connection that a server ends",
-    "Missing, in 5 minutes": "on a good day only its zeros",
-    "Sent again, or out of order": "the same",
+    "[5m])))[$__interval:5m]) or": "what is counted in five minutes: on a good day nothing but the line of zeros",
 }
 
 
@@ -57,7 +56,6 @@ WITHOUT_A_PANEL = {
     "latency_forwarder_events_without_event_time": "a property of the streams",
     "latency_forwarder_feed_delay_seconds": "a part of end to end, for whoever takes it apart",
     "latency_forwarder_hold_kernel_seconds": "the hold of all events is shown",
-    "latency_forwarder_link_shared": "a fault of the set-up, which both logs tell",
     "latency_probe_attempts": "the sum of what is shown",
     "latency_probe_config_last_reload_success_timestamp_seconds": "whether it was taken is shown",
     "latency_probe_interim_seconds": "a part of the phase processing",

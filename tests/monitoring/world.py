@@ -323,6 +323,7 @@ def _forwarder(world: World) -> None:
         rows = world.steady(0.05, WRONG_SINCE)
         world.add("forwarder", "counter", f"{f}_reconnects_total", {"side": link, "reason": "lost"}, rows)
         world.add("forwarder", "counter", f"{f}_datagrams_refused_total", own, rows)
+        world.add("forwarder", "counter", f"{f}_link_shared_total", own, world.steady(0.02, WRONG_SINCE))
         world.add("forwarder", "histogram", f"{f}_hold_seconds", own, world.spread(5, 30e-6, 400e-6))
         world.add("forwarder", "gauge", f"{f}_buffer_capacity_events", own, [(0.0, 1000.0)])
         filling = [(0.0, 3.0), (WRONG_SINCE, 400.0)] if full else [(0.0, 3.0)]

@@ -341,10 +341,6 @@ def in_five_minutes(check: Check, at: At) -> Found:
     for end in ends:
         for key, value in check.truth(At(at.world, end)).items():
             found[key].append(value)
-    if check.labels[-1:] == ("reason",):
-        # There is a zero where no reason was counted.
-        told = {key[0] for key in found if key[-1]}
-        found = {key: ranges for key, ranges in found.items() if key[-1] or key[0] not in told}
     return {key: (max(low for low, _ in ranges), max(high for _, high in ranges)) for key, ranges in found.items()}
 
 
@@ -517,14 +513,14 @@ def _by_path(of: Callable[[float], list[Check]]) -> list[Check]:
     return [check for fraction in (0.5, 0.99, 0.999) for check in of(fraction)]
 
 
-def _in_5_minutes(names: Iterable[str], by: str, prefix: str = "latency_receiver") -> list[Check]:
-    return [increases(f"{prefix}_{name}_total", by) for name in names]
+def _counted(*counters: str) -> list[Check]:
+    """Check counters of which each has its labels after it, between blanks, and of which zeros are not shown."""
+    return [positive(increases(*counter.split())) for counter in counters]
 
 
-def _first_or_any(names: Iterable[str], by: str, prefix: str = "latency_receiver") -> list[Check]:
-    """Check counters of which only the first is shown when it is zero."""
-    first, *others = _in_5_minutes(names, by, prefix)
-    return [first, *map(positive, others)]
+def _none_else(*metrics: str) -> Check:
+    """Check the line of zeros where any of these counters is there."""
+    return Check((), lambda at: {(): near(0)} if any(at.seen(metric, (), WINDOW) for metric in metrics) else {})
 
 
 _LIMIT = "jitter_seconds"
@@ -598,11 +594,14 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             for role in ("receiver", "forwarder", "probe")
         ],
         "Faults, in 5 minutes": [
-            increases("latency_unexpected_errors_total", "daemon", "host"),
-            increases("latency_log_lines_dropped_total", "daemon", "host"),
-            increases("latency_page_refusals_total", "daemon", "host"),
-            increases("latency_receiver_clock_steps_total", "host"),
-            increases("latency_forwarder_clock_steps_total", "host"),
+            *_counted(
+                "latency_unexpected_errors_total daemon host",
+                "latency_log_lines_dropped_total daemon host",
+                "latency_page_refusals_total daemon host",
+                "latency_receiver_clock_steps_total host",
+                "latency_forwarder_clock_steps_total host",
+            ),
+            _none_else("latency_unexpected_errors_total"),
         ],
         "Host delay: p99": [
             quantiles("latency_receiver_host_delay_seconds", 0.99, "path"),
@@ -635,34 +634,48 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             rates("latency_forwarder_events_dropped_total", "link"),
         ],
         "Reconnects, in 5 minutes": [
-            increases("latency_forwarder_reconnects_total", "side"),
-            increases("latency_receiver_reconnects_total", "side"),
-            increases("latency_forwarder_datagrams_refused_total", "link"),
-        ],
-        "Peers turned away, in 5 minutes": [reasons("latency_receiver_link_refusals_total", "path", 1, 300)],
-        "Missing, in 5 minutes, and why": _first_or_any(
-            (
-                "sequence_gap_events",
-                "late_events",
-                "given_up_events",
-                "socket_dropped_datagrams",
-                "stale_events",
-                "sequence_leaps",
+            *_counted(
+                "latency_forwarder_reconnects_total side",
+                "latency_receiver_reconnects_total side",
+                "latency_forwarder_datagrams_refused_total link",
             ),
-            "path",
-        ),
+            _none_else("latency_forwarder_reconnects_total", "latency_receiver_reconnects_total"),
+        ],
+        "Peers turned away, or too many, in 5 minutes": [
+            *_counted("latency_receiver_link_refusals_total path reason", "latency_forwarder_link_shared_total link"),
+            _none_else("latency_receiver_link_refusals_total", "latency_forwarder_link_shared_total"),
+        ],
+        "Missing, in 5 minutes, and why": [
+            *_counted(
+                "latency_receiver_sequence_gap_events_total path",
+                "latency_receiver_late_events_total path",
+                "latency_receiver_given_up_events_total path",
+                "latency_receiver_socket_dropped_datagrams_total path",
+                "latency_receiver_stale_events_total path",
+                "latency_receiver_sequence_leaps_total path",
+            ),
+            _none_else("latency_receiver_sequence_gap_events_total"),
+        ],
         "Feeds: connections taken over, in 5 minutes": [
-            reasons("latency_feed_replacements_total", "path", 1, 300),
-            increases("latency_feed_notices_total", "path"),
-            increases("latency_feed_id_resets_total", "path"),
+            *_counted(
+                "latency_feed_replacements_total path reason",
+                "latency_feed_notices_total path",
+                "latency_feed_id_resets_total path",
+            ),
+            _none_else("latency_feed_replacements_total"),
         ],
         "Round trip": [
             highest("latency_tcp_rtt_seconds", "side"),
             lowest("latency_tcp_least_rtt_seconds", "side"),
         ],
-        "Sent again, or out of order, in 5 minutes": _first_or_any(
-            ("retransmitted_segments", "out_of_order_segments", "reorderings"), "side", "latency_tcp"
-        ),
+        "Sent again, or out of order, in 5 minutes": [
+            *_counted(
+                "latency_tcp_retransmitted_segments_total side",
+                "latency_tcp_out_of_order_segments_total side",
+                "latency_tcp_reorderings_total side",
+            ),
+            _none_else("latency_tcp_retransmitted_segments_total"),
+        ],
         "Send queue": [highest("latency_tcp_send_queue_bytes", "side")],
         "Figures and messages refused": [
             reasons("latency_receiver_invalid_events_total", "path", WINDOW, WINDOW),
@@ -722,11 +735,16 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             quantiles("latency_probe_host_delay_seconds", 0.99, "host"),
         ],
         "Besides, in 5 minutes": [
-            positive(increases("latency_probe_reconnects_total", "target", "reason")),
-            increases("latency_probe_interim_responses_total", "target"),
-            positive(increases("latency_probe_route_failures_total", "reason")),
-            increases("latency_probe_route_changes_total", "target"),
-            *_in_5_minutes(("late", "duplicates", "send_errors"), "peer", "latency_probe_overlay"),
+            *_counted(
+                "latency_probe_reconnects_total target reason",
+                "latency_probe_interim_responses_total target",
+                "latency_probe_route_failures_total reason",
+                "latency_probe_route_changes_total target",
+                "latency_probe_overlay_late_total peer",
+                "latency_probe_overlay_duplicates_total peer",
+                "latency_probe_overlay_send_errors_total peer",
+            ),
+            _none_else("latency_probe_slots_total"),
         ],
         "Targets": [gauges("latency_probe_target_info", "target", "address"), FAILURES, empty("target")],
     },

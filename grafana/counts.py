@@ -1,0 +1,16 @@
+"""Counts of five minutes: of ten paths, as of one, a legend names those of which there is something to tell."""
+
+from grafana.between import most
+from grafana.panels import Query
+
+__all__ = ["counted", "nothing"]
+
+
+def counted(metric: str, matchers: str, by: str, legend: str) -> Query:
+    """Count in five minutes, where there was anything to count."""
+    return Query(f"{most(f'sum by ({by}) (increase({metric}{{{matchers}}}[5m]))')} > 0", legend)
+
+
+def nothing(*series: str) -> Query:
+    """Draw one line of zeros where any of these counters is there: nothing was counted, and that is known."""
+    return Query(f"0 * ({' or '.join(f'sum(rate({each}[$__rate_interval]))' for each in series)})", "none else")
