@@ -30,7 +30,7 @@ def overview() -> Board:
         .row("", (_fastest(), 8, 5), (_by(), 4, 5), (_surely(), 4, 5), (_since(), 3, 5), (_trust(), 5, 5))
         .row("", (_jitter_now(), 7, 4), (_lost(), 7, 4), (_events(), 7, 4), (_alert_count(), 3, 4))
         .row("", (_lead(), 12, 8), (_jitter(), 12, 8))
-        .row("", (_end_to_end(), 7, 7), (_alerts(), 6, 7), (_paths(), 5, 7), (_availability(), 6, 7))
+        .row("", (_end_to_end(), 5, 7), (_alerts(), 7, 7), (_paths(), 6, 7), (_availability(), 6, 7))
     )
 
 
@@ -236,21 +236,21 @@ def _end_to_end() -> Panel:
 
 
 def _alerts() -> Panel:
+    # An alert is of a path or two, a target or a link, else of a daemon: columns for each would be cut, mostly empty.
+    of = f'label_join(ALERTS{{alertstate="firing",{DEPLOYMENT}}}, "of", " ", "role", "host")'
+    for label in ("link", "target"):
+        of = f'label_replace({of}, "of", "$1", "{label}", "(.+)")'
+    paths = f'label_join({of}, "paths", " / ", "path", "reference")'
+    of = f'label_replace({paths}, "of", "$1", "paths", "([^ ].*?)(?: / )?")'
     return rows(
         "Alerts that fire",
-        "One line for each; docs/runbook.md says what to do. Good: none.",
-        {"firing": Query(f'ALERTS{{alertstate="firing",{DEPLOYMENT}}}')},
-        labels={
-            "alertname": "Alert",
-            "severity": "Severity",
-            "path": "Path",
-            "target": "Target",
-            "link": "Link",
-            "host": "Host",
-        },
+        "One line for each, with the path, target, link or daemon that it is of; docs/runbook.md says what to do. "
+        "Good: none.",
+        {"firing": Query(of)},
+        labels={"alertname": "Alert", "severity": "Severity", "of": "Of"},
         values={},
         none="none",
-        widths={"Alert": 165, "Severity": 70},
+        widths={"Alert": 150, "Severity": 70},
         more="latency-health",
     )
 
@@ -271,6 +271,6 @@ def _availability() -> Panel:
             "month": Column("30 days", "percentunit", _AVAILABLE),
             "burn": Column("Burn", "short", ((None, GREEN), (1, AMBER), (limit("budget_burn_ratio"), RED))),
         },
-        widths={"Hour": 75, "30 days": 80, "Burn": 70},
+        widths={"Hour": 70, "30 days": 75, "Burn": 60},
         more="latency-health",
     )

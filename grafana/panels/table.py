@@ -12,6 +12,11 @@ from grafana.panels.common import DATASOURCE, NOTHING, REFS, Query, Steps, more_
 __all__ = ["Column", "rows"]
 
 _MISSING = "–"
+_OF_A_LABEL = [
+    # A label that a row lacks is empty, and not what an empty table says. A name that is too long is not cut.
+    DynamicConfigValue("noValue", _MISSING),
+    DynamicConfigValue("custom.cellOptions", {"type": "auto", "wrapText": True}),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +85,7 @@ def rows(
     columns = {("Value" if single else f"Value #{refs[name]}"): column for name, column in values.items()}
     panel = _in_order(panel, labels, columns)
     for shown in labels.values():
-        # A label that a row lacks is empty, and not what an empty table says.
-        panel = panel.override_by_name(shown, [DynamicConfigValue("noValue", _MISSING)])
+        panel = panel.override_by_name(shown, _OF_A_LABEL)
     for name, width in (widths or {}).items():
         panel = panel.override_by_name(name, [DynamicConfigValue("custom.width", width)])
     for column in columns.values():

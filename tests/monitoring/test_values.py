@@ -168,5 +168,9 @@ def test_alerts_that_fire_are_those_whose_time_is_over(moment: str, asked: Asked
         found = {tuple(own.get(label, "") for label in check.labels) for own in shown if own["alertname"] == name}
         sure, may = firing(At(world, MOMENTS[moment]), name)
         assert sure <= found <= may, f"{moment}: {name}"
+    for own in shown:
+        paths = " / ".join(own[label] for label in ("path", "reference") if own.get(label))
+        of = paths or own.get("target") or own.get("link") or f"{own.get('role', '')} {own.get('host', '')}"
+        assert own["of"] == of
     kinds = {own["alertname"] for own in shown}
     assert len(kinds) > 15 if moment == "trouble" else "JitterHigh" not in kinds
