@@ -175,16 +175,26 @@ def is_loopback(host: str) -> bool:
 def networks(where: str, texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     """Parse CIDR blocks; a bare address is a block of one.
 
+    IPv4 in IPv6 (``::ffff:10.0.0.0/104``), as a socket for both shows its peers, becomes IPv4 (RFC 4291, 2.5.5.2).
+
     Raises:
         ConfigError: not a CIDR block, or host bits set, which is more often a typing error than a wish.
     """
     parsed = []
     for text in texts:
         try:
-            parsed.append(ipaddress.ip_network(text))
+            network = ipaddress.ip_network(text)
         except ValueError as error:
             raise ConfigError(where, str(error), "write a CIDR block such as 10.0.0.0/16") from error
+        parsed.append(_unmapped(network))
     return tuple(parsed)
+
+
+def _unmapped(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    if isinstance(network, ipaddress.IPv4Network) or network.prefixlen < 96:
+        return network
+    mapped = network.network_address.ipv4_mapped
+    return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))
 
 
 def secret(where: str, file: str) -> Secret:

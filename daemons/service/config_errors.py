@@ -19,7 +19,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`")
 _WRONG = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`")
 _BOUND = re.compile(r"Expected `(?P<expected>\w+)` (?P<relation>[<>]=?) (?P<bound>\S+)|(?P<huge>Number out of range)")
 _VALUE = re.compile(r"Invalid (?:enum )?value ")
-_LOCATION = re.compile(r"^(?P<why>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_LOCATION = re.compile(r"^(?P<why>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _SOME = "..."
 
@@ -70,6 +70,8 @@ def explain(message: str, kind: type[msgspec.Struct], raw: Mapping[str, Any]) ->
     assert match is not None  # the pattern accepts any text
     why = match["why"]
     steps: list[Step] = []
+    if match["key"]:
+        return _wrong_key(tuple(name for name, _number in _STEP.findall(match["path"])), raw)
     for name, number in _STEP.findall(match["path"] or ""):
         steps.append(name or (number if number == _SOME else int(number)))
     if unknown := _UNKNOWN.match(why):
@@ -91,6 +93,15 @@ def explain(message: str, kind: type[msgspec.Struct], raw: Mapping[str, Any]) ->
     if _VALUE.match(why) and allowed:
         return Explained(way, f"{shown} is not known here", f"use {' or '.join(allowed)}")
     return Explained(way, why[:1].lower() + why[1:], "correct its value")
+
+
+def _wrong_key(way: Sequence[Step], raw: Mapping[str, Any]) -> Explained:
+    """Tell of a key that is no text, which YAML makes of ``123`` and of ``yes``."""
+    table = _at(raw, way)
+    keys = [key for key in table if not isinstance(key, str)] if isinstance(table, Mapping) else []
+    return Explained(
+        tuple(way), f"a key is {keys[0]!r}, not text" if keys else "a key is not text", "write it in quotes"
+    )
 
 
 def _within(bound: re.Match[str]) -> str:

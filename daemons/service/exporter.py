@@ -10,7 +10,7 @@ from daemons.service.checking import with_credentials
 from daemons.service.config import MetricsSection, address
 from daemons.service.http import HttpServer, Route, health, unready
 from daemons.service.metrics import HistogramFamily, MetricsPage, landing, registry
-from daemons.service.web_config import WebFile
+from daemons.service.web_config import WebFile, tell
 
 __all__ = ["Pages", "check_metrics"]
 
@@ -61,6 +61,8 @@ class Pages:
         web = None if section.web_config_file is None else WebFile.of(section.web_config_file)
         server = HttpServer(routes, address("metrics.listen", section.listen, default_host=default_host), web)
         source.register(_Refusals(daemon, server))
+        if web is not None:
+            tell(web)
         self._server = server
 
     async def start(self) -> str:
@@ -89,7 +91,9 @@ def check_metrics(section: MetricsSection, unseen: list[str] | None) -> None:
 
     def load(section: MetricsSection) -> None:
         if section.web_config_file is not None:
-            WebFile.of(section.web_config_file)
+            web = WebFile.of(section.web_config_file)
+            if unseen is not None:
+                unseen.extend(web.doubts)
 
     with_credentials(load, section, lambda section: replace(section, web_config_file=None), unseen)
 

@@ -351,7 +351,7 @@ class HttpServer:
         if web is not visit.web and visit.served:
             # What let it in is no more: it may come again, which scrapers do at once.
             return False
-        page = await self._unlocked(visit, web, request) or await self._page(request)
+        page = _doubtful(request) or await self._unlocked(visit, web, request) or await self._page(request)
         await visit.answer(
             page,
             only_head=request.method == b"HEAD",
@@ -409,6 +409,21 @@ class HttpServer:
 def _field(request: h11.Request, name: bytes) -> str:
     """Join all lines of a header field (RFC 9110, section 5.3)."""
     return b",".join(value for key, value in request.headers if key == name).decode("latin-1")
+
+
+def _doubtful(request: h11.Request) -> Page | None:
+    """Return what is answered, as the connection's last word, to what h11 lets pass: another reads it differently.
+
+    A length beside chunks, and chunks of a client that knows none, are how one request is hidden in another (RFC 9112,
+    sections 6.1 and 11.2).
+    """
+    if not request.http_version.startswith(b"1."):
+        return _refusal(505)
+    names = {name for name, _value in request.headers}
+    chunked = b"transfer-encoding" in names
+    if chunked and (b"content-length" in names or request.http_version == b"1.0"):
+        return _refusal(400)
+    return None
 
 
 def _refusal(status: int) -> Page:

@@ -20,7 +20,7 @@ from daemons.errors import ConfigError
 from daemons.service.config import Section, private_file
 from daemons.service.config_errors import explain
 
-__all__ = ["Web", "WebFile", "load_web"]
+__all__ = ["Web", "WebFile", "load_web", "tell"]
 
 Auth = Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"]
 Version = Literal["TLS12", "TLS13"]
@@ -34,6 +34,8 @@ _VERIFY = {
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 MAX_COST = 16
 """bcrypt's cost: each step doubles the time; 16 takes seconds for each password that was not seen before."""
+_OUT_OF_TIME = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, of OpenSSL's x509_vfy.h."""
 _HEADERS = (
     "Content-Security-Policy",
     "Strict-Transport-Security",
@@ -86,6 +88,7 @@ class Web:
         users: bcrypt hashes by name; empty where nobody has to say who they are.
         fields: header fields of every answer.
         files: what it was read from, as each was before it was read.
+        doubts: what is no reason not to serve, and will keep clients out all the same; a sentence each.
     """
 
     tls: ssl.SSLContext | None = None
@@ -93,6 +96,7 @@ class Web:
     users: dict[bytes, bytes] = field(default_factory=dict)
     fields: tuple[tuple[str, str], ...] = ()
     files: "tuple[FileState, ...]" = ()
+    doubts: tuple[str, ...] = ()
 
 
 def load_web(where: str, file: str) -> Web:
@@ -110,18 +114,21 @@ def load_web(where: str, file: str) -> Web:
     files = [_state(path)]
     config = _config(file, private_file(where, file))
     section = config.tls_server_config
-    tls = None
+    tls: ssl.SSLContext | None = None
+    doubts: tuple[str, ...] = ()
     if section is not None:
         inside = f"{file}: tls_server_config"
         named = [section.cert_file, section.key_file, *filter(None, [section.client_ca_file])]
         files += [_state(path.parent / name) for name in named]
         tls = _context(inside, section, path.parent)
+        doubts = _doubts(tls, path.parent / section.cert_file)
     return Web(
         tls=tls,
         allowed_names=frozenset(section.client_allowed_sans if section else ()),
         users=_users(file, config.basic_auth_users or {}),
         fields=_fields(file, config.http_server_config),
         files=tuple(files),
+        doubts=doubts,
     )
 
 
@@ -137,6 +144,11 @@ class WebFile:
         self._load = load
         self._web = load()
         self._seen = self._web.files
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Of the one in force; see :class:`Web`."""
+        return self._web.doubts
 
     @classmethod
     def of(cls, file: str) -> "WebFile":
@@ -160,7 +172,14 @@ class WebFile:
             else:
                 self._seen = self._web.files
                 structlog.get_logger("metrics").info("web configuration loaded")
+                tell(self)
         return self._web
+
+
+def tell(web: WebFile) -> None:
+    """Log what is doubtful about it."""
+    for doubt in web.doubts:
+        structlog.get_logger("metrics").warning("clients that verify the certificate are kept out", why=doubt)
 
 
 def _state(file: Path) -> FileState:
@@ -223,7 +242,9 @@ def _context(where: str, section: TlsServerSection, folder: Path) -> ssl.SSLCont
     context.minimum_version, context.maximum_version = minimum, maximum
     certificate, key = folder / section.cert_file, folder / section.key_file
     private_file(f"{where}.key_file", str(key))
-    _readable(f"{where}.cert_file", certificate)
+    if b"PRIVATE KEY-----" in _readable(f"{where}.cert_file", certificate):
+        # A key in the same file, as some tools write it, is a key all the same.
+        private_file(f"{where}.cert_file", str(certificate))
 
     def no_password() -> str:
         raise ConfigError(f"{where}.key_file", f"{key}: is encrypted", "give a key without a passphrase, mode 0600")
@@ -264,9 +285,32 @@ def _ask_for_certificates(where: str, context: ssl.SSLContext, section: TlsServe
         ) from error
 
 
-def _readable(where: str, file: Path) -> None:
+def _doubts(server: ssl.SSLContext, certificate: Path) -> tuple[str, ...]:
+    """Say whether a certificate's time has passed, or has not come, as a client finds that trusts it otherwise."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(certificate)
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True))
+    for end in (*ends, *ends):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError as error:
+            if error.verify_code in _OUT_OF_TIME:
+                return (f"{certificate}: {error.verify_message}; renew it, or set the clock",)
+            break
+        except ssl.SSLError:
+            # Such as a certificate of the client's, which is asked for and not here.
+            break
+    return ()
+
+
+def _readable(where: str, file: Path) -> bytes:
     try:
-        file.open("rb").close()
+        return file.read_bytes()
     except OSError as error:
         raise ConfigError(
             where, f"{file}: cannot be read: {error.strerror}", "paths are relative to the web configuration's folder"

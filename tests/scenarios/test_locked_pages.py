@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,20 @@ def test_a_locked_page_is_refused_with_the_remedy_at_the_start_and_by_a_check(tm
             done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
             assert done.returncode == 2
             assert "client_ca_file: unknown key; it belongs into [tls_server_config]" in done.stdout + done.stderr
+
+
+def test_a_certificate_that_has_expired_is_served_and_told(tmp_path: Path) -> None:
+    leaf = trustme.CA().issue_cert("127.0.0.1", not_after=datetime.now(UTC) - timedelta(days=1))
+    (tmp_path / "metrics.pem").write_bytes(leaf.cert_chain_pems[0].bytes())
+    (tmp_path / "metrics.key").write_bytes(leaf.private_key_pem.bytes())
+    (tmp_path / "metrics.key").chmod(0o600)
+    web = web_file(tmp_path, "tls_server_config:\n  cert_file: metrics.pem\n  key_file: metrics.key\n")
+    config = tmp_path / "receiver.toml"
+    config.write_text(f'[metrics]\nlisten = "127.0.0.1:0"\nweb_config_file = "{web}"\n')
+    flags = ("--config", str(config), "--mode", "baseline", "--feed-url", "ws://127.0.0.1:1/ws/a@trade")
+    command = [sys.executable, "-m", "daemons.receiver.main", *flags, "--check-config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = f"{tmp_path / 'metrics.pem'}: certificate has expired; renew it, or set the clock"
+    assert (done.returncode, done.stdout) == (0, f"the configuration is good\n{told}\n")
+    with receiver(*flags) as program:
+        assert json.loads(program.wait_for_log("are kept out"))["why"] == told

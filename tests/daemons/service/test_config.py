@@ -82,6 +82,8 @@ def test_bad_addresses_are_refused(text: str) -> None:
 
 def test_networks() -> None:
     assert [str(net) for net in networks("--allow", ("10.0.0.0/16", "::1"))] == ["10.0.0.0/16", "::1/128"]
+    mapped = networks("--allow", ("::ffff:10.0.0.0/104", "::ffff:192.0.2.7", "::ffff:0:0/96", "::/0", "::/96"))
+    assert [str(net) for net in mapped] == ["10.0.0.0/8", "192.0.2.7/32", "0.0.0.0/0", "::/0", "::/96"]
     with pytest.raises(ConfigError, match="host bits set"):
         networks("--allow", ("10.0.0.1/16",))
 

@@ -219,6 +219,36 @@ def test_what_is_no_request_is_told_so(request_bytes: bytes) -> None:
     assert logs.counts.unexpected == before
 
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+SHORT = b"Content-Length: 5\r\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "status"),
+    [
+        (b"1.1", SHORT + CHUNKED, b"400"),
+        (b"1.1", CHUNKED + SHORT, b"400"),
+        (b"1.0", b"Connection: keep-alive\r\n" + CHUNKED, b"400"),
+        (b"1.1", b"Transfer-Encoding : chunked\r\n", b"400"),
+        (b"1.1", b"Transfer-Encoding: chunked, identity\r\n", b"501"),
+        (b"2.0", b"", b"505"),
+        (b"9.9", CHUNKED, b"505"),
+        (b"0.9", b"", b"505"),
+    ],
+)
+def test_a_request_that_others_read_differently_is_the_last_of_its_connection(
+    version: bytes, fields: bytes, status: bytes
+) -> None:
+    async def work(host: str, port: int) -> None:
+        request = b"GET / HTTP/" + version + b"\r\nHost: x\r\n" + fields + b"\r\n0\r\n\r\n"
+        answered = await said(host, port, request + GOOD, end=False)
+        assert answered.startswith(b"HTTP/1.1 " + status), answered
+        assert answered.count(b"HTTP/1.1 ") == 1
+        assert b"hello" not in answered
+
+    talking(work)
+
+
 def test_a_head_without_end_is_refused_and_a_target_of_any_length_up_to_it_is_not_found() -> None:
     async def work(host: str, port: int) -> None:
         endless = await said(host, port, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 200_000, end=False)

@@ -3,6 +3,7 @@
 import random
 import ssl
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,11 @@ BAD = {
     TLS.replace("server.key", "locked.key"): "locked.key: is encrypted; give a key without a passphrase",
     TLS.replace("server.key", "open.key"): "open.key: is open to others (mode 0644); chmod 0600 it",
     TLS + VERIFY.replace("ca.pem", "server.key"): "server.key: holds no certificate; give a PEM file of authorities",
+    TLS.replace("server.pem", "both.pem"): "cert_file: {folder}/both.pem: is open to others (mode 0644); chmod 0600 it",
+    f"basic_auth_users: {{123: {HASH}}}": "web.yml: basic_auth_users: a key is 123, not text; write it in quotes",
+    f"basic_auth_users: {{yes: {HASH}}}": "web.yml: basic_auth_users: a key is True, not text; write it in quotes",
+    "http_server_config: {headers: {null: a}}": "headers: a key is None, not text; write it in quotes",
+    "1: secret-word": "configuration: a key is 1, not text; write it in quotes",
     f"basic_auth_users: {{'a:b': {HASH}}}": "'a:b' cannot be a user's name; use a name without a colon",
     "basic_auth_users: {a: secret-word}": "basic_auth_users.a: is no bcrypt hash; write what `htpasswd -nBC 10 NAME`",
     "basic_auth_users: {a: 123456789}": "basic_auth_users.a: *** is a whole number; write text in quotes",
@@ -95,12 +101,13 @@ def test_what_is_wrong_is_told_with_cause_and_remedy_and_without_a_secret(folder
     if "other" in text:
         issue(trustme.CA(), folder, "other", "localhost")
     (folder / "open.key").write_bytes((folder / "server.key").read_bytes())
+    (folder / "both.pem").write_bytes((folder / "server.pem").read_bytes() + (folder / "server.key").read_bytes())
     encrypt = ["openssl", "pkey", "-in", "server.key", "-aes256", "-passout", "pass:x", "-out", "locked.key"]
     if "locked" in text:
         subprocess.run(encrypt, check=True, capture_output=True, cwd=folder)
     with pytest.raises(ConfigError) as caught:
         load_web("metrics.web_config_file", web_file(folder, text))
-    assert message in str(caught.value)
+    assert message.replace("{folder}", str(folder)) in str(caught.value)
     assert "secret-word" not in str(caught.value)
     assert HASH[10:] not in str(caught.value)
 
@@ -118,6 +125,25 @@ def test_a_credential_of_systemd_has_its_files_beside_it(folder: Path, monkeypat
         load_web("metrics.web_config_file", "credential:web.yml")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
     assert load_web("metrics.web_config_file", "credential:web.yml").tls is not None
+
+
+@pytest.mark.parametrize("text", [TLS, TLS + VERIFY, TLS + "  max_version: TLS12\n", TLS + "  min_version: TLS13\n"])
+@pytest.mark.parametrize("key_type", trustme.KeyType)
+def test_a_certificate_out_of_time_is_taken_and_doubted(folder: Path, text: str, key_type: trustme.KeyType) -> None:
+    authority, now, day = trustme.CA(), datetime.now(UTC), timedelta(days=1)
+    spans = {"past": (now - 9 * day, now - day), "now": (now - day, now + day), "to come": (now + day, now + 9 * day)}
+    said = {}
+    for name, (begin, end) in spans.items():
+        leaf = authority.issue_cert("localhost", not_before=begin, not_after=end, key_type=key_type)
+        (folder / "server.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        (folder / "server.key").write_bytes(leaf.private_key_pem.bytes())
+        said[name] = WebFile.of(web_file(folder, text)).doubts
+    place = folder / "server.pem"
+    assert said == {
+        "past": (f"{place}: certificate has expired; renew it, or set the clock",),
+        "now": (),
+        "to come": (f"{place}: certificate is not yet valid; renew it, or set the clock",),
+    }
 
 
 def test_a_file_is_followed_and_a_bad_one_changes_nothing(folder: Path) -> None:
