@@ -43,7 +43,27 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         notices.add_metric([path], counts.notices)
         silent.add_metric([path], counts.silent_streams)
     yield from (door, silent, replacements, overlap, notices)
+    yield from _pings(feeds)
     yield from _races(feeds)
+
+
+def _pings(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
+    """Give the WebSocket round trips of each connection."""
+    labels = ["path", "connection"]
+    sent = CounterMetricFamily("latency_feed_connection_pings", "WebSocket pings sent to the exchange.", labels=labels)
+    answered = CounterMetricFamily("latency_feed_connection_pongs", "Those that it has answered.", labels=labels)
+    round_trip = GaugeMetricFamily(
+        "latency_feed_connection_rtt_seconds",
+        "Round trip of the last ping answered: the way to the exchange's front end and back; absent before the first.",
+        labels=labels,
+    )
+    for path, counts in feeds.items():
+        for number, pings in counts.pings.items():
+            sent.add_metric([path, str(number)], pings.sent)
+            answered.add_metric([path, str(number)], pings.answered)
+            if pings.round_trip_ns is not None and number in counts.doors:
+                round_trip.add_metric([path, str(number)], pings.round_trip_ns / 1e9)
+    yield from (sent, answered, round_trip)
 
 
 def _races(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:

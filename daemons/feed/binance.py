@@ -99,9 +99,11 @@ class Decoder:
     Args:
         names: the streams subscribed to, where messages do not say themselves of which they are (raw ``/ws/<name>``
             connections). Without any, an event that does not say it gets the name that it would most likely have.
+        elsewhere: the streams were subscribed to on other connections than the one that is read: an event has the name
+            of one of them where it can be of no other of them, and else the likely one.
     """
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
+    def __init__(self, names: Sequence[str] = (), *, elsewhere: bool = False) -> None:
         self._known: dict[str, Stream] = {}
         self._envelope = msgspec.json.Decoder(_Envelope).decode
         self._bare = msgspec.json.Decoder(_Data).decode
@@ -109,7 +111,11 @@ class Decoder:
         self._answer = msgspec.json.Decoder(_Answer).decode
         self._named = msgspec.json.Decoder(_Named).decode
         streams = [stream for name in names if (stream := self._stream(name)) is not None]
-        self._only = streams[0] if len(streams) == 1 else None
+        self._elsewhere = elsewhere
+        self._only = streams[0] if len(streams) == 1 and not elsewhere else None
+        if elsewhere:
+            self._signed = _unmistakable(streams)
+            return
         self._signed = {sign: stream for stream in streams for sign in stream.signatures(futures=False)}
         for stream in streams:
             # Of futures, which do not mix these on a raw connection: see feed.endpoints.
@@ -158,7 +164,9 @@ class Decoder:
         event = data.e or ("bookTicker" if data.u is not None else PARTIAL)
         symbol = data.s.lower() if data.s is not None else ""
         if self._signed:
-            return self._signed.get((event, symbol))
+            signed = self._signed.get((event, symbol))
+            if signed is not None or not self._elsewhere:
+                return signed
         name = f"{symbol}@{'depth' if event == 'depthUpdate' else event}"
         return (self._known.get(name) or self._stream(name)) if symbol else None
 
@@ -194,6 +202,16 @@ class Decoder:
             return Invalid.MALFORMED
         # All-market arrays are emitted on a timer and have no identity; they are carried, not compared.
         return FeedEvent(stream.name, "", stream.kind, None, None, None, payload)
+
+
+def _unmistakable(streams: Sequence[Stream]) -> dict[tuple[str, str], Stream]:
+    """Return the streams by what their payloads say, where no other of them says the same on any product."""
+    found: dict[tuple[str, str], set[Stream]] = {}
+    for stream in streams:
+        for futures in (False, True):
+            for sign in stream.signatures(futures=futures):
+                found.setdefault(sign, set()).add(stream)
+    return {sign: next(iter(those)) for sign, those in found.items() if len(those) == 1}
 
 
 def _is_utf8(payload: bytes) -> bool:

@@ -132,6 +132,20 @@ class Door(NamedTuple):
 
 
 @dataclass(slots=True)
+class Pings:
+    """The pings of a feed's connection and those that replaced it.
+
+    Attributes:
+        sent, answered: how many.
+        round_trip_ns: of the last answer; None before the first of a connection.
+    """
+
+    sent: int = 0
+    answered: int = 0
+    round_trip_ns: int | None = None
+
+
+@dataclass(slots=True)
 class FeedCounts:
     """What happened on a feed, all its connections together; plain integers for the metrics.
 
@@ -140,6 +154,7 @@ class FeedCounts:
         each: how many there are for each of these.
         standings: how the connections of several did against each other, by the connection's number.
         doors: of the connections that stand, by the connection's number.
+        pings: likewise, of all there have been.
         tcp: what TCP says of the connections.
     """
 
@@ -147,6 +162,7 @@ class FeedCounts:
     each: int = 1
     standings: dict[int, Standing] = field(default_factory=dict)
     doors: dict[int, Door] = field(default_factory=dict)
+    pings: dict[int, Pings] = field(default_factory=dict)
     attempts: int = 0
     connections: int = 0
     replacements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPLACEMENT_REASONS, 0))
@@ -197,7 +213,7 @@ class Feed:
         self.counts.needed, self.counts.each = len(settings), connections
         self.counts.standings = {}
         self._on_events, self._on_connected = on_events, on_connected
-        self.streams = tuple(name for one in settings for name in one.streams)
+        self._settings = settings
         budget = budget or AttemptBudget()
         self._clients: list[_Client] = []
         for one in settings:
@@ -209,6 +225,16 @@ class Feed:
                     connected = partial(self._stood, merge, turn, number)
                     self.counts.standings[number] = merge.standings[turn]
                 self._clients.append(_Client(number, one, stamper, rng, taking, connected, budget, self.counts))
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The names by which its streams are known."""
+        return tuple(name for one in self._settings for name in one.streams)
+
+    @property
+    def json_streams(self) -> tuple[str, ...]:
+        """Those of them that come in JSON."""
+        return tuple(name for one in self._settings if not one.sbe for name in one.streams)
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -240,7 +266,7 @@ class Feed:
             same_exchange(one.url, client.settings.url) for one, client in zip(each, self._clients, strict=True)
         )
         if alike:
-            self.streams = tuple(name for one in settings for name in one.streams)
+            self._settings = settings
             for client, one in zip(self._clients, each, strict=True):
                 client.adopt(one)
         return alike
@@ -295,6 +321,7 @@ class _Client:
         self._overlap: Overlap | None = None
         self._old: FeedConnection | None = None
         self.counts = counts
+        self._pings = counts.pings.setdefault(number, Pings())
 
     def adopt(self, settings: FeedSettings) -> None:
         """Go on with other settings; where they need another connection, that replaces the one that stands."""
@@ -365,6 +392,13 @@ class _Client:
 
     def invalid(self, reason: Invalid, count: int) -> None:
         self.counts.invalid[reason.value] += count
+
+    def pinged(self) -> None:
+        self._pings.sent += 1
+
+    def answered(self, round_trip_ns: int) -> None:
+        self._pings.answered += 1
+        self._pings.round_trip_ns = round_trip_ns
 
     def refused(self, texts: list[str]) -> None:
         few = [text[:MAX_ANSWER] for text in texts[:MAX_ANSWERS]]

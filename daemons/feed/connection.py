@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from daemons.errors import FeedError, StreamError, TransportError
 from daemons.feed.binance import Invalid
 from daemons.feed.endpoints import shown
+from daemons.feed.pulse import PING_SECONDS, Pulse
 from daemons.feed.session import FeedSession
 from daemons.records import FeedEvent, Stamp, inexact
 from daemons.secret import Secret
@@ -51,6 +52,12 @@ class FeedSink(Protocol):
     def invalid(self, reason: Invalid, count: int) -> None:
         """Count messages that were no events."""
 
+    def pinged(self) -> None:
+        """Count a ping that was sent."""
+
+    def answered(self, round_trip_ns: int) -> None:
+        """Take in how long the answer to one took."""
+
     def refused(self, texts: list[str]) -> None:
         """Take answers to control requests that were errors."""
 
@@ -68,6 +75,9 @@ class FeedConnection:
     def __init__(self, dialled: Dialled, stamper: Stamper, limits: ConnectionLimits, sink: FeedSink) -> None:
         self._limits = limits
         self._sink = sink
+        self._clock = stamper.clock
+        self._pulse = Pulse()
+        self._pinging: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._session = FeedSession(
             limits.url, max_message_bytes=limits.max_message_bytes, sbe=limits.sbe, api_key=limits.api_key
@@ -94,6 +104,7 @@ class FeedConnection:
         if self._stood.done():
             self._born = self._loop.time()
             self._connection.observe_tcp(self._sink.tcp)
+            self._pinging = self._loop.create_task(self._ping())
             return None
         if self.ended.done():
             return self.ended.result()
@@ -142,7 +153,23 @@ class FeedConnection:
 
     def close(self) -> None:
         """Close the socket; nothing is delivered any more."""
+        if self._pinging is not None:
+            self._pinging.cancel()
         self._connection.close()
+
+    async def _ping(self) -> None:
+        """Ask now and then for an answer, which tells the round trip and that somebody is there still."""
+        while not self.ended.done():
+            self._session.ping(self._pulse.ping(self._clock.monotonic_ns()))
+            self._flush()
+            self._sink.pinged()
+            before = self.events
+            await asyncio.sleep(PING_SECONDS)
+            # A turn of the loop: after a stall of this process there is something to read.
+            await asyncio.sleep(0)
+            if self._pulse.outstanding and self.events == before:
+                why = f"neither an event nor an answer to a ping for {PING_SECONDS:g} s; the way or the peer is dead"
+                self._finish(FeedError("silent", f"{shown(self._limits.url)}: {why}"))
 
     def _silent(self) -> FeedError:
         silence = self._limits.silence_seconds
@@ -160,11 +187,19 @@ class FeedConnection:
         if session.stirred:
             # After the events: a pong can wait for them.
             self._flush()
+            self._hear(stamp)
             self._account()
             try:
                 session.check()
             except FeedError as error:
                 self._finish(error)
+
+    def _hear(self, stamp: Stamp) -> None:
+        for payload in self._session.pongs:
+            round_trip_ns = self._pulse.pong(payload, stamp.steady_ns)
+            if round_trip_ns is not None:
+                self._sink.answered(round_trip_ns)
+        self._session.pongs.clear()
 
     def _on_close(self, error: StreamError | None) -> None:
         self._finish(error if error is not None else self._session.receive_eof())

@@ -53,6 +53,7 @@ class FeedSession:
         stirred: something else than events has come since :meth:`data_to_send`.
         invalid: messages that were no events, by reason.
         notices: words of the exchange that it is about to close the connection.
+        pongs: payloads of pongs that have come.
         replies: answers to control requests received; ``refusals`` those that were errors, as text.
     """
 
@@ -88,6 +89,7 @@ class FeedSession:
         self.replies = 0
         self.refusals: list[str] = []
         self.notices = 0
+        self.pongs: list[bytes] = []
         self._head = bytearray()
         self._refusal: FeedError | None = None
 
@@ -135,6 +137,11 @@ class FeedSession:
         except FeedError as error:
             return error
         return FeedError("closed", f"{self._shown}: closed by the exchange")
+
+    def ping(self, payload: bytes) -> None:
+        """Ask the exchange for a pong with this payload, once established."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(payload)
 
     def data_to_send(self) -> Iterable[bytes]:
         """Return what the protocol wants sent: the handshake, pongs, the closing handshake."""
@@ -233,6 +240,8 @@ class FeedSession:
     def _take_frame(self, frame: Frame, events: list[FeedEvent]) -> None:
         if frame.opcode is Opcode.BINARY and self._sbe is None:
             self.invalid[Invalid.BINARY] += 1
+        elif frame.opcode is Opcode.PONG:
+            self.pongs.append(bytes(frame.data))
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY) or (frame.opcode is Opcode.CONT and self._fragments):
             if frame.opcode is not Opcode.CONT:
                 self._fragment_opcode = frame.opcode

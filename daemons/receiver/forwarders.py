@@ -1,7 +1,7 @@
 """What the receiver knows of a link path's forwarders; their events and clock exchanges, brought to its account."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -50,6 +50,10 @@ class Forwarders:
         self._datagrams = Transport.UDP in settings.transports
         self._log = structlog.get_logger("link").bind(path=account.name)
         self.bad_exchanges = 0
+
+    def know(self, streams: Sequence[str]) -> None:
+        """Take in what streams the receiver's own feeds have subscribed to: of theirs are the events of a JSON link."""
+        self._decode = Decoder(streams, elsewhere=True).decode
 
     # LinkSink
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -79,6 +79,14 @@ class ReceiverPath(ABC):
     @abstractmethod
     def facts(self) -> ArrivalFacts:
         """Return what a run's summary says of the path beside its account."""
+
+    @property
+    def json_streams(self) -> Sequence[str]:
+        """The streams that it has subscribed to in JSON."""
+        return ()
+
+    def know(self, streams: Sequence[str]) -> None:  # noqa: B027 of no use to most kinds
+        """Take in what all paths together have subscribed to in JSON."""
 
     def on_step(self) -> None:  # noqa: B027 most kinds keep nothing that depends on it
         """Note that this host's wall clock was stepped."""
@@ -167,6 +175,10 @@ class FeedPath(ReceiverPath):
     def tcp(self) -> TcpAccount:
         return self.counts.tcp
 
+    @property
+    def json_streams(self) -> Sequence[str]:
+        return self._feed.json_streams
+
     def expire(self, now_ns: int) -> None:
         super().expire(now_ns)
         streams = self.account.streams
@@ -246,6 +258,9 @@ class LinkPath(ReceiverPath):
     @property
     def tcp(self) -> TcpAccount:
         return self.listener.counts.tcp
+
+    def know(self, streams: Sequence[str]) -> None:
+        self.forwarders.know(streams)
 
     def on_step(self) -> None:
         self.forwarders.on_step()

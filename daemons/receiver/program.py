@@ -134,6 +134,7 @@ class Receiver:
         logs.configure(config.log.format, config.log.level)
         for path, section in zip(self.paths, config.path, strict=True):
             await path.adopt(section)
+        self._tell_streams()
 
     def _on_step(self, step_ns: int) -> None:
         self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
@@ -171,6 +172,13 @@ class Receiver:
                 forwarders = partial(Forwarders, account, rtt=rtt, clock_state=lambda: self.monitor.state)
                 self.paths.append(listening(index, section, account, forwarders, self._stamper, activation))
         activation.close_unused()
+        self._tell_streams()
+
+    def _tell_streams(self) -> None:
+        """Tell the links what the feeds have subscribed to: the JSON format does not name an event's stream."""
+        streams = [name for path in self.paths for name in path.json_streams]
+        for path in self.paths:
+            path.know(streams)
 
     def _made_account(self, index: int, section: FeedPathSection | LinkPathSection) -> PathAccount:
         return PathAccount(

@@ -76,6 +76,24 @@ def test_the_stream_of_a_bare_event_is_derived_when_the_url_does_not_tell() -> N
     ]
 
 
+def test_bare_events_have_the_names_known_from_elsewhere_where_one_only_can_be_meant() -> None:
+    """As those of a link in the JSON format, whose receiver has feeds of its own."""
+
+    def named(*names: str) -> list[str]:
+        decoder = Decoder(names, elsewhere=True)
+        found = [decoder.decode(json.dumps(data).encode()) for data in (TRADE, BOOK, DEPTH, PARTIAL)]
+        return [event.stream if isinstance(event, FeedEvent) else "" for event in found]
+
+    likely = ["bnbbtc@trade", "bnbusdt@bookTicker", "bnbbtc@depth", ""]
+    assert named() == likely
+    # The only stream of a connection would be that of every event there; elsewhere it is one among others.
+    assert named("bnbbtc@depth@100ms") == [*likely[:2], "bnbbtc@depth@100ms", ""]
+    assert named("bnbbtc@depth@100ms", "ethbtc@depth5") == [*likely[:2], "bnbbtc@depth@100ms", "ethbtc@depth5"]
+    # Which of them it is cannot be told.
+    assert named("bnbbtc@depth@100ms", "bnbbtc@depth") == likely
+    assert named("ethbtc@depth5", "ethbtc@depth10") == likely
+
+
 def test_events_of_a_stream_of_all_symbols_say_whose_they_are() -> None:
     found = [Decoder().decode(combined("!bookTicker", {**BOOK, "s": symbol})) for symbol in ("BNBUSDT", "ETHUSDT")]
     assert [(one.stream, one.symbol, one.kind.name) for one in found if isinstance(one, FeedEvent)] == [

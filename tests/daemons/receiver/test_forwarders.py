@@ -140,6 +140,9 @@ def test_what_the_original_format_leaves_out_is_read_from_the_message() -> None:
     path = Path()
     path.event(1, "10.0.0.5:4000", stream="")
     assert (path.rows[0].stream, path.rows[0].event_id) == ("btcusdt@trade", 1)
+    path.state.know(["ethusdt@depth@100ms", "btcusdt@depth@100ms"])
+    path.event(2, "10.0.0.5:4000", stream="")
+    assert (path.rows[1].stream, path.rows[1].event_id) == ("btcusdt@trade", 2)
 
 
 @pytest.mark.parametrize(
