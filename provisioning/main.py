@@ -37,7 +37,7 @@ class _Group(click.Group):
 @shared
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Build either experiment's network on AWS, and take it away again.
+    """Build an experiment's network on AWS, and take it away again.
 
     Nothing is stored on this machine: a deployment is recognised by its tags, so any operator can go on where
     another stopped. The options can be given before or after the command.

@@ -112,7 +112,7 @@ def test_kill_the_receiver_three_times(tmp_path: Path) -> None:
                 cut_off(tmp_path / f"{transport}-{number}.csv")
             settled(program, "latency_forwarder_link_connected", 0)
             waiting = scrape(program).sum("latency_forwarder_events_received_total")
-            # The outage that the issue asks for; it is the subject here and not a synchronisation.
+            # The outage is the subject here and no synchronisation.
             time.sleep(3)
             waiting = scrape(program).sum("latency_forwarder_events_received_total") - waiting
         with (
