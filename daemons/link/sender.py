@@ -5,7 +5,6 @@ import contextlib
 import random
 import secrets
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,15 +16,15 @@ from daemons.link import wire
 from daemons.link.buffer import BufferLimits, EventCounts, Pending, SendBuffer
 from daemons.link.carrier import Carrier, DatagramCarrier, StreamCarrier
 from daemons.link.forwarded import MAX_LINE, encode_forwarded
+from daemons.link.sampling import Sampling
 from daemons.link.session import ForwarderSession, Introduction
 from daemons.link.uplink import Uplink
 from daemons.link.wire import DropReason, Transport
 from daemons.measurement.histogram import BucketHistogram
-from daemons.records import KERNEL, ClockState, FeedEvent, Stamp, shared
+from daemons.records import ClockState, FeedEvent, Stamp, shared
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
-from daemons.stream.departures import Departed
 from daemons.stream.dial import Dialled, dial, resolve
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
@@ -67,8 +66,6 @@ MAX_UNSENT = 4 * wire.MAX_BODY
 HEALTHY_SECONDS = 5.0
 BURST = 64
 """Events of a backlog that are sent together."""
-SAMPLE_NS = 100_000_000
-"""About how often an event's departure is asked of the kernel, and told to the receiver after it."""
 PORTION = 64
 """Acknowledged events that are released in one turn of the loop."""
 PACE_SECONDS = 0.001
@@ -168,11 +165,8 @@ class LinkSender:
         self._clock = stamper.clock
         self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
         self._hold = hold
-        self._hold_kernel = hold_kernel
-        self._rng = rng
-        self._sample_at_ns = 0
-        self._departures: deque[wire.Departure] = deque(maxlen=wire.MAX_DEPARTURES)
         self.counts = LinkCounts() if counts is None else counts
+        self._sampling = Sampling(self.counts, hold_kernel, rng)
         self._clock_state = clock_state
         self._binary = settings.format == "binary"
         self._largest = wire.HEAD.size + wire.MAX_BODY if self._binary else MAX_LINE
@@ -198,7 +192,7 @@ class LinkSender:
         """
         carrier = self._carrier
         live = carrier is not None and not carrier.blocked and self.buffer.is_clear
-        sampled = live and self._binary and stamp.kind is KERNEL and stamp.steady_ns >= self._sample_at_ns
+        sampled = live and self._binary and self._sampling.is_due(stamp)
         pendings = self._frames(first_sequence, events, stamp, delayed=carrier is None, sampled=sampled)
         if not live:
             for pending in pendings:
@@ -209,7 +203,7 @@ class LinkSender:
         assert carrier is not None
         # Where the one that was marked is too large to be sent, none is a sample.
         sampled = sampled and bool(pendings) and pendings[-1].sequence == first_sequence + len(events) - 1
-        accepted = carrier.send(pendings, self._sample(pendings[-1], stamp) if sampled else None)
+        accepted = carrier.send(pendings, self._sampling.choose(pendings[-1].sequence, stamp) if sampled else None)
         hold_ns = self._departure_ns - stamp.ns
         for pending in pendings[:accepted]:
             self.buffer.sent_now(pending)
@@ -217,20 +211,6 @@ class LinkSender:
                 self._hold.observe(hold_ns)
         for pending in pendings[accepted:]:
             self.buffer.wait(pending)
-
-    def _sample(self, pending: Pending, stamp: Stamp) -> Departed:
-        """Choose an event as a sample; return who is to be told when it left."""
-        # Not at even distances, which a stream's own beat could hide behind.
-        self._sample_at_ns = stamp.steady_ns + round(SAMPLE_NS * self._rng.uniform(0.5, 1.5))
-        self.counts.samples += 1
-
-        def told(departure_ns: int, acknowledged_ns: int | None) -> None:
-            self.counts.sampled += 1
-            if not stamp.step_ns:
-                self._hold_kernel.observe(departure_ns - stamp.ns)
-            self._departures.append(wire.Departure(pending.sequence, departure_ns, acknowledged_ns))
-
-        return told
 
     def _frames(
         self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp, *, delayed: bool, sampled: bool
@@ -493,7 +473,4 @@ class LinkSender:
         # Before the heartbeat, which announces these numbers as used.
         given_up = self.buffer.given_up.untold()
         told = wire.encode(wire.GaveUp(given_up)) if given_up else b""
-        if self._departures:
-            told += wire.encode(wire.Departures(tuple(self._departures)))
-            self._departures.clear()
-        return told + wire.encode(beat)
+        return told + self._sampling.untold() + wire.encode(beat)

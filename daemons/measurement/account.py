@@ -6,111 +6,60 @@ measured is counted under a reason and stays out of the histograms.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from enum import StrEnum
 from typing import Final
 
 from daemons.formats.rows import Row
 from daemons.measurement.figures import Figures, Instruments
-from daemons.measurement.histogram import BucketHistogram
-from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting, confirms
+from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting
 from daemons.measurement.jitter import InterarrivalJitter
+from daemons.measurement.judgement import Figure, backbone_of, end_to_end_of, possible
 from daemons.measurement.race import RaceTable
 from daemons.measurement.segments import Arrived, Segments
-from daemons.measurement.sequence import Outcome, SequenceTracker, Tally
+from daemons.measurement.sequence import Outcome, Tally
+from daemons.measurement.sessions import Sessions
+from daemons.measurement.stream_account import StreamAccount
 from daemons.measurement.time_step import STEPS_NS, finer_step_ns
 from daemons.records import KERNEL, WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
 
-__all__ = [
-    "INVALID_REASONS",
-    "MAX_IDENTITIES",
-    "MAX_JUMP",
-    "PathAccount",
-    "StreamAccount",
-]
-
-ABSURD_NS: Final = 3_600_000_000_000
-"""No path takes an hour: such a delay is a clock or a unit gone wrong."""
+__all__ = ["MAX_IDENTITIES", "InvalidReason", "PathAccount"]
 
 MAX_STREAMS: Final = 256
 """Streams with a label of their own; the others share one. It bounds what Prometheus sees, and no accounting."""
 OTHER_STREAM: Final = "other"
 MAX_IDENTITIES: Final = 8192
 """Streams accounted for on a path, eight times what an exchange allows on a connection; events beyond are counted."""
-MAX_SESSIONS: Final = 16
-
-INVALID_REASONS = (
-    "negative_end_to_end",
-    "absurd_end_to_end",
-    "negative_backbone",
-    "absurd_backbone",
-    "clock_step",
-    "warmup",
-    "absurd_sequence",
-    "absurd_announcement",
-    "too_many_streams",
-)
-"""Why a figure of an event was refused; a feed's or listener's own reasons are counted beside them."""
 
 
+class InvalidReason(StrEnum):
+    """Why a figure of an event was refused; a feed's or listener's own reasons are counted beside them."""
+
+    NEGATIVE_END_TO_END = "negative_end_to_end"
+    ABSURD_END_TO_END = "absurd_end_to_end"
+    NEGATIVE_BACKBONE = "negative_backbone"
+    ABSURD_BACKBONE = "absurd_backbone"
+    CLOCK_STEP = "clock_step"
+    WARMUP = "warmup"
+    ABSURD_SEQUENCE = "absurd_sequence"
+    ABSURD_ANNOUNCEMENT = "absurd_announcement"
+    TOO_MANY_STREAMS = "too_many_streams"
+
+
+_END_TO_END: Final = {
+    Validity.CLOCK_STEP: InvalidReason.CLOCK_STEP,
+    Validity.WARMUP: InvalidReason.WARMUP,
+    Validity.NEGATIVE: InvalidReason.NEGATIVE_END_TO_END,
+    Validity.ABSURD: InvalidReason.ABSURD_END_TO_END,
+}
+_BACKBONE: Final = {
+    Validity.NEGATIVE: InvalidReason.NEGATIVE_BACKBONE,
+    Validity.ABSURD: InvalidReason.ABSURD_BACKBONE,
+}
 _OK: Final = Validity.OK
 _DUPLICATE: Final = Outcome.DUPLICATE
 _STALE: Final = Outcome.STALE
 _NEW: Final = Sighting.NEW
 _REPEATED: Final = Sighting.REPEATED
-
-
-class StreamAccount:
-    """One stream on one path.
-
-    Attributes:
-        ids: accounts of its ids by symbol: one, but for a stream of all symbols.
-        kind: of its events, for their identity; empty while it is not known.
-        symbol: of its events; empty for a stream of all symbols.
-        step_ns: in what step its event times are told, as they have shown.
-    """
-
-    __slots__ = (
-        "backbone",
-        "backbone_jitter",
-        "end_to_end",
-        "end_to_end_jitter",
-        "events",
-        "ids",
-        "kind",
-        "label",
-        "name",
-        "step_ns",
-        "symbol",
-        "without_event_time",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        label: str,
-        identity: tuple[str, str],
-        end_to_end: BucketHistogram,
-        backbone: BucketHistogram | None,
-    ) -> None:
-        self.name = name
-        self.label = label
-        self.symbol, self.kind = identity
-        self.events = 0
-        self.without_event_time = 0
-        self.step_ns = STEPS_NS[0]
-        self.end_to_end = end_to_end
-        self.backbone = backbone
-        self.end_to_end_jitter = InterarrivalJitter()
-        self.backbone_jitter = InterarrivalJitter()
-        self.ids: dict[str, IdAccount] = {}
-
-    @property
-    def id_resets(self) -> int:
-        """How often the exchange began ids anew."""
-        return sum(ids.resets for ids in self.ids.values())
-
-    def named_for(self, symbol: str) -> str:
-        """Return the name in rows: of a stream of all symbols (``!bookTicker``) the one that brings this symbol's."""
-        return self.name if self.symbol or not symbol else f"{symbol}@{self.name[1:]}"
 
 
 class PathAccount:
@@ -161,78 +110,22 @@ class PathAccount:
         self._labels: set[str] = set()
         self._overflow: StreamAccount | None = None
         self.segments = Segments(instruments.segments, keep=figures is not None) if link else None
-        self.sessions: dict[Hashable, SequenceTracker] = {}
-        self.sessions_seen = 0
-        self._closed = SequenceTracker()
-        self._unreachable: dict[Hashable, int] = {}
+        self.invalid: dict[str, int] = dict.fromkeys(InvalidReason, 0)
+        self.sessions = Sessions(self.invalid)
         self._least_of_read_ns: int | None = None
-        self.leaps = 0
-        """How often a session's numbering moved further than can be told from nonsense by one event."""
         self.events = 0
         self.delayed = 0
         self.forwarder_step_ns = STEPS_NS[0]
-        self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.stamps = dict.fromkeys(StampKind, 0)
         self.last_event_ns = 0
         self.least_one_way_ns: dict[Hashable, int] = {}
         """Per session, the least one-way delay since it was last taken out, to be checked against the RTT."""
-        self._turns = 0
-        self._heard: dict[Hashable, int] = {}
-        """Per session, in which turn it was last heard of."""
 
     # Sequences
 
-    def open_session(self, key: Hashable, base: int, *, lossless: bool = False) -> SequenceTracker:
-        """Return the account of a session, begun after ``base`` if it is new.
-
-        Where ``base`` is above all that has been seen, what lies between was used before this link was there (its
-        destination was taken away and added again): the account goes on after it.
-
-        Args:
-            key: the session.
-            base: the highest number that is not this account's.
-            lossless: whether all that is sent arrives (TCP): what is missing was given up by the forwarder.
-        """
-        tracker = self.sessions.get(key)
-        if tracker is None:
-            while len(self.sessions) >= MAX_SESSIONS:
-                # Who was heard of last: one that lives does not give way to newcomers, however early it joined.
-                self._end_session(min(self.sessions, key=self._heard.__getitem__))
-            self.sessions_seen += 1
-        elif tracker.lossless != lossless or base > tracker.highest:
-            # Or its transport was changed by a reload: what is missing means something else from here on.
-            base = max(base, tracker.highest)
-            self._end_session(key)
-        else:
-            return tracker
-        self._hear(key)
-        tracker = self.sessions[key] = SequenceTracker(base, lossless=lossless)
-        return tracker
-
-    def announce(self, key: Hashable, highest: int, now_ns: int) -> None:
-        """Take in that a session has sent up to ``highest``."""
-        tracker = self.sessions.get(key)
-        if tracker is None:
-            return
-        self._hear(key)
-        if highest - tracker.highest > MAX_JUMP:
-            self._follow(key, highest, announced=True)
-        else:
-            tracker.announce(highest, now_ns)
-
-    def give_up(self, key: Hashable, first: int, last: int, now_ns: int) -> None:
-        """Take in that a session has used the numbers from ``first`` to ``last`` and never sent them."""
-        tracker = self.sessions.get(key)
-        if tracker is None:
-            return
-        if last - tracker.highest > MAX_JUMP:
-            self._follow(key, last, announced=True)
-        else:
-            tracker.give_up(first, last, now_ns)
-
     def expire(self, now_ns: int) -> int:
         """Declare lost what has been missing long enough; return how many events that was."""
-        lost = sum(tracker.expire(now_ns) for tracker in self.sessions.values())
+        lost = sum(tracker.expire(now_ns) for tracker in self.sessions.trackers.values())
         return lost + sum(tracker.expire(now_ns) for tracker in self._id_trackers())
 
     def finish(self) -> None:
@@ -250,14 +143,11 @@ class PathAccount:
             stream = self.streams.get(name)
             if stream is None:
                 continue
-            stream.end_to_end_jitter.interrupt()
-            stream.backbone_jitter.interrupt()
-            for ids in stream.ids.values():
-                ids.rejoin()
+            stream.interrupt()
 
     def total(self, attribute: str) -> int:
         """Sum one counter of :class:`Tally` over all sessions, or streams whose holes are losses, ever seen."""
-        return sum(getattr(tracker, attribute) for tracker in (self._closed, *self._trackers()))
+        return sum(getattr(tracker, attribute) for tracker in (self.sessions.closed, *self._trackers()))
 
     @property
     def duplicates(self) -> int:
@@ -280,7 +170,7 @@ class PathAccount:
     @property
     def id_leaps(self) -> int:
         """How often a numbering, of ids or of a session, moved further than could be followed at once."""
-        return self.leaps + sum(ids.leaps for ids in self._ids())
+        return self.sessions.leaps + sum(ids.leaps for ids in self._ids())
 
     def jitter_ns(self, of: Callable[[StreamAccount], InterarrivalJitter]) -> float | None:
         """Give the jitter of the path: the mean over its streams, by their events; None where no stream has one.
@@ -293,46 +183,13 @@ class PathAccount:
         return sum(count * value for count, value in known) / events if events else None
 
     def _trackers(self) -> list[Tally]:
-        return [*self.sessions.values(), *self._id_trackers()]
+        return [*self.sessions.trackers.values(), *self._id_trackers()]
 
     def _ids(self) -> list[IdAccount]:
         return [ids for stream in self.streams.values() for ids in stream.ids.values()]
 
     def _id_trackers(self) -> list[Tally]:
         return [tracker for ids in self._ids() for tracker in ids.trackers]
-
-    def _end_session(self, key: Hashable) -> None:
-        tracker = self.sessions.pop(key)
-        tracker.finish()
-        self._closed.add(tracker)
-        self._unreachable.pop(key, None)
-        self._heard.pop(key, None)
-
-    def _hear(self, key: Hashable) -> None:
-        self._turns += 1
-        self._heard[key] = self._turns
-
-    def _follow(self, key: Hashable, sequence: int, *, announced: bool = False) -> SequenceTracker | None:
-        """Judge a number that cannot be reached: None for nonsense, else the account that begins there.
-
-        Args:
-            key: the session.
-            sequence: the number.
-            announced: it is not an event's, but said to be used already; said again it holds.
-        """
-        before = self._unreachable.get(key)
-        self._unreachable[key] = sequence
-        if not confirms(sequence + announced, before):
-            self.invalid["absurd_announcement" if announced else "absurd_sequence"] += 1
-            return None
-        # A second one right after it: the forwarder has counted on through a long outage. What that cost it tells.
-        lossless = self.sessions[key].lossless
-        self._end_session(key)
-        self.leaps += 1
-        self._hear(key)
-        base = sequence if announced else sequence - 1
-        tracker = self.sessions[key] = SequenceTracker(base, lossless=lossless)
-        return tracker
 
     # Events
 
@@ -350,7 +207,8 @@ class PathAccount:
             stream = self.streams.get(event.stream) or self._stream(event.stream)
             self._count(stream, stamp, kind)
             duplicate = event.event_id is not None and stream is not self._overflow and self._seen(stream, event, stamp)
-            end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=duplicate)
+            figure = end_to_end_of(event.event_time_ns, stamp, kind)
+            end_to_end_ns = self._take_end_to_end(stream, event.event_time_ns, figure, live=not duplicate)
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 key = (stream.symbol or event.symbol, stream.kind, event.event_id)
                 self._race.observe(key, self.index, stamp.steady_ns, live=not stamp.step_ns)
@@ -368,7 +226,7 @@ class PathAccount:
                         end_to_end_ns=end_to_end_ns,
                         backbone_ns=None,
                         stamp=kind,
-                        validity="duplicate" if duplicate else validity,
+                        validity="duplicate" if duplicate else figure[1],
                         delayed=False,
                     )
                 )
@@ -382,15 +240,16 @@ class PathAccount:
             stamp: of the read's last packet.
             together: whether all of them came in that packet.
         """
-        tracker = self.sessions.get(key) or self.open_session(key, events[0].sequence - 1)
-        self._hear(key)
+        sessions = self.sessions
+        tracker = sessions.trackers.get(key) or sessions.open(key, events[0].sequence - 1)
+        sessions.hear(key)
         self._least_of_read_ns = None
         last = len(events) - 1
         early = stamp.kind if together else shared(stamp.kind)
         for index, event in enumerate(events):
             # Far behind as well: what came before was nonsense, and must not make duplicates of all that follows.
             if not -MAX_JUMP <= event.sequence - tracker.highest <= MAX_JUMP:
-                if (followed := self._follow(key, event.sequence)) is None:
+                if (followed := sessions.follow(key, event.sequence)) is None:
                     continue
                 tracker = followed
             kind = stamp.kind if index == last else early
@@ -400,64 +259,41 @@ class PathAccount:
             duplicate = outcome is _DUPLICATE or outcome is _STALE
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:
-                self._count_delayed(event, stamp)
-            end_to_end_ns, validity = self._end_to_end(stream, event.event_time_ns, stamp, kind, duplicate=not live)
-            backbone_ns, backbone_validity = self._backbone(key, stream, event, stamp, kind) if live else (None, _OK)
+                self._take_delayed(event, stamp)
+            figure = end_to_end_of(event.event_time_ns, stamp, kind)
+            end_to_end_ns, validity = self._take_end_to_end(stream, event.event_time_ns, figure, live=live), figure[1]
+            backbone_ns: int | None = None
+            if live:
+                figure = backbone_of(event, stamp, kind)
+                backbone_ns = self._take_backbone(key, stream, event, stamp, kind, figure)
+                validity = validity if figure[1] is _OK else figure[1]
             symbol = stream.symbol or ("" if event.event_id is None else self._symbol_of(event.payload))
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 identity = (symbol, stream.kind, event.event_id)
                 self._race.observe(identity, self.index, stamp.steady_ns, live=live and not stamp.step_ns)
             if self._row is not None:
-                if duplicate or event.delayed:
-                    validity = outcome.value if duplicate else Validity.DELAYED
-                elif backbone_validity is not _OK:
-                    validity = backbone_validity
-                name = stream.named_for(symbol)
-                self._row(self._link_row(name, event, stamp, kind, (end_to_end_ns, backbone_ns), validity))
+                self._row(
+                    Row(
+                        path=self.name,
+                        stream=stream.named_for(symbol),
+                        sequence=event.sequence,
+                        event_id=event.event_id,
+                        event_time_ns=event.event_time_ns,
+                        forwarder_ns=event.receive_ns,
+                        departure_ns=event.departure_ns,
+                        arrival_ns=stamp.ns,
+                        end_to_end_ns=end_to_end_ns,
+                        backbone_ns=backbone_ns,
+                        stamp=kind,
+                        validity=validity if live else outcome.value if duplicate else Validity.DELAYED,
+                        delayed=event.delayed,
+                    )
+                )
         self._keep_least(key)
 
     def _keep_least(self, key: Hashable) -> None:
-        least_ns = self._least_of_read_ns
-        if least_ns is not None:
+        if (least_ns := self._least_of_read_ns) is not None:
             self.least_one_way_ns[key] = min(least_ns, self.least_one_way_ns.get(key, least_ns))
-
-    def _sample(self, session: Hashable, event: LinkEvent, stamp: Stamp, kind: StampKind) -> None:
-        """Keep the stamps of an event whose departure is told later, if both of its arrival stamps are its own."""
-        exact = kind is KERNEL and event.receive_kind is KERNEL and not stamp.step_ns
-        if exact and event.departure_ns is not None and self.segments is not None:
-            times = (event.event_time_ns, event.receive_ns, event.departure_ns, stamp.ns, stamp.handled_ns)
-            self.segments.arrived(session, event.sequence, Arrived(*times))
-
-    def _count_delayed(self, event: LinkEvent, stamp: Stamp) -> None:
-        self.delayed += 1
-        if not stamp.step_ns and self._judge(stamp.ns - event.receive_ns) is _OK:
-            self._instruments.delayed.observe(stamp.ns - event.receive_ns)
-
-    def _link_row(
-        self,
-        name: str,
-        event: LinkEvent,
-        stamp: Stamp,
-        kind: StampKind,
-        figures: tuple[int | None, int | None],
-        validity: str,
-    ) -> Row:
-        """Make the row of an event; ``figures`` are its end-to-end and backbone latency in nanoseconds."""
-        return Row(
-            path=self.name,
-            stream=name,
-            sequence=event.sequence,
-            event_id=event.event_id,
-            event_time_ns=event.event_time_ns,
-            forwarder_ns=event.receive_ns,
-            departure_ns=event.departure_ns,
-            arrival_ns=stamp.ns,
-            end_to_end_ns=figures[0],
-            backbone_ns=figures[1],
-            stamp=kind,
-            validity=validity,
-            delayed=event.delayed,
-        )
 
     def _count(self, stream: StreamAccount, stamp: Stamp, kind: StampKind) -> None:
         self.events += 1
@@ -476,92 +312,97 @@ class PathAccount:
         ids = stream.ids.get(event.symbol)
         if ids is None:
             if len(stream.ids) >= MAX_IDENTITIES:
-                self.invalid["too_many_streams"] += 1
+                self.invalid[InvalidReason.TOO_MANY_STREAMS] += 1
                 return False
             ids = stream.ids[event.symbol] = IdAccount(event.kind.numbering)
         sighting = ids.observe(event.event_id, event.previous_id, event.event_time_ns, stamp.steady_ns)
         if sighting is _NEW:
             return False
         if sighting is not _REPEATED:
-            self.invalid["absurd_sequence"] += 1
+            self.invalid[InvalidReason.ABSURD_SEQUENCE] += 1
         return sighting is not Sighting.FIRST_SOUND
 
-    def _end_to_end(
-        self, stream: StreamAccount, event_time_ns: int | None, stamp: Stamp, kind: StampKind, *, duplicate: bool
-    ) -> tuple[int | None, str]:
-        """Measure from the exchange's event time to arrival; return the figure if it is valid, and its validity."""
-        stream.without_event_time += event_time_ns is None
-        if stamp.step_ns:
-            self.invalid["clock_step"] += 1
-            stream.end_to_end_jitter.interrupt()
-            return None, Validity.CLOCK_STEP
-        if kind is WARMUP:
-            self.invalid["warmup"] += 1
-            return None, Validity.WARMUP
-        if event_time_ns is None:
-            return None, Validity.WITHOUT_EVENT_TIME
-        figure_ns = stamp.ns - event_time_ns
-        if figure_ns < 0:
-            self.invalid["negative_end_to_end"] += 1
-            return None, Validity.NEGATIVE
-        if duplicate:
-            return figure_ns, _OK
-        if figure_ns > ABSURD_NS:
-            self.invalid["absurd_end_to_end"] += 1
-            return None, Validity.ABSURD
-        if event_time_ns % stream.step_ns:
-            stream.step_ns = finer_step_ns(stream.step_ns, event_time_ns)
-        stream.end_to_end.observe(figure_ns)
-        stream.end_to_end_jitter.observe(figure_ns)
-        if self.figures is not None:
-            self.figures.end_to_end.record(figure_ns)
-        return figure_ns, _OK
+    # What takes figures
 
-    def _backbone(
-        self, session: Hashable, stream: StreamAccount, event: LinkEvent, stamp: Stamp, kind: StampKind
-    ) -> tuple[int | None, Validity]:
-        """Measure from arrival at the forwarder to arrival here; return the figure if it is valid, and its validity."""
+    def _take_end_to_end(
+        self, stream: StreamAccount, event_time_ns: int | None, figure: Figure, *, live: bool
+    ) -> int | None:
+        """Measure the delay from the exchange, or count why not; return what a row shows.
+
+        Of what is not live only what the clocks got wrong is counted: it may have been on its way for long.
+        """
+        delay_ns, validity = figure
+        if validity is _OK:
+            if live:
+                assert delay_ns is not None
+                assert event_time_ns is not None
+                stream.take_end_to_end(delay_ns, event_time_ns)
+                if self.figures is not None:
+                    self.figures.end_to_end.record(delay_ns)
+            return delay_ns
+        stream.without_event_time += event_time_ns is None
+        if validity is Validity.CLOCK_STEP:
+            stream.end_to_end_jitter.interrupt()
+        if validity is Validity.ABSURD and not live:
+            return delay_ns
+        if (reason := _END_TO_END.get(validity)) is not None:
+            self.invalid[reason] += 1
+        return None
+
+    def _take_delayed(self, event: LinkEvent, stamp: Stamp) -> None:
+        """Measure how long an event was on its way that waited in an outage."""
+        self.delayed += 1
         if stamp.step_ns:
+            return
+        delay_ns = stamp.ns - event.receive_ns
+        if (validity := possible(delay_ns)) is _OK:
+            self._instruments.delayed.observe(delay_ns)
+        else:
+            self.invalid[_BACKBONE[validity]] += 1
+
+    def _take_backbone(
+        self, session: Hashable, stream: StreamAccount, event: LinkEvent, stamp: Stamp, kind: StampKind, figure: Figure
+    ) -> int | None:
+        """Measure the delay from the forwarder, or count why not; return what a row shows."""
+        delay_ns, validity = figure
+        if delay_ns is None:
             stream.backbone_jitter.interrupt()
-            return None, Validity.CLOCK_STEP
-        if kind is WARMUP or event.receive_kind is WARMUP:
-            stream.backbone_jitter.interrupt()
-            if kind is not WARMUP:
-                self.invalid["warmup"] += 1
-            return None, Validity.WARMUP
-        figure_ns = stamp.ns - event.receive_ns
-        one_way_ns = figure_ns if event.departure_ns is None else stamp.ns - event.departure_ns
+            # Where our own stamp is to blame, the end-to-end figure is refused for it, and one reason counts once.
+            if validity is Validity.WARMUP and kind is not WARMUP:
+                self.invalid[InvalidReason.WARMUP] += 1
+            return None
+        one_way_ns = delay_ns if event.departure_ns is None else stamp.ns - event.departure_ns
         least_ns = self._least_of_read_ns
         if least_ns is None or one_way_ns < least_ns:
             self._least_of_read_ns = one_way_ns
-        if (validity := self._judge(figure_ns)) is not _OK:
-            return None, validity
+        if validity is not _OK:
+            self.invalid[_BACKBONE[validity]] += 1
+            return None
         if event.sampled:
             self._sample(session, event, stamp, kind)
-        assert stream.backbone is not None
         if event.receive_ns % self.forwarder_step_ns:
             self.forwarder_step_ns = finer_step_ns(self.forwarder_step_ns, event.receive_ns)
-        stream.backbone.observe(figure_ns)
-        stream.backbone_jitter.observe(figure_ns)
+        assert stream.backbone is not None
+        stream.backbone.observe(delay_ns)
+        stream.backbone_jitter.observe(delay_ns)
         if self.figures is not None:
-            self.figures.backbone.record(figure_ns)
+            self.figures.backbone.record(delay_ns)
             if event.departure_ns is not None:
-                self.figures.hold.record(figure_ns - one_way_ns)
+                self.figures.hold.record(delay_ns - one_way_ns)
                 self.figures.one_way.record(one_way_ns)
-        return figure_ns, _OK
+        return delay_ns
 
-    def _judge(self, backbone_ns: int) -> Validity:
-        """Say whether a path can have such a delay; count it if not."""
-        if 0 <= backbone_ns <= ABSURD_NS:
-            return _OK
-        validity = Validity.NEGATIVE if backbone_ns < 0 else Validity.ABSURD
-        self.invalid[f"{validity}_backbone"] += 1
-        return validity
+    def _sample(self, session: Hashable, event: LinkEvent, stamp: Stamp, kind: StampKind) -> None:
+        """Keep the stamps of an event whose departure is told later, if both of its arrival stamps are its own."""
+        exact = kind is KERNEL and event.receive_kind is KERNEL and not stamp.step_ns
+        if exact and event.departure_ns is not None and self.segments is not None:
+            times = (event.event_time_ns, event.receive_ns, event.departure_ns, stamp.ns, stamp.handled_ns)
+            self.segments.arrived(session, event.sequence, Arrived(*times))
 
     def _stream(self, name: str) -> StreamAccount:
         """Make the account of a stream: labels are few, identities many; events beyond both bounds are only counted."""
         if len(self.streams) >= MAX_IDENTITIES:
-            self.invalid["too_many_streams"] += 1
+            self.invalid[InvalidReason.TOO_MANY_STREAMS] += 1
             if self._overflow is None:
                 self._overflow = self._made("", OTHER_STREAM)
             return self._overflow

@@ -59,7 +59,7 @@ class Forwarders:
 
     def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
         datagrams = self._datagrams if hello is None else hello.transport is Transport.UDP
-        self.account.open_session(key, acknowledged, lossless=not datagrams)
+        self.account.sessions.open(key, acknowledged, lossless=not datagrams)
         self.account.interrupt()
         peer = self._peer(key)
         peer.connected = True
@@ -88,7 +88,7 @@ class Forwarders:
 
     def on_gave_up(self, key: SessionKey, gave_up: GaveUp, stamp: Stamp) -> None:
         for first, last in gave_up.ranges:
-            self.account.give_up(key, first, last, stamp.steady_ns)
+            self.account.sessions.give_up(key, first, last, stamp.steady_ns)
 
     def on_departures(self, key: SessionKey, departures: Departures) -> None:
         segments = self.account.segments
@@ -97,7 +97,7 @@ class Forwarders:
             segments.departed(key, one.sequence, one.departure_ns)
 
     def on_bye(self, key: SessionKey, highest: int, stamp: Stamp) -> None:
-        if key in self.account.sessions:
+        if key in self.account.sessions.trackers:
             self._announce(key, self._peer(key), highest, stamp.steady_ns)
 
     def on_time(self, key: SessionKey, report: TimeReport) -> None:
@@ -110,7 +110,7 @@ class Forwarders:
         self._weigh(key, report.sample)
 
     def progress(self, key: SessionKey) -> Ack:
-        tracker = self.account.sessions.get(key)
+        tracker = self.account.sessions.trackers.get(key)
         return Ack(0, 0, 0) if tracker is None else Ack(tracker.highest, tracker.unique, tracker.missing)
 
     # Own
@@ -149,13 +149,13 @@ class Forwarders:
         """Take in announcements whose events have had time to come."""
         for key, peer in self._peers.items():
             while peer.tails and now_ns - peer.tails[0][0] >= TAIL_NS:
-                self.account.announce(key, peer.tails.popleft()[1], now_ns)
+                self.account.sessions.announce(key, peer.tails.popleft()[1], now_ns)
 
     def finish(self) -> None:
         """Take in all announcements: nothing more will come."""
         for key, peer in self._peers.items():
             for _said_ns, highest in peer.tails:
-                self.account.announce(key, highest, 0)
+                self.account.sessions.announce(key, highest, 0)
             peer.tails.clear()
 
     def summary(self, rtt: Distribution) -> LinkSummary:
@@ -180,7 +180,9 @@ class Forwarders:
         peer = self._peers.get(key)
         if peer is None:
             peer = self._peers[key] = Peer()
-            for other in [other for other in self._peers if other != key and other not in self.account.sessions]:
+            for other in [
+                other for other in self._peers if other != key and other not in self.account.sessions.trackers
+            ]:
                 self._drops_of_others.update(self._peers.pop(other).drops)
                 self.account.least_one_way_ns.pop(other, None)
         return peer
@@ -191,10 +193,10 @@ class Forwarders:
             self._log.error("the forwarder's wall clock was stepped", steps=clock.steps)
 
     def _announce(self, key: SessionKey, peer: Peer, highest: int, now_ns: int) -> None:
-        tracker = self.account.sessions.get(key)
+        tracker = self.account.sessions.trackers.get(key)
         if tracker is None or tracker.lossless:
             # TCP keeps order: what was sent before the heartbeat and did not come will not come.
-            self.account.announce(key, highest, now_ns)
+            self.account.sessions.announce(key, highest, now_ns)
         else:
             peer.tails.append((now_ns, highest))
 
@@ -214,10 +216,10 @@ class Forwarders:
         repeated event has its old stamp; so do numbers that start over by far. A new source that goes on counting is
         the same forwarder on a new connection.
         """
-        sessions = self.account.sessions
+        sessions = self.account.sessions.trackers
         latest = next(reversed(sessions), None)
         if latest is None:
-            self.account.open_session(source, _base(sequence))
+            self.account.sessions.open(source, _base(sequence))
             return source
         base = f"{source}#"
         mine = [key for key in sessions if key == source or str(key).startswith(base)]
@@ -229,8 +231,8 @@ class Forwarders:
         began_anew = again and newest_ns is not None and receive_ns > newest_ns + RESTART_NS
         if not began_anew and ((mine and sequence > highest - RESTART_WINDOW) or (not mine and sequence > highest)):
             return key
-        fresh = f"{base}{self.account.sessions_seen}" if mine else source
-        self.account.open_session(fresh, _base(sequence))
+        fresh = f"{base}{self.account.sessions.seen}" if mine else source
+        self.account.sessions.open(fresh, _base(sequence))
         self._log.info("forwarder restarted", source=source, sequence=sequence)
         return fresh
 

@@ -142,7 +142,7 @@ def _sequences(accounts: Sequence[PathAccount]) -> Iterator[Metric]:
         _each(accounts, lambda account: account.duplicates),
     )
     yield counter(
-        f"{PREFIX}_sessions", "Forwarder lives seen.", ["path"], _each(accounts, lambda account: account.sessions_seen)
+        f"{PREFIX}_sessions", "Forwarder lives seen.", ["path"], _each(accounts, lambda account: account.sessions.seen)
     )
     yield counter(
         "latency_feed_id_resets",

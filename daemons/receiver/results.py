@@ -193,7 +193,7 @@ def _path(account: PathAccount, arrival: ArrivalFacts, clock: ClockState) -> Pat
         forwarder_time_step_ms=account.forwarder_step_ns / 1e6 if figures.backbone.count else None,
         error_bound_ms=_error_bounds(account, clock, peer_clock),
         without_event_time=sum(stream.without_event_time for stream in account.streams.values()),
-        sessions=account.sessions_seen,
+        sessions=account.sessions.seen,
         id_resets=account.id_resets,
         id_leaps=account.id_leaps,
         stamps={kind.name.lower(): count for kind, count in account.stamps.items()},

@@ -171,7 +171,7 @@ class Life:
                 for name, value in segment.figures().items():
                     expected[name] += value
         assert {name: self.account.total(name) for name in expected} == expected
-        assert self.account.sessions_seen == len(self.segments)
+        assert self.account.sessions.seen == len(self.segments)
         assert self.account.events == sum(self.streams.values()) == sum(self.account.stamps.values())
         assert not any(self.account.invalid.values())
         for session, segments in self.segments.items():

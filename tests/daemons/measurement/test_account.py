@@ -7,17 +7,13 @@ import pytest
 from daemons.feed.binance import Decoder
 from daemons.feed.streams import identity_of
 from daemons.formats.rows import Row
-from daemons.measurement.account import (
-    ABSURD_NS,
-    MAX_IDENTITIES,
-    MAX_JUMP,
-    MAX_SESSIONS,
-    MAX_STREAMS,
-    PathAccount,
-)
+from daemons.measurement.account import MAX_IDENTITIES, MAX_STREAMS, PathAccount
 from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
+from daemons.measurement.identity import MAX_JUMP
+from daemons.measurement.judgement import ABSURD_NS
 from daemons.measurement.race import RaceTable
+from daemons.measurement.sessions import MAX_SESSIONS
 from daemons.measurement.time_step import STEPS_NS
 from daemons.records import FeedEvent, LinkEvent, Stamp, StampKind, Validity
 from tests.daemons.made import feed_event
@@ -301,7 +297,7 @@ def test_an_absurd_number_is_nonsense_and_not_a_gap() -> None:
     feed, link = paths.accounts
     link.observe_link(1, [forwarded(1, 0)], stamp(1), together=True)
     link.observe_link(1, [forwarded(MAX_JUMP + 2, 0)], stamp(2), together=True)
-    link.announce(1, 1 << 60, 3)
+    link.sessions.announce(1, 1 << 60, 3)
     feed.observe_feed([trade(5)], stamp(1))
     feed.observe_feed([trade(5 + MAX_JUMP + 1)], stamp(2))
     for account in paths.accounts:
@@ -321,10 +317,10 @@ def test_an_absurd_first_id_does_not_make_all_that_follow_stale(feed: tuple[Path
 def test_each_life_of_a_forwarder_counts_for_itself(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
     for session in range(MAX_SESSIONS + 5):
-        account.open_session(session, 0)
+        account.sessions.open(session, 0)
         account.observe_link(session, [forwarded(1, 0), forwarded(3, 0)], stamp(session), together=True)
-    assert account.sessions_seen == MAX_SESSIONS + 5
-    assert len(account.sessions) == MAX_SESSIONS
+    assert account.sessions.seen == MAX_SESSIONS + 5
+    assert len(account.sessions.trackers) == MAX_SESSIONS
     assert (account.total("unique"), account.total("missing")) == (2 * (MAX_SESSIONS + 5), MAX_SESSIONS + 5)
     account.finish()
     assert account.total("gaps") == MAX_SESSIONS + 5
@@ -430,7 +426,7 @@ def test_the_jitter_of_a_path_does_not_mix_streams(feed: tuple[Paths, PathAccoun
 
 def test_over_udp_nothing_is_excused_for_what_may_have_been_lost_on_the_way(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
-    account.open_session(1, 10)
+    account.sessions.open(1, 10)
     account.observe_link(1, [forwarded(15, 0, delayed=True), forwarded(20, 0, delayed=True)], stamp(1), together=True)
     account.observe_link(1, [forwarded(18, 0, delayed=True)], stamp(2), together=True)
     account.observe_link(1, [forwarded(22, 0)], stamp(3), together=True)
@@ -440,21 +436,21 @@ def test_over_udp_nothing_is_excused_for_what_may_have_been_lost_on_the_way(link
 
 def test_over_udp_what_the_forwarder_says_it_never_sent_is_not_lost(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
-    account.open_session(1, 10)
+    account.sessions.open(1, 10)
     account.observe_link(1, [forwarded(20, 0)], stamp(1), together=True)
     for _told in range(2):
-        account.give_up(1, 5, 14, 2)
-        account.give_up(1, 22, 23, 2)
-        account.give_up(9, 1, 5, 2)
+        account.sessions.give_up(1, 5, 14, 2)
+        account.sessions.give_up(1, 22, 23, 2)
+        account.sessions.give_up(9, 1, 5, 2)
     account.finish()
     assert (account.total("missing"), account.total("given_up"), account.total("gap_events")) == (12, 6, 6)
 
 
 def test_over_tcp_nothing_that_was_sent_is_lost(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
-    account.open_session(1, 0, lossless=True)
+    account.sessions.open(1, 0, lossless=True)
     account.observe_link(1, [forwarded(1, 0), forwarded(5, 0)], stamp(1), together=True)
-    account.announce(1, 7, 2)
+    account.sessions.announce(1, 7, 2)
     account.finish()
     assert (account.total("missing"), account.total("given_up"), account.total("gaps")) == (5, 5, 0)
 
@@ -470,16 +466,16 @@ def test_a_session_that_really_leapt_is_followed(link: tuple[Paths, PathAccount]
 
 def test_who_lives_keeps_its_account_however_many_join_after_it(link: tuple[Paths, PathAccount]) -> None:
     _paths, account = link
-    account.open_session("steady", 0)
+    account.sessions.open("steady", 0)
     for number in range(1, 100):
         account.observe_link(f"passing {number}", [forwarded(1, 0)], stamp(5), together=True)
         if number % 2:
             account.observe_link("steady", [forwarded(number, 0)], stamp(5), together=True)
         else:
-            account.announce("steady", number - 1, 0)
-        assert "steady" in account.sessions
-        assert len(account.sessions) <= MAX_SESSIONS
-    assert account.sessions["steady"].missing == 49
+            account.sessions.announce("steady", number - 1, 0)
+        assert "steady" in account.sessions.trackers
+        assert len(account.sessions.trackers) <= MAX_SESSIONS
+    assert account.sessions.trackers["steady"].missing == 49
     assert account.total("unique") == 99 + 50
 
 
@@ -497,6 +493,6 @@ def test_a_numbering_that_moved_on_is_followed_within_a_read_of_a_path_that_race
     far = 5 * MAX_JUMP
     account.observe_link(7, [forwarded(1, 0)], stamp(10), together=True)
     account.observe_link(7, [forwarded(sequence, 5) for sequence in (2, far, far + 1)], stamp(20), together=True)
-    assert list(account.sessions) == [7]
-    assert account.sessions[7].highest == far + 1
-    assert (account.leaps, account.invalid["absurd_sequence"]) == (1, 1)
+    assert list(account.sessions.trackers) == [7]
+    assert account.sessions.trackers[7].highest == far + 1
+    assert (account.sessions.leaps, account.invalid["absurd_sequence"]) == (1, 1)

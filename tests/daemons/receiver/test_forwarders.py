@@ -13,9 +13,11 @@ from daemons.formats.summary import Distribution
 from daemons.link.listener import ListenerSettings
 from daemons.link.session import TimeReport
 from daemons.link.wire import VERSION, DropReason, Heartbeat, Hello, Transport
-from daemons.measurement.account import MAX_JUMP, MAX_SESSIONS, PathAccount
+from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
+from daemons.measurement.identity import MAX_JUMP
+from daemons.measurement.sessions import MAX_SESSIONS
 from daemons.receiver.forwarders import JOINED, RESTART_WINDOW, TAIL_NS, Forwarders
 from daemons.receiver.rows import RowWriter
 from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
@@ -166,7 +168,7 @@ def test_lives_are_told_apart_where_the_format_does_not_say(
     path = Path()
     for source, sequence in arrivals:
         path.event(sequence, source, stream="")
-    assert path.account.sessions_seen == sessions
+    assert path.account.sessions.seen == sessions
     assert path.account.total("missing") == missing
     assert path.account.total("unique") == len(arrivals)
 
@@ -187,7 +189,7 @@ def test_a_forwarder_without_sessions_that_restarts_on_its_port_begins_a_new_acc
     nameless(path, 2, 2 * 1_000_000)
     for number in range(1, 200):
         nameless(path, number, (lived + 5_000 + number) * 1_000_000)
-    assert path.account.sessions_seen == 2
+    assert path.account.sessions.seen == 2
     assert (path.account.duplicates, path.account.total("unique")) == (1, lived + 199)
 
 
@@ -220,7 +222,7 @@ def test_a_destination_taken_away_and_added_again_misses_nothing_of_what_came_me
     path.account.finish()
     counted = {name: path.account.total(name) for name in ("unique", "missing", "given_up", "gap_events", "reordered")}
     assert counted == {"unique": 600, "missing": 0, "given_up": 0, "gap_events": 0, "reordered": 0}
-    assert (path.account.sessions_seen, path.account.leaps) == (1, 0)
+    assert (path.account.sessions.seen, path.account.sessions.leaps) == (1, 0)
     assert path.state.progress(SESSION).highest == 600 + away
 
 
@@ -244,13 +246,13 @@ def test_a_heartbeat_far_ahead_is_followed_when_it_holds_and_left_when_it_does_n
     path.beat(ahead)
     assert path.account.invalid["absurd_announcement"] == 1
     path.event(2)
-    assert (path.account.total("unique"), path.account.total("missing"), path.account.leaps) == (2, 0, 0)
+    assert (path.account.total("unique"), path.account.total("missing"), path.account.sessions.leaps) == (2, 0, 0)
     path.beat(ahead)
-    assert (path.account.leaps, path.state.progress(SESSION).highest) == (1, ahead)
+    assert (path.account.sessions.leaps, path.state.progress(SESSION).highest) == (1, ahead)
     path.event(ahead + 1)
     path.beat(ahead + 3)
     assert (path.account.total("unique"), path.account.total("missing")) == (3, 2)
-    assert path.account.sessions_seen == 1
+    assert path.account.sessions.seen == 1
 
 
 def test_nonsense_that_was_followed_makes_no_duplicates_of_what_goes_on() -> None:
@@ -261,7 +263,7 @@ def test_nonsense_that_was_followed_makes_no_duplicates_of_what_goes_on() -> Non
         path.beat(2**63)
     for number in range(901, 911):
         path.event(number)
-    assert (path.account.duplicates, path.account.invalid["absurd_sequence"], path.account.leaps) == (0, 1, 2)
+    assert (path.account.duplicates, path.account.invalid["absurd_sequence"], path.account.sessions.leaps) == (0, 1, 2)
     assert path.account.total("unique") == 10
 
 
