@@ -58,6 +58,12 @@ class Firewall:
         finally:
             self._rules("-D", port)
 
+    def swallow_all_for(self, host: str, port: int) -> None:
+        """Swallow what goes to an address, for good."""
+        program = "ip6tables" if ":" in host else "iptables"
+        line = [program, "-w", "-A", "INPUT", "-d", host, "-p", "tcp", "--dport", str(port), "-j", "DROP"]
+        subprocess.run(line, check=True)
+
     @staticmethod
     def _rules(action: str, port: int) -> None:
         for protocol in ("tcp", "udp"):
@@ -86,6 +92,24 @@ def test_an_exchange_that_is_swallowed_is_noticed_however_quiet_its_streams_may_
                     "events again",
                     DEADLINE_SECONDS,
                 )
+
+    inside(work)
+
+
+@pytest.mark.parametrize("dead", ["127.0.0.2", "::1"])
+def test_a_first_address_or_a_family_that_is_swallowed_costs_no_attempt(dead: str, tmp_path: Path) -> None:
+    def work(firewall: Firewall) -> None:
+        file = tmp_path / "forwarder.toml"
+        with simulator("--rate", "200") as exchange:
+            port = int(exchange.ready["near"].rpartition(":")[2])
+            firewall.swallow_all_for(dead, port)
+            file.write_text(f'[feed]\nurl = "ws://localhost:{port}"\naddress = ["{dead}", "127.0.0.1"]\n')
+            with forwarder("--config", str(file), "--destination", f"127.0.0.1:{free_port()}") as program:
+                received = "latency_forwarder_events_received_total"
+                until(lambda: sum(scrape(program).matching(received)) > 50, "events", DEADLINE_SECONDS)
+                page = scrape(program)
+                assert page.sum("latency_feed_connection_info", address="127.0.0.1") == 1
+                assert page.sum("latency_forwarder_reconnects_total", side="feed") == 0
 
     inside(work)
 

@@ -50,10 +50,11 @@ class Exchange:
         self._market = Market(streams, 1)
         self._binary, self._combined = binary, combined
         self._members: set[ServerConnection] = set()
-        self.sent = 0
+        self.sent = self.connections = 0
 
     async def member(self, connection: ServerConnection) -> None:
         self._members.add(connection)
+        self.connections += 1
         try:
             await connection.wait_closed()
         finally:
@@ -153,6 +154,8 @@ async def replaced(encoding: str, form: str, *, secure: bool, reason: str, times
                     await until(lambda done=done: counts.replacements[reason] > done)  # type: ignore[misc]
                 assert counts.overlap_events > 0
                 assert sum(counts.reconnects.values()) == sum(counts.invalid.values()) == 0
+                # One for each, and perhaps the next one's.
+                assert times + 1 <= exchange.connections <= times + 2
                 assert counts.notices == (times if reason == "notice" else 0)
             finally:
                 running.cancel()

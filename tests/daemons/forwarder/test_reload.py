@@ -260,6 +260,33 @@ def test_edits_at_random_leave_no_event_uncounted() -> None:
     run(work)
 
 
+def test_reloads_without_end_leave_no_task_and_no_descriptor() -> None:
+    async def work() -> None:
+        async with trial((Sink(), b""), (Sink(), b""), drain_seconds=60.0) as (made, heres):
+
+            def held() -> tuple[int, int, int]:
+                peers = sum(here.listener.counts.peers for here in heres)
+                # The feed, which has nobody to connect to, comes and goes.
+                names = (str(task.get_coro()) for task in asyncio.all_tasks())
+                links = sum("LinkSender" in name or "Uplink" in name for name in names)
+                return links, sum(1 for _one in Path("/proc/self/fd").iterdir()), peers
+
+            await made.edit()
+            before = held()
+            for turn in range(30):
+                transport = ("tcp", "udp")[turn & 1]
+                await made.edit(*(section(here, transport=transport) for here in heres))
+                if turn % 4 == 0:
+                    await until(connected(made))
+                if turn % 3 == 0:
+                    await made.edit()
+            await made.edit()
+            await until(lambda: held() == before)
+            made.assert_balanced()
+
+    run(work)
+
+
 def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(tmp_path: Path) -> None:
     file = tmp_path / "link.key"
 
