@@ -12,10 +12,10 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring dashboards reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring deb dashboards monitoring-archive reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || { \
@@ -44,6 +44,9 @@ monitoring: $(PACKAGES)  ## Prometheus, Alertmanager and (where installed) Grafa
 
 dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
 	$(BIN)/python -m grafana.generate
+
+monitoring-archive: $(STAMP)  ## dashboards and rules with a README, to be imported elsewhere, in dist
+	$(BIN)/python -m grafana.archive dist
 
 reference: $(STAMP)  ## write docs/reference, manuals, completions and schemas from the programs
 	$(BIN)/python -m reference.generate
@@ -102,6 +105,9 @@ audit: $(STAMP)  ## ask the package index for known vulnerabilities of all that 
 
 wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
 	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))
+
+deb: $(PACKAGES)  ## the Debian package for hosts, in dist; needs a package index
+	debian/build-package
 
 provision-trial: $(STAMP)  ## a shell with an emulated AWS account in which every `provision` command works; needs no account
 	$(BIN)/python -m tests.provisioning.trial
