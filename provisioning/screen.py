@@ -10,6 +10,7 @@ import click
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from daemons.service.screen import Grid, screen, sentence
+from provisioning.documents import PlannedStep
 from provisioning.engine import Event, Step
 
 __all__ = ["Screen"]
@@ -62,7 +63,10 @@ class Screen:
     def plan(self, steps: Sequence[Step]) -> None:
         """Print a plan, one line for each step."""
         if self.as_json:
-            self.result([{"verb": s.verb, "key": s.key, "region": s.region, "details": list(s.texts)} for s in steps])
+            planned: list[PlannedStep] = [
+                {"verb": s.verb, "key": s.key, "region": s.region, "details": list(s.texts)} for s in steps
+            ]
+            self.result(planned)
             return
         for step in steps:
             details = f": {'; '.join(step.texts)}" if step.texts else ""

@@ -2,6 +2,7 @@
 
 import json
 
+from provisioning.documents import TargetGroup
 from provisioning.firewall import METRICS_PORTS
 from provisioning.topology import Topology
 
@@ -17,7 +18,7 @@ def targets(topology: Topology, deployment: str, *, local: bool = False) -> str:
         local: leave out what the monitor host cannot reach (its site has no peering with theirs).
     """
     out_of_reach = unscraped(topology)
-    groups = [
+    groups: list[TargetGroup] = [
         {
             "targets": [f"{host.address}:{METRICS_PORTS[host.role]}"],
             "labels": {

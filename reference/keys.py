@@ -47,6 +47,8 @@ FILES = (
     File("latency-topology.toml", Topology, "provision up --topology FILE", "a deployment on AWS"),
 )
 
+_OURS = ("daemons", "experiments", "provisioning", "tests")
+
 _EMPTY = ("", '""', "[]", "{}")
 
 _UNITS = {
@@ -183,8 +185,9 @@ def _type(kind: shape.Type) -> str:
 def meanings(kind: type[Any]) -> dict[str, str]:
     """Read the ``Attributes:`` of a class and of what it inherits from."""
     found: dict[str, str] = {}
-    for one in reversed(kind.__mro__):
-        text = inspect.cleandoc(one.__doc__ or "") if issubclass(one, msgspec.Struct) else ""
+    # A TypedDict is a plain dict when it runs, and what it inherits from stands beside it.
+    for one in reversed([kind, *getattr(kind, "__orig_bases__", ()), *kind.__mro__]):
+        text = inspect.cleandoc(one.__doc__ or "") if one.__module__.partition(".")[0] in _OURS else ""
         _head, _mark, listed = text.partition("\nAttributes:\n")
         for entry in re.split(r"\n(?=\S)", textwrap.dedent(listed).strip("\n")):
             name, colon, meaning = entry.partition(":")

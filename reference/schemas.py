@@ -1,4 +1,4 @@
-"""JSON Schemas (draft 2020-12) of the files that people write, and of those that programs write."""
+"""JSON Schemas (draft 2020-12) of the files that people write, and of what programs write and print."""
 
 import json
 from typing import Any
@@ -6,37 +6,56 @@ from typing import Any
 import msgspec
 
 from daemons.formats.summary import RunSummary
+from daemons.probe.once.document import Document
+from experiments.comparison.model import Comparison
+from experiments.egress.document import EgressDocument
+from experiments.live.figures import Watched
 from experiments.runs.manifest import Manifest
+from experiments.validation.suite import Validation
+from provisioning.documents import Cost, Down, PlannedStep, Reap, Resource, TargetGroup
 from reference.keys import FILES, meanings, purpose
 
-__all__ = ["schemas"]
+__all__ = ["WRITTEN", "schemas"]
 
-_WRITTEN: dict[str, tuple[type[msgspec.Struct], str]] = {
+WRITTEN: dict[str, tuple[Any, str]] = {
     "results.json": (RunSummary, "what latency-receiver --output and experiment run write"),
     "manifest.json": (Manifest, "the record that experiment run keeps beside its results"),
+    "validation.json": (Validation, "what experiment validate writes"),
+    "experiment-compare.json": (Comparison, "what experiment compare --json prints"),
+    "experiment-import.json": (EgressDocument, "what experiment import --json prints"),
+    "experiment-watch.json": (Watched, "what experiment watch --json prints, one for each reading"),
+    "latency-probe-once.json": (Document, "what latency-probe --once --json writes"),
+    "provision-plan.json": (list[PlannedStep], "what provision plan and up print with --json"),
+    "provision-status.json": (list[Resource], "what provision status --json prints"),
+    "provision-cost.json": (Cost, "what provision cost --json prints"),
+    "provision-deploy.json": (list[str], "what provision deploy --json prints: a sentence for each host"),
+    "provision-down.json": (Down, "what provision down --json prints"),
+    "provision-reap.json": (Reap, "what provision reap --json prints"),
+    "provision-targets.json": (list[TargetGroup], "what provision targets prints"),
 }
+"""What programs write, by the name of its schema."""
 
 
 def schemas() -> dict[str, str]:
     """Return every schema by the name of its file below ``schemas``."""
-    kinds = {file.name: (file.kind, file.title) for file in FILES} | _WRITTEN
+    kinds = {file.name: (file.kind, file.title) for file in FILES} | WRITTEN
     found = {}
     for name, (kind, title) in kinds.items():
         (root,), definitions = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-        for other in _structs(kind):
+        for other in _objects(kind):
             _describe(definitions[other.__name__], other)
         schema = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": name,
             "description": title,
             **root,
-            "$defs": definitions,
+            **({"$defs": definitions} if definitions else {}),
         }
         found[f"{name.rpartition('.')[0]}.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return found
 
 
-def _describe(definition: dict[str, Any], kind: type[msgspec.Struct]) -> None:
+def _describe(definition: dict[str, Any], kind: type[Any]) -> None:
     said = meanings(kind)
     definition["description"] = purpose(kind).replace("``", "`")
     for name, value in definition["properties"].items():
@@ -44,12 +63,12 @@ def _describe(definition: dict[str, Any], kind: type[msgspec.Struct]) -> None:
             value["description"] = said[name].replace("``", "`")
 
 
-def _structs(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
-    found: set[type[msgspec.Struct]] = set()
+def _objects(kind: Any) -> set[type[Any]]:
+    found: set[type[Any]] = set()
     waiting: list[Any] = [msgspec.inspect.type_info(kind)]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, msgspec.inspect.StructType):
+        if isinstance(one, (msgspec.inspect.StructType, msgspec.inspect.TypedDictType)):
             if one.cls in found:
                 continue
             found.add(one.cls)

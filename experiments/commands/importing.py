@@ -12,6 +12,7 @@ from daemons.service.screen import MISSING, Grid, figure, screen, sentence
 from experiments.comparison.table import print_comparison
 from experiments.egress.audit import Audit, audit
 from experiments.egress.compare import compare_runs
+from experiments.egress.document import document_of
 from experiments.egress.published import load_published
 from experiments.egress.raw import find_raw_runs
 
@@ -33,25 +34,7 @@ def import_command(folder: Path, reference: str | None, *, as_json: bool) -> Non
     audits = [audit(run, published.get(run.name)) for run in find_raw_runs(folder)]
     comparisons = compare_runs(audits, reference)
     if as_json:
-        content = {
-            "format": "backbone-latency-egress/1",
-            "runs": [
-                {
-                    "run": one.run.name,
-                    "scenario": one.scenario,
-                    "cold_ms": one.cold,
-                    "warm_ms": one.warm,
-                    "failed": {"cold": one.run.cold.failures, "warm": one.run.warm.failures},
-                    "egress": one.run.identity,
-                    "overlay_rtt_ms": one.run.overlay_rtt_ms,
-                    "figures": one.figures,
-                    "remarks": one.remarks,
-                }
-                for one in audits
-            ],
-            "comparisons": comparisons,
-        }
-        click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
+        click.echo(msgspec.json.format(msgspec.json.encode(document_of(audits, comparisons)), indent=2))
         return
     console = screen()
     console.print(_samples(audits))

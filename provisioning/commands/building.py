@@ -11,6 +11,7 @@ from daemons.service.spans import Span
 from provisioning.aftermath import expires_at, stops_at
 from provisioning.commands.common import agree, engine_of, tell_elsewhere, told_what_stands
 from provisioning.console import host_report
+from provisioning.documents import Resource
 from provisioning.engine import Engine, Step
 from provisioning.errors import PendingError
 from provisioning.preflight import preflight
@@ -126,12 +127,12 @@ def status(settings: Settings) -> None:
     engine = engine_of(settings, screen)
     engine.read()
     view = engine.view
-    rows = []
+    rows: list[Resource] = []
     for key, node in view.nodes.items():
         found = view.found.get(key)
-        row = {"key": key, "region": node.region, "id": found.id if found else "", "state": "missing", "detail": ""}
+        row: Resource = {"key": key, "region": node.region, "id": "", "state": "missing", "detail": ""}
         if found:
-            row["state"] = _state(found.facts)
+            row["id"], row["state"] = found.id, _state(found.facts)
             if node.kind == "instance":
                 report = host_report(view, found)
                 public = found.facts.get("PublicIpAddress", "no public address")
@@ -146,7 +147,8 @@ def status(settings: Settings) -> None:
     if settings.json:
         screen.result(rows)
     else:
-        screen.table(settings.called, ("key", "region", "id", "state", "detail"), [tuple(row.values()) for row in rows])
+        lines = [(row["key"], row["region"], row["id"], row["state"], row["detail"]) for row in rows]
+        screen.table(settings.called, ("key", "region", "id", "state", "detail"), lines)
         _warn(settings.loaded(), engine, screen)
         tell_elsewhere(view, screen)
 

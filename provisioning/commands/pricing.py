@@ -1,11 +1,10 @@
 """``cost``: what a deployment costs, with what it would cost with a NAT gateway."""
 
-from typing import Any
-
 import click
 
 from daemons.service.numbers import Number
 from provisioning.cost import Estimate, Item, Traffic, estimate
+from provisioning.documents import Cost, CostItem
 from provisioning.screen import Screen
 from provisioning.settings import Settings, shared
 
@@ -57,8 +56,8 @@ def _cost_row(item: Item) -> tuple[str, ...]:
     )
 
 
-def _cost_json(result: Estimate) -> dict[str, Any]:
-    def lines(items: tuple[Item, ...]) -> list[dict[str, Any]]:
+def _cost_json(result: Estimate) -> Cost:
+    def lines(items: tuple[Item, ...]) -> list[CostItem]:
         return [
             {
                 "item": item.what,

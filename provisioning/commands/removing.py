@@ -6,6 +6,7 @@ import click
 
 from provisioning.aftermath import expires_at
 from provisioning.commands.common import agree, remover_of, tell_elsewhere, told_what_stands
+from provisioning.documents import Down, Reap
 from provisioning.screen import Screen
 from provisioning.settings import Settings, shared
 
@@ -28,8 +29,14 @@ def down(settings: Settings) -> None:
         with told_what_stands(settings, engine), screen.progress(f"removing {settings.called}", len(found)):
             engine.remove()
     if settings.json:
-        places = {"regions": list(view.seen), "unseen": dict(view.unseen), "others": dict(view.others)}
-        screen.result({"removed": [item.id for item in found], "left": [], **places})
+        told: Down = {
+            "removed": [item.id for item in found],
+            "left": [],
+            "regions": list(view.seen),
+            "unseen": dict(view.unseen),
+            "others": {region: list(names) for region, names in view.others.items()},
+        }
+        screen.result(told)
     else:
         screen.say(f"{settings.called}: nothing is left by tag in {', '.join(view.seen)}")
         tell_elsewhere(view, screen)
@@ -50,7 +57,8 @@ def reap(settings: Settings) -> None:
             engine.remove()
     if settings.json:
         when = end.isoformat() if end else None
-        screen.result({"expires": when, "removed": [item.id for item in found] if due else []})
+        told: Reap = {"expires": when, "removed": [item.id for item in found] if due else []}
+        screen.result(told)
     elif due:
         screen.say(f"{settings.called}: expired and removed, {len(found)} resources")
     else:

@@ -15,6 +15,7 @@ from provisioning.loading import load_topology
 from tests.provisioning.aws import Operator, census, client
 from tests.provisioning.emulator import REGIONS
 from tests.provisioning.test_permissions import refused
+from tests.schemas import conforming
 from tests.terminal import on_terminal, program
 
 pytestmark = pytest.mark.process
@@ -87,7 +88,7 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert any(call["changes"] for call in calls)
     assert refused(calls) == []
 
-    rows = json.loads(shell.ok("status", "-t", name, "--json"))
+    rows = conforming(shell.ok("status", "-t", name, "--json"), "provision-status")
     assert {row["state"] for row in rows} <= {"present", "available", "running", "active"}
     assert all("silent" in row["detail"] for row in rows if row["key"].startswith("host/"))
     assert "key\tregion\tid\tstate\tdetail" in shell.ok("status", "-t", name)
@@ -99,23 +100,27 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert calls
     assert not [call for call in calls if call["changes"]]
 
-    groups = json.loads(shell.ok("targets", "-t", name))
+    groups = conforming(shell.ok("targets", "-t", name), "provision-targets")
     assert {group["labels"]["deployment"] for group in groups} == {name}
     assert {group["labels"]["host"] for group in groups} == {host.name for host in topology.host}
     cost = shell.ok("cost", "-t", name)
     assert "total\t" in cost
     assert "t types in unlimited mode cost up to 0." in cost
     assert "unlimited" not in shell.ok("cost", "-t", name, "--cpu-credits", "standard")
+    prices = conforming(shell.ok("cost", "-t", name, "--json"), "provision-cost")
+    assert sum(item["per_30_days"] for item in prices["items"]) == pytest.approx(prices["per_30_days"], abs=0.01)
 
-    down = shell.run("-t", name, "down", "--yes", module="tests.provisioning.recorded_provision")
-    assert "nothing is left by tag in" in down.stdout, down.stderr
+    down = shell.run("-t", name, "--json", "down", "--yes", module="tests.provisioning.recorded_provision")
+    assert down.returncode == 0, down.stderr
+    gone = conforming(down.stdout, "provision-down")
+    assert {row["id"] for row in rows} <= {*gone["removed"], ""}
     assert refused(shell.calls()) == []
     assert census(endpoint, topology.regions) == empty
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_a_whole_plan_is_shown_on_every_terminal(shell: Shell, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    steps = json.loads(shell.ok("plan", "--topology", "full", "--json"))
+    steps = conforming(shell.ok("plan", "--topology", "full", "--json"), "provision-plan")
     piped = shell.ok("plan", "--topology", "full").splitlines()
     assert len(piped) == len(steps) + 1 > 30
     for name, value in shell.environment.items():
@@ -180,6 +185,7 @@ def test_an_expired_deployment_is_told_and_reaped(shell: Shell, endpoint: str) -
     assert "expired: it was to end 2026-02-01" in shell.ok("plan")
     assert "expired and removed" in shell.ok("reap")
     assert census(endpoint, load_topology("backbone").regions) == empty
+    assert conforming(shell.ok("reap", "--json"), "provision-reap") == {"expires": None, "removed": []}
     assert "has no expiry" in shell.ok("reap")
 
 

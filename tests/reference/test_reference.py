@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,7 +17,8 @@ from daemons.service.config import Section
 from reference import generate, keys
 from reference.commands import commands
 from reference.keys import FILES, File
-from reference.schemas import schemas
+from reference.schemas import WRITTEN, schemas
+from tests.schemas import conforming
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {
@@ -144,30 +146,6 @@ def test_manuals_please_mandoc(page: str) -> None:
     assert "\\" not in shown.replace(r"\b", "").replace(r"\-", "")
 
 
-def unknown(value: Any, schema: dict[str, Any], root: dict[str, Any], where: str = "") -> list[str]:
-    """Keys of a document that its schema says nothing of."""
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
-    if "anyOf" in schema:
-        found = [unknown(value, one, root, where) for one in schema["anyOf"] if one.get("type") != "null"]
-        return min(found, key=len)
-    below = []
-    if isinstance(value, dict):
-        known = schema.get("properties", {})
-        every = schema.get("additionalProperties", {} if not known else None)
-        for key, one in value.items():
-            if key in known:
-                below += unknown(one, known[key], root, f"{where}.{key}")
-            elif every is None:
-                below.append(f"{where}.{key}")
-            elif isinstance(every, dict):
-                below += unknown(one, every, root, f"{where}.{key}")
-    elif isinstance(value, list):
-        for one in value:
-            below += unknown(one, schema.get("items", {}), root, f"{where}[]")
-    return below
-
-
 @pytest.mark.process
 def test_a_run_writes_what_the_schemas_say_and_nothing_else(tmp_path: Path) -> None:
     run = ("run", "--simulator", "--duration", "3s", "--allow-unsynchronized-clock", "--output", str(tmp_path / "run"))
@@ -175,7 +153,22 @@ def test_a_run_writes_what_the_schemas_say_and_nothing_else(tmp_path: Path) -> N
     subprocess.run([program, *run], check=True, capture_output=True, timeout=90)
     written = {"manifest": tmp_path / "run/manifest.json", "results": next((tmp_path / "run").glob("*/results.json"))}
     for name, file in written.items():
-        schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
-        document = json.loads(file.read_text())
-        jsonschema.validate(document, schema)
-        assert unknown(document, schema, schema) == []
+        conforming(file.read_bytes(), name)
+
+
+def test_what_is_written_is_held_against_each_schema_by_a_test() -> None:
+    """`provision deploy` alone needs hosts that run; its answer is a list of sentences."""
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    named = set(re.findall(r'conforming\([^\n]*"([a-z-]+)"\)', sources)) | {"results", "manifest"}
+    assert {name.removesuffix(".json") for name in WRITTEN} - named == {"provision-deploy"}
+
+
+def test_what_a_schema_does_not_say_is_refused() -> None:
+    (schema,) = [json.loads(text) for name, text in schemas().items() if name == "provision-reap.schema.json"]
+    document: dict[str, Any] = {"expires": None, "removed": []}
+    jsonschema.validate(document, schema)
+    conforming(json.dumps(document), "provision-reap")
+    with pytest.raises(AssertionError, match="more"):
+        conforming(json.dumps({**document, "more": 1}), "provision-reap")
+    with pytest.raises(jsonschema.ValidationError):
+        conforming(json.dumps({"expires": 1, "removed": []}), "provision-reap")

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,6 +17,7 @@ from daemons.errors import ResultsError
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase
 from daemons.probe.http.resolve import Resolver
 from daemons.probe.lane import ColdLane, Lane, WarmLane
+from daemons.probe.once.document import FORMAT, Document, Vantage
 from daemons.probe.once.statistics import TargetStatistics
 from daemons.probe.once.vantage import identity_of, round_trips_to, route_to
 from daemons.probe.once.view import Asked, print_result, print_vantage, result_console, show_progress
@@ -30,9 +30,8 @@ from daemons.service.lifecycle import end
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 
-__all__ = ["FORMAT", "OnceProgram"]
+__all__ = ["OnceProgram"]
 
-FORMAT = "backbone-latency-probe/1"
 _COLUMNS = (
     "start_time",
     "target",
@@ -75,7 +74,7 @@ class OnceProgram:
         sections = prepared(config)
         self._targets = [(s, target) for s, target in sections if isinstance(s, TargetSection)]
         self._egress = [(s, target) for s, target in sections if isinstance(s, EgressSection)]
-        self._vantage: dict[str, dict[str, Any]] = {}
+        self._vantage: Vantage = {}
         kinds = [lane_kinds(section) for section, _target in self._targets]
         self._asked: list[Asked] = [dict.fromkeys(of_one, count) for of_one in kinds]
         self._statistics = [
@@ -152,7 +151,8 @@ class OnceProgram:
             except OSError as error:
                 self._unwritten = self._unwritten or _not_writable(self._csv_output, error)
         answered = all(statistics.answered for statistics in self._statistics)
-        known = not self._egress or self._vantage.get("egress", {}).get("address") is not None
+        found = self._vantage.get("egress")
+        known = not self._egress or (found is not None and found["address"] is not None)
         self.failed = not (answered and known)
         console = result_console(json_to_output=self._json_to_output)
         if self._statistics:
@@ -242,7 +242,7 @@ class OnceProgram:
             self._timetable.remove(number)
             await lane.close()
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> Document:
         return {
             "format": FORMAT,
             "start": self._began.isoformat(),

@@ -2,34 +2,40 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from daemons.measurement.histogram import QuantileHistogram
 from daemons.measurement.sample_size import minimum_samples
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.observations import Slots
+from daemons.probe.once.document import Connection, Summary, TargetFigures
 from daemons.probe.target import Target
 
 __all__ = ["ConnectionStatistics", "TargetStatistics", "summary"]
 
-QUANTILES = (("median_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99), ("p999_ms", 0.999))
 
-
-def summary(values: QuantileHistogram) -> dict[str, float | int | None]:
+def summary(values: QuantileHistogram) -> Summary:
     """Return the statistics of durations in milliseconds; None for what the sample cannot tell.
 
     A quantile is the value at its rank, and is left out when the sample is too small for one by
     :func:`~daemons.measurement.sample_size.minimum_samples`; but a median, the value in the middle, is given of the
     fewest, for a measurement of three requests has nothing else to say of its phases.
     """
-    figures: dict[str, float | int | None] = {"sample_count": values.count, "avg_ms": _ms(values.mean)}
-    for name, fraction in QUANTILES:
+
+    def at(fraction: float) -> float | None:
         enough = values.count >= (1 if fraction == 0.5 else minimum_samples(fraction))
-        figures[name] = _ms(values.quantile(fraction)) if enough else None
-    figures["min_ms"] = _ms(values.minimum)
-    figures["max_ms"] = _ms(values.maximum)
-    figures["stddev_ms"] = _ms(values.stddev)
-    return figures
+        return _ms(values.quantile(fraction)) if enough else None
+
+    return {
+        "sample_count": values.count,
+        "avg_ms": _ms(values.mean),
+        "median_ms": at(0.5),
+        "p95_ms": at(0.95),
+        "p99_ms": at(0.99),
+        "p999_ms": at(0.999),
+        "min_ms": _ms(values.minimum),
+        "max_ms": _ms(values.maximum),
+        "stddev_ms": _ms(values.stddev),
+    }
 
 
 class ConnectionStatistics:
@@ -74,20 +80,19 @@ class ConnectionStatistics:
         self.total.record(instants.total_ns)
         self.scheduled.record(instants.scheduled_total_ns)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Connection:
         """Return the figures as plain data."""
-        return {
+        figures: Connection = {
             "attempts": self.attempts,
-            "failures": dict(self.failures),
+            "failures": {str(reason): count for reason, count in self.failures.items()},
             "total": summary(self.total),
             "scheduled_total": summary(self.scheduled),
-            "phases": {phase: summary(values) for phase, values in self.phases.items()},
-            **(
-                {"interim_responses": self.interim_responses, "interim": summary(self.interim)}
-                if self.interim_responses
-                else {}
-            ),
+            "phases": {str(phase): summary(values) for phase, values in self.phases.items()},
         }
+        if self.interim_responses:
+            figures["interim_responses"] = self.interim_responses
+            figures["interim"] = summary(self.interim)
+        return figures
 
 
 class TargetStatistics:
@@ -184,7 +189,7 @@ class TargetStatistics:
         """The reasons of failures, each with its first sentence."""
         return self._details
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> TargetFigures:
         """Return the figures as plain data."""
         latest = self._latest
         expiry = self._expiry_seconds
@@ -199,9 +204,9 @@ class TargetStatistics:
             "certificate_expiry": None if expiry is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiry)),
             "remade": self.remade,
             "reconnects": sum(self._reconnects.values()),
-            "reconnect_reasons": dict(self._reconnects),
+            "reconnect_reasons": {str(why): count for why, count in self._reconnects.items()},
             "slots": {
-                kind: {
+                str(kind): {
                     "expected": slots.expected,
                     "sent": slots.sent,
                     "missed": slots.missed,
@@ -210,8 +215,8 @@ class TargetStatistics:
                 }
                 for kind, slots in self._slots.items()
             },
-            "failure_details": dict(self._details),
-            "connections": {kind: one.document() for kind, one in self.connections.items()},
+            "failure_details": {str(reason): detail for reason, detail in self._details.items()},
+            "connections": {str(kind): one.document() for kind, one in self.connections.items()},
         }
 
 

@@ -1,7 +1,6 @@
 """What a measurement with an end learns of where it stands: the egress identity, the route, and the tunnel."""
 
 import asyncio
-from typing import Any
 
 from daemons.configuration.probe import EgressSection, OverlaySection, RouteSection
 from daemons.measurement.histogram import QuantileHistogram
@@ -9,6 +8,7 @@ from daemons.probe.checks.egress import EgressCheck, mismatches
 from daemons.probe.checks.overlay import OverlayPinger
 from daemons.probe.checks.route import RouteTracer
 from daemons.probe.lane import ColdLane
+from daemons.probe.once.document import Egress, Overlay, Route
 from daemons.probe.once.statistics import TargetStatistics, summary
 from daemons.probe.prober import Prober
 from daemons.probe.schedule import Grid, Timetable
@@ -21,7 +21,7 @@ _EGRESS_TRIES = 3
 _EXPIRY_PERIOD_SECONDS = 0.05
 
 
-async def identity_of(section: EgressSection, target: Target, prober: Prober) -> dict[str, Any]:
+async def identity_of(section: EgressSection, target: Target, prober: Prober) -> Egress:
     """Ask for our identity, once more or twice when there is no answer; as plain data."""
     statistics = TargetStatistics(target)
     check = EgressCheck(section, target)
@@ -43,11 +43,11 @@ async def identity_of(section: EgressSection, target: Target, prober: Prober) ->
         "country": (found.country or None) if found else None,
         "matches": check.matches,
         "mismatches": mismatches(found, section) if found else [],
-        "failure_details": dict(statistics.failures),
+        "failure_details": {str(reason): detail for reason, detail in statistics.failures.items()},
     }
 
 
-async def route_to(section: RouteSection) -> dict[str, Any]:
+async def route_to(section: RouteSection) -> Route:
     """Trace the route once; as plain data."""
     tracer = RouteTracer(section)
     tracer.slot(0, 0)
@@ -71,7 +71,7 @@ async def route_to(section: RouteSection) -> dict[str, Any]:
     }
 
 
-async def round_trips_to(section: OverlaySection, stamper: Stamper, timetable: Timetable, count: int) -> dict[str, Any]:
+async def round_trips_to(section: OverlaySection, stamper: Stamper, timetable: Timetable, count: int) -> Overlay:
     """Send so many echo requests, wait for the last to be answered or lost; as plain data."""
     round_trips = QuantileHistogram()
     pinger = OverlayPinger(section, stamper, round_trips.record)

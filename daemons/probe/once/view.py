@@ -5,12 +5,13 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from daemons.probe.attempt import ConnectionKind, Phase
+from daemons.probe.once.document import Vantage
 from daemons.probe.once.statistics import ConnectionStatistics, TargetStatistics, summary
 from daemons.service import logs
 from daemons.service.screen import MISSING, Display, Grid, figure, screen, sentence, wrapped
@@ -18,7 +19,12 @@ from daemons.service.screen import MISSING, Display, Grid, figure, screen, sente
 __all__ = ["Asked", "print_result", "print_vantage", "result_console", "show_progress"]
 
 _REFRESH_SECONDS = 0.25
-_QUANTILES = (("p50", "median_ms"), ("p95", "p95_ms"), ("p99", "p99_ms"), ("max", "max_ms"))
+_QUANTILES: tuple[tuple[str, Literal["median_ms", "p95_ms", "p99_ms", "max_ms"]], ...] = (
+    ("p50", "median_ms"),
+    ("p95", "p95_ms"),
+    ("p99", "p99_ms"),
+    ("max", "max_ms"),
+)
 
 Asked = dict[ConnectionKind, int]
 """How many requests of each kind were asked for."""
@@ -75,7 +81,7 @@ def print_result(console: Console, statistics: Sequence[TargetStatistics], asked
         sentence(console, text)
 
 
-def print_vantage(console: Console, found: Mapping[str, Mapping[str, Any]]) -> None:
+def print_vantage(console: Console, found: Vantage) -> None:
     """Print where the measurement stands: of what was asked for and has no answer, why.
 
     Args:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.daemons.probe.proxy import proxying
 from tests.daemons.probe.server import Authority, Behaviour, serving
 from tests.processes import Program, running, until
+from tests.schemas import conforming
 
 pytestmark = pytest.mark.process
 
@@ -244,7 +245,7 @@ def test_a_hundred_cold_and_a_hundred_warm(authority: Authority, tmp_path: Path)
     assert warm_row.split()[:7] == ["warm", "100", "100", "0", "–", "–", "–"]
     assert rest == []
 
-    found: dict[str, Any] = json.loads(result_file.read_text())["targets"]["localhost"]
+    found: dict[str, Any] = conforming(result_file.read_bytes(), "latency-probe-once")["targets"]["localhost"]
     cold, warm = found["connections"]["cold"], found["connections"]["warm"]
     assert (cold["attempts"], cold["total"]["sample_count"]) == (100, 100)
     assert (warm["attempts"], warm["total"]["sample_count"]) == (100, 100)
@@ -286,7 +287,7 @@ def test_a_measurement_without_a_success_says_why_and_fails(tmp_path: Path) -> N
     done = once("--target", "https://127.0.0.1:1/", "--count", "2", "--interval", "0.05", "--json", str(file))
     assert done.returncode == 1
     assert "connect_refused: 127.0.0.1 (127.0.0.1:1)" in done.stdout
-    connections = json.loads(file.read_text())["targets"]["127.0.0.1"]["connections"]
+    connections = conforming(file.read_bytes(), "latency-probe-once")["targets"]["127.0.0.1"]["connections"]
     # Two of each were asked for: a warm request that finds no connection and can make none has failed.
     assert list(connections) == ["cold", "warm"]
     for one in connections.values():
@@ -316,7 +317,7 @@ def test_once_also_looks_at_the_egress_identity_and_the_route(authority: Authori
         )
         done = once("--config", str(config(tmp_path, text)), "--json", str(file))
     assert done.returncode == 0, done.stderr
-    found = json.loads(file.read_text())
+    found = conforming(file.read_bytes(), "latency-probe-once")
     assert found["targets"] == {}
     assert (found["egress"]["address"], found["egress"]["city"]) == ("35.76.36.216", "Tokyo")
     assert found["egress"]["mismatches"] == ["address is 35.76.36.216 instead of 35.76.36.217"]
@@ -333,7 +334,7 @@ def test_once_without_an_identity_fails_and_says_why(tmp_path: Path) -> None:
     text = '[egress]\nurl = "https://127.0.0.1:1/"\n[route]\ntarget = "127.0.0.1"\ncommand = "no-such-mtr"\n'
     done = once("--config", str(config(tmp_path, text)), "--json", str(file))
     assert done.returncode == 1
-    found = json.loads(file.read_text())
+    found = conforming(file.read_bytes(), "latency-probe-once")
     assert found["egress"]["address"] is None
     assert set(found["egress"]["failure_details"]) == {"connect_refused"}
     assert found["route"]["hops"] == []

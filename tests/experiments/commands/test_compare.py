@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from experiments.comparison.model import Comparison
 from experiments.main import main
 from tests.experiments.made import arrivals, rows, summary, write_race, write_rows, write_summary
+from tests.schemas import conforming
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def test_prints_the_verdict_first_and_then_the_figures(race: Path) -> None:
 def test_json_holds_the_same_and_is_the_same_for_the_same_seed(race: Path) -> None:
     outputs = [CliRunner().invoke(main, ["compare", str(race), "--json", "--seed", "7"]).output for _ in range(2)]
     assert outputs[0] == outputs[1]
+    conforming(outputs[0], "experiment-compare")
     found = msgspec.json.decode(outputs[0], type=Comparison)
     assert found.race is not None
     assert found.race.pairs == 400
@@ -74,7 +76,7 @@ def test_import_prints_what_was_published_and_why_it_was_wrong(egress_runs: Path
 
 def test_import_as_json(egress_runs: Path) -> None:
     result = CliRunner().invoke(main, ["import", str(egress_runs), "--json", "--reference", "20251022-022358-tokyo"])
-    content = msgspec.json.decode(result.output)
+    content = conforming(result.output, "experiment-import")
     assert content["runs"][0]["run"] == "20251022-020050"
     assert {one["first"]["label"] for one in content["comparisons"]} == {"from Tokyo"}
 

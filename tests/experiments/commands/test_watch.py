@@ -20,6 +20,7 @@ from experiments.main import main
 from tests.monitoring.servers import configured, prometheus
 from tests.processes import until
 from tests.programs import address_of, forwarder, free_port, receiver, scrape, simulator
+from tests.schemas import conforming
 from tests.terminal import on_terminal, program
 
 EXPERIMENT = "experiments.main"
@@ -29,6 +30,7 @@ def watch(*arguments: str) -> Watched:
     done = subprocess.run(
         program(EXPERIMENT, "watch", *arguments, "--once", "--json"), capture_output=True, text=True, check=True
     )
+    conforming(done.stdout, "experiment-watch")
     return msgspec.json.decode(done.stdout, type=Watched)
 
 

@@ -18,6 +18,7 @@ from tests.daemons.probe.proxy import proxying
 from tests.daemons.probe.script import Close, Read, running_script
 from tests.experiments.hosts.sshd import sshd
 from tests.processes import running, until
+from tests.schemas import conforming
 
 pytestmark = pytest.mark.process
 
@@ -40,7 +41,7 @@ def validate(folder: Path, suite: str, *arguments: str) -> tuple[subprocess.Comp
     command += ["--output", str(folder / "out"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     file = folder / "out/validation.json"
-    return done, json.loads(file.read_text()) if file.exists() else {}
+    return done, conforming(file.read_bytes(), "validation") if file.exists() else {}
 
 
 def outcomes(result: dict[str, Any], scenario: int = 0) -> dict[str, str]:

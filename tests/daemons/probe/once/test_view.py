@@ -1,11 +1,12 @@
 """What --once says of where it stands: for people, whole at every width."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from daemons.measurement.histogram import QuantileHistogram
+from daemons.probe.once.document import Vantage
 from daemons.probe.once.statistics import summary
 from daemons.probe.once.view import print_vantage
 from daemons.service.screen import screen
@@ -53,7 +54,7 @@ def _shown(
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
-    print_vantage(screen(), found)
+    print_vantage(screen(), cast("Vantage", found))
     # Bold heads are not what is looked at.
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, shown.splitlines())) <= width
