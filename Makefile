@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring deb dashboards monitoring-archive reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring deb dashboards monitoring-archive release reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -108,6 +108,19 @@ wheelhouse:  ## all that systemd/install needs on a host without internet, in di
 
 deb: $(PACKAGES)  ## the Debian package for hosts, in dist; needs a package index
 	debian/build-package
+
+# Twice, from two exports: what differs would be of this machine. Twine comes from the package index, for this alone.
+release: $(PACKAGES)  ## what a release publishes, in dist, with SHA256SUMS (CONTRIBUTING.md; needs a package index)
+	rm -rf dist
+	for place in dist/one dist/two; do \
+	  git archive --prefix="$$place/source/" HEAD | tar -x && \
+	  SOURCE_DATE_EPOCH=946684800 $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $$place $$place/source || exit 1; done
+	cmp dist/one/*.whl dist/two/*.whl
+	mv dist/one/*.whl dist && rm -rf dist/one dist/two
+	$(BIN)/uv tool run --quiet twine check --strict dist/*.whl
+	$(BIN)/python -m grafana.archive dist
+	debian/build-package
+	cd dist && sha256sum *.whl *.tar.gz *.deb | tee SHA256SUMS
 
 provision-trial: $(STAMP)  ## a shell with an emulated AWS account in which every `provision` command works; needs no account
 	$(BIN)/python -m tests.provisioning.trial

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from reference.keys import FILES, File, Key, tables
 from reference.marks import GENERATED
+from reference.since import current, lists, place, since
 
 __all__ = ["page"]
 
@@ -17,7 +18,7 @@ def _head() -> Iterator[str]:
     yield GENERATED
     yield "# Configuration"
     yield ""
-    yield "Every key of every file, from the types that the programs load them with. All keys are there since 0.1.0."
+    yield "Every key of every file, from the types that the programs load them with."
     yield "An unknown key is an error, and so is a value of the wrong type; flags override files. `schemas/` holds a"
     yield "JSON Schema for each file: an editor that knows TOML (Even Better TOML, taplo) completes and checks by it"
     yield "when the file begins with `#:schema` and the schema's address."
@@ -32,6 +33,7 @@ def _anchor(file: File) -> str:
 
 
 def _file(file: File) -> Iterator[str]:
+    released, version = lists(), current()
     yield f"## {file.name}"
     yield ""
     yield f"`{file.read_by}`: {file.title}."
@@ -44,16 +46,25 @@ def _file(file: File) -> Iterator[str]:
         if table.header and table.meaning:
             yield _code(table.meaning)
             yield ""
-        yield "| key | type | unit | default | meaning | example |"
-        yield "|---|---|---|---|---|---|"
+        yield "| key | type | unit | default | since | meaning | example |"
+        yield "|---|---|---|---|---|---|---|"
         for key in table.keys:
-            yield "| " + " | ".join(_cell(text) for text in _row(key)) + " |"
+            release = since(place(file, table, key), released, version)
+            yield "| " + " | ".join(_cell(text) for text in _row(key, release)) + " |"
         yield ""
 
 
-def _row(key: Key) -> tuple[str, ...]:
+def _row(key: Key, release: str) -> tuple[str, ...]:
     default = "**required**" if key.required else f"`{key.default}`" if key.default else "none"
-    return (f"`{key.name}`", key.type.replace('"', "`"), key.unit, default, _code(key.meaning), f"`{key.example}`")
+    return (
+        f"`{key.name}`",
+        key.type.replace('"', "`"),
+        key.unit,
+        default,
+        release,
+        _code(key.meaning),
+        f"`{key.example}`",
+    )
 
 
 def _cell(text: str) -> str:

@@ -18,6 +18,7 @@ from reference import generate, keys
 from reference.commands import commands
 from reference.keys import FILES, File
 from reference.schemas import WRITTEN, schemas
+from reference.since import lists, place, since
 from tests.schemas import conforming
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +75,22 @@ def test_a_key_without_a_meaning_or_an_example_is_refused() -> None:
     for kind, why in ((Silent, "docstring says nothing"), (Empty, "needs an example")):
         with pytest.raises(AssertionError, match=why):
             keys.tables(File("x.toml", kind, "x", "x"))
+
+
+def test_a_key_is_there_since_the_release_that_first_had_it(tmp_path: Path) -> None:
+    for version, held in (("0.10.0", "a b c"), ("0.2.0", "a b"), ("0.1.0", "a")):
+        (tmp_path / f"{version}.txt").write_text(held.replace(" ", "\n") + "\n")
+    released = lists(tmp_path)
+    assert list(released) == ["0.1.0", "0.2.0", "0.10.0"]
+    assert [since(key, released, "0.11.0") for key in "abcd"] == ["0.1.0", "0.2.0", "0.10.0", "0.11.0"]
+    assert since("d", released, "0.10.0") == "next release"
+    assert since("a", {}, "0.1.0") == "0.1.0"
+
+
+def test_no_key_of_a_release_is_gone_in_silence() -> None:
+    """Whoever upgrades has files with them: a key that goes needs a line in the changelog, and then here."""
+    present = {place(file, table, key) for file in FILES for table in keys.tables(file) for key in table.keys}
+    assert {key for known in lists().values() for key in known} - present == set()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
