@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring deb dashboards monitoring-archive release reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,9 @@ dashboards: $(STAMP)  ## write grafana/dashboards from their Python source
 
 monitoring-archive: $(STAMP)  ## dashboards and rules with a README, to be imported elsewhere, in dist
 	$(BIN)/python -m grafana.archive dist
+
+site: $(STAMP)  ## the documents as a site of static pages, in dist/site
+	$(BIN)/python -m reference.site dist/site
 
 reference: $(STAMP)  ## write docs/reference, manuals, completions and schemas from the programs
 	$(BIN)/python -m reference.generate
