@@ -145,7 +145,9 @@ class SbeDecoder:
         return self._known[template].get(symbol) or self._named(template, symbol)
 
     def _named(self, template: int, symbol: bytes) -> Stream:
-        stream = stream_of(f"{symbol.decode().lower()}@{_KINDS[template]}") if symbol else None
+        name = f"{symbol.decode().lower()}@{_KINDS[template]}"
+        # A symbol with a sign that means something in a stream's name would make it the name of another stream.
+        stream = None if symbol[:1] in (b"", b"!") or b"@" in symbol else stream_of(name)
         if stream is None:
             raise ValueError
         known = self._known[template]

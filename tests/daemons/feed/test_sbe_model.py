@@ -106,7 +106,8 @@ def model(payload: bytes) -> Said:
     except (CutOffError, UnicodeDecodeError):
         return Invalid.MALFORMED
     stream = f"{symbol}@{template.kind}"
-    if not symbol or len(stream.encode()) > 255:
+    # The first sign of a stream of all symbols, and what parts a stream's name, are in no symbol.
+    if not symbol or symbol.startswith("!") or "@" in symbol or len(stream.encode()) > 255:
         return Invalid.MALFORMED
     ids = _ids(number, root, entries)
     if not ids or any(one < 0 or (previous is not None and previous >= one) for one, previous in ids):
@@ -198,10 +199,7 @@ def compare(seed: int, count: int) -> dict[str, int]:
         payload = whole(rng)
         if rng.random() < 0.4:
             payload = damaged(rng, payload)
-        # A symbol with one of these signs is no symbol: what its stream's name says is not looked at.
         expected = model(payload)
-        if isinstance(expected, list) and any(sign in expected[0][1] for sign in "@!"):
-            continue
         found = said(decoder, payload)
         assert found == expected, payload.hex()
         kind = expected.value if isinstance(expected, Invalid) else expected[0][2]
@@ -210,11 +208,11 @@ def compare(seed: int, count: int) -> dict[str, int]:
 
 
 def test_the_decoder_says_what_the_model_says() -> None:
-    kinds = compare(1, 10_000)
+    kinds = compare(1, 5_000)
     assert set(kinds) == {"trade", "book", "depth20@sbe", "depth@sbe", "malformed", "unknown", "event_time"}
     assert min(kinds.values()) > 20
 
 
 @pytest.mark.exhaustive
 def test_a_million_messages() -> None:
-    assert sum(sum(compare(seed, 100_000).values()) for seed in range(2, 12)) > 990_000
+    assert sum(sum(compare(seed, 100_000).values()) for seed in range(2, 12)) == 1_000_000
