@@ -1,9 +1,14 @@
 """systemd/install on booted hosts: a stock Debian without pip or ensurepip, and with no way to the internet."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.lab.bundle import INSTALL, PLACE
 from tests.lab.deadline import wait_until
@@ -56,6 +61,22 @@ def test_programs_units_user_and_first_configuration_are_in_place(host: Host) ->
     assert host.shell("stat -c '%a %U' /etc/latency/link.key") == "600 root\n"
     assert len(host.shell("cat /etc/latency/link.key").strip()) == 64
     assert host.shell("ls /etc/latency").split() == ["link.key", "receiver.toml", "simulator.env"]
+
+
+def test_the_bill_of_materials_has_all_that_is_installed(bundle: Path, host: Host) -> None:
+    wheels = bundle / PLACE / "wheelhouse"
+    text = (wheels / "backbone-latency.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    components = [bill["metadata"]["component"], *bill["components"]]
+    digests = {
+        unquote(one["url"]): one["hashes"][0]["content"] for part in components for one in part["externalReferences"]
+    }
+    assert digests == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in wheels.glob("*.whl")}
+    told = "import importlib.metadata as m; print(*(f'{one.name}=={one.version}' for one in m.distributions()))"
+    installed = set(host.run(f"{CURRENT}/bin/python", "-c", told).stdout.split())
+    wanted = {f"{part['name']}=={part['version']}" for part in components if part.get("scope") != "excluded"}
+    assert {name.lower() for name in installed} == {name.lower() for name in wanted}
 
 
 def test_nothing_was_started_or_enabled(host: Host) -> None:
