@@ -20,7 +20,7 @@ from experiments.live.history import History, Reading
 from experiments.live.prometheus import ask, server_url
 from experiments.live.scrape import Page, fetch
 from experiments.live.targets import Target, parse_target
-from experiments.live.watch_view import line, tables
+from experiments.live.watch_view import fitted, line, tables
 
 __all__ = ["watch_command"]
 
@@ -149,7 +149,7 @@ async def _go_on(watch: _Watch, interval: float, duration: float | None, as_json
             if as_json and seen is not None:
                 click.echo(msgspec.json.encode(seen).decode())
             elif moves:
-                display.update(trouble if seen is None else tables(seen, console.width))
+                display.update(trouble if seen is None else fitted(seen, console))
             elif not as_json and now - said >= _LINE_SECONDS:
                 said = now
                 sentence(console, trouble if seen is None else line(seen))

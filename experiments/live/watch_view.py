@@ -1,37 +1,87 @@
 """What ``experiment watch`` shows: tables for a terminal, a line for a pipe."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from rich.console import Group, RenderableType
+import msgspec
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from daemons.service.screen import MISSING, NOT_CONFIGURED, Grid, figure, wrapped
 from experiments.live.figures import Clock, Daemon, Lead, Path, Watched
 from experiments.live.targets import DAEMONS
 
-__all__ = ["line", "sparkline", "tables"]
+__all__ = ["fitted", "line", "sparkline", "tables"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PERCENT = 100
 _TREND = "p50 lately"
 _NOISE = 0.05
+_BRIEF = (("path", "state", "p50 ms", "p99 ms", "lost", "wins"), ("path", "state", "p50 ms"))
+"""Columns of the paths where there is little room, and where there is least."""
+_ALL_PAIRS = 3
+"""Of more pairs than those of three paths, those of the first path are shown."""
 
 
 def tables(seen: Watched, width: int) -> RenderableType:
     """Make all tables; those that would be empty are left out."""
-    parts: list[RenderableType] = [_head(seen, width)]
+    return _apart(_parts(seen, width))
+
+
+def fitted(seen: Watched, console: Console) -> RenderableType:
+    """Make the tables that a terminal has room for, the most important first, and say which it has not."""
+    room = console.height
+    shown = tables(seen, console.width)
+    if _height(console, shown) <= room:
+        return shown
+    for columns in _BRIEF:
+        parts = _parts(seen, console.width, columns)
+        left_out: list[str] = []
+        # Who leads and the paths' own figures stay, whatever becomes of the last of them.
+        while _height(console, shown := _apart(_with_rest(parts, left_out, console.width))) > room and len(parts) > 3:
+            left_out.insert(0, parts.popitem()[0])
+        if _height(console, shown) <= room:
+            break
+    return shown
+
+
+def _with_rest(parts: dict[str, RenderableType], left_out: Sequence[str], width: int) -> dict[str, RenderableType]:
+    """Add what there is no room for, by name."""
+    if not left_out:
+        return parts
+    text = f"no room for: {', '.join(left_out)}; see a higher terminal, or --once"
+    return parts | {"": Group(*(Text(each, style="dim") for each in wrapped(text, width)))}
+
+
+def _parts(seen: Watched, width: int, columns: Collection[str] = ()) -> dict[str, RenderableType]:
+    """Make what there is to show by its name, the most important first.
+
+    Args:
+        seen: the figures.
+        width: of the terminal.
+        columns: of the paths. With them it is brief: it begins with who leads, and leaves out trends.
+    """
+    brief = bool(columns)
+    parts: dict[str, RenderableType] = {"daemons": _head(seen, width, brief=brief)}
     if seen.paths:
-        parts += [_paths(seen), _leads(seen, width)]
+        paths, leads = _paths(seen, columns), _leads(seen, width, brief=brief)
+        parts |= {"leads": leads, "paths": paths} if brief else {"paths": paths, "leads": leads}
     if seen.links:
-        parts.append(_links(seen))
+        parts["links"] = _links(seen)
     if seen.requests:
-        parts.append(_requests(seen))
+        parts["requests"] = _requests(seen)
     if seen.clocks:
-        parts.append(_clocks(seen))
-    apart: list[RenderableType] = []
-    for part in parts:
-        apart += [part, Text("")]
-    return Group(*apart[:-1])
+        parts["clocks"] = _clocks(seen)
+    return parts
+
+
+def _apart(parts: dict[str, RenderableType]) -> RenderableType:
+    """Put the parts under each other, with a line between."""
+    spaced = [piece for part in parts.values() for piece in (part, Text(""))]
+    return Group(*spaced[:-1])
+
+
+def _height(console: Console, shown: RenderableType) -> int:
+    return len(console.render_lines(shown, pad=False))
 
 
 def line(seen: Watched) -> str:
@@ -62,10 +112,13 @@ def sparkline(values: Sequence[float | None]) -> str:
     return "".join(" " if height is None else _BARS[int(height * (len(_BARS) - 1) + 0.5)] for height in heights)
 
 
-def _head(seen: Watched, width: int) -> RenderableType:
+def _head(seen: Watched, width: int, *, brief: bool) -> RenderableType:
     texts = [f"{seen.time}  {_cover(seen)}"]
     lines = [Text(line) for text in texts for line in wrapped(text, width)]
-    for daemon in seen.daemons:
+    well = [daemon for daemon in seen.daemons if daemon.state == "up" and not daemon.restarts] if brief else []
+    if well:
+        lines += [Text(part) for part in wrapped(f"up: {', '.join(map(_called, well))}", width, 2)]
+    for daemon in (daemon for daemon in seen.daemons if daemon not in well):
         style = "" if daemon.state == "up" else "bold red"
         text = f"{_called(daemon)} {_state(daemon)}"
         lines += [Text(part, style=style) for part in wrapped(text, width, 2)]
@@ -97,21 +150,23 @@ def _state(daemon: Daemon) -> str:
     return f"does not answer{silent}{restarts}: {daemon.trouble}"
 
 
-def _paths(seen: Watched) -> Grid:
+def _paths(seen: Watched, only: Collection[str]) -> Grid:
     trends = any(path.trend_ms for path in seen.paths)
-    columns = ["path", "state", "events/s", "p50 ms", "p99 ms", "jitter ms", "lost", "wins"]
-    grid = Grid("paths", [*columns, *([_TREND] if trends else [])], {"state", _TREND})
+    columns = ["path", "state", "events/s", "p50 ms", "p99 ms", "jitter ms", "lost", "wins", _TREND]
+    shown = [name for name in columns if (name in only if only else trends or name != _TREND)]
+    grid = Grid("" if only else "paths", shown, {"state", _TREND})
     best = max(path.wins for path in seen.paths)
     for path in seen.paths:
-        grid.add(
+        cells: list[str | Text] = [
             _name(path.name, path.daemon, seen),
             _connected(path),
             _rate(path.events_per_second),
             *map(figure, (path.median_ms, path.p99_ms, path.jitter_ms)),
             str(path.lost),
             Text(str(path.wins), style="green" if path.wins and path.wins == best else ""),
-            *([sparkline(path.trend_ms)] if trends else []),
-        )
+            sparkline(path.trend_ms),
+        ]
+        grid.add(*(cell for name, cell in zip(columns, cells, strict=True) if name in shown))
     return grid
 
 
@@ -123,9 +178,39 @@ def _connected(path: Path) -> Text:
     return Text("up" if path.connected else MISSING)
 
 
-def _leads(seen: Watched, width: int) -> Group:
-    lines = [Text(part, style="bold") for lead in seen.leads for part in wrapped(_lead(lead), width, 2)]
-    return Group(*lines) if lines else Group(Text(f"race: {NOT_CONFIGURED}", style="dim"))
+def _leads(seen: Watched, width: int, *, brief: bool) -> Group:
+    if not seen.leads:
+        return Group(Text(f"race: {NOT_CONFIGURED}", style="dim"))
+    lines: list[Text] = []
+    for daemon in dict.fromkeys(lead.daemon for lead in seen.leads):
+        leads = [lead for lead in seen.leads if lead.daemon == daemon]
+        shown = leads if len(leads) <= _ALL_PAIRS else _of_the_first(seen, daemon)[: 1 if brief else None]
+        told = [_lead(msgspec.structs.replace(lead, trend_ms=[]) if brief else lead) for lead in shown]
+        lines += [Text(part, style="bold") for text in told for part in wrapped(text, width, 2)]
+        if rest := len(leads) - len(shown):
+            lines.append(Text(f"and {rest} other pairs: see --json", style="dim"))
+    return Group(*lines)
+
+
+def _of_the_first(seen: Watched, daemon: str) -> list[Lead]:
+    """Return the leads of the path that won most often, its closest rival's first."""
+    first = max((path for path in seen.paths if path.daemon == daemon), key=lambda path: path.wins).name
+    pairs = [lead for lead in seen.leads if lead.daemon == daemon and first in {lead.path, lead.reference}]
+    turned = [lead if lead.path == first else _turned(lead) for lead in pairs]
+    return sorted(turned, key=lambda lead: (lead.median_ms is None, lead.median_ms))
+
+
+def _turned(lead: Lead) -> Lead:
+    """Say the same of the other path."""
+    return msgspec.structs.replace(
+        lead,
+        path=lead.reference,
+        reference=lead.path,
+        wins=lead.reference_wins,
+        reference_wins=lead.wins,
+        median_ms=None if lead.median_ms is None else -lead.median_ms,
+        trend_ms=[None if value is None else -value for value in lead.trend_ms],
+    )
 
 
 def _lead(lead: Lead) -> str:
