@@ -28,8 +28,12 @@ _STAGES = (
 )
 """What a stage's resources stand in the way of comes later. Within a stage everything goes at once."""
 
-_WAIT_SECONDS = 120.0
-"""So long in all is waited for what is in use and does not go."""
+_WITHIN_SECONDS = 100.0
+"""So long after a removal began what is in use is tried again: with the looks at its end that is two minutes. Hosts and
+peerings that are going count, for mostly it is they that use the rest."""
+_LEAST_SECONDS = 30.0
+"""So long it is tried again however late it is, unless something else has been waited for in vain: what a host or a
+peering used is free a little after that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Removal:
         removed: Callable[[Found], None],
     ) -> None:
         self._view, self._kinds, self._parallel, self._removed = view, kinds, parallel, removed
-        self._wait_seconds = _WAIT_SECONDS
+        self._until = view.cloud.clock.monotonic() + _WITHIN_SECONDS
+        self._least_seconds = _LEAST_SECONDS
 
     def delete(self, resources: Sequence[Found]) -> list[Left]:
         """Delete what can be deleted; returns what cannot.
@@ -73,16 +78,16 @@ class Removal:
         left: list[Left] = []
         for stage in _STAGES:
             if batch := [found for found in resources if found.kind in stage]:
-                began = self._view.cloud.clock.monotonic()
                 refused = [item for item in self._parallel(self._delete_one, batch) if item is not None]
                 if any(item.why for item in refused):
-                    spent = self._view.cloud.clock.monotonic() - began
-                    self._wait_seconds = max(0.0, self._wait_seconds - spent)
+                    self._least_seconds = 0.0
                 left += refused
         return left
 
     def _delete_one(self, found: Found) -> Left | None:
-        patience = Patience(self._view.cloud.clock)
+        clock = self._view.cloud.clock
+        patience = Patience(clock)
+        within_seconds = None
         kind = self._kinds[found.kind]
         while True:
             try:
@@ -92,7 +97,9 @@ class Removal:
                     raise
                 if not in_use(error.code, error.operation):
                     return Left(found, error)
-                if not patience.again(min(patience_seconds(error.code, error.operation), self._wait_seconds)):
+                if within_seconds is None:
+                    within_seconds = max(self._until - clock.monotonic(), self._least_seconds)
+                if not patience.again(min(patience_seconds(error.code, error.operation), within_seconds)):
                     return Left(found, error, in_the_way(self._view, found))
                 # Interfaces of terminated instances detach late, and role changes reach S3 and EC2 late.
                 current = kind.find(self._view, found.region, found.key)
