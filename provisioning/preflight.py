@@ -13,6 +13,7 @@ from provisioning.errors import ProvisionError
 from provisioning.images import image_facts, image_id
 from provisioning.kinds.network import SubnetKind
 from provisioning.model import Node, View
+from provisioning.publicaccess import block_of, closed_to, faces_the_internet
 
 __all__ = ["preflight"]
 
@@ -20,12 +21,15 @@ _ARCHITECTURE = "x86_64"
 """What the hosts' software is built for (``bundle``)."""
 
 
-def preflight(view: View, keys: Collection[str]) -> None:
+def preflight(view: View, keys: Collection[str]) -> list[str]:
     """Refuse hosts and subnets that are to be made and cannot be.
 
     Args:
         view: the deployment's nodes.
         keys: the nodes that are to be made; others are left alone, whatever became of their image since.
+
+    Returns:
+        What will stop `up` on its way, after it has made what somebody needs to put that right.
 
     Raises:
         ProvisionError: the first thing found, with the others as notes.
@@ -33,14 +37,19 @@ def preflight(view: View, keys: Collection[str]) -> None:
     nodes = sorted((view.nodes[key] for key in keys if key in view.nodes), key=lambda node: node.region)
     regions = [(region, list(group)) for region, group in groupby(nodes, key=lambda node: node.region)]
     with ThreadPoolExecutor(max_workers=max(1, len(regions))) as pool:
-        found = pool.map(lambda item: list(_problems(view, *item)), regions)
-        problems = list(dict.fromkeys(problem for part in found for problem in part))
+        found = list(pool.map(lambda item: _judged(view, *item), regions))
+    problems = list(dict.fromkeys(problem for part, _ in found for problem in part))
     if not problems:
-        return
+        return [told for _, later in found for told in later]
     error = ProvisionError(problems[0])
     for problem in problems[1:]:
         error.add_note(problem)
     raise error
+
+
+def _judged(view: View, region: str, nodes: list[Node]) -> tuple[list[str], list[str]]:
+    now, later = _closed(view, region, [node for node in nodes if node.kind == "instance"])
+    return [*_problems(view, region, nodes), *now], later
 
 
 def _problems(view: View, region: str, nodes: list[Node]) -> Iterator[str]:
@@ -66,6 +75,24 @@ def _problems(view: View, region: str, nodes: list[Node]) -> Iterator[str]:
                 SubnetKind().zones(view, node)
             except ProvisionError as error:
                 yield str(error)
+
+
+def _closed(view: View, region: str, hosts: list[Node]) -> tuple[list[str], list[str]]:
+    """Hosts that the internet would be closed to: those that cannot be helped now, and those whose VPC is to be made.
+
+    A VPC has to stand before it can be excluded: `up` makes it, and stops before its hosts.
+    """
+    outside = [node for node in hosts if faces_the_internet(view, node)]
+    if not outside:
+        return [], []
+    block = block_of(view.cloud, region, "hosts")
+    now: list[str] = []
+    later: list[str] = []
+    for node in outside:
+        if told := closed_to(view, node, block):
+            made = view.nodes[node.spec.subnet].spec.vpc in view.found
+            (now if made or not block.excludable else later).append(told)
+    return now, later
 
 
 def _types(cloud: Cloud, region: str, names: set[str]) -> dict[str, dict[str, Any]]:

@@ -35,7 +35,8 @@ def plan(settings: Settings) -> None:
     steps = engine.plan()
     screen.plan(steps)
     _warn(settings.loaded(), engine, screen)
-    preflight(engine.view, _to_make(steps))
+    for told in preflight(engine.view, _to_make(steps)):
+        screen.say(told)
 
 
 def _to_make(steps: Sequence[Step]) -> set[str]:
@@ -83,7 +84,8 @@ def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
         if not settings.json:
             screen.plan(steps)
         with told_what_stands(settings, engine):
-            preflight(engine.view, _to_make(steps))
+            for told in preflight(engine.view, _to_make(steps)):
+                screen.say(told)
         agree(settings, "Apply?")
         with told_what_stands(settings, engine), screen.progress(f"building {settings.called}", len(steps)):
             engine.apply()

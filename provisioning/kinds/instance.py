@@ -12,6 +12,7 @@ from provisioning.errors import CapacityError, ProvisionError
 from provisioning.images import image_id, root_device
 from provisioning.kinds.network import SubnetKind
 from provisioning.model import SPEC_TAG, Difference, Ec2Kind, Found, Node, View, tag, tag_differences, tags_of
+from provisioning.publicaccess import block_of, closed_to, faces_the_internet
 
 __all__ = ["InstanceKind", "InstanceSpec"]
 
@@ -79,6 +80,10 @@ class InstanceKind(Ec2Kind):
         return item["State"]["Name"] not in ("shutting-down", "terminated")
 
     def create(self, view: View, node: Node) -> None:
+        if faces_the_internet(view, node) and (
+            told := closed_to(view, node, block_of(view.cloud, node.region, node.key))
+        ):
+            raise ProvisionError(told)
         # One launch into a subnet at a time: a move takes the subnet away, and must not from under another launch.
         with view.launching(node.spec.subnet):
             instance = self._launch_somewhere(view, node)
@@ -142,7 +147,7 @@ class InstanceKind(Ec2Kind):
         groups = sorted(group["GroupId"] for group in facts.get("SecurityGroups", []))
         if groups != [view.id(spec.firewall)]:
             yield Difference(
-                f"security groups are {', '.join(groups)}",
+                f"security groups are {', '.join(groups) or 'none'}",
                 lambda: self._modify(view, node, found, Groups=[view.id(spec.firewall)]),
             )
         if facts.get("SourceDestCheck", True) == spec.routes_for_others:

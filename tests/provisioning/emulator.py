@@ -193,6 +193,19 @@ def _bind_profiles() -> None:
     IamInstanceProfileAssociationBackend.replace_iam_instance_profile_association = replaced  # type: ignore[method-assign]
 
 
+@functools.cache
+def _add_public_access() -> None:
+    """VPC Block Public Access, which moto has not: off, as in an account that never heard of it."""
+    from moto.core.responses import ActionResult  # noqa: PLC0415
+    from moto.ec2.responses import EC2Response  # noqa: PLC0415
+
+    def options(self: Any) -> Any:
+        told = {"InternetGatewayBlockMode": "off", "State": "default-state", "ExclusionsAllowed": "allowed"}
+        return ActionResult({"VpcBlockPublicAccessOptions": told})
+
+    EC2Response.describe_vpc_block_public_access_options = options  # type: ignore[attr-defined]
+
+
 class _OneByOne:
     """A WSGI application that does one request at a time and tells in each answer the place of its effect.
 
@@ -218,6 +231,7 @@ def correct_moto() -> None:
     load_images()
     _add_refusals()
     _enable_regions()
+    _add_public_access()
     _bind_profiles()
 
 
