@@ -5,6 +5,7 @@ no client token (``CreateVpc``, ``AllocateAddress``…) a repeated request is a 
 outcome is not known raises :class:`UncertainError`, and :meth:`Cloud.create_once` looks before it asks again.
 """
 
+import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from threading import Event, Lock
@@ -12,12 +13,14 @@ from typing import Any, TypeVar, cast
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
+    InvalidRegionError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
@@ -86,7 +89,7 @@ class Cloud:
         try:
             session = boto3.Session(profile_name=profile)
             # Here, and not with the first client: there a bad endpoint is a ValueError too.
-            session.get_credentials()
+            _check_characters(session.get_credentials())
         except ProfileNotFound as error:
             raise ProvisionError(f"{error}; name a profile of ~/.aws/config") from error
         except BotoCoreError as error:
@@ -177,6 +180,9 @@ class Cloud:
             unreachable = AwsError(operation, about, region, "UnreachableEndpoint", str(error))
             raise _RepeatError(unreachable, patience_seconds(unreachable.code, operation)) from error
         except (HTTPClientError, ResponseParserError) as error:
+            if isinstance(error, HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
+                # Its words are not told: they are the header, and may be a session's token.
+                raise AwsError(operation, about, region, "UnsendableRequest", "it could not be written") from None
             lost = UncertainError(operation, about, region, type(error).__name__)
             raise (lost if operation in _NOT_REPEATABLE else _RepeatError(lost, _LOST_SECONDS)) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
@@ -278,12 +284,29 @@ class Cloud:
                 factory = cast("Any", self._session.client)
                 try:
                     self._clients[service, region] = factory(service, region_name=region, config=config)
+                except InvalidRegionError as error:
+                    raise ProvisionError(f"{error}; correct the region (AWS_DEFAULT_REGION, ~/.aws/config)") from error
                 except ValueError as error:
                     raise ProvisionError(
                         f"{service} in {region}: {error}; an endpoint (AWS_ENDPOINT_URL, endpoint_url) "
                         "begins with https:// or http://"
                     ) from error
             return self._clients[service, region]
+
+
+def _check_characters(credentials: Any) -> None:
+    """Refuse keys with characters that none has: files and secrets of CI systems end with line breaks.
+
+    What is asked of a service anew is left alone: looking would ask.
+    """
+    if type(credentials) is not Credentials:
+        return
+    for name in ("access_key", "secret_key", "token"):
+        if re.search(r"[^!-~]", getattr(credentials, name) or ""):
+            raise ProvisionError(
+                f"credentials: the {name.replace('_', ' ')} of {credentials.method} has a line break, a space or "
+                "another character that none has; set it again without"
+            )
 
 
 class _RepeatError(Exception):

@@ -110,7 +110,17 @@ class DeployError(ProvisionError):
     exit_code = 8
 
 
-_FREE_PLAN = "t3.micro, t3.small, c7i-flex.large or m7i-flex.large"
+_FREE_PLAN = (
+    "this account's plan accepts few instance types: use --instance-type with t3.micro, t3.small, c7i-flex.large or "
+    "m7i-flex.large"
+)
+_SAID = {
+    "free tier": _FREE_PLAN,
+    "free plan": _FREE_PLAN,
+    "object lock": "its retention is not over: wait for that, or have the lock taken off, and run again",
+    "accept terms": "accept the image's terms in the AWS Marketplace once, or use another --image",
+}
+"""Where AWS's sentence says more than its code, which is that of other things too."""
 
 _ENCODED = re.compile(r"\s*Encoded authorization failure message: \S+")
 """Hundreds of characters that only `sts decode-authorization-message` can read; what it says, the rest says too."""
@@ -167,7 +177,10 @@ _REMEDIES = {
     "UnrecognizedClientException": "check the access key, and that the region is enabled for the account",
     "SignatureDoesNotMatch": "check the secret key",
     "RequestExpired": "the credentials expired, or this machine's clock is wrong: log in again, check the clock",
-    "OptInRequired": "enable the region for the account, or use another",
+    "OptInRequired": "enable the region for the account, complete the account's sign-up, or use another region",
+    "PendingVerification": "AWS looks at an account that is new in a region, for minutes mostly and up to four hours: "
+    "run the command again then, or write to AWS's support",
+    "Blocked": "AWS has blocked the account: its support knows why",
     "VpcLimitExceeded": "delete an unused VPC or ask for a higher quota `VPCs per Region` (5 by default)",
     "InternetGatewayLimitExceeded": "delete an unused internet gateway or ask for a higher quota (5 by default)",
     "AddressLimitExceeded": "release an unused one or ask for a higher quota `EC2-VPC Elastic IPs` (5 by default)",
@@ -181,7 +194,7 @@ _REMEDIES = {
     "InsufficientHostCapacity": "use another --instance-type or run again later",
     "InsufficientAddressCapacity": "run again later",
     "Unsupported": "use another --instance-type: this one is not offered here",
-    "InvalidAMIID.NotFound": "use another --image: this one does not exist in the region",
+    "InvalidAMIID.NotFound": "use another --image: the region has it not, or the account's Allowed AMIs hide it",
     "InvalidAMIID.Unavailable": "use another --image: this one was withdrawn",
     "OptInRequiredException": "enable the region for the account, or use another",
     "DependencyViolation": "something not made by this deployment uses it: remove that by hand and run again",
@@ -191,6 +204,10 @@ _REMEDIES = {
     "OperationNotPermitted": "its protection against being stopped or terminated is on: switch that off by hand",
     "BucketNotEmpty": "something writes into it: stop that and run again",
     "DeleteConflict": "something attaches to it again: stop that and run again",
+    "SSLError": "the certificate is none that this machine trusts (where a proxy opens TLS: AWS_CA_BUNDLE), or nothing "
+    "there speaks TLS (AWS_ENDPOINT_URL)",
+    "ProxyConnectionError": "check the proxy that HTTPS_PROXY or https_proxy names, or except AWS from it by NO_PROXY",
+    "UnsendableRequest": "HTTPS_PROXY is no URL, or a credential has a stray character: correct it",
     "ConfigParseError": "correct the file, or name another by AWS_CONFIG_FILE",
     "NoCredentials": "configure credentials (`aws configure`, AWS_PROFILE, --profile)",
     "UnreachableEndpoint": "check the network, AWS_ENDPOINT_URL and the region's name",
@@ -205,6 +222,10 @@ _OF_THE_ACCOUNT = {
     "InvalidClientTokenId",
     "SignatureDoesNotMatch",
     "NoCredentials",
+    "UnsendableRequest",
+    "SSLError",
+    "ProxyConnectionError",
+    "Blocked",
 }
 
 
@@ -217,10 +238,9 @@ def remedy(code: str, message: str, operation: str, service: str = "ec2") -> str
         operation: the API operation.
         service: boto3's name of the service.
     """
-    if "free tier" in message.lower() or "free plan" in message.lower():
-        return f"this account's plan accepts few instance types: use --instance-type with {_FREE_PLAN}"
-    if "object lock" in message.lower():
-        return "its retention is not over: wait for that, or have the lock taken off, and run again"
+    for said, helps in _SAID.items():
+        if said in message.lower():
+            return helps
     if code in _DENIED:
         return _grant(message, permission(service, operation))
     if code == "SignatureDoesNotMatch" and ("Signature expired" in message or "not yet current" in message):

@@ -84,6 +84,8 @@ _RULES = (
     _Rule(("InvalidAMIID.NotFound",), 0.0),
     # IAM tells EC2 of a profile late; two minutes were seen.
     _Rule(("InvalidParameterValue",), 180.0, _PROFILE_USERS, said="IAM Instance Profile"),
+    # AWS looks at an account that is new in a region, "normally within minutes" by its own words.
+    _Rule(("PendingVerification",), 300.0),
     # The interface of the host that had the address goes after its host.
     _Rule(("InvalidIPAddress.InUse",), 180.0, ("run_instances",)),
     _Rule(("IncorrectInstanceState",), 60.0),

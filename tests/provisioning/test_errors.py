@@ -121,3 +121,22 @@ def test_what_a_service_manages_is_no_matter_of_the_access_key() -> None:
     assert "check the access key" in told(
         "AuthFailure", "AWS was not able to validate the credentials", "describe_vpcs"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "says"),
+    [
+        ("PendingVerification", "Your request for accessing resources in this region is being validated", "four hours"),
+        ("Blocked", "This account is currently blocked", "its support knows why"),
+        ("OptInRequired", "You are not subscribed to this service.", "complete the account's sign-up"),
+        (
+            "OptInRequired",
+            "In order to use this AWS Marketplace product you need to accept terms",
+            "accept the image's",
+        ),
+        ("TagPolicyViolation", "The tag policy does not allow the specified value", "correct --tag KEY=VALUE"),
+        ("InvalidAMIID.NotFound", "The image id does not exist", "Allowed AMIs hide it"),
+    ],
+)
+def test_what_public_reports_met_on_accounts_is_told_with_a_way_out(code: str, message: str, says: str) -> None:
+    assert says in told(code, message, "run_instances")
