@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +75,9 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert "to create" in plan.splitlines()[-1]
     assert census(endpoint, topology.regions) == empty
 
-    started = time.monotonic()
     recorded = shell.run(
         "-t", name, "up", "--yes", "--bundle", str(shell.bundle), module="tests.provisioning.recorded_provision"
     )
-    # The outcome demands a minute; here the emulator answers at once, so only our own waiting is in it.
-    assert time.monotonic() - started < 60
     assert recorded.returncode == 0, recorded.stderr
     assert "created host/" in recorded.stderr
     calls = shell.calls()
