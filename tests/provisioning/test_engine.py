@@ -147,9 +147,11 @@ def test_a_profile_made_anew_by_hand_is_given_to_its_host_again(endpoint: str, a
         hand.disassociate_iam_instance_profile(AssociationId=tie["AssociationId"])
     engine = Operator(endpoint, topology).engine()
     engine.read()
-    (step,) = engine.plan()
-    assert (step.verb, step.key) == ("change", "host/receiver")
-    assert step.texts == ("give it the profile of identity/receiver, made anew since",)
+    steps = {step.key: (step.verb, step.texts) for step in engine.plan()}
+    assert steps == {
+        "identity/receiver": ("change", ("tag the instance profile",)),
+        "host/receiver": ("change", ("give it the profile of identity/receiver, made anew since",)),
+    }
     mender = Operator(endpoint, topology)
     fault = Once(lambda call: "IamInstanceProfile" in call.operation and call.changes, lost)
     mender.aws.after.append(fault)
