@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from daemons.feed.client import FeedCounts
+from daemons.feed.counts import FeedCounts
 
 __all__ = ["feed_families"]
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from daemons.errors import ConfigError
-from daemons.feed.client import FeedSettings
 from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls, is_futures, shown, streams_in
 from daemons.feed.sbe import known_as
+from daemons.feed.settings import FeedSettings
 from daemons.secret import Secret
 from daemons.service.config import Section, is_loopback, secret
 from daemons.service.numbers import Count, Seconds

@@ -1,4 +1,4 @@
-"""A feed that stays connected: dial, read, notice silence, back off, again; and replace a connection before it ends.
+"""One connection of a feed that stays: dial, read, notice silence, back off, again; and replace it before it ends.
 
 Exchanges cut connections at 24 h, and some give notice of a restart. The connection that takes over stands, and has
 proven to continue where the old one is, before the old one is closed: see :mod:`daemons.feed.overlap`.
@@ -6,11 +6,8 @@ proven to continue where the old one is, before the old one is closed: see :mod:
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,42 +15,18 @@ import structlog
 from daemons.errors import StreamError, TransportError
 from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
-from daemons.feed.endpoints import same_exchange, shown, streams_in
-from daemons.feed.merge import Merge, Standing
+from daemons.feed.counts import Door, FeedCounts, Pings, ReconnectReason
+from daemons.feed.endpoints import shown
 from daemons.feed.overlap import Overlap
-from daemons.feed.sbe import known_as
+from daemons.feed.settings import FeedSettings
 from daemons.feed.silence import StreamWatch
 from daemons.records import FeedEvent, Stamp
-from daemons.secret import Secret
 from daemons.stream.dial import dial
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import AttemptBudget, Backoff
 
-__all__ = ["RECONNECT_REASONS", "Door", "Feed", "FeedCounts", "FeedSettings"]
-
-RECONNECT_REASONS = (
-    "closed",
-    "silent",
-    "refused",
-    "timeout",
-    "reset",
-    "unreachable",
-    "dns",
-    "tls",
-    "certificate",
-    "io",
-    "local",
-    "protocol",
-    "handshake",
-    "too_large",
-    "unexpected",
-    "unread",
-    "http_4xx",
-    "http_5xx",
-    "http_other",
-)
-"""Why a feed connection ended or could not be made; ``http_…`` are classes, so that labels stay few."""
+__all__ = ["FeedClient"]
 
 HEALTHY_SECONDS = 10.0
 """How long events must have flowed before the back-off starts over."""
@@ -70,219 +43,9 @@ LOOK_SECONDS = 0.05
 MAX_ANSWERS = 5
 MAX_ANSWER = 200
 """How much of what an exchange answers is told."""
-REPLACEMENT_REASONS = ("age", "notice", "reload")
 
 
-@dataclass(frozen=True, slots=True)
-class FeedSettings:
-    """What one connection of a feed needs to know.
-
-    Attributes:
-        name: the feed's name in logs.
-        url: the complete URL.
-        context: TLS settings for ``wss``; None for ``ws``.
-        connect_timeout_seconds: for name, TCP, TLS and WebSocket handshake together.
-        silence_seconds: without an event for so long the connection is given up.
-        max_age_seconds: a connection this old is replaced without a gap; exchanges cut them at 24 h.
-        max_message_bytes: larger messages end the connection.
-        backoff_cap_seconds: the longest wait between attempts.
-        addresses: where to connect to instead of the host's own addresses.
-        sbe: events come in SBE.
-        api_key: to send with the handshake.
-    """
-
-    name: str
-    url: str
-    context: ssl.SSLContext | None
-    connect_timeout_seconds: float = 10.0
-    silence_seconds: float = 30.0
-    max_age_seconds: float = 86_100.0
-    max_message_bytes: int = 4 << 20
-    backoff_cap_seconds: float = 30.0
-    addresses: tuple[str, ...] = ()
-    sbe: bool = False
-    api_key: Secret | None = None
-
-    @property
-    def origin(self) -> tuple[object, ...]:
-        """What a connection was made with: another one has to be made where it changes."""
-        return self.url, self.addresses, self.sbe, self.api_key, self.max_message_bytes
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """The names by which the connection's streams are known."""
-        names = streams_in(self.url)
-        return tuple(known_as(name) for name in names) if self.sbe else names
-
-
-class Door(NamedTuple):
-    """Where a connection that stands is connected to, and how.
-
-    Attributes:
-        address: of the exchange.
-        tls: whether it is encrypted.
-        encoding: ``json`` or ``sbe``.
-        since_ns: when it was established, by the wall clock.
-    """
-
-    address: str
-    tls: bool
-    encoding: str
-    since_ns: int = 0
-
-
-@dataclass(slots=True)
-class Pings:
-    """The pings of a feed's connection and those that replaced it.
-
-    Attributes:
-        sent, answered: how many.
-        round_trip_ns: of the last answer; None before the first of a connection.
-    """
-
-    sent: int = 0
-    answered: int = 0
-    round_trip_ns: int | None = None
-
-
-@dataclass(slots=True)
-class FeedCounts:
-    """What happened on a feed, all its connections together; plain integers for the metrics.
-
-    Attributes:
-        needed: how many connections its streams need.
-        each: how many there are for each of these.
-        standings: how the connections of several did against each other, by the connection's number.
-        doors: of the connections that stand, by the connection's number.
-        pings: likewise, of all there have been.
-        tcp: what TCP says of the connections.
-    """
-
-    needed: int = 1
-    each: int = 1
-    standings: dict[int, Standing] = field(default_factory=dict)
-    doors: dict[int, Door] = field(default_factory=dict)
-    pings: dict[int, Pings] = field(default_factory=dict)
-    attempts: int = 0
-    connections: int = 0
-    replacements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPLACEMENT_REASONS, 0))
-    overlap_events: int = 0
-    notices: int = 0
-    reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RECONNECT_REASONS, 0))
-    invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
-    tcp: TcpAccount = field(default_factory=TcpAccount)
-    last_event_ns: int = 0
-    silent_streams: int = 0
-
-    @property
-    def connected(self) -> bool:
-        """Whether all streams come."""
-        return len({number // self.each for number in self.doors}) >= self.needed
-
-
-class Feed:
-    """A feed for the life of the daemon, over as many connections as its streams need.
-
-    Args:
-        settings: of each connection.
-        stamper: makes the arrival stamps, and holds the clock.
-        rng: for the back-off.
-        on_events: called with the events of each read and its stamp. The last event was completed by the stamped
-            packet; those before it may have arrived earlier.
-        on_connected: called with a connection's streams when it is established, before its first event, and when
-            another takes over from it.
-        connections: how many to have for each of the settings, on different addresses where there are; the first to
-            bring an event delivers it.
-        budget: of attempts; one for all feeds of a process, for exchanges count by address.
-        counts: those of the feed that this one takes over from, to count on.
-    """
-
-    def __init__(
-        self,
-        settings: Sequence[FeedSettings],
-        stamper: Stamper,
-        rng: random.Random,
-        on_events: Callable[[list[FeedEvent], Stamp], None],
-        on_connected: Callable[[Sequence[str]], None] | None = None,
-        *,
-        connections: int = 1,
-        budget: AttemptBudget | None = None,
-        counts: FeedCounts | None = None,
-    ) -> None:
-        self.counts = counts or FeedCounts()
-        self.counts.needed, self.counts.each = len(settings), connections
-        self.counts.standings = {}
-        self._on_events, self._on_connected = on_events, on_connected
-        self._settings = settings
-        budget = budget or AttemptBudget()
-        self._clients: list[_Client] = []
-        for one in settings:
-            merge = Merge(connections)
-            for turn in range(connections):
-                number, taking, connected = len(self._clients), on_events, on_connected
-                if connections > 1:
-                    taking = partial(self._merged, merge, turn)
-                    connected = partial(self._stood, merge, turn, number)
-                    self.counts.standings[number] = merge.standings[turn]
-                self._clients.append(_Client(number, one, stamper, rng, taking, connected, budget, self.counts))
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """The names by which its streams are known."""
-        return tuple(name for one in self._settings for name in one.streams)
-
-    @property
-    def json_streams(self) -> tuple[str, ...]:
-        """Those of them that come in JSON."""
-        return tuple(name for one in self._settings if not one.sbe for name in one.streams)
-
-    async def run(self) -> None:
-        """Stay connected until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for client in self._clients:
-                group.create_task(client.run())
-
-    def _merged(self, merge: Merge, turn: int, events: list[FeedEvent], stamp: Stamp) -> None:
-        for batch, its_stamp in merge.take(turn, events, stamp):
-            self._on_events(batch, its_stamp)
-
-    def _stood(self, merge: Merge, turn: int, number: int, streams: Sequence[str]) -> None:
-        """Note a connection of several that was made anew, or took over."""
-        beside = range(number - turn, number - turn + self.counts.each)
-        alone = not any(other in self.counts.doors for other in beside if other != number)
-        merge.renew(turn, alone=alone)
-        # What others go on bringing meanwhile is one series of delays.
-        if alone and self._on_connected is not None:
-            self._on_connected(streams)
-
-    def adopt(self, settings: Sequence[FeedSettings], connections: int = 1) -> bool:
-        """Go on with other settings, replacing connections without a gap where they need another one.
-
-        Returns:
-            Whether that can be: not where the number of connections changes, or the exchange, with other ids.
-        """
-        each = [one for one in settings for _turn in range(connections)]
-        alike = (len(settings), connections) == (self.counts.needed, self.counts.each) and all(
-            same_exchange(one.url, client.settings.url) for one, client in zip(each, self._clients, strict=True)
-        )
-        if alike:
-            self._settings = settings
-            for client, one in zip(self._clients, each, strict=True):
-                client.adopt(one)
-        return alike
-
-    def look(self, now: float, events: Mapping[str, int]) -> None:
-        """See whether any stream has fallen silent while others go on; call it a few times a second.
-
-        Args:
-            now: seconds on any steady scale.
-            events: how many events of each stream have come so far.
-        """
-        # Of several connections with the same streams one look tells of all: what counts is what they bring together.
-        self.counts.silent_streams = sum(client.look(now, events) for client in self._clients[:: self.counts.each])
-
-
-class _Client:
+class FeedClient:
     """Runs one connection of a feed, and those that replace it; a :class:`~daemons.feed.connection.FeedSink`.
 
     Args:
@@ -481,7 +244,7 @@ class _Client:
         if beside is None:
             self.counts.doors.pop(self._number, None)
             self._watch.interrupt()
-        self.counts.reconnects[_class_of(error.reason)] += 1
+        self.counts.reconnects[ReconnectReason.of(error.reason)] += 1
         # What has worked for long and broke is tried again at once: a feed that is down loses data by the second.
         delay = 0.0
         if proven:
@@ -563,9 +326,3 @@ class _Client:
         for batch, stamp in overlap.finish():
             self._hand_on(batch, stamp)
         return True
-
-
-def _class_of(reason: str) -> str:
-    if reason.startswith("http_"):
-        return {"4": "http_4xx", "5": "http_5xx"}.get(reason[5:6], "http_other")
-    return reason

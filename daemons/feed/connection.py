@@ -8,35 +8,14 @@ from daemons.feed.binance import Invalid
 from daemons.feed.endpoints import shown
 from daemons.feed.pulse import PING_SECONDS, Pulse
 from daemons.feed.session import FeedSession
+from daemons.feed.settings import FeedSettings
 from daemons.records import FeedEvent, Stamp, inexact
-from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 
-__all__ = ["ConnectionLimits", "FeedConnection", "FeedSink"]
-
-
-class ConnectionLimits(Protocol):
-    """What of a feed's settings a connection keeps to; :class:`daemons.feed.client.FeedSettings`."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def silence_seconds(self) -> float: ...
-    @property
-    def max_age_seconds(self) -> float: ...
-    @property
-    def max_message_bytes(self) -> int: ...
-    @property
-    def sbe(self) -> bool: ...
-    @property
-    def api_key(self) -> Secret | None: ...
-    @property
-    def streams(self) -> tuple[str, ...]: ...
-    @property
-    def origin(self) -> tuple[object, ...]: ...
+__all__ = ["FeedConnection", "FeedSink"]
 
 
 class FeedSink(Protocol):
@@ -72,7 +51,7 @@ class FeedConnection:
         sink: takes what comes.
     """
 
-    def __init__(self, dialled: Dialled, stamper: Stamper, limits: ConnectionLimits, sink: FeedSink) -> None:
+    def __init__(self, dialled: Dialled, stamper: Stamper, limits: FeedSettings, sink: FeedSink) -> None:
         self._limits = limits
         self._sink = sink
         self._clock = stamper.clock
@@ -140,7 +119,7 @@ class FeedConnection:
             # A turn of the loop: after a stall of this process there is something to read before silence is judged.
             await asyncio.sleep(0)
 
-    def adopt(self, limits: ConnectionLimits) -> None:
+    def adopt(self, limits: FeedSettings) -> None:
         """Keep to other limits, and have the connection replaced where they need another one."""
         self._limits = limits
         if limits.origin != self.origin and not self._noticed.done():

@@ -6,7 +6,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from daemons.configuration.forwarder import ForwarderConfig
-from daemons.feed.client import FeedCounts
+from daemons.feed.counts import FeedCounts
 from daemons.feed_metrics import feed_families
 from daemons.forwarder.intake import Intake
 from daemons.link.sender import LinkSender

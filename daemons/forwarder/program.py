@@ -10,7 +10,8 @@ import structlog
 from daemons.configuration.feed import feed_settings
 from daemons.configuration.forwarder import ForwarderConfig, links_of
 from daemons.errors import ConfigError
-from daemons.feed.client import Feed, FeedCounts
+from daemons.feed.counts import FeedCounts
+from daemons.feed.feed import Feed
 from daemons.forwarder.intake import Intake
 from daemons.forwarder.links import Links
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family, kernel_hold_family

@@ -101,6 +101,7 @@ class PathAccount:
         self.index = index
         self.is_link = link
         self._instruments = instruments
+        self._host_delay = instruments.host_delay
         self._race = race
         self.figures = figures
         self._row = row
@@ -200,12 +201,15 @@ class PathAccount:
 
     def observe_feed(self, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Take in the events of one read of a feed."""
+        self._count_read(stamp, len(events))
         last = len(events) - 1
         early = shared(stamp.kind)
         for index, event in enumerate(events):
             kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
-            self._count(stream, stamp, kind)
+            self.events += 1
+            stream.events += 1
+            self.stamps[kind] += 1
             duplicate = event.event_id is not None and stream is not self._overflow and self._seen(stream, event, stamp)
             figure = end_to_end_of(event.event_time_ns, stamp, kind)
             end_to_end_ns = self._take_end_to_end(stream, event.event_time_ns, figure, live=not duplicate)
@@ -244,6 +248,7 @@ class PathAccount:
         tracker = sessions.trackers.get(key) or sessions.open(key, events[0].sequence - 1)
         sessions.hear(key)
         self._least_of_read_ns = None
+        before = self.events
         last = len(events) - 1
         early = stamp.kind if together else shared(stamp.kind)
         for index, event in enumerate(events):
@@ -254,14 +259,17 @@ class PathAccount:
                 tracker = followed
             kind = stamp.kind if index == last else early
             stream = self.streams.get(event.stream) or self._stream(event.stream)
-            self._count(stream, stamp, kind)
+            self.events += 1
+            stream.events += 1
+            self.stamps[kind] += 1
             outcome = tracker.observe(event.sequence, stamp.steady_ns)
             duplicate = outcome is _DUPLICATE or outcome is _STALE
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:
                 self._take_delayed(event, stamp)
             figure = end_to_end_of(event.event_time_ns, stamp, kind)
-            end_to_end_ns, validity = self._take_end_to_end(stream, event.event_time_ns, figure, live=live), figure[1]
+            end_to_end_ns = self._take_end_to_end(stream, event.event_time_ns, figure, live=live)
+            validity: str = figure[1]
             backbone_ns: int | None = None
             if live:
                 figure = backbone_of(event, stamp, kind)
@@ -272,37 +280,53 @@ class PathAccount:
                 identity = (symbol, stream.kind, event.event_id)
                 self._race.observe(identity, self.index, stamp.steady_ns, live=live and not stamp.step_ns)
             if self._row is not None:
-                self._row(
-                    Row(
-                        path=self.name,
-                        stream=stream.named_for(symbol),
-                        sequence=event.sequence,
-                        event_id=event.event_id,
-                        event_time_ns=event.event_time_ns,
-                        forwarder_ns=event.receive_ns,
-                        departure_ns=event.departure_ns,
-                        arrival_ns=stamp.ns,
-                        end_to_end_ns=end_to_end_ns,
-                        backbone_ns=backbone_ns,
-                        stamp=kind,
-                        validity=validity if live else outcome.value if duplicate else Validity.DELAYED,
-                        delayed=event.delayed,
-                    )
-                )
+                if not live:
+                    validity = outcome.value if duplicate else Validity.DELAYED
+                name = stream.named_for(symbol)
+                self._row(self._link_row(name, event, stamp, kind, (end_to_end_ns, backbone_ns), validity))
+        if counted := self.events - before:
+            self._count_read(stamp, counted)
         self._keep_least(key)
+
+    def _link_row(
+        self,
+        name: str,
+        event: LinkEvent,
+        stamp: Stamp,
+        kind: StampKind,
+        figures: tuple[int | None, int | None],
+        validity: str,
+    ) -> Row:
+        """Make the row of an event; ``figures`` are its end-to-end and backbone latency in nanoseconds."""
+        return Row(
+            path=self.name,
+            stream=name,
+            sequence=event.sequence,
+            event_id=event.event_id,
+            event_time_ns=event.event_time_ns,
+            forwarder_ns=event.receive_ns,
+            departure_ns=event.departure_ns,
+            arrival_ns=stamp.ns,
+            end_to_end_ns=figures[0],
+            backbone_ns=figures[1],
+            stamp=kind,
+            validity=validity,
+            delayed=event.delayed,
+        )
 
     def _keep_least(self, key: Hashable) -> None:
         if (least_ns := self._least_of_read_ns) is not None:
             self.least_one_way_ns[key] = min(least_ns, self.least_one_way_ns.get(key, least_ns))
 
-    def _count(self, stream: StreamAccount, stamp: Stamp, kind: StampKind) -> None:
-        self.events += 1
-        stream.events += 1
-        self.stamps[kind] += 1
+    def _count_read(self, stamp: Stamp, events: int) -> None:
+        """Note when we got to the events of a read, behind their stamp."""
         self.last_event_ns = stamp.ns
-        if not stamp.step_ns:
-            host_delay_ns = stamp.handled_ns - stamp.ns
-            self._instruments.host_delay.observe(host_delay_ns)
+        if stamp.step_ns:
+            return
+        host_delay_ns = stamp.handled_ns - stamp.ns
+        while events:
+            events -= 1
+            self._host_delay.observe(host_delay_ns)
             if self.figures is not None:
                 self.figures.host_delay.record(host_delay_ns)
 
@@ -332,11 +356,12 @@ class PathAccount:
         Of what is not live only what the clocks got wrong is counted: it may have been on its way for long.
         """
         delay_ns, validity = figure
-        if validity is _OK:
+        if delay_ns is not None and validity is _OK:
             if live:
-                assert delay_ns is not None
-                assert event_time_ns is not None
-                stream.take_end_to_end(delay_ns, event_time_ns)
+                if event_time_ns is not None and event_time_ns % stream.step_ns:
+                    stream.step_ns = finer_step_ns(stream.step_ns, event_time_ns)
+                stream.end_to_end.observe(delay_ns)
+                stream.end_to_end_jitter.observe(delay_ns)
                 if self.figures is not None:
                     self.figures.end_to_end.record(delay_ns)
             return delay_ns

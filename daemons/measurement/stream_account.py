@@ -3,7 +3,7 @@
 from daemons.measurement.histogram import BucketHistogram
 from daemons.measurement.identity import IdAccount
 from daemons.measurement.jitter import InterarrivalJitter
-from daemons.measurement.time_step import STEPS_NS, finer_step_ns
+from daemons.measurement.time_step import STEPS_NS
 
 __all__ = ["StreamAccount"]
 
@@ -75,10 +75,3 @@ class StreamAccount:
         self.backbone_jitter.interrupt()
         for ids in self.ids.values():
             ids.rejoin()
-
-    def take_end_to_end(self, delay_ns: int, event_time_ns: int) -> None:
-        """Measure a live event's delay from the exchange."""
-        if event_time_ns % self.step_ns:
-            self.step_ns = finer_step_ns(self.step_ns, event_time_ns)
-        self.end_to_end.observe(delay_ns)
-        self.end_to_end_jitter.observe(delay_ns)

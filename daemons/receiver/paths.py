@@ -11,7 +11,8 @@ import structlog
 
 from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, listener_of
-from daemons.feed.client import Feed, FeedCounts
+from daemons.feed.counts import FeedCounts
+from daemons.feed.feed import Feed
 from daemons.link.listener import LinkListener, ListenerSettings
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
-from daemons.feed.client import Door
+from daemons.feed.counts import Door
 from daemons.feed.streams import identity_of
 from daemons.link.listener import LinkListener, ListenerSettings
 from daemons.link.session import TimeReport

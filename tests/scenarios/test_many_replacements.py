@@ -18,7 +18,8 @@ import trustme
 import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
-from daemons.feed.client import Feed, FeedSettings
+from daemons.feed.feed import Feed
+from daemons.feed.settings import FeedSettings
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves

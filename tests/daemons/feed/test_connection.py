@@ -15,8 +15,8 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from daemons.feed.binance import Invalid
-from daemons.feed.client import FeedSettings
 from daemons.feed.connection import FeedConnection
+from daemons.feed.settings import FeedSettings
 from daemons.records import KERNEL, SHARED, FeedEvent, Stamp, StampKind, shared
 from daemons.stream.dial import dial, prepare
 from daemons.stream.stamping import Stamper

@@ -1,0 +1,109 @@
+"""What happened on a feed, as plain figures for the metrics."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from daemons.feed.binance import Invalid
+from daemons.feed.merge import Standing
+from daemons.stream.tcp_info import TcpAccount
+
+__all__ = ["Door", "FeedCounts", "ReconnectReason"]
+
+REPLACEMENT_REASONS: Final = ("age", "notice", "reload")
+
+
+class ReconnectReason(StrEnum):
+    """Why a feed connection ended or could not be made; ``http_…`` are classes, so that labels stay few."""
+
+    CLOSED = "closed"
+    SILENT = "silent"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    UNREACHABLE = "unreachable"
+    DNS = "dns"
+    TLS = "tls"
+    CERTIFICATE = "certificate"
+    IO = "io"
+    LOCAL = "local"
+    PROTOCOL = "protocol"
+    HANDSHAKE = "handshake"
+    TOO_LARGE = "too_large"
+    UNEXPECTED = "unexpected"
+    UNREAD = "unread"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    HTTP_OTHER = "http_other"
+
+    @classmethod
+    def of(cls, reason: str) -> "ReconnectReason":
+        """Return under which of them an error's reason is counted."""
+        if reason.startswith("http_"):
+            return {"4": cls.HTTP_4XX, "5": cls.HTTP_5XX}.get(reason[5:6], cls.HTTP_OTHER)
+        return cls(reason)
+
+
+class Door(NamedTuple):
+    """Where a connection that stands is connected to, and how.
+
+    Attributes:
+        address: of the exchange.
+        tls: whether it is encrypted.
+        encoding: ``json`` or ``sbe``.
+        since_ns: when it was established, by the wall clock.
+    """
+
+    address: str
+    tls: bool
+    encoding: str
+    since_ns: int = 0
+
+
+@dataclass(slots=True)
+class Pings:
+    """The pings of a feed's connection and those that replaced it.
+
+    Attributes:
+        sent, answered: how many.
+        round_trip_ns: of the last answer; None before the first of a connection.
+    """
+
+    sent: int = 0
+    answered: int = 0
+    round_trip_ns: int | None = None
+
+
+@dataclass(slots=True)
+class FeedCounts:
+    """What happened on a feed, all its connections together; plain integers for the metrics.
+
+    Attributes:
+        needed: how many connections its streams need.
+        each: how many there are for each of these.
+        standings: how the connections of several did against each other, by the connection's number.
+        doors: of the connections that stand, by the connection's number.
+        pings: likewise, of all there have been.
+        tcp: what TCP says of the connections.
+    """
+
+    needed: int = 1
+    each: int = 1
+    standings: dict[int, Standing] = field(default_factory=dict)
+    doors: dict[int, Door] = field(default_factory=dict)
+    pings: dict[int, Pings] = field(default_factory=dict)
+    attempts: int = 0
+    connections: int = 0
+    replacements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPLACEMENT_REASONS, 0))
+    overlap_events: int = 0
+    notices: int = 0
+    reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ReconnectReason, 0))
+    invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
+    tcp: TcpAccount = field(default_factory=TcpAccount)
+    last_event_ns: int = 0
+    silent_streams: int = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether all streams come."""
+        return len({number // self.each for number in self.doors}) >= self.needed
