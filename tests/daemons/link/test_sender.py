@@ -82,6 +82,12 @@ def test_what_waited_for_a_connection_is_delayed_and_what_a_live_one_held_up_is_
     assert sender.buffer.counts.offered == sender.buffer.counts.forwarded + sender.buffer.buffered
 
 
+def test_the_hold_is_of_every_event_handed_over_whether_it_had_to_wait_or_not() -> None:
+    first, second, sender = asyncio.run(scenario())
+    assert len(first.delayed) == 3
+    assert sender._hold.count == len(first.delayed) + len(second.delayed) > 3
+
+
 def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_the_next() -> None:
     async def stalled() -> dict[int, bool]:
         stamper = Stamper(SystemClock())
