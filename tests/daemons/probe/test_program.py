@@ -252,8 +252,9 @@ def test_a_hundred_cold_and_a_hundred_warm(authority: Authority, tmp_path: Path)
     assert set(cold["phases"]) == {"dns", "connect", "tls", "processing", "transfer"}
     assert set(warm["phases"]) == {"processing", "transfer"}
     assert warm["total"]["median_ms"] < cold["total"]["median_ms"]
-    assert warm["total"]["p99_ms"] is not None
-    assert warm["total"]["p999_ms"] is None
+    # daemons.measurement.sample_size: a hundred are enough for the one and too few for the other.
+    assert warm["total"]["p95_ms"] is not None
+    assert warm["total"]["p99_ms"] is None
     assert found["reconnects"] == 0
     for slots in found["slots"].values():
         assert slots["expected"] == slots["sent"] + slots["missed"]
