@@ -7,10 +7,6 @@ import click
 from daemons.errors import ResultsError
 from daemons.service.numbers import Number
 from daemons.service.screen import screen, sentence
-from experiments.comparison.figures import Options
-from experiments.comparison.model import METRICS
-from experiments.report.document import build_document
-from experiments.report.render import render_html, render_markdown
 
 __all__ = ["report_command"]
 
@@ -32,6 +28,12 @@ def report_command(
     All races in the folder are taken together, or all runs of two single paths. The HTML file holds its figures and
     style and fetches nothing.
     """
+    # Help and completion need no matplotlib, which takes most of a second.
+    from experiments.comparison.figures import Options  # noqa: PLC0415
+    from experiments.comparison.model import METRICS  # noqa: PLC0415
+    from experiments.report.document import build_document  # noqa: PLC0415
+    from experiments.report.render import render_html, render_markdown  # noqa: PLC0415
+
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, seed=seed)
     document = build_document(folder, paths, options)
     page = output or folder / "report.html"
