@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["entered", "inside", "ip"]
+__all__ = ["alone", "entered", "inside", "ip"]
 
 
 def ip(*arguments: str) -> None:
@@ -30,3 +30,15 @@ def entered(namespace: str) -> Iterator[None]:
             yield
         finally:
             assert libc.setns(own.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Let this thread be in a network of its own, of a loopback device, where nobody else knocks at a port."""
+    ip("netns", "add", name)
+    try:
+        ip("-n", name, "link", "set", "lo", "up")
+        with entered(name):
+            yield
+    finally:
+        ip("netns", "del", name)

@@ -150,7 +150,7 @@ def _wait_for_room(port: int) -> None:
     """Wait until the socket of a port has read most of what came (proc_net_udp: local address, rx_queue)."""
     limit, local = time.monotonic() + _PATIENCE_SECONDS, f"0100007F:{port:04X}"
     while time.monotonic() < limit:
-        lines = Path("/proc/net/udp").read_text().splitlines()
+        lines = Path("/proc/thread-self/net/udp").read_text().splitlines()
         waiting = [line.split()[4].partition(":")[2] for line in lines if line.split()[1] == local]
         if sum(int(one, 16) for one in waiting) < _ROOM_BYTES:
             return
