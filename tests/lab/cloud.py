@@ -51,45 +51,65 @@ touch /var/lib/lab-user-data
     # The lab's internet has no Debian mirror.
     "etc/apt/sources.list": "",
     "etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\n",
-    # The kernel has no WireGuard: the user-space one makes the interface that networkd's .netdev asks for.
-    "etc/systemd/system/lab-wireguard.path": """[Path]
-PathChanged=/etc/systemd/network/50-latency-tunnel.netdev
-PathExists=/etc/systemd/network/50-latency-tunnel.netdev
-[Install]
-WantedBy=multi-user.target
-""",
-    # After networkd, which at a boot could not make its stand-in of an interface that is there already, and would then
-    # take the real .netdev, find a tun where it says wireguard, and leave the link alone for ever.
+    # The kernel has no WireGuard: a user-space one plays the interface that networkd's .netdev asks for.
     "etc/systemd/system/lab-wireguard.service": """[Unit]
-After=systemd-networkd.service
+ConditionPathExists=/etc/systemd/network/40-lab.netdev
 StartLimitIntervalSec=0
 [Service]
 RuntimeDirectory=wireguard
-ExecStart=/opt/lab/usr/bin/wireguard-go -f latency0
-ExecStartPost=/usr/local/lib/lab-wireguard
+ExecStart=/usr/local/lib/lab-wireguard
 Restart=always
 RestartSec=0.2
+[Install]
+WantedBy=multi-user.target
 """,
+    # It takes the stand-in that networkd has made, and never makes one: networkd could not make its own of an interface
+    # that is there already, would then take the real .netdev, find a tun where it says wireguard, and leave the link
+    # alone for ever. TUNSETIFF makes what is not there (linux/if_tun.h); what networkd has made persists.
     "usr/local/lib/lab-wireguard": """#!/usr/bin/python3
-import os, pathlib, re, subprocess, sys, time
-text = pathlib.Path("/etc/systemd/network/50-latency-tunnel.netdev").read_text()
-given = dict(re.findall(r"^(\\w+)=(.*)$", text, re.M))
+import fcntl, os, pathlib, re, struct, subprocess, sys, time
+TUNSETIFF, TUNGETIFF = 0x400454CA, 0x800454D2
+IFF_TUN, IFF_PERSIST = 0x0001, 0x0800
+REQUEST = struct.Struct("16sH22x")
+NETDEV = pathlib.Path("/etc/systemd/network/50-latency-tunnel.netdev")
+
+def attached():
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(device, TUNSETIFF, REQUEST.pack(b"latency0", IFF_TUN))  # packets as wireguard-go expects them
+        if REQUEST.unpack(fcntl.ioctl(device, TUNGETIFF, bytes(REQUEST.size)))[1] & IFF_PERSIST:
+            return device
+    except OSError as error:
+        print(f"latency0: {error}", flush=True)  # busy: networkd is just making it
+    os.close(device)
+    return None
+
+device = None
+while device is None:
+    time.sleep(0.1)
+    if NETDEV.exists() and os.path.exists("/sys/class/net/latency0"):
+        device = attached()
+os.set_inheritable(device, True)
+os.environ["WG_TUN_FD"] = str(device)
+wireguard = subprocess.Popen(["/opt/lab/usr/bin/wireguard-go", "-f", "latency0"], close_fds=False)
+os.close(device)
 while not pathlib.Path("/run/wireguard/latency0.sock").exists():
-    # It ends when networkd is just making the interface; systemd notices that only after this script.
-    if not pathlib.Path("/proc", os.environ["MAINPID"]).exists():
-        sys.exit("wireguard-go has ended")
+    if wireguard.poll() is not None:
+        sys.exit("wireguard-go has ended with its interface")
     time.sleep(0.02)
+given = dict(re.findall(r"^(\\w+)=(.*)$", NETDEV.read_text(), re.M))
 subprocess.run(
     ["/opt/lab/usr/bin/wg", "set", "latency0", "listen-port", given["ListenPort"], "private-key",
      given["PrivateKeyFile"], "peer", given["PublicKey"], "allowed-ips", given["AllowedIPs"],
      "endpoint", given["Endpoint"], "persistent-keepalive", given["PersistentKeepalive"]], check=True)
 subprocess.run(["ip", "link", "set", "latency0", "mtu", given["MTUBytes"], "up"], check=True)
+sys.exit(wireguard.wait())
 """,
 }
 STAND_IN = ("/etc/systemd/network/40-lab.netdev", "[NetDev]\nName=latency0\nKind=tun\n")
-"""Read before our own .netdev, this makes networkd take the user-space WireGuard's interface for its own."""
+"""Read before our own .netdev, this makes networkd make an interface that the user-space WireGuard can play."""
 
-ENABLED = ("lab-user-data.service", "lab-wireguard.path")
+ENABLED = ("lab-user-data.service", "lab-wireguard.service")
 CLOUD_INIT = ("cloud-init-local", "cloud-init", "cloud-config", "cloud-final")
 
 

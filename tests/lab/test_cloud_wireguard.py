@@ -136,7 +136,7 @@ def test_with_the_tunnel_down_nothing_leaves(cloud: Cloud) -> None:
     with leaks_counted(client.vpc, client.address, SITES) as leaked:
         with link.severed():
             client.shell(TRY_TO_LEAVE)
-        client.systemctl("stop", "lab-wireguard.path", "lab-wireguard.service")
+        client.systemctl("stop", "lab-wireguard.service")
         client.shell(TRY_TO_LEAVE)
         client.shell("ip link delete latency0 2>/dev/null || true")
         assert "latency0" not in client.shell("ip -o link")
