@@ -29,6 +29,23 @@ LARGE = {
     "daemons/service": "what every daemon is made with, each of it by itself",
 }
 
+SHARED = {
+    "Block": "of an experiment, and of public access",
+    "Clock": "the daemons' times, and provisioning's patience: both are handed in to be replaced by a test's",
+    "Departures": "the frame that tells of them, and where they come from",
+    "Event": "the simulated market's, and a step of provisioning",
+    "Faults": "the probe's that nobody expected, and the simulator's that were asked for",
+    "Grid": "of times, and of a table",
+    "Kind": "of a frame, and of a resource",
+    "Proxy": "that the probe goes through, and that a topology has",
+    "Request": "of the probe, and to a page",
+    "Rule": "of a stream's name, and of a firewall",
+    "Settings": "of the simulator, and of a command of provision",
+    "Stream": "as the feed reads its name, and as the simulator makes it",
+    "Target": "of the probe, and of a topology",
+}
+"""Names of two public classes, with what each is."""
+
 
 @cache
 def files() -> tuple[str, ...]:
@@ -69,6 +86,19 @@ def test_packages_are_read_at_a_glance_or_have_a_reason() -> None:
     found = {folder for folder, count in counts.items() if count > MOST_FILES}
     assert found - LARGE.keys() == set(), "divide them, or give the reason"
     assert LARGE.keys() - found == set(), "are small now, or gone: strike them off the list"
+
+
+def test_a_class_has_a_name_of_its_own_or_a_reason() -> None:
+    homes: dict[str, set[str]] = {}
+    for name in files():
+        # What is printed as JSON is named after what it describes.
+        if name.split("/")[0] in PRODUCT and not name.endswith("/document.py"):
+            for node in tree(name).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, set()).add(name)
+    found = {name: sorted(where) for name, where in homes.items() if len(where) > 1}
+    assert {name: where for name, where in found.items() if name not in SHARED} == {}, "rename one, or give the reason"
+    assert SHARED.keys() - found.keys() == set(), "have a name of their own now: strike them off the list"
 
 
 def imports(modules: frozenset[str], source: ast.Module) -> Iterator[str]:

@@ -14,7 +14,7 @@ __all__ = [
     "ClockSummary",
     "Distribution",
     "Latencies",
-    "Lead",
+    "LeadSummary",
     "LinkSummary",
     "PathSummary",
     "RaceSummary",
@@ -135,7 +135,7 @@ class PathSummary(Latencies, frozen=True, kw_only=True):
         return None if steps is None else {name: (round(step * 1e6), 1) for name, step in steps.items()}
 
 
-class Lead(msgspec.Struct, frozen=True):
+class LeadSummary(msgspec.Struct, frozen=True):
     """By how much a path was before its reference, in milliseconds; None where they shared no event."""
 
     min: float | None = None
@@ -158,7 +158,7 @@ class RaceSummary(msgspec.Struct, frozen=True):
     wins: int = 0
     reference_wins: int = 0
     ties: int = 0
-    lead_ms: Lead = Lead()
+    lead_ms: LeadSummary = LeadSummary()
     excluded: int = 0
     only_path: int = 0
     only_reference: int = 0

@@ -23,7 +23,7 @@ from daemons.formats.summary import (
     ClockSummary,
     Distribution,
     Latencies,
-    Lead,
+    LeadSummary,
     LinkSummary,
     PathSummary,
     RaceSummary,
@@ -230,7 +230,7 @@ def _pair(pair: Pair, accounts: Sequence[PathAccount]) -> RaceSummary:
         excluded=pair.excluded,
         only_path=pair.only_path,
         only_reference=pair.only_reference,
-        lead_ms=Lead(
+        lead_ms=LeadSummary(
             min=_ms(leads.minimum),
             p01=_ms(leads.quantile(0.01)),
             p05=_ms(leads.quantile(0.05)),

@@ -21,7 +21,7 @@ import structlog
 from daemons.errors import ListenError, StreamError
 from daemons.service import logs
 from daemons.service.negotiation import takes_gzip
-from daemons.service.passwords import Passwords, Verdict
+from daemons.service.passwords import Passwords, PasswordVerdict
 from daemons.service.web_config import Web, WebFile
 from daemons.stream.crowd import Crowd
 from daemons.stream.descriptors import share
@@ -369,12 +369,12 @@ class HttpServer:
         said = [value for name, value in request.headers if name == b"authorization"]
         # The check has its time; the client has to wait for it.
         visit.allow(IDLE_SECONDS)
-        verdict = Verdict.WRONG
+        verdict = PasswordVerdict.WRONG
         if len(said) == 1:
             verdict = await self._passwords.check(web.users, said[0], visit.host)
-        if verdict is Verdict.RIGHT:
+        if verdict is PasswordVerdict.RIGHT:
             return None
-        if verdict is Verdict.LIMITED:
+        if verdict is PasswordVerdict.LIMITED:
             self._tell(visit.host, "limited")
             return Page(text("too many passwords to check\n"), status=429, fields=(("retry-after", "5"),))
         if said:

@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 from daemons.stream.crowd import source_of
 
-__all__ = ["Passwords", "Verdict"]
+__all__ = ["PasswordVerdict", "Passwords"]
 
 MAX_KNOWN = 100
 """Right passwords that are remembered."""
@@ -28,7 +28,7 @@ _LONGEST = 72
 """Bytes; bcrypt has never looked at more, and hashes of longer passwords are made from these."""
 
 
-class Verdict(Enum):
+class PasswordVerdict(Enum):
     """What became of it."""
 
     RIGHT = auto()
@@ -52,7 +52,7 @@ class Passwords:
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread: ThreadPoolExecutor | None = None
 
-    async def check(self, users: Mapping[bytes, bytes], authorization: bytes, host: str) -> Verdict:
+    async def check(self, users: Mapping[bytes, bytes], authorization: bytes, host: str) -> PasswordVerdict:
         """Check a request's Authorization field.
 
         Args:
@@ -62,7 +62,7 @@ class Passwords:
         """
         said = _credentials(authorization)
         if said is None:
-            return Verdict.WRONG
+            return PasswordVerdict.WRONG
         user, password = said
         # Who is unknown is checked like anybody else, so that the time does not tell which names exist.
         hashed = users.get(user) or next(iter(users.values()))
@@ -70,20 +70,20 @@ class Passwords:
         if digest in self._known:
             # The one used longest ago is forgotten first.
             self._known[digest] = self._known.pop(digest)
-            return Verdict.RIGHT
+            return PasswordVerdict.RIGHT
         waiting = self._waiting.get(digest)
         if waiting is None:
             source = source_of(host)
             same = sum(source == other for other, _answer in self._waiting.values())
             if len(self._waiting) >= MAX_WAITING or same >= max(1, MAX_WAITING // 4):
-                return Verdict.LIMITED
+                return PasswordVerdict.LIMITED
             answer = asyncio.get_running_loop().create_future()
             waiting = self._waiting[digest] = (source, answer)
             task = asyncio.create_task(self._look(digest, answer, password, hashed, user in users))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         # A client that gives up has its answer next time.
-        return Verdict.RIGHT if await asyncio.shield(waiting[1]) else Verdict.WRONG
+        return PasswordVerdict.RIGHT if await asyncio.shield(waiting[1]) else PasswordVerdict.WRONG
 
     async def close(self) -> None:
         """Stop checking; a hash under way is finished by its thread."""

@@ -16,19 +16,19 @@ from daemons.errors import ConfigError, LatencyError
 from daemons.service.screen import Display, error_line, screen, sentence
 from daemons.service.spans import Span
 from experiments.live.figures import Watched, watched
-from experiments.live.history import History, Reading
+from experiments.live.history import History, PageReading
 from experiments.live.prometheus import ask, server_url
-from experiments.live.scrape import Page, fetch
-from experiments.live.targets import Target, parse_target
+from experiments.live.scrape import ScrapedPage, fetch
+from experiments.live.targets import ScrapeTarget, parse_target
 from experiments.live.watch_view import fitted, line, tables
 
 __all__ = ["watch_command"]
 
 NONE_ANSWERS = 1
 _USUAL = (
-    Target("receiver", receiver.METRICS_ADDRESS),
-    Target("forwarder", forwarder.METRICS_ADDRESS),
-    Target("probe", probe.METRICS_ADDRESS),
+    ScrapeTarget("receiver", receiver.METRICS_ADDRESS),
+    ScrapeTarget("forwarder", forwarder.METRICS_ADDRESS),
+    ScrapeTarget("probe", probe.METRICS_ADDRESS),
 )
 _LINE_SECONDS = 10.0
 
@@ -75,11 +75,11 @@ class _Watch:
         window_seconds: how far back figures reach.
     """
 
-    def __init__(self, targets: Sequence[Target], prometheus: str | None, window_seconds: float) -> None:
+    def __init__(self, targets: Sequence[ScrapeTarget], prometheus: str | None, window_seconds: float) -> None:
         self._prometheus = prometheus
         self._window_seconds = window_seconds
         self._usual = [] if targets or prometheus else list(_USUAL)
-        self._histories: dict[Target, History] = {target: History(window_seconds) for target in targets}
+        self._histories: dict[ScrapeTarget, History] = {target: History(window_seconds) for target in targets}
 
     async def read(self) -> Watched:
         """Read everything once.
@@ -91,8 +91,8 @@ class _Watch:
         at, wall = time.monotonic(), time.time()
         for target, page in found.items():
             history = self._histories.setdefault(target, History(self._window_seconds))
-            if isinstance(page, Page):
-                history.add(Reading(at, wall, page))
+            if isinstance(page, ScrapedPage):
+                history.add(PageReading(at, wall, page))
             else:
                 history.missed(page)
         for target, history in self._histories.items():
@@ -100,15 +100,17 @@ class _Watch:
                 history.missed("it is no target of Prometheus any more")
         return watched(datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), at, self._histories)
 
-    async def _from_daemons(self) -> dict[Target, Page | str]:
+    async def _from_daemons(self) -> dict[ScrapeTarget, ScrapedPage | str]:
         targets = list(dict.fromkeys([*self._histories, *self._usual]))
         pages = await asyncio.gather(*(_page(target) for target in targets))
         found = dict(zip(targets, pages, strict=True))
         # Of the usual places only those count where a daemon is, or was.
-        return {target: page for target, page in found.items() if isinstance(page, Page) or target in self._histories}
+        return {
+            target: page for target, page in found.items() if isinstance(page, ScrapedPage) or target in self._histories
+        }
 
 
-async def _page(target: Target) -> Page | str:
+async def _page(target: ScrapeTarget) -> ScrapedPage | str:
     try:
         return await fetch(target.address)
     except LatencyError as error:

@@ -6,7 +6,7 @@ import msgspec
 
 from experiments.comparison.model import Comparison
 from experiments.egress.audit import Audit, AuditedFigure, Remark
-from experiments.egress.raw import Identity
+from experiments.egress.raw import RecordedIdentity
 from experiments.statistics.describe import Description
 
 __all__ = ["FORMAT", "EgressDocument", "EgressRun", "document_of"]
@@ -34,7 +34,7 @@ class EgressRun(msgspec.Struct, frozen=True, kw_only=True):
     cold_ms: Description
     warm_ms: Description
     failed: dict[str, int]
-    egress: Identity | None
+    egress: RecordedIdentity | None
     overlay_rtt_ms: float | None
     figures: list[AuditedFigure]
     remarks: list[Remark]

@@ -18,7 +18,7 @@ from daemons.decoding import UNDECODABLE
 from experiments.errors import InputError
 from experiments.results.series import Flags, Floats
 
-__all__ = ["Hop", "Identity", "RawRun", "Requests", "find_raw_runs", "load_raw_run"]
+__all__ = ["RawRun", "RecordedHop", "RecordedIdentity", "Requests", "find_raw_runs", "load_raw_run"]
 
 _COLUMNS = ("time_namelookup", "time_connect", "time_appconnect", "time_starttransfer", "time_total")
 # Without a new connection curl reports 0 for connect and TLS (7.x of Debian 12), or the instant of the lookup give or
@@ -28,7 +28,7 @@ _HOP = re.compile(r"^\s*(\d+)\.\|--\s+(\S+)\s+([\d.]+)%?\s+(\d+)\s+\S+\s+([\d.]+
 _PING = re.compile(r"rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms")
 
 
-class Identity(msgspec.Struct, frozen=True):
+class RecordedIdentity(msgspec.Struct, frozen=True):
     """Where the run left for the internet."""
 
     ip: str
@@ -36,7 +36,7 @@ class Identity(msgspec.Struct, frozen=True):
     country: str | None = None
 
 
-class Hop(msgspec.Struct, frozen=True):
+class RecordedHop(msgspec.Struct, frozen=True):
     """One line of mtr's report."""
 
     number: int
@@ -83,8 +83,8 @@ class RawRun:
     cold: Requests
     warm: Requests
     overlay_rtt_ms: float | None
-    route: list[Hop]
-    identity: Identity | None
+    route: list[RecordedHop]
+    identity: RecordedIdentity | None
 
     @property
     def name(self) -> str:
@@ -118,7 +118,7 @@ def load_raw_run(folder: Path) -> RawRun:
         warm=_requests(folder, "_keepalive"),
         overlay_rtt_ms=_overlay_rtt(ping) if ping.exists() else None,
         route=_route(route) if route.exists() else [],
-        identity=_decode(identity, Identity) if identity.exists() else None,
+        identity=_decode(identity, RecordedIdentity) if identity.exists() else None,
     )
 
 
@@ -198,9 +198,13 @@ def _overlay_rtt(file: Path) -> float:
     raise InputError(file, 1, "no line `rtt min/avg/max/mdev = … ms`", "put ping's last line there")
 
 
-def _route(file: Path) -> list[Hop]:
+def _route(file: Path) -> list[RecordedHop]:
     found = (_HOP.match(text) for text in _lines(file))
-    return [Hop(int(hop[1]), hop[2], float(hop[3]), float(hop[5]), float(hop[6])) for hop in found if hop is not None]
+    return [
+        RecordedHop(int(hop[1]), hop[2], float(hop[3]), float(hop[5]), float(hop[6]))
+        for hop in found
+        if hop is not None
+    ]
 
 
 def _lines(file: Path) -> list[str]:

@@ -6,10 +6,20 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from experiments.live.history import History
-from experiments.live.scrape import Page, quantile
-from experiments.live.targets import Target
+from experiments.live.scrape import ScrapedPage, quantile
+from experiments.live.targets import ScrapeTarget
 
-__all__ = ["FORMAT", "Clock", "Daemon", "Lead", "Link", "Path", "Request", "Watched", "watched"]
+__all__ = [
+    "FORMAT",
+    "ClockFigures",
+    "Daemon",
+    "LeadFigures",
+    "LinkFigures",
+    "Path",
+    "RequestFigures",
+    "Watched",
+    "watched",
+]
 
 FORMAT = "backbone-latency-watch/1"
 
@@ -42,7 +52,7 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     trend_ms: list[float | None]
 
 
-class Lead(msgspec.Struct, frozen=True, kw_only=True):
+class LeadFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One path against another; a positive lead means that ``path`` was earlier."""
 
     daemon: str
@@ -55,7 +65,7 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True):
     trend_ms: list[float | None]
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class LinkFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One link of a forwarder."""
 
     daemon: str
@@ -66,7 +76,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class RequestFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One target of a probe, on one kind of connection."""
 
     daemon: str
@@ -78,7 +88,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     trend_ms: list[float | None]
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
+class ClockFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A host's clock by its daemon, or another host's as a link sees it (``peer_of``)."""
 
     daemon: str
@@ -120,13 +130,13 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     time: str
     daemons: list[Daemon]
     paths: list[Path]
-    leads: list[Lead]
-    links: list[Link]
-    requests: list[Request]
-    clocks: list[Clock]
+    leads: list[LeadFigures]
+    links: list[LinkFigures]
+    requests: list[RequestFigures]
+    clocks: list[ClockFigures]
 
 
-def watched(time: str, now: float, histories: Mapping[Target, History]) -> Watched:
+def watched(time: str, now: float, histories: Mapping[ScrapeTarget, History]) -> Watched:
     """Compute everything.
 
     Args:
@@ -174,7 +184,7 @@ def watched(time: str, now: float, histories: Mapping[Target, History]) -> Watch
 
 
 def _paths(
-    daemon: str, page: Page, recent: Page, seconds: float | None, steps: list[Page], wall: float
+    daemon: str, page: ScrapedPage, recent: ScrapedPage, seconds: float | None, steps: list[ScrapedPage], wall: float
 ) -> Iterator[Path]:
     names = _values(page, "latency_receiver_sequence_gap_events_total", "path") or _values(
         page, "latency_receiver_events_total", "path"
@@ -211,19 +221,19 @@ def _paths(
         )
 
 
-def _lost(recent: Page, path: str) -> int:
+def _lost(recent: ScrapedPage, path: str) -> int:
     """Count events that are missing still; what came late may have been missed before the window."""
     missing = recent.total("latency_receiver_sequence_gap_events_total", path=path)
     return max(0, int(missing - recent.total("latency_receiver_late_events_total", path=path)))
 
 
-def _leads(daemon: str, recent: Page, steps: list[Page]) -> Iterator[Lead]:
+def _leads(daemon: str, recent: ScrapedPage, steps: list[ScrapedPage]) -> Iterator[LeadFigures]:
     family = "latency_receiver_path_lead_seconds"
     for labels in sorted(recent.samples.get(f"{family}_count", {}), key=sorted):
         pair = {key: value for key, value in labels if key in {"path", "reference"}}
         path, reference = pair["path"], pair["reference"]
         wins = "latency_receiver_path_wins_total"
-        yield Lead(
+        yield LeadFigures(
             daemon=daemon,
             path=path,
             reference=reference,
@@ -235,11 +245,11 @@ def _leads(daemon: str, recent: Page, steps: list[Page]) -> Iterator[Lead]:
         )
 
 
-def _links(daemon: str, page: Page, recent: Page, seconds: float | None) -> Iterator[Link]:
+def _links(daemon: str, page: ScrapedPage, recent: ScrapedPage, seconds: float | None) -> Iterator[LinkFigures]:
     for name in _values(page, "latency_forwarder_link_connected", "link"):
         up = page.value("latency_forwarder_link_connected", link=name)
         events = recent.total("latency_forwarder_events_forwarded_total", link=name)
-        yield Link(
+        yield LinkFigures(
             daemon=daemon,
             destination=name,
             connected=None if up is None else up > 0,
@@ -249,14 +259,14 @@ def _links(daemon: str, page: Page, recent: Page, seconds: float | None) -> Iter
         )
 
 
-def _requests(daemon: str, recent: Page, steps: list[Page]) -> Iterator[Request]:
+def _requests(daemon: str, recent: ScrapedPage, steps: list[ScrapedPage]) -> Iterator[RequestFigures]:
     family = "latency_probe_total_seconds"
     for target in _values(recent, f"{family}_count", "target"):
         for connection in ("cold", "warm"):
             labels = {"target": target, "connection": connection}
             if not any(set(labels.items()) <= own for own in recent.samples[f"{family}_count"]):
                 continue
-            yield Request(
+            yield RequestFigures(
                 daemon=daemon,
                 requests=int(recent.total(f"{family}_count", **labels)),
                 median_ms=_ms(recent.percentile(family, 0.5, **labels)),
@@ -266,10 +276,10 @@ def _requests(daemon: str, recent: Page, steps: list[Page]) -> Iterator[Request]
             )
 
 
-def _clocks(daemon: str, role: str, page: Page) -> Iterator[Clock]:
+def _clocks(daemon: str, role: str, page: ScrapedPage) -> Iterator[ClockFigures]:
     synchronized = page.value(f"latency_{role}_clock_synchronized")
     if synchronized is not None:
-        yield Clock(
+        yield ClockFigures(
             daemon=daemon,
             peer_of="",
             synchronized=synchronized > 0,
@@ -278,7 +288,7 @@ def _clocks(daemon: str, role: str, page: Page) -> Iterator[Clock]:
         )
     for path in _values(page, "latency_receiver_link_clock_offset_seconds", "path"):
         peer = page.value("latency_receiver_peer_clock_synchronized", path=path)
-        yield Clock(
+        yield ClockFigures(
             daemon=daemon,
             peer_of=path,
             synchronized=None if peer is None else peer > 0,
@@ -287,19 +297,19 @@ def _clocks(daemon: str, role: str, page: Page) -> Iterator[Clock]:
         )
 
 
-def _values(page: Page, name: str, label: str) -> list[str]:
+def _values(page: ScrapedPage, name: str, label: str) -> list[str]:
     """Name the values of a label, in the page's order."""
     return list(dict.fromkeys(dict(labels)[label] for labels in page.samples.get(name, {}) if label in dict(labels)))
 
 
-def _largest(page: Page, name: str, **labels: str) -> float | None:
+def _largest(page: ScrapedPage, name: str, **labels: str) -> float | None:
     """Give the largest sample: of several streams the one that shakes most."""
     wanted = set(labels.items())
     values = [value for own, value in page.samples.get(name, {}).items() if wanted <= own and not math.isnan(value)]
     return max(values, default=None)
 
 
-def _trend(steps: list[Page], family: str, **labels: str) -> list[float | None]:
+def _trend(steps: list[ScrapedPage], family: str, **labels: str) -> list[float | None]:
     return [_ms(quantile(step.buckets(family, **labels), 0.5)) for step in steps]
 
 

@@ -4,9 +4,9 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from experiments.live.scrape import Labels, Page
+from experiments.live.scrape import Labels, ScrapedPage
 
-__all__ = ["History", "Reading"]
+__all__ = ["History", "PageReading"]
 
 _START = "latency_start_timestamp_seconds"
 _KEPT = 3600
@@ -18,7 +18,7 @@ _OF_THE_RUN = "latency_receiver_run_"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PageReading:
     """A page, and when it was read.
 
     Attributes:
@@ -29,7 +29,7 @@ class Reading:
 
     at: float
     wall: float
-    page: Page
+    page: ScrapedPage
 
 
 @dataclass(slots=True)
@@ -49,10 +49,10 @@ class History:
     restarts: int = 0
     answered_at: float | None = None
     trouble: str = ""
-    _readings: deque[Reading] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    _steps: deque[Page] = field(default_factory=lambda: deque(maxlen=POINTS))
+    _readings: deque[PageReading] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    _steps: deque[ScrapedPage] = field(default_factory=lambda: deque(maxlen=POINTS))
 
-    def add(self, reading: Reading) -> None:
+    def add(self, reading: PageReading) -> None:
         """Take in a page; after a restart nothing of the life before counts."""
         self.trouble = ""
         self.answered_at = reading.at
@@ -72,11 +72,11 @@ class History:
         self.trouble = why
 
     @property
-    def latest(self) -> Reading | None:
+    def latest(self) -> PageReading | None:
         """The last reading; None when there is none, or the daemon does not answer."""
         return self._readings[-1] if self._readings and not self.trouble else None
 
-    def recent(self) -> tuple[Page, float | None]:
+    def recent(self) -> tuple[ScrapedPage, float | None]:
         """Give what was counted within the window, and its length in seconds.
 
         Gauges are those of the last reading. With a single reading the window is the daemon's life so far; None when
@@ -90,12 +90,12 @@ class History:
         started = last.page.value(_START)
         return last.page, None if started is None or started > last.wall else last.wall - started
 
-    def steps(self) -> list[Page]:
+    def steps(self) -> list[ScrapedPage]:
         """Give what was counted from each reading to the next, oldest first."""
         return list(self._steps)
 
 
-def difference(later: Page, earlier: Page) -> Page:
+def difference(later: ScrapedPage, earlier: ScrapedPage) -> ScrapedPage:
     """Subtract what was counted before; what is no count stays as it is, what is of the whole run is left out."""
     samples: dict[str, dict[Labels, float]] = {}
     for name, children in later.samples.items():
@@ -103,10 +103,10 @@ def difference(later: Page, earlier: Page) -> Page:
             continue
         before = earlier.samples.get(name, {}) if name.endswith(_COUNTED) else {}
         samples[name] = {labels: value - before.get(labels, 0.0) for labels, value in children.items()}
-    return Page(samples)
+    return ScrapedPage(samples)
 
 
-def _began_anew(before: Page, now: Page) -> bool:
+def _began_anew(before: ScrapedPage, now: ScrapedPage) -> bool:
     """Whether the daemon was started between two pages: it says when it was, and its counters fall."""
     starts = before.value(_START), now.value(_START)
     if None not in starts and not math.isclose(starts[0] or 0.0, starts[1] or 0.0, abs_tol=1e-3, rel_tol=0):

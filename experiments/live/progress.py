@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from daemons.service.screen import Grid, figure
-from experiments.live.scrape import Page
+from experiments.live.scrape import ScrapedPage
 
 __all__ = ["PathProgress", "Progress", "line", "progress_of", "table"]
 
@@ -39,7 +39,7 @@ class Progress:
     leads_ms: tuple[tuple[str, str, float], ...] = ()
 
 
-def progress_of(page: Page, names: Sequence[str]) -> Progress:
+def progress_of(page: ScrapedPage, names: Sequence[str]) -> Progress:
     """Read the receiver's metrics page."""
     leads = []
     for labels in page.samples.get(f"{_RECEIVER}_path_lead_seconds_count", {}):
@@ -51,7 +51,7 @@ def progress_of(page: Page, names: Sequence[str]) -> Progress:
     return Progress(tuple(_path(page, name) for name in names), tuple(sorted(leads)))
 
 
-def _path(page: Page, name: str) -> PathProgress:
+def _path(page: ScrapedPage, name: str) -> PathProgress:
     median, p95, p99, p999 = (_ms(page.run_delay(name, fraction)) for fraction in (0.5, 0.95, 0.99, 0.999))
     return PathProgress(
         name=name,

@@ -8,8 +8,8 @@ from collections import defaultdict
 from typing import Any
 
 from daemons.errors import ConfigError, LatencyError
-from experiments.live.scrape import Labels, Page
-from experiments.live.targets import ROLES, Target
+from experiments.live.scrape import Labels, ScrapedPage
+from experiments.live.targets import ROLES, ScrapeTarget
 
 __all__ = ["ask", "server_url"]
 
@@ -38,7 +38,7 @@ def server_url(where: str, text: str) -> str:
     return url.rstrip("/")
 
 
-def ask(url: str) -> dict[Target, Page | str]:
+def ask(url: str) -> dict[ScrapeTarget, ScrapedPage | str]:
     """Get all daemons' latest samples.
 
     Returns:
@@ -63,14 +63,14 @@ def ask(url: str) -> dict[Target, Page | str]:
     return pages
 
 
-def _apart(series: list[dict[str, Any]]) -> dict[Target, Page | str]:
+def _apart(series: list[dict[str, Any]]) -> dict[ScrapeTarget, ScrapedPage | str]:
     """Sort samples by target."""
-    samples: dict[Target, dict[str, dict[Labels, float]]] = defaultdict(lambda: defaultdict(dict))
-    down: set[Target] = set()
+    samples: dict[ScrapeTarget, dict[str, dict[Labels, float]]] = defaultdict(lambda: defaultdict(dict))
+    down: set[ScrapeTarget] = set()
     for one in series:
         metric: dict[str, str] = one["metric"]
         role = metric.get("role", "")
-        target = Target(role if role in ROLES else "", metric.get("instance", ""))
+        target = ScrapeTarget(role if role in ROLES else "", metric.get("instance", ""))
         name, value = metric["__name__"], float(one["value"][1])
         if name == "up":
             samples[target]  # it is there, whatever it says
@@ -80,6 +80,6 @@ def _apart(series: list[dict[str, Any]]) -> dict[Target, Page | str]:
         labels = frozenset((key, text) for key, text in metric.items() if key not in _OF_TARGETS)
         samples[target][name][labels] = value
     return {
-        target: "Prometheus cannot scrape it" if target in down or not pages else Page(pages)
+        target: "Prometheus cannot scrape it" if target in down or not pages else ScrapedPage(pages)
         for target, pages in sorted(samples.items())
     }

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemons.errors import LatencyError
 from daemons.measurement.sample_size import minimum_samples
 
-__all__ = ["Labels", "Page", "fetch", "parse", "quantile"]
+__all__ = ["Labels", "ScrapedPage", "fetch", "parse", "quantile"]
 
 TIMEOUT_SECONDS = 3.0
 MAX_BYTES = 64 << 20
@@ -23,7 +23,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ScrapedPage:
     """All samples of one page, by name and labels."""
 
     samples: Mapping[str, Mapping[Labels, float]]
@@ -74,7 +74,7 @@ class Page:
         return dict(sorted(summed.items()))
 
 
-async def fetch(address: str) -> Page:
+async def fetch(address: str) -> ScrapedPage:
     """Get ``http://ADDRESS/metrics``.
 
     Raises:
@@ -108,7 +108,7 @@ async def fetch(address: str) -> Page:
     return page
 
 
-def parse(address: str, body: bytes) -> Page:
+def parse(address: str, body: bytes) -> ScrapedPage:
     """Read a page.
 
     Raises:
@@ -121,7 +121,7 @@ def parse(address: str, body: bytes) -> Page:
                 samples[sample.name][frozenset(sample.labels.items())] = sample.value
     except (ValueError, KeyError, IndexError) as error:
         raise LatencyError(f"{address}: no metrics (not in their format); is it an exporter of ours?") from error
-    return Page(samples)
+    return ScrapedPage(samples)
 
 
 async def _bounded(reader: asyncio.StreamReader) -> bytes:

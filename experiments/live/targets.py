@@ -5,21 +5,21 @@ from typing import NamedTuple
 from daemons.errors import ConfigError
 from daemons.service.config import address
 
-__all__ = ["DAEMONS", "ROLES", "Target", "parse_target"]
+__all__ = ["DAEMONS", "ROLES", "ScrapeTarget", "parse_target"]
 
 DAEMONS = ("forwarder", "receiver", "probe")
 ROLES = (*DAEMONS, "nat")
 """What has metrics; the alerts and dashboards know these alone."""
 
 
-class Target(NamedTuple):
+class ScrapeTarget(NamedTuple):
     """A daemon; its role is "" where it has yet to tell."""
 
     role: str
     address: str
 
 
-def parse_target(where: str, text: str, *, role_needed: bool) -> Target:
+def parse_target(where: str, text: str, *, role_needed: bool) -> ScrapeTarget:
     """Read ``ROLE=HOST:PORT``, or ``HOST:PORT`` where the role need not be known.
 
     Raises:
@@ -31,4 +31,4 @@ def parse_target(where: str, text: str, *, role_needed: bool) -> Target:
     if equals and role not in ROLES:
         raise ConfigError(where, f"{role!r} is no role that has metrics", f"write one of {', '.join(ROLES)}")
     host, port = address(where, at)
-    return Target(role, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return ScrapeTarget(role, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from daemons.service.screen import MISSING, NOT_CONFIGURED, Grid, figure, wrapped
-from experiments.live.figures import Clock, Daemon, Lead, Path, Watched
+from experiments.live.figures import ClockFigures, Daemon, LeadFigures, Path, Watched
 from experiments.live.targets import DAEMONS
 
 __all__ = ["fitted", "line", "sparkline", "tables"]
@@ -192,7 +192,7 @@ def _leads(seen: Watched, width: int, *, brief: bool) -> Group:
     return Group(*lines)
 
 
-def _of_the_first(seen: Watched, daemon: str) -> list[Lead]:
+def _of_the_first(seen: Watched, daemon: str) -> list[LeadFigures]:
     """Return the leads of the path that won most often, its closest rival's first."""
     first = max((path for path in seen.paths if path.daemon == daemon), key=lambda path: path.wins).name
     pairs = [lead for lead in seen.leads if lead.daemon == daemon and first in {lead.path, lead.reference}]
@@ -200,7 +200,7 @@ def _of_the_first(seen: Watched, daemon: str) -> list[Lead]:
     return sorted(turned, key=lambda lead: (lead.median_ms is None, lead.median_ms))
 
 
-def _turned(lead: Lead) -> Lead:
+def _turned(lead: LeadFigures) -> LeadFigures:
     """Say the same of the other path."""
     return msgspec.structs.replace(
         lead,
@@ -213,7 +213,7 @@ def _turned(lead: Lead) -> Lead:
     )
 
 
-def _lead(lead: Lead) -> str:
+def _lead(lead: LeadFigures) -> str:
     if lead.median_ms is None:
         count = f"{lead.events} events by both, too few for a median" if lead.events else "no event by both lately"
         return f"{lead.path} and {lead.reference}: {count}"
@@ -264,7 +264,7 @@ def _clocks(seen: Watched) -> Grid:
     return grid
 
 
-def _host_of(clock: Clock, seen: Watched) -> str:
+def _host_of(clock: ClockFigures, seen: Watched) -> str:
     daemon = next(daemon for daemon in seen.daemons if daemon.address == clock.daemon)
     return f"the far end of {clock.peer_of}" if clock.peer_of else _called(daemon)
 

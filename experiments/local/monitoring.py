@@ -22,7 +22,7 @@ from rich.console import Console
 from daemons.errors import LatencyError
 from daemons.service.screen import sentence
 from daemons.service.shipped import shipped
-from experiments.live.targets import Target
+from experiments.live.targets import ScrapeTarget
 from experiments.local.demo import Demo
 from experiments.local.simulated import Injected
 
@@ -43,7 +43,11 @@ class MonitoringError(LatencyError):
 
 
 async def monitor(
-    console: Console, targets: Sequence[Target], prometheus: str, alertmanager: str, duration_seconds: float | None
+    console: Console,
+    targets: Sequence[ScrapeTarget],
+    prometheus: str,
+    alertmanager: str,
+    duration_seconds: float | None,
 ) -> None:
     """Run the servers on these targets, or on a demo of its own, until the time is over or a signal comes.
 
@@ -68,9 +72,9 @@ async def monitor(
             stack.push_async_callback(demo.abort)
             await demo.start()
             targets = (
-                Target("receiver", demo.receiver_metrics),
-                Target("forwarder", demo.forwarder_metrics),
-                Target("probe", demo.probe_metrics),
+                ScrapeTarget("receiver", demo.receiver_metrics),
+                ScrapeTarget("forwarder", demo.forwarder_metrics),
+                ScrapeTarget("probe", demo.probe_metrics),
             )
         messages = await asyncio.start_server(lambda *streams: _message(console, *streams), "127.0.0.1", 0)
         stack.push_async_callback(_close, messages)
@@ -113,7 +117,11 @@ async def monitor(
 
 
 def _configure(
-    folder: Path, deployment: str, targets: Sequence[Target], addresses: Mapping[str, str], messages: asyncio.Server
+    folder: Path,
+    deployment: str,
+    targets: Sequence[ScrapeTarget],
+    addresses: Mapping[str, str],
+    messages: asyncio.Server,
 ) -> None:
     copy = folder / "prometheus"
     shutil.copytree(shipped("prometheus"), copy)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from daemons.formats.summary import RunSummary
 from daemons.service.screen import Grid, figure
-from experiments.live.scrape import Page
+from experiments.live.scrape import ScrapedPage
 
 __all__ = ["Snapshot", "line", "summary_table", "table"]
 
@@ -19,9 +19,9 @@ PATHS = (("direct", "public internet"), ("backbone", "forwarder and backbone"))
 class Snapshot:
     """All daemons' metrics at one moment."""
 
-    forwarder: Page
-    receiver: Page
-    probe: Page
+    forwarder: ScrapedPage
+    receiver: ScrapedPage
+    probe: ScrapedPage
 
     def https_ms(self, connection: str, fraction: float) -> float | None:
         """Total time quantile of HTTPS requests on cold or warm connections."""

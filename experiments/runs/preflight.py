@@ -21,7 +21,7 @@ from experiments.live.progress import Progress
 from experiments.local.programs import ProgramError
 from experiments.runs.checks import Check, PathRate, disk_check, sample_check
 from experiments.runs.endpoints import Endpoints
-from experiments.runs.receiver import Receiver, ReceiverError, pause
+from experiments.runs.receiver import ReceiverError, ReceiverProcess, pause
 from experiments.runs.schedule import MODES, Mode, Plan
 
 __all__ = ["Limits", "Preflight", "clock_check", "shown"]
@@ -102,7 +102,7 @@ class Preflight:
     async def _rehearse(self, mode: Mode) -> None:
         with tempfile.TemporaryDirectory(prefix="backbone-latency-rehearsal-") as folder:
             limits = self._limits
-            receiver = Receiver(self._endpoints.around(mode), limits.arguments(), Path(folder))
+            receiver = ReceiverProcess(self._endpoints.around(mode), limits.arguments(), Path(folder))
             try:
                 await receiver.start()
                 self.config = receiver.config
@@ -118,7 +118,7 @@ class Preflight:
                 await receiver.abort()
                 raise
 
-    def _add_ports(self, receiver: Receiver) -> None:
+    def _add_ports(self, receiver: ReceiverProcess) -> None:
         assert receiver.config is not None  # it serves, so it has said what it serves
         if (own := receiver.config["run"]["duration_seconds"]) is not None:
             detail = f"the receiver's file ends every run after {own:g} s"
@@ -127,7 +127,7 @@ class Preflight:
         for path, address in receiver.listening.items():
             self.checks.append(Check(name="ports", passed=True, detail=f"{path}: {address} can be listened on"))
 
-    async def _watch(self, receiver: Receiver) -> None:
+    async def _watch(self, receiver: ReceiverProcess) -> None:
         """Wait for every path's first event, then count for a while."""
         served = time.monotonic()
         missing = await receiver.first_events(self._told, self._limits.wait_seconds)
@@ -160,7 +160,7 @@ class Preflight:
             )
             self.checks.append(Check(name="reachability", passed=True, detail=detail))
 
-    async def _silent(self, receiver: Receiver, name: str) -> Check:
+    async def _silent(self, receiver: ReceiverProcess, name: str) -> Check:
         """Find out why a path brought nothing."""
         (path,) = (path for path in receiver.paths if path["name"] == name)
         waited = f"{name}: no event within {self._limits.wait_seconds:g} s"

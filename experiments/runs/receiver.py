@@ -13,7 +13,7 @@ from experiments.live.scrape import fetch
 from experiments.local.programs import ProgramError, RunningProgram
 from experiments.runs.endpoints import Surroundings
 
-__all__ = ["Receiver", "ReceiverError", "pause"]
+__all__ = ["ReceiverError", "ReceiverProcess", "pause"]
 
 _POLL_SECONDS = 0.1
 
@@ -26,7 +26,7 @@ class ReceiverError(LatencyError):
         self.exit_code = code if code in {2, 3, 4, 5} else 1
 
 
-class Receiver:
+class ReceiverProcess:
     """One life of ``latency-receiver``, which has no timer: a block begins when every path is up, which only we see.
 
     Args:

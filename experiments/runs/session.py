@@ -25,7 +25,7 @@ from experiments.local.programs import ProgramError
 from experiments.runs.endpoints import Endpoints
 from experiments.runs.manifest import BlockRecord, Manifest, clock_record, now, write_manifest
 from experiments.runs.preflight import Limits, Preflight, clock_check, shown
-from experiments.runs.receiver import Receiver, ReceiverError, pause
+from experiments.runs.receiver import ReceiverError, ReceiverProcess, pause
 from experiments.runs.schedule import Block, Plan
 
 __all__ = ["Session", "plan_record"]
@@ -161,7 +161,7 @@ class Session:
         await self._clock.refresh()
         record.start, record.clocks = now(), [clock_record(self._clock.state)]
         around = self._endpoints.around(block.mode)
-        receiver = Receiver(around, self._limits.arguments(), folder)
+        receiver = ReceiverProcess(around, self._limits.arguments(), folder)
         try:
             self._demand_fit_clock()
             await receiver.start()
@@ -205,7 +205,7 @@ class Session:
             record.state, record.error = "failed", f"no event came by {', '.join(silent)}"
             self._say(f"block {record.number}: {record.error}")
 
-    async def _watch(self, receiver: Receiver, title: str) -> None:
+    async def _watch(self, receiver: ReceiverProcess, title: str) -> None:
         """Let it measure for the block's duration from the moment that every path is up, showing the figures.
 
         Ends early when the receiver does, or when we are told to. A path that does not come up in time is not waited
@@ -229,7 +229,7 @@ class Session:
                 else:
                     self._say(line(head, progress))
 
-    async def _first_events(self, receiver: Receiver, title: str) -> float:
+    async def _first_events(self, receiver: ReceiverProcess, title: str) -> float:
         """Wait until every path has brought an event; returns when that was, by the monotonic clock."""
         said = 0.0
 

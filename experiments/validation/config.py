@@ -20,7 +20,7 @@ __all__ = [
     "RouteExpectation",
     "Scenario",
     "Suite",
-    "TargetSection",
+    "SuiteTarget",
     "load_suite",
 ]
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NO_LOSS_WORTH_NAMING: Range = (0.0, 0.01)
 
 
-class TargetSection(Section, frozen=True):
+class SuiteTarget(Section, frozen=True):
     """``[target]``: what every scenario asks.
 
     Attributes:
@@ -177,7 +177,7 @@ class Suite(Section, frozen=True):
         baseline: the scenario that the others are compared with; empty for no comparison.
     """
 
-    target: TargetSection
+    target: SuiteTarget
     scenario: tuple[Scenario, ...]
     egress: EgressEndpoint = EgressEndpoint()
     baseline: str = ""
@@ -221,7 +221,7 @@ def load_suite(file: Path) -> Suite:
     return suite
 
 
-def _check_proxy(where: str, scenario: Scenario, target: TargetSection) -> None:
+def _check_proxy(where: str, scenario: Scenario, target: SuiteTarget) -> None:
     if not scenario.proxy:
         if scenario.proxy_credentials_file:
             raise ConfigError(f"{where}.proxy_credentials_file", "there is no proxy to show it to", "add proxy")

@@ -22,7 +22,7 @@ from experiments.validation.evidence import (
     judge_route,
 )
 
-__all__ = ["Phase", "Vantage", "phases_of", "preflight"]
+__all__ = ["PhaseOfScenario", "Vantage", "phases_of", "preflight"]
 
 TARGET = "target"
 _SPARE_SECONDS = 60.0
@@ -44,7 +44,7 @@ class Vantage:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class PhaseOfScenario:
     """One phase: a configuration for latency-probe, and a judge of its answer.
 
     Attributes:
@@ -87,7 +87,7 @@ class Phase:
         return self.judge(json.loads(answer.output))
 
 
-def phases_of(suite: Suite, scenario: Scenario, egress_address: str) -> list[Phase]:
+def phases_of(suite: Suite, scenario: Scenario, egress_address: str) -> list[PhaseOfScenario]:
     """List the measuring phases of a scenario, in order.
 
     Args:
@@ -101,7 +101,7 @@ def phases_of(suite: Suite, scenario: Scenario, egress_address: str) -> list[Pha
         section = {"peer": overlay.peer, "interval_seconds": overlay.interval_seconds}
         seconds = overlay.count * overlay.interval_seconds
         phases.append(
-            Phase(
+            PhaseOfScenario(
                 "overlay",
                 {"overlay": section},
                 overlay.count,
@@ -112,7 +112,7 @@ def phases_of(suite: Suite, scenario: Scenario, egress_address: str) -> list[Pha
     if (route := scenario.route) is not None:
         section = {"target": suite.route_target(route), "cycles": route.cycles, "command": route.command}
         phases.append(
-            Phase(
+            PhaseOfScenario(
                 "route",
                 {"route": section},
                 1,
@@ -127,15 +127,17 @@ def phases_of(suite: Suite, scenario: Scenario, egress_address: str) -> list[Pha
             address=expected.address or egress_address, city=expected.city, country=expected.country
         )
         phases.append(
-            Phase("egress", {"egress": section}, 1, 30.0, lambda document: judge_egress(document["egress"], wanted))
+            PhaseOfScenario(
+                "egress", {"egress": section}, 1, 30.0, lambda document: judge_egress(document["egress"], wanted)
+            )
         )
     return phases
 
 
-def _requests(suite: Suite, scenario: Scenario, kind: str, count: int) -> Phase:
+def _requests(suite: Suite, scenario: Scenario, kind: str, count: int) -> PhaseOfScenario:
     seconds = count * suite.target.interval_seconds + suite.target.timeout_seconds
     expected = scenario.cold if kind == "cold" else scenario.warm
-    return Phase(
+    return PhaseOfScenario(
         kind,
         {"target": [_target(suite, scenario, kind)]},
         count,
@@ -175,7 +177,7 @@ async def preflight(suite: Suite, scenario: Scenario, vantage: Vantage, folder: 
     except HostError as error:
         return inconclusive(phase, str(error))
     program = Finding(what="program", seen=said, outcome="pass")
-    one = Phase(
+    one = PhaseOfScenario(
         phase,
         {"target": [_target(suite, scenario, "cold")]},
         1,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from daemons.service import passwords
-from daemons.service.passwords import Passwords, Verdict
+from daemons.service.passwords import Passwords, PasswordVerdict
 from tests.daemons.service.certificates import HASH, PASSWORD
 
 # Of crypt_blowfish's own tests (https://www.openwall.com/crypt/), by password.
@@ -46,12 +46,12 @@ def test_hashes_of_others() -> None:
     async def work(checker: Passwords) -> None:
         for password, hashed in VECTORS.items():
             users = {b"a": hashed}
-            assert await checker.check(users, basic(b"a", password), "::1") is Verdict.RIGHT
-            assert await checker.check(users, basic(b"a", password + b"x"), "::1") is Verdict.WRONG
-            assert await checker.check(users, basic(b"b", password), "::1") is Verdict.WRONG
+            assert await checker.check(users, basic(b"a", password), "::1") is PasswordVerdict.RIGHT
+            assert await checker.check(users, basic(b"a", password + b"x"), "::1") is PasswordVerdict.WRONG
+            assert await checker.check(users, basic(b"b", password), "::1") is PasswordVerdict.WRONG
         # bcrypt looks at 72 bytes, and a newer library would raise for more.
-        assert await checker.check({b"a": HASH.encode()}, basic(b"a", b"x" * 5000), "::1") is Verdict.WRONG
-        assert await checker.check({b"a": HASH.encode()}, basic(b"a", b"a\x00b"), "::1") is Verdict.WRONG
+        assert await checker.check({b"a": HASH.encode()}, basic(b"a", b"x" * 5000), "::1") is PasswordVerdict.WRONG
+        assert await checker.check({b"a": HASH.encode()}, basic(b"a", b"a\x00b"), "::1") is PasswordVerdict.WRONG
 
     checking(work)
 
@@ -73,7 +73,7 @@ def test_what_is_no_password_costs_no_check(said: bytes, monkeypatch: pytest.Mon
     monkeypatch.setattr(passwords, "_matches", lambda *_: pytest.fail("it was checked"))
 
     async def work(checker: Passwords) -> None:
-        assert await checker.check(USERS, said, "::1") is Verdict.WRONG
+        assert await checker.check(USERS, said, "::1") is PasswordVerdict.WRONG
 
     checking(work)
 
@@ -92,17 +92,17 @@ def test_a_right_password_is_checked_once_outside_the_loop_and_a_wrong_one_each_
     async def work(checker: Passwords) -> None:
         right = basic(b"prometheus", PASSWORD.encode())
         for _turn in range(50):
-            assert await checker.check(USERS, right, "10.0.0.1") is Verdict.RIGHT
+            assert await checker.check(USERS, right, "10.0.0.1") is PasswordVerdict.RIGHT
         assert len(threads) == 1
         for _turn in range(3):
-            assert await checker.check(USERS, basic(b"prometheus", b"guess"), "10.0.0.1") is Verdict.WRONG
+            assert await checker.check(USERS, basic(b"prometheus", b"guess"), "10.0.0.1") is PasswordVerdict.WRONG
         assert len(threads) == 4
         # Another hash: what was right is looked at again.
-        assert await checker.check({b"prometheus": VECTORS[b"U*U"]}, right, "10.0.0.1") is Verdict.WRONG
+        assert await checker.check({b"prometheus": VECTORS[b"U*U"]}, right, "10.0.0.1") is PasswordVerdict.WRONG
         # The same bytes, divided elsewhere, are another user and password.
         moved = basic(b"prometheusr", PASSWORD[1:].encode())
         assert await checker.check({b"prometheus": HASH.encode(), b"prometheusr": VECTORS[b"U*U"]}, moved, "::1") is (
-            Verdict.WRONG
+            PasswordVerdict.WRONG
         )
         assert threading.current_thread().name not in threads
 
@@ -122,7 +122,7 @@ def test_guessing_is_bounded_and_whoever_is_known_does_not_wait(monkeypatch: pyt
 
     async def work(checker: Passwords) -> None:
         right = basic(b"prometheus", PASSWORD.encode())
-        assert await checker.check(USERS, right, "10.0.0.1") is Verdict.RIGHT
+        assert await checker.check(USERS, right, "10.0.0.1") is PasswordVerdict.RIGHT
         going.clear()
         guesses = [
             asyncio.create_task(checker.check(USERS, basic(b"prometheus", b"guess %d" % number), f"10.0.1.{source}"))
@@ -134,13 +134,13 @@ def test_guessing_is_bounded_and_whoever_is_known_does_not_wait(monkeypatch: pyt
         while len(done) < len(guesses) - passwords.MAX_WAITING:
             await asyncio.sleep(0)
             done = {task for task in guesses if task.done()}
-        assert {task.result() for task in done} == {Verdict.LIMITED}
+        assert {task.result() for task in done} == {PasswordVerdict.LIMITED}
         # The loop is free, and who is known gets in at once.
-        assert await checker.check(USERS, right, "10.0.1.1") is Verdict.RIGHT
+        assert await checker.check(USERS, right, "10.0.1.1") is PasswordVerdict.RIGHT
         going.set()
         verdicts = await asyncio.gather(*guesses, *same)
-        assert verdicts.count(Verdict.WRONG) == passwords.MAX_WAITING
-        assert Verdict.RIGHT not in verdicts
+        assert verdicts.count(PasswordVerdict.WRONG) == passwords.MAX_WAITING
+        assert PasswordVerdict.RIGHT not in verdicts
         assert len(checked) == 1 + passwords.MAX_WAITING
 
     checking(work)
@@ -164,7 +164,7 @@ def test_one_password_asked_for_by_many_is_checked_once_also_when_they_give_up(m
         going.set()
         results = await asyncio.gather(*asking, return_exceptions=True)
         assert isinstance(results[0], asyncio.CancelledError)
-        assert set(results[1:]) == {Verdict.RIGHT}
+        assert set(results[1:]) == {PasswordVerdict.RIGHT}
         assert len(checked) == 1
 
     checking(work)
@@ -176,7 +176,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def work(checker: Passwords) -> None:
         for number in range(10):
-            assert await checker.check(USERS, basic(b"prometheus", b"%d" % number), "::1") is Verdict.RIGHT
+            assert await checker.check(USERS, basic(b"prometheus", b"%d" % number), "::1") is PasswordVerdict.RIGHT
         assert len(checker._known) == 3
 
     checking(work)
@@ -195,6 +195,6 @@ def test_a_check_that_breaks_does_not_keep_others_waiting(monkeypatch: pytest.Mo
     async def work(checker: Passwords) -> None:
         with pytest.raises(RuntimeError, match="a bug"):
             await checker.check(USERS, basic(b"prometheus", b"break"), "::1")
-        assert await checker.check(USERS, basic(b"prometheus", PASSWORD.encode()), "::1") is Verdict.RIGHT
+        assert await checker.check(USERS, basic(b"prometheus", PASSWORD.encode()), "::1") is PasswordVerdict.RIGHT
 
     checking(work)

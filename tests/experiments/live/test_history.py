@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.live.figures import watched
-from experiments.live.history import POINTS, History, Reading
+from experiments.live.history import POINTS, History, PageReading
 from experiments.live.scrape import parse
-from experiments.live.targets import Target
+from experiments.live.targets import ScrapeTarget
 from experiments.live.watch_view import line, sparkline
 
 BOUNDS = [2.0**power for power in range(-12, 3)]
@@ -51,7 +51,7 @@ ACTIONS = st.lists(
 def test_what_is_shown_is_what_happened_in_the_window(
     actions: list[tuple[str, float, list[float]]], window: float, say_start: bool
 ) -> None:
-    target = Target("receiver", "h:1")
+    target = ScrapeTarget("receiver", "h:1")
     history = History(window)
     life = Life(1000.0, [])
     now, restarts = 0.0, 0
@@ -65,7 +65,7 @@ def test_what_is_shown_is_what_happened_in_the_window(
                 reads.clear()
             life = Life(1000.0 + now, [])
             history_page = parse("h:1", life.page(say_start=say_start))
-            history.add(Reading(now, 1000.0 + now, history_page))
+            history.add(PageReading(now, 1000.0 + now, history_page))
             reads.append((now, 0))
             continue
         life.delays += delays
@@ -75,7 +75,7 @@ def test_what_is_shown_is_what_happened_in_the_window(
             assert found.daemons[0].state == "gone"
             assert not found.paths
             continue
-        history.add(Reading(now, 1000.0 + now, parse("h:1", life.page(say_start=say_start))))
+        history.add(PageReading(now, 1000.0 + now, parse("h:1", life.page(say_start=say_start))))
         reads.append((now, len(life.delays)))
         while len(reads) > 2 and reads[1][0] <= now - window:
             reads.pop(0)
@@ -116,13 +116,13 @@ def test_figures_of_a_whole_run_are_shown_for_that_alone() -> None:
         b'latency_receiver_run_delay_seconds{path="a",quantile="0.5"} 0.3\n'
         b'latency_receiver_run_delay_seconds{path="a",quantile="0.99"} 0.4\n'
     )
-    target = Target("receiver", "h:1")
+    target = ScrapeTarget("receiver", "h:1")
     history = History(60)
-    history.add(Reading(0.0, 1000.0, parse("h:1", page)))
+    history.add(PageReading(0.0, 1000.0, parse("h:1", page)))
     (path,) = watched("", 0.0, {target: history}).paths
     assert (path.median_ms, path.p99_ms) == (300, 400)
     later = page.replace(b"} 400\n", b"} 800\n")
-    history.add(Reading(1.0, 1001.0, parse("h:1", later)))
+    history.add(PageReading(1.0, 1001.0, parse("h:1", later)))
     seen = watched("", 1.0, {target: history})
     (path,) = seen.paths
     assert (path.events, path.median_ms) == (400, 375)
@@ -147,7 +147,7 @@ def test_no_percentile_is_shown_of_a_sample_too_small_for_it() -> None:
             b'latency_probe_total_seconds_bucket{target="t",connection="cold",le="+Inf"} %(count)d\n'
         ) % {b"count": count}
 
-    target = Target("receiver", "h:1")
+    target = ScrapeTarget("receiver", "h:1")
     for count, median, p99 in (
         (0, False, False),
         (5, False, False),
@@ -156,7 +156,7 @@ def test_no_percentile_is_shown_of_a_sample_too_small_for_it() -> None:
         (368, True, True),
     ):
         history = History(60)
-        history.add(Reading(0.0, 1000.0, parse("h:1", page(count))))
+        history.add(PageReading(0.0, 1000.0, parse("h:1", page(count))))
         seen = watched("", 0.0, {target: history})
         (path,), (request,) = seen.paths, seen.requests
         assert (path.median_ms is not None, path.p99_ms is not None) == (median, p99)

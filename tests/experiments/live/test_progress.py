@@ -5,11 +5,11 @@ import pytest
 from rich.console import Console
 
 from experiments.live.progress import Progress, line, progress_of, table
-from experiments.live.scrape import Page
+from experiments.live.scrape import ScrapedPage
 
 
 @pytest.fixture
-def page() -> Page:
+def page() -> ScrapedPage:
     """A page on which 1,000 events took 8 to 16 ms directly, and came 5 to 10 ms earlier by the backbone."""
     samples: dict[str, dict[frozenset[tuple[str, str]], float]] = defaultdict(dict)
 
@@ -27,10 +27,10 @@ def page() -> Page:
     add("latency_receiver_path_lead_seconds_count", 980, path="backbone", reference="direct")
     for le, count in (("0.005", 0), ("0.01", 980), ("+Inf", 980)):
         add("latency_receiver_path_lead_seconds_bucket", count, path="backbone", reference="direct", le=le)
-    return Page(samples)
+    return ScrapedPage(samples)
 
 
-def test_percentiles_come_from_the_buckets_and_missing_figures_stay_missing(page: Page) -> None:
+def test_percentiles_come_from_the_buckets_and_missing_figures_stay_missing(page: ScrapedPage) -> None:
     progress = progress_of(page, ["direct", "backbone"])
     direct, backbone = progress.paths
     assert (direct.delayed, backbone.delayed) == (0, 5)
@@ -43,7 +43,7 @@ def test_percentiles_come_from_the_buckets_and_missing_figures_stay_missing(page
     assert lead_ms == pytest.approx(7.5)
 
 
-def test_a_pipe_gets_a_line_and_a_terminal_a_table(page: Page) -> None:
+def test_a_pipe_gets_a_line_and_a_terminal_a_table(page: ScrapedPage) -> None:
     progress = progress_of(page, ["direct", "backbone"])
     assert line("block 1", progress) == (
         "block 1  |  direct: 1000 events, p50 12.00 p95 15.60 p99 15.92 ms, jitter – ms, lost 0  |  "
@@ -60,12 +60,12 @@ def test_a_single_path_has_no_lead() -> None:
     assert line("block 1", Progress(())) == "block 1"
 
 
-def test_a_runs_fine_figures_go_before_the_buckets(page: Page) -> None:
+def test_a_runs_fine_figures_go_before_the_buckets(page: ScrapedPage) -> None:
     samples = dict(page.samples)
     pair = frozenset({("path", "backbone"), ("reference", "direct")})
     samples["latency_receiver_run_lead_seconds"] = {pair: 0.0061}
     samples["latency_receiver_run_delay_seconds"] = {frozenset({("path", "direct"), ("quantile", "0.5")}): 0.0131}
-    progress = progress_of(Page(samples), ["direct", "backbone"])
+    progress = progress_of(ScrapedPage(samples), ["direct", "backbone"])
     assert progress.paths[0].median_ms == pytest.approx(13.1)
     ((_path, _reference, lead),) = progress.leads_ms
     assert lead == pytest.approx(6.1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from daemons.errors import LatencyError
 from daemons.measurement.histogram import BucketHistogram, octaves
-from experiments.live.scrape import Page, fetch, quantile
+from experiments.live.scrape import ScrapedPage, fetch, quantile
 
 
 @given(st.lists(st.integers(min_value=20_000, max_value=10**10), min_size=1, max_size=300), st.floats(0.01, 1.0))
@@ -30,7 +30,7 @@ def test_no_samples_give_no_quantile() -> None:
 
 
 def test_a_page_sums_and_selects_by_label() -> None:
-    page = Page(
+    page = ScrapedPage(
         {
             "x_total": {frozenset({("path", "a"), ("r", "1")}): 2.0, frozenset({("path", "b"), ("r", "1")}): 3.0},
             "y": {frozenset({("path", "a")}): math.nan},

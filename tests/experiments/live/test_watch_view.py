@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from daemons.service.screen import figure
-from experiments.live.figures import Clock, Daemon, Lead, Link, Path, Request, Watched
+from experiments.live.figures import ClockFigures, Daemon, LeadFigures, LinkFigures, Path, RequestFigures, Watched
 from experiments.live.watch_view import fitted, tables
 
 NAMES = (
@@ -57,7 +57,7 @@ def seen(count: int, rng: random.Random) -> Watched:
     ]
     # Each pair in one direction only, as it is configured.
     leads = [
-        Lead(
+        LeadFigures(
             daemon=RECEIVER,
             path=one,
             reference=other,
@@ -78,13 +78,17 @@ def seen(count: int, rng: random.Random) -> Watched:
         ],
         paths=paths,
         leads=leads,
-        links=[Link(daemon=FORWARDER, destination="a:1", connected=True, events_per_second=1.0, waiting=0, dropped=0)],
+        links=[
+            LinkFigures(
+                daemon=FORWARDER, destination="a:1", connected=True, events_per_second=1.0, waiting=0, dropped=0
+            )
+        ],
         requests=[
-            Request(
+            RequestFigures(
                 daemon=PROBE, target="api", connection="cold", requests=9, median_ms=1.0, p99_ms=2.0, trend_ms=trend
             )
         ],
-        clocks=[Clock(daemon=RECEIVER, peer_of="", synchronized=True, offset_ms=0.01, error_ms=0.2)],
+        clocks=[ClockFigures(daemon=RECEIVER, peer_of="", synchronized=True, offset_ms=0.01, error_ms=0.2)],
     )
 
 
