@@ -6,13 +6,13 @@ STAMP := $(VENV)/.installed
 PACKAGES := $(VENV)/.packages
 
 # Of the tests, what needs no process, no root and no minute.
-UNIT := $(BIN)/python -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
+UNIT := $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
 DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit coverage unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -54,7 +54,7 @@ site: $(STAMP)  ## the documents as a site of static pages, in dist/site
 reference: $(STAMP)  ## write docs/reference, manuals, completions and schemas from the programs
 	$(BIN)/python -m reference.generate
 
-test: $(PACKAGES) unit  ## unit, process and soak tests: the fast ones first
+test: $(PACKAGES) $(if $(COVERAGE),coverage,unit)  ## unit, process and soak tests: the fast ones first
 	@$(MAKE) --no-print-directory --output-sync=target -j2 deployments commands
 	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab' --ignore tests/provisioning
 
@@ -75,6 +75,12 @@ unit-daemons:
 
 unit-rest:
 	$(UNIT) tests --ignore tests/daemons
+
+coverage: $(STAMP)  ## the same, and which lines of each file they do not reach
+	@$(BIN)/coverage erase
+	@$(MAKE) --no-print-directory unit COVERAGE=yes
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 exhaustive: $(PACKAGES)  ## provision killed everywhere, the probe beside curl, statistics a hundred times, ten million rows
 	$(BIN)/python -m pytest -m exhaustive
@@ -139,5 +145,5 @@ constraints: $(STAMP)  ## re-resolve constraints.txt (versions and hashes only)
 	  --no-header --all-extras --group dev pyproject.toml -o constraints.txt
 
 clean:  ## remove the virtual environment, caches and results
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache demo-results bench-results
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* demo-results bench-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
