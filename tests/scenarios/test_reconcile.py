@@ -186,6 +186,25 @@ def test_a_link_down_for_longer_than_the_buffer(tmp_path: Path, transport: str) 
     assert path["link"]["peer_drops"] == {"count": total - 700}
 
 
+@pytest.mark.parametrize("transport", [TCP, UDP])
+def test_a_timed_run_beside_a_forwarder_long_up_loses_nothing_of_before(tmp_path: Path, transport: str) -> None:
+    """Whatever the forwarder gave up before the run began is told apart, by number, and is no loss of the way."""
+    total, port = 12_000, free_port()
+    with (
+        simulator("--rate", "1000", "--wait-for-clients", "1", "--stop-after-events", str(total)) as exchange,
+        forwarder(
+            *config(tmp_path, exchange.ready["near"], (port, transport), more="buffer_events = 300\n"),
+        ) as program,
+    ):
+        more(program, 1_500)
+        with receiver(*life(tmp_path, transport, port, 0), "--duration", "4s") as timed:
+            assert timed.wait(60) == 0
+    path = json.loads((tmp_path / f"{transport}-0.json").read_text())["paths"]["backbone"]
+    assert path["unique"] > 0
+    assert (path["events_lost"], path["duplicates"], path["sessions"]) == (0, 0, 1)
+    assert path["given_up_by_forwarder"] >= 1_500 - 300
+
+
 def test_events_too_old_are_given_up_by_age(tmp_path: Path) -> None:
     total, port = 1_000, free_port()
     with (
