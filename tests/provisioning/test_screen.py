@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.engine import Step
+from provisioning.engine import Step, Verb
 from provisioning.screen import Screen
 from tests.terminal import on_terminal
 
@@ -46,6 +46,16 @@ def test_a_plan_cuts_no_number_and_breaks_no_word(
     assert "…" not in shown
     flat = " ".join(shown.split())
     assert all(word in flat for word in words)
+
+
+def test_a_plan_ends_with_a_sentence_of_how_many_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    verbs: dict[Verb, int] = {"create": 3, "change": 2, "replace": 1, "remove": 1, "blocked": 2}
+    steps = [Step(verb, f"host/h{number}", "eu-west-1", ()) for verb, count in verbs.items() for number in range(count)]
+    Screen(as_json=False).plan(steps)
+    told = "3 to create, 2 to change, 1 to replace, 1 to remove, 2 blocked"
+    assert capsys.readouterr().out.splitlines()[-1] == told
+    Screen(as_json=False).plan([])
+    assert capsys.readouterr().out == "nothing to do: everything is as the topology says\n"
 
 
 SCRIPT = """

@@ -12,7 +12,9 @@ from daemons.probe.once.statistics import summary
 QUANTILES = (("p95_ms", 0.95), ("p99_ms", 0.99), ("p999_ms", 0.999))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 20, 100, *(minimum_samples(at) + more for _, at in QUANTILES for more in (-1, 0))])
+@pytest.mark.parametrize(
+    "count", [1, 2, 3, 20, 100, *(minimum_samples(at) + more for _, at in QUANTILES for more in (-1, 0))]
+)
 def test_no_quantile_of_too_few_samples_and_the_right_one_of_enough(count: int) -> None:
     draw = random.Random(count)
     values_ns = [draw.randrange(1_000_000, 500_000_000) for _ in range(count)]
