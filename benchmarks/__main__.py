@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, latency, machine, probe_phases, scrape, signing, startup, throughput
+from benchmarks import accuracy, counts, latency, machine, probe_phases, scrape, signing, startup, throughput
 from benchmarks.bench import Bench
 from benchmarks.contestants import build_native, contestants
 
@@ -38,6 +38,7 @@ PARTS = {
     "signing": Part(signing.measure, signing.tables),
     "scrape": Part(scrape.measure, scrape.tables),
     "accuracy": Part(accuracy.measure, accuracy.tables),
+    "counts": Part(counts.measure, counts.tables),
     "probe": Part(probe_phases.measure, probe_phases.tables),
 }
 

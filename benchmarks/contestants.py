@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import observed
 from benchmarks.feeder import STREAM
-from benchmarks.machine import Process, free_port, http_get
+from benchmarks.machine import READY_SECONDS, Process, free_port, http_get
 
 __all__ = ["Chain", "Contestant", "build_native", "contestants", "ours", "running"]
 
@@ -168,6 +168,8 @@ def running(
     realtime: bool = False,
     witness: bool = True,
     receiver_flags: tuple[str, ...] = (),
+    under: Callable[[str], list[str]] = lambda _role: [],
+    ready_seconds: float = READY_SECONDS,
 ) -> Iterator[Chain]:
     """Run a contestant behind a feeder.
 
@@ -177,6 +179,8 @@ def running(
         realtime: run all three ahead of everything else.
         witness: for ours, record when each event had been accounted for; else the program runs quite alone.
         receiver_flags: more flags for our receiver.
+        under: the words before a command that put the ``forwarder`` or ``receiver`` under an instrument.
+        ready_seconds: how long each may take to begin.
     """
     samples = folder / "samples"
     link = f"127.0.0.1:{free_port()}"
@@ -197,16 +201,16 @@ def running(
             receive += ["--metrics", f"127.0.0.1:{ports[1]}", *receiver_flags]
             if not witness:
                 receive = ["daemons.receiver.main" if word == "benchmarks.observed" else word for word in receive]
-        receiver = start(receive, RECEIVER_CORE)
+        receiver = start([*under("receiver"), *receive], RECEIVER_CORE)
         if contestant.our_receiver:
-            receiver.wait_for_log("serving")
+            receiver.wait_for_log("serving", ready_seconds)
         else:
-            receiver.answer()
-        forwarder = start(forward, FORWARDER_CORE)
-        feeder.answer()
+            receiver.answer(ready_seconds)
+        forwarder = start([*under("forwarder"), *forward], FORWARDER_CORE)
+        feeder.answer(ready_seconds)
         if contestant.our_forwarder:
-            forwarder.wait_for_log("link connected")
+            forwarder.wait_for_log("link connected", ready_seconds)
         else:
-            forwarder.answer()
+            forwarder.answer(ready_seconds)
         ours = contestant.our_forwarder and contestant.our_receiver
         yield Chain(feeder, forwarder, receiver, samples, ports if ours else None)

@@ -5,10 +5,12 @@ standard input: ``{"rate": 1000, "seconds": 4}``. Each answer tells what was rea
 combined stream's envelope; their event time is the wall clock read right before the bytes are handed to the kernel.
 """
 
+import contextlib
 import ctypes
 import json
 import socket
 import sys
+import threading
 import time
 from typing import Any
 
@@ -44,7 +46,7 @@ def frames(first_id: int, count: int, event_time_us: int) -> bytes:
     return b"".join([_FRAME % (event_time_us, first_id + index, event_time_us) for index in range(count)])
 
 
-def _handshake(sock: socket.socket) -> None:
+def _handshake(sock: socket.socket) -> ServerProtocol:
     protocol = ServerProtocol()
     while True:
         protocol.receive_data(sock.recv(65536))
@@ -52,10 +54,20 @@ def _handshake(sock: socket.socket) -> None:
             assert isinstance(request, Request)
             protocol.send_response(protocol.accept(request))
             sock.sendall(b"".join(protocol.data_to_send()))
-            return
+            return protocol
 
 
-def _feed(sock: socket.socket, first_id: int, rate: int, seconds: float) -> dict[str, Any]:
+def _answer(sock: socket.socket, protocol: ServerProtocol, sending: threading.Lock) -> None:
+    """Answer pings until the client is gone: a client that hears nothing for long would give the feed up."""
+    with contextlib.suppress(OSError):
+        while data := sock.recv(65536):
+            protocol.receive_data(data)
+            protocol.events_received()
+            with sending:
+                sock.sendall(b"".join(protocol.data_to_send()))
+
+
+def _feed(sock: socket.socket, sending: threading.Lock, first_id: int, rate: int, seconds: float) -> dict[str, Any]:
     per_tick = 1 if rate <= BURST_RATE else round(rate * TICK_NS / 1e9)
     tick_ns = round(per_tick * 1e9 / rate)
     ticks = max(1, round(seconds * rate / per_tick))
@@ -74,7 +86,8 @@ def _feed(sock: socket.socket, first_id: int, rate: int, seconds: float) -> dict
         late_ns = max(late_ns, -left_ns)
         event_us = max(event_us + 1, wall_ns() // 1000)
         first_us = first_us or event_us
-        sock.sendall(frames(event_id, per_tick, event_us))
+        with sending:
+            sock.sendall(frames(event_id, per_tick, event_us))
         event_id += per_tick
         due_ns += tick_ns
     sent = event_id - first_id
@@ -96,12 +109,13 @@ def main() -> None:
         sock, _peer = listening.accept()
     with sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _handshake(sock)
+        sending = threading.Lock()
+        threading.Thread(target=_answer, args=(sock, _handshake(sock), sending), daemon=True).start()
         print(json.dumps({"connected": True}), flush=True)
         event_id = FIRST_ID
         for line in sys.stdin:
             order = json.loads(line)
-            done = _feed(sock, event_id, order["rate"], order["seconds"])
+            done = _feed(sock, sending, event_id, order["rate"], order["seconds"])
             event_id += done["sent"]
             print(json.dumps(done), flush=True)
 

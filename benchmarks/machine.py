@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Process", "about", "burning", "free_port", "http_get"]
+__all__ = ["READY_SECONDS", "Process", "about", "burning", "free_port", "http_get"]
 
 READY_SECONDS = 20.0
 END_SECONDS = 30.0
@@ -116,6 +116,13 @@ class Process:
             return sum(int(fields[0]) for fields in threads) / 1e9
         fields = (base / "stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wake_ups(self) -> int:
+        """How often its threads have gone to sleep of their own will so far (proc_pid_status(5))."""
+        found = 0
+        for file in Path(f"/proc/{self.pid}/task").glob("*/status"):
+            found += int(file.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+        return found
 
     def resident_bytes(self) -> int:
         """Memory resident now."""
