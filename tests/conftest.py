@@ -1,8 +1,9 @@
-"""What holds for every test: in CI a skip is a failure, because it hides a missing install step."""
+"""What holds for every test: in CI a skip is a failure, for it hides a missing install step; no task fails unseen."""
 
+import logging
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -25,3 +26,31 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} skipped in CI: {report.longrepr}"
     return report
+
+
+class _Unseen(logging.Handler):
+    """Keeps what asyncio says of exceptions that nobody has looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "never retrieved" in record.getMessage():
+            self.said.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def no_task_fails_unseen(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a unit test whose tasks or futures ended with an exception that went nowhere: it shows less than it says."""
+    if any(request.node.get_closest_marker(name) for name in ("process", "soak", "lab")):
+        yield
+        return
+    handler = _Unseen()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    assert not handler.said, handler.said

@@ -125,7 +125,7 @@ class Answers:
         attempt = Attempt(target.name, ConnectionKind.COLD, Instants(intended=intended_ns, start=intended_ns), 0)
         self.bodies.append(asyncio.get_running_loop().create_future())
         body = await self.bodies[-1]
-        attempt.instants.end = intended_ns + 1
+        attempt.instants.last_byte = attempt.instants.end = intended_ns + 1
         judge(attempt, body)
         return attempt, None
 
