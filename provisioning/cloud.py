@@ -150,7 +150,8 @@ class Cloud:
             try:
                 return self._attempt(region, service, operation, about, tolerate, params)
             except _RepeatError as again:
-                if not patience.again(again.within_seconds):
+                reason = again.error.code if isinstance(again.error, AwsError) else type(again.error).__name__
+                if not patience.again(again.within_seconds, reason):
                     raise again.error from again
 
     def _attempt(

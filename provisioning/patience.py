@@ -117,22 +117,22 @@ def is_change(operation: str) -> bool:
 
 
 class Patience:
-    """The pauses between the attempts at one thing, from its first refusal on.
+    """The pauses between the attempts at one thing, for each reason from its first refusal on.
 
     Not from its first attempt on: an answer that was waited for in vain, until the connection's own limit, would leave
-    no time to ask again.
+    no time to ask again. Nor from another reason's: an answer that is lost after a minute of "no such entity" is the
+    first that is lost.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._began: float | None = None
+        self._began: dict[str, float] = {}
         self._attempts = 0
 
-    def again(self, within_seconds: float) -> bool:
+    def again(self, within_seconds: float, reason: str = "") -> bool:
         """Sleep until the next attempt; False, at once, where the last one was made that late that it was the last."""
-        if self._began is None:
-            self._began = self._clock.monotonic()
-        left = self._began + within_seconds - self._clock.monotonic()
+        began = self._began.setdefault(reason, self._clock.monotonic())
+        left = began + within_seconds - self._clock.monotonic()
         if left <= 0:
             return False
         self._clock.sleep(min(_PAUSES_SECONDS[min(self._attempts, len(_PAUSES_SECONDS) - 1)], left))

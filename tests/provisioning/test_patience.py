@@ -65,6 +65,28 @@ def test_every_wait_ends_and_its_last_attempt_comes_after_the_bound(within: floa
     assert began <= refused + within + 1e-6
 
 
+@given(st.lists(st.tuples(st.sampled_from(["NoSuchEntity", "lost", "Throttling"]), st.floats(0, 50)), max_size=60))
+def test_each_reason_has_its_own_time_from_its_first_refusal_on(refusals: list[tuple[str, float]]) -> None:
+    bounds = {"NoSuchEntity": 120.0, "lost": 30.0, "Throttling": 60.0}
+    clock, first = Clock(), dict[str, float]()
+    patience = Patience(clock)
+    for reason, takes in refusals:
+        clock.sleep(takes)
+        first.setdefault(reason, clock.now)
+        before = clock.now
+        assert patience.again(bounds[reason], reason) is (before < first[reason] + bounds[reason])
+        # Nor is a pause longer than what is left.
+        assert clock.now <= max(before, first[reason] + bounds[reason])
+
+
+def test_an_answer_lost_after_a_long_wait_for_another_reason_is_asked_for_again() -> None:
+    clock = Clock()
+    patience = Patience(clock)
+    while clock.now < 60:
+        assert patience.again(120, "NoSuchEntity")
+    assert patience.again(30, "lost")
+
+
 def test_of_every_call_of_ec2_reads_and_changes_are_told_apart() -> None:
     """By botocore's own list of the API: what EC2 calls Describe, Get, List or Search changes nothing."""
     meta: Any = client("http://127.0.0.1:9", "ec2", "eu-central-1").meta
