@@ -2,92 +2,123 @@
 
 from collections.abc import Iterator, Mapping
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 
 from daemons.feed.counts import FeedCounts
+from daemons.service.families import counter, each, each_of, gauge
 
 __all__ = ["feed_families"]
+
+_CONNECTION = ("path", "connection")
 
 
 def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
     """Give the families of these feeds, by the name of their path."""
-    replacements = CounterMetricFamily(
-        "latency_feed_replacements",
-        "Connections that another took over from without a gap.",
-        labels=["path", "reason"],
+    # Tuples are made whole before the first of them is given: figures that belong together are read together.
+    yield from (
+        gauge(
+            "latency_feed_connection_info",
+            "1, with the exchange's address that a connection of the feed is connected to; absent while it is not.",
+            [*_CONNECTION, "address", "tls", "encoding"],
+            (
+                ([path, str(number), address, "yes" if tls else "no", encoding], 1)
+                for path, counts in feeds.items()
+                for number, (address, tls, encoding, _since) in sorted(counts.doors.items())
+            ),
+        ),
+        gauge(
+            "latency_feed_silent_streams",
+            "Streams that were steady and have fallen silent while others of their connection go on.",
+            ["path"],
+            each({path: counts.silent_streams for path, counts in feeds.items()}),
+        ),
+        counter(
+            "latency_feed_replacements",
+            "Connections that another took over from without a gap.",
+            ["path", "reason"],
+            each_of({path: counts.replacements for path, counts in feeds.items()}),
+        ),
+        counter(
+            "latency_feed_overlap_events",
+            "Events that both connections brought while one took over: counted here and nowhere else.",
+            ["path"],
+            each({path: counts.overlap_events for path, counts in feeds.items()}),
+        ),
+        counter(
+            "latency_feed_notices",
+            "Times that the exchange said that it is about to close a connection.",
+            ["path"],
+            each({path: counts.notices for path, counts in feeds.items()}),
+        ),
     )
-    overlap = CounterMetricFamily(
-        "latency_feed_overlap_events",
-        "Events that both connections brought while one took over: counted here and nowhere else.",
-        labels=["path"],
-    )
-    notices = CounterMetricFamily(
-        "latency_feed_notices", "Times that the exchange said that it is about to close a connection.", labels=["path"]
-    )
-    silent = GaugeMetricFamily(
-        "latency_feed_silent_streams",
-        "Streams that were steady and have fallen silent while others of their connection go on.",
-        labels=["path"],
-    )
-    door = GaugeMetricFamily(
-        "latency_feed_connection_info",
-        "1, with the exchange's address that a connection of the feed is connected to; absent while it is not.",
-        labels=["path", "connection", "address", "tls", "encoding"],
-    )
-    for path, counts in feeds.items():
-        for number, (address, tls, encoding, _since) in sorted(counts.doors.items()):
-            door.add_metric([path, str(number), address, "yes" if tls else "no", encoding], 1)
-        for reason, count in counts.replacements.items():
-            replacements.add_metric([path, reason], count)
-        overlap.add_metric([path], counts.overlap_events)
-        notices.add_metric([path], counts.notices)
-        silent.add_metric([path], counts.silent_streams)
-    yield from (door, silent, replacements, overlap, notices)
     yield from _pings(feeds)
     yield from _races(feeds)
 
 
 def _pings(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
     """Give the WebSocket round trips of each connection."""
-    labels = ["path", "connection"]
-    sent = CounterMetricFamily("latency_feed_connection_pings", "WebSocket pings sent to the exchange.", labels=labels)
-    answered = CounterMetricFamily("latency_feed_connection_pongs", "Those that it has answered.", labels=labels)
-    round_trip = GaugeMetricFamily(
-        "latency_feed_connection_rtt_seconds",
-        "Round trip of the last ping answered: the way to the exchange's front end and back; absent before the first.",
-        labels=labels,
+    all_pings = [
+        ([path, str(number)], pings, number in counts.doors)
+        for path, counts in feeds.items()
+        for number, pings in counts.pings.items()
+    ]
+    yield from (
+        counter(
+            "latency_feed_connection_pings",
+            "WebSocket pings sent to the exchange.",
+            _CONNECTION,
+            ((labels, pings.sent) for labels, pings, _stands in all_pings),
+        ),
+        counter(
+            "latency_feed_connection_pongs",
+            "Those that it has answered.",
+            _CONNECTION,
+            ((labels, pings.answered) for labels, pings, _stands in all_pings),
+        ),
+        gauge(
+            "latency_feed_connection_rtt_seconds",
+            "Round trip of the last ping answered: the way to the exchange's front end and back; absent before the "
+            "first.",
+            _CONNECTION,
+            (
+                (labels, pings.round_trip_ns / 1e9)
+                for labels, pings, stands in all_pings
+                if stands and pings.round_trip_ns is not None
+            ),
+        ),
     )
-    for path, counts in feeds.items():
-        for number, pings in counts.pings.items():
-            sent.add_metric([path, str(number)], pings.sent)
-            answered.add_metric([path, str(number)], pings.answered)
-            if pings.round_trip_ns is not None and number in counts.doors:
-                round_trip.add_metric([path, str(number)], pings.round_trip_ns / 1e9)
-    yield from (sent, answered, round_trip)
 
 
 def _races(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
     """Give how connections did against each other, of feeds that have several for the same streams."""
-    labels = ["path", "connection"]
-    wins = CounterMetricFamily(
-        "latency_feed_connection_wins", "Events that this connection of the feed brought first.", labels=labels
+    standings = [
+        ([path, str(number)], standing, counts.doors.get(number))
+        for path, counts in feeds.items()
+        for number, standing in counts.standings.items()
+    ]
+    yield from (
+        counter(
+            "latency_feed_connection_wins",
+            "Events that this connection of the feed brought first.",
+            _CONNECTION,
+            ((labels, standing.wins) for labels, standing, _door in standings),
+        ),
+        counter(
+            "latency_feed_connection_copies",
+            "Events that another connection had brought before.",
+            _CONNECTION,
+            ((labels, standing.copies) for labels, standing, _door in standings),
+        ),
+        counter(
+            "latency_feed_connection_behind_seconds",
+            "By how much those came later, added up.",
+            _CONNECTION,
+            ((labels, standing.behind_ns / 1e9) for labels, standing, _door in standings),
+        ),
+        gauge(
+            "latency_feed_connection_start_time_seconds",
+            "When the connection was established; absent while it does not stand.",
+            _CONNECTION,
+            ((labels, door.since_ns / 1e9) for labels, _standing, door in standings if door is not None),
+        ),
     )
-    copies = CounterMetricFamily(
-        "latency_feed_connection_copies", "Events that another connection had brought before.", labels=labels
-    )
-    behind = CounterMetricFamily(
-        "latency_feed_connection_behind_seconds", "By how much those came later, added up.", labels=labels
-    )
-    since = GaugeMetricFamily(
-        "latency_feed_connection_start_time_seconds",
-        "When the connection was established; absent while it does not stand.",
-        labels=labels,
-    )
-    for path, counts in feeds.items():
-        for number, standing in counts.standings.items():
-            wins.add_metric([path, str(number)], standing.wins)
-            copies.add_metric([path, str(number)], standing.copies)
-            behind.add_metric([path, str(number)], standing.behind_ns / 1e9)
-            if number in counts.doors:
-                since.add_metric([path, str(number)], counts.doors[number].since_ns / 1e9)
-    yield from (wins, copies, behind, since)
