@@ -25,6 +25,7 @@ __all__ = ["measure", "tables"]
 LOADS = {"alone": (50, 4.0), "in crowds": (40_000, 0.1)}
 """Events a second, and for how long."""
 ROLES = ("forwarder", "receiver")
+KEYS = ("instructions", "first_level_misses", "last_level_misses", "system_calls", "sleeps")
 CACHES = ("--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=262144,8,64")
 """The same caches on every machine, a core's own: 32 KiB for code, 32 KiB for data, and 256 KiB behind both."""
 READY_SECONDS = 120.0
@@ -83,9 +84,13 @@ def _instructions(contestant: Contestant, bench: Bench, counted: dict[str, Any])
 
 def _used(chain: Chain) -> float:
     """Return the CPU time that both programs use in a second."""
-    before = chain.forwarder.cpu_seconds() + chain.receiver.cpu_seconds()
+
+    def so_far() -> float:
+        return chain.forwarder.cpu_seconds() + chain.receiver.cpu_seconds()
+
+    before = so_far()
     time.sleep(1.0)
-    return chain.forwarder.cpu_seconds() + chain.receiver.cpu_seconds() - before
+    return so_far() - before
 
 
 def _rest(chain: Chain, at_rest: float) -> None:
@@ -175,9 +180,6 @@ def tables(figures: dict[str, Any]) -> list[Table]:
             table.add_row(name, *(_both(row[load], key) for key in KEYS))
         shown.append(table)
     return shown
-
-
-KEYS = ("instructions", "first_level_misses", "last_level_misses", "system_calls", "sleeps")
 
 
 def _both(found: dict[str, dict[str, Any]], key: str) -> str:
