@@ -105,7 +105,7 @@ fuzz: $(STAMP)  ## coverage-guided fuzzing of all that takes in bytes of others;
 
 # Its data come from the package index; without them it waits for ever. Not part of the tests, which need no network.
 audit: $(STAMP)  ## ask the package index for known vulnerabilities of all that is pinned (needs internet)
-	@timeout 300 $(BIN)/uv tool run --quiet pip-audit --disable-pip --require-hashes --progress-spinner off -r constraints.txt; \
+	@timeout 300 $(BIN)/uv tool run --quiet pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r constraints.txt; \
 	  code=$$?; case $$code in \
 	    0) ;; \
 	    124) echo "not audited: no answer within 300 s; is the package index (pypi.org) reachable from here?"; exit 1 ;; \
