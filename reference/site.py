@@ -28,7 +28,7 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
     "Run it for real": ("operations.md", "feeds.md", "probe.md", "provisioning.md", "experiments.md"),
     "Understand the number": ("measurement.md", "glossary.md", "performance.md"),
     "Operate": ("monitoring.md", "symptoms.md", "runbook.md", "security.md", "reporting.md"),
-    "Reference": ("reference/configuration.md", "wire-format.md"),
+    "Reference": ("reference/configuration.md", "wire-format.md", "archive.md"),
     "How it is made": ("architecture.md", "lab.md", "contributing.md", "changelog.md"),
 }
 """The order of questions; a page that is in none of them comes at the end of the last."""
