@@ -2,17 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-
-from daemons.errors import ConfigError
-from provisioning.aftermath import stop_after
-from provisioning.cloud import Cloud
-from provisioning.loading import adjusted, default_name, deployment_name, load_topology
-from provisioning.model import Deployment
-from provisioning.topology import Access, Topology
 
 __all__ = ["Settings", "shared"]
 
@@ -21,7 +13,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class Settings:
-    """The options that hold for every command, and how AWS is reached, which tests replace."""
+    """The options that hold for every command.
+
+    Attributes:
+        connect: makes the cloud of a profile where a test has its own; None for AWS, whose library help does not need.
+    """
 
     topology: str = "backbone"
     name: str = ""
@@ -41,58 +37,7 @@ class Settings:
     expires: str = ""
     stop_at_expiry: bool = False
     tag: tuple[str, ...] = ()
-    connect: Callable[[str | None], Cloud] = field(default=Cloud.connect, repr=False)
-
-    @property
-    def called(self) -> str:
-        """The deployment's name: as given, or its topology's."""
-        return deployment_name(self.name) if self.name else default_name(self.topology)
-
-    def deployment(self) -> Deployment:
-        """The deployment's name and tags."""
-        topology = self.loaded()
-        return Deployment(self.called, topology.owner, topology.expires, stop_after(topology), topology.tags)
-
-    def loaded(self) -> Topology:
-        """The topology with the command line's wishes."""
-        access = None
-        if self.ssh_from or self.ssh_key:
-            access = Access(ssh_from=self.ssh_from, ssh_key=_key_text(self.ssh_key))
-        return adjusted(
-            load_topology(self.topology),
-            types=_pairs("--instance-type", self.instance_type, "ROLE=TYPE or HOST=TYPE"),
-            image=self.image,
-            volume_gib=self.volume_gib,
-            precision_time=self.precision_time,
-            cpu_credits=self.cpu_credits,
-            monitor=self.monitor,
-            overlay=self.overlay,
-            access=access,
-            owner=self.owner,
-            expires=self.expires,
-            stop_at_expiry=self.stop_at_expiry,
-            tags=_pairs("--tag", self.tag, "KEY=VALUE"),
-        )
-
-
-def _pairs(option: str, texts: tuple[str, ...], form: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(option, f"{text!r} has no `=`", f"write {form}")
-        if pairs.setdefault(name, value) != value:
-            raise ConfigError(option, f"{name} is given twice", "give it once")
-    return pairs
-
-
-def _key_text(file: str) -> str:
-    if not file:
-        return ""
-    try:
-        return Path(file).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("--ssh-key", f"{file}: cannot be read: {error}", "give a public key's file") from error
+    connect: Callable[[str | None], Any] | None = field(default=None, repr=False)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -15,6 +17,8 @@ from daemons.service.spans import Span
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+HEAVY = ("boto3", "botocore", "h2", "jinja2", "matplotlib", "numpy", "structlog", "uvloop")
 
 WITH_A_UNIT = re.compile(r"--.*-(ms|gb)$|--(rate|confidence)$")
 """Options that are numbers and no spans: their names say the unit, or they have none."""
@@ -53,6 +57,24 @@ def test_help_has_a_short_name_everywhere(words: tuple[str, ...]) -> None:
     assert [one.exit_code for one in told] == [0, 0], told[0].output
     assert told[0].output == told[1].output
     assert told[0].output.startswith(f"Usage: {' '.join(words)} ")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_waits_for_no_library_that_only_work_needs(name: str) -> None:
+    """Each takes a tenth of a second or more to import, and completion asks for help at every press of the key."""
+    callback = program(name).callback
+    assert callback is not None
+    script = (
+        f"import sys; from click.testing import CliRunner; from {callback.__module__} import main\n"
+        "for words in sys.argv[2].split(','):\n"
+        "    done = CliRunner().invoke(main, [*words.split(), '--help'])\n"
+        "    assert done.stdout.startswith('Usage:'), (words, done.output)\n"
+        "print(*sorted(set(sys.argv[1].split()) & set(sys.modules)))"
+    )
+    below = ",".join(" ".join(words[1:]) for words in COMMANDS if words[0] == name)
+    command = [sys.executable, "-c", script, " ".join(HEAVY), below]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -13,7 +13,6 @@ MOST_LINES = 60
 """Of a function: what fits on a screen. Decorators, which for commands are the options, do not count."""
 
 LONG = {
-    "daemons/receiver/main.py main": "a command's options are parameters, and it does nothing but name them",
     "experiments/local/monitoring.py monitor": "what is started in turn, and ended in reverse, is one context",
     "provisioning/cost.py estimate": "the kinds of cost, one after the other",
     "provisioning/desired.py _host": "the resources of a host, in the order in which they need each other",
@@ -26,6 +25,7 @@ MOST_FILES = 14
 
 LARGE = {
     "provisioning": "what is read, decided and done, in layers that an import contract holds",
+    "daemons/probe": "the parts of a measured request, in layers that an import contract holds",
     "daemons/service": "what every daemon is made with, each of it by itself",
 }
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from daemons.configuration.defaults import FORWARDER_METRICS
 from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
 from daemons.link.buffer import BufferLimits
@@ -15,15 +16,12 @@ from daemons.service.config import LogSection, MetricsSection, Section, address,
 from daemons.service.numbers import Count, Seconds
 
 __all__ = [
-    "METRICS_ADDRESS",
     "DestinationSection",
     "ForwarderConfig",
     "link_settings",
     "links_of",
     "load_forwarder",
 ]
-
-METRICS_ADDRESS = "127.0.0.1:9471"
 
 
 class DestinationSection(Section, frozen=True):
@@ -63,7 +61,7 @@ class ForwarderConfig(Section, frozen=True):
 
     feed: FeedFields = FeedFields()
     destination: tuple[DestinationSection, ...] = ()
-    metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
+    metrics: MetricsSection = MetricsSection(listen=FORWARDER_METRICS)
     log: LogSection = LogSection()
     busy_poll: bool = False
     drain_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 2.0

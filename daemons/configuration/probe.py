@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from daemons.configuration.defaults import PROBE_METRICS
 from daemons.errors import ConfigError
 from daemons.service.config import LogSection, MetricsSection, Section, address, load
 from daemons.service.numbers import Seconds
@@ -17,7 +18,6 @@ from daemons.service.secrecy import shown_url, values_in_query
 
 __all__ = [
     "EGRESS_NAME",
-    "METRICS_ADDRESS",
     "EgressSection",
     "ExpectSection",
     "OverlaySection",
@@ -33,7 +33,6 @@ __all__ = [
     "target_name",
 ]
 
-METRICS_ADDRESS = "127.0.0.1:9473"
 Interval: TypeAlias = Annotated[float, msgspec.Meta(ge=0.01, le=86_400)]
 Timeout: TypeAlias = Annotated[float, msgspec.Meta(ge=0.001, le=3600)]
 MAX_HOPS = 30
@@ -194,7 +193,7 @@ class ProbeConfig(Section, frozen=True):
     egress: EgressSection | None = None
     route: RouteSection | None = None
     overlay: OverlaySection | None = None
-    metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
+    metrics: MetricsSection = MetricsSection(listen=PROBE_METRICS)
     log: LogSection = LogSection()
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
 from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
 from daemons.link.listener import ListenerSettings
@@ -21,7 +22,6 @@ from daemons.service.config import (
 from daemons.service.numbers import Count, Milliseconds, Seconds
 
 __all__ = [
-    "METRICS_ADDRESS",
     "FeedPathSection",
     "LinkPathSection",
     "Mode",
@@ -32,8 +32,6 @@ __all__ = [
     "race_order",
 ]
 
-DEFAULT_PORT = 8080
-METRICS_ADDRESS = "127.0.0.1:9472"
 
 Mode = Literal["baseline", "aws-backbone", "race"]
 
@@ -61,7 +59,7 @@ class LinkPathSection(Section, frozen=True, kw_only=True, tag_field="kind", tag=
     """
 
     name: str
-    listen: str = f"0.0.0.0:{DEFAULT_PORT}"
+    listen: str = f"0.0.0.0:{LINK_PORT}"
     transport: Literal["tcp", "udp"] = "tcp"
     format: Literal["binary", "json", "any"] = "binary"
     key_file: str | tuple[str, ...] | None = None
@@ -117,7 +115,7 @@ class ReceiverConfig(Section, frozen=True):
     race: RaceSection = RaceSection()
     run: RunSection = RunSection()
     clock: ClockSection = ClockSection()
-    metrics: MetricsSection = MetricsSection(listen=METRICS_ADDRESS)
+    metrics: MetricsSection = MetricsSection(listen=RECEIVER_METRICS)
     log: LogSection = LogSection()
     busy_poll: bool = False
 

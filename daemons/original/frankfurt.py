@@ -7,8 +7,8 @@ import click
 from daemons.errors import LatencyError
 from daemons.original.files import FRANKFURT_FILE, FrankfurtFile, load
 from daemons.receiver.main import main as receiver
-from daemons.service import lifecycle
 from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.exits import die
 from daemons.service.spans import SPAN, write_span
 
 __all__ = ["main"]
@@ -51,7 +51,7 @@ def main(
     try:
         file = load(FrankfurtFile, config_file, FRANKFURT_FILE)
     except LatencyError as error:
-        lifecycle.die(error)
+        die(error)
     mode = mode or file.mode
     summary = Path(output or file.output_file)
     flags = ["--mode", mode, "--output", str(summary), "--csv-output", csv_output or str(summary.with_suffix(".csv"))]

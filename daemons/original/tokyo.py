@@ -7,8 +7,8 @@ import click
 from daemons.errors import ConfigError, LatencyError
 from daemons.forwarder.main import main as forwarder
 from daemons.original.files import TOKYO_FILE, TokyoFile, load
-from daemons.service import lifecycle
 from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.exits import die
 from daemons.service.spans import SPAN, write_span
 
 __all__ = ["main"]
@@ -43,7 +43,7 @@ def main(
         if not host:
             raise ConfigError("--frankfurt-ip", "is not given", f"give it, or frankfurt_private_ip in {TOKYO_FILE}")
     except LatencyError as error:
-        lifecycle.die(error)
+        die(error)
     longest = file.reconnect_max_delay_secs if max_delay is None else max_delay
     bracketed = f"[{host}]" if ":" in host else host
     forwarder.main(

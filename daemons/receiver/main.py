@@ -1,31 +1,13 @@
 """``latency-receiver``: takes the same events by several paths and measures which brings them first."""
 
-import sys
-from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
-from msgspec.structs import replace
 
-from daemons.configuration.feed import feed_settings
-from daemons.configuration.receiver import (
-    DEFAULT_PORT,
-    METRICS_ADDRESS,
-    FeedPathSection,
-    Mode,
-    ReceiverConfig,
-    listener_of,
-    load_receiver,
-)
-from daemons.errors import LatencyError
-from daemons.receiver.program import Receiver
-from daemons.service import lifecycle, logs
-from daemons.service.checking import report_check, with_credentials
+from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
 from daemons.service.command_line import CONTEXT
-from daemons.service.exporter import check_metrics
 from daemons.service.numbers import Number
-from daemons.service.options import common, shared_sections
+from daemons.service.options import common
 from daemons.service.spans import SPAN
 
 __all__ = ["main"]
@@ -40,7 +22,7 @@ __all__ = ["main"]
 @click.option("--feed-url", metavar="URL", help="The exchange's WebSocket: wss://HOST:PORT, or with its streams.")
 @click.option("--stream", "streams", multiple=True, metavar="NAME", help="Stream, where the URL names none; repeat it.")
 @click.option("--ca-file", metavar="FILE", help="Certificate authorities to trust for the feed.")
-@click.option("--listen", metavar="HOST:PORT", help=f"Where forwarders connect.  [default: 0.0.0.0:{DEFAULT_PORT}]")
+@click.option("--listen", metavar="HOST:PORT", help=f"Where forwarders connect.  [default: 0.0.0.0:{LINK_PORT}]")
 @click.option("--port", type=click.IntRange(0, 65535), help="The same on all addresses: 0.0.0.0:PORT.")
 @click.option("--transport", type=click.Choice(["tcp", "udp"]), help="What carries the events.  [default: tcp]")
 @click.option("--format", "wire_format", type=click.Choice(["binary", "json", "any"]), help="[default: binary]")
@@ -62,71 +44,12 @@ __all__ = ["main"]
 )
 @click.option("--allow-unsynchronized-clock", is_flag=True, default=None, help="Run all the same; the result says so.")
 @click.option("--busy-poll", is_flag=True, default=None, help="Never sleep: lower latency for a whole core.")
-@common(METRICS_ADDRESS)
-def main(
-    mode: str | None,
-    feed_url: str | None,
-    streams: tuple[str, ...],
-    ca_file: str | None,
-    listen: str | None,
-    port: int | None,
-    transport: str | None,
-    wire_format: str | None,
-    key_files: tuple[str, ...],
-    allowed: tuple[str, ...],
-    duration: float | None,
-    output: str | None,
-    csv_output: str | None,
-    max_clock_error_ms: float | None,
-    allow_unsynchronized_clock: bool | None,
-    busy_poll: bool | None,
-    config_file: Path | None,
-    metrics: str | None,
-    log_format: str | None,
-    log_level: str | None,
-    check_config: bool,
-) -> None:
+@common(RECEIVER_METRICS)
+def main(**flags: Any) -> None:
     """Measure which network path brings an exchange's events here first, and how steadily."""
-    if listen is not None and port is not None:
-        raise click.UsageError("--listen and --port exclude each other")
-    if port is not None:
-        listen = f"0.0.0.0:{port}"
-    overrides: dict[str, Any] = {
-        "run": {"duration_seconds": duration, "output": output, "csv_output": csv_output},
-        "clock": {"max_error_ms": max_clock_error_ms, "allow_unsynchronized": allow_unsynchronized_clock},
-        "busy_poll": busy_poll,
-        **shared_sections(metrics, log_format, log_level),
-    }
-    feed = {"url": feed_url, "streams": list(streams) or None, "ca_file": ca_file}
-    link = {
-        "listen": listen,
-        "transport": transport,
-        "format": wire_format,
-        "key_file": list(key_files) or None,
-        "allowed_sources": list(allowed) or None,
-    }
+    from daemons.receiver.command import carry_out  # noqa: PLC0415 - of no use to --help
 
-    def load(unseen: list[str] | None = None) -> ReceiverConfig:
-        config = load_receiver(config_file, overrides, cast("Mode | None", mode), feed, link)
-        for index, path in enumerate(config.path):
-            if isinstance(path, FeedPathSection):
-                settings = partial(feed_settings, path.name, f"path[{index}]")
-                with_credentials(settings, path, None, unseen)
-            else:
-                check = partial(listener_of, index)
-                with_credentials(check, path, lambda path: replace(path, key_file=None), unseen)
-        check_metrics(config.metrics, unseen)
-        return config
-
-    if check_config:
-        report_check(load)
-        return
-    try:
-        config = load()
-    except LatencyError as error:
-        lifecycle.die(error)
-    logs.configure(config.log.format, config.log.level)
-    sys.exit(lifecycle.run(lambda: Receiver(config, load), busy_poll=config.busy_poll))
+    carry_out(flags)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import click
 
 from daemons.errors import LatencyError
 from daemons.service.config import Section, UnseenCredentialError
-from daemons.service.lifecycle import die
+from daemons.service.exits import die
 
 __all__ = ["report_check", "with_credentials"]
 

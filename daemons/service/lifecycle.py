@@ -5,14 +5,10 @@ itself (a timed run) or told to stop, and ``stop`` to put everything away.
 """
 
 import asyncio
-import contextlib
 import gc
-import os
 import signal
-import sys
-import threading
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import structlog
 import uvloop
@@ -21,11 +17,10 @@ from daemons.errors import LatencyError
 from daemons.service import logs
 from daemons.service.notify import Notifier
 
-__all__ = ["Program", "Rate", "Tasks", "die", "end", "run"]
+__all__ = ["Program", "Rate", "Tasks", "end", "run"]
 
 STATUS_SECONDS = 1.0
 INTERRUPTED = 130
-_TELLING_SECONDS = 5.0
 
 
 class Program(Protocol):
@@ -235,23 +230,3 @@ async def end(tasks: Collection["asyncio.Task[None]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def die(error: LatencyError) -> NoReturn:
-    """End a program before its loop ran: the message on standard error, the error's exit code."""
-    # A pipe that is full, and that nobody reads, would keep the program for ever from telling by its exit code.
-    telling = threading.Thread(target=_tell, args=(error,), daemon=True)
-    telling.start()
-    telling.join(_TELLING_SECONDS)
-    if telling.is_alive():
-        # Python's own way out waits for the lock of standard error, which the thread holds.
-        os._exit(error.exit_code)
-    sys.exit(error.exit_code)
-
-
-def _tell(error: LatencyError) -> None:
-    from daemons.service.screen import error_line  # noqa: PLC0415 - a daemon that runs has no use for it
-
-    # Without a standard error there is nobody to tell, but the exit code is still right.
-    with contextlib.suppress(OSError, AttributeError):
-        error_line(error)

@@ -1,19 +1,10 @@
 """``experiment compare``: which of two paths is faster, by how much, and how sure that is."""
 
-import sys
 from pathlib import Path
 
 import click
-import msgspec
 
-from daemons.errors import ClockError
 from daemons.service.numbers import Number
-from daemons.service.screen import error_line, screen
-from experiments.comparison.compute import compare
-from experiments.comparison.figures import Options
-from experiments.comparison.model import METRICS
-from experiments.comparison.sides import choose_sides
-from experiments.comparison.table import print_comparison
 
 __all__ = ["compare_command"]
 
@@ -63,15 +54,6 @@ def compare_command(
     """
     if len(sources) > 2:
         raise click.UsageError(f"{len(sources)} sources given; compare takes one race or two runs")
-    first, second = choose_sides(list(sources), paths)
-    options = Options(metric=METRICS[metric], margin_ms=margin_ms, confidence=confidence, seed=seed)
-    comparison = compare(first, second, options)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=2))
-    else:
-        print_comparison(screen(), comparison)
-    if comparison.clock.refused:
-        # The table has said so above; whoever reads JSON from a program sees standard error alone.
-        if as_json:
-            error_line(comparison.clock.refused)
-        sys.exit(ClockError.exit_code)
+    from experiments.commands.comparing import compare_sources  # noqa: PLC0415 - numpy is of no use to --help
+
+    compare_sources(sources, paths, metric, margin_ms, confidence, seed, as_json=as_json)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from daemons.configuration import forwarder, probe, receiver
+from daemons.configuration.defaults import FORWARDER_METRICS, PROBE_METRICS, RECEIVER_METRICS
 from daemons.errors import ConfigError, LatencyError
 from daemons.service.screen import Display, error_line, screen, sentence
 from daemons.service.spans import Span
@@ -26,9 +26,9 @@ __all__ = ["watch_command"]
 
 NONE_ANSWERS = 1
 _USUAL = (
-    ScrapeTarget("receiver", receiver.METRICS_ADDRESS),
-    ScrapeTarget("forwarder", forwarder.METRICS_ADDRESS),
-    ScrapeTarget("probe", probe.METRICS_ADDRESS),
+    ScrapeTarget("receiver", RECEIVER_METRICS),
+    ScrapeTarget("forwarder", FORWARDER_METRICS),
+    ScrapeTarget("probe", PROBE_METRICS),
 )
 _LINE_SECONDS = 10.0
 

@@ -4,10 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from daemons.errors import ConfigError
-from daemons.service.spans import Span
 from provisioning.aftermath import expires_at, stops_at
 from provisioning.commands.common import agree, engine_of, tell_elsewhere, told_what_stands
 from provisioning.console import host_report
@@ -16,25 +13,23 @@ from provisioning.engine import Engine, Step
 from provisioning.errors import PendingError
 from provisioning.preflight import preflight
 from provisioning.screen import Screen
-from provisioning.settings import Settings, shared
+from provisioning.settings import Settings
 from provisioning.targets import unscraped
 from provisioning.topology import Topology
 from provisioning.validation import expiry
+from provisioning.wishes import name_of, topology_of
 
 __all__ = ["plan", "status", "up"]
 
 
-@click.command()
-@shared
-@click.pass_obj
 def plan(settings: Settings) -> None:
-    """Show what `up` would do. Changes nothing."""
+    """Do ``provision plan``; its help says what that is."""
     screen = Screen(as_json=settings.json)
     engine = engine_of(settings, screen)
     engine.read()
     steps = engine.plan()
     screen.plan(steps)
-    _warn(settings.loaded(), engine, screen)
+    _warn(topology_of(settings), engine, screen)
     for told in preflight(engine.view, _to_make(steps)):
         screen.say(told)
 
@@ -65,18 +60,13 @@ def _stop(topology: Topology, engine: Engine) -> dt.datetime | None:
     return stops_at(engine.view.found.values())
 
 
-@click.command()
-@shared
-@click.option("--bundle", default="", metavar="FILE", help="Software bundle to use instead of building one.")
-@click.option("--wait", "wait_seconds", type=Span(minimum=0), default=0, help="Wait until every host says it is ready.")
-@click.pass_obj
 def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
-    """Build the deployment, complete a half-built one, or mend what was changed by hand."""
+    """Do ``provision up``; its help says what that is."""
     screen = Screen(as_json=settings.json)
     engine = engine_of(settings, screen, bundle=bundle)
     engine.read()
     steps = engine.plan()
-    if (stop := _stop(settings.loaded(), engine)) and stop <= dt.datetime.now(dt.UTC):
+    if (stop := _stop(topology_of(settings), engine)) and stop <= dt.datetime.now(dt.UTC):
         raise ConfigError(
             "--expires", f"{stop.isoformat()} is past, and hosts power themselves off", "give a later one"
         )
@@ -87,7 +77,7 @@ def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
             for told in preflight(engine.view, _to_make(steps)):
                 screen.say(told)
         agree(settings, "Apply?")
-        with told_what_stands(settings, engine), screen.progress(f"building {settings.called}", len(steps)):
+        with told_what_stands(settings, engine), screen.progress(f"building {name_of(settings)}", len(steps)):
             engine.apply()
     if wait_seconds:
         with told_what_stands(settings, engine):
@@ -96,7 +86,7 @@ def up(settings: Settings, bundle: str, wait_seconds: float) -> None:
         screen.plan(steps)
     else:
         done = "built" if steps else "nothing to do: everything is as the topology says"
-        screen.say(f"{settings.called}: {done}; `provision status` tells when the hosts are ready")
+        screen.say(f"{name_of(settings)}: {done}; `provision status` tells when the hosts are ready")
 
 
 def _wait_ready(engine: Engine, seconds: float) -> None:
@@ -120,11 +110,8 @@ def _wait_ready(engine: Engine, seconds: float) -> None:
         raise PendingError(f"hosts: not ready after {seconds:g} s: {waiting[0]}; see `provision status`") from error
 
 
-@click.command()
-@shared
-@click.pass_obj
 def status(settings: Settings) -> None:
-    """Show every resource, and what each host says about itself."""
+    """Do ``provision status``; its help says what that is."""
     screen = Screen(as_json=settings.json)
     engine = engine_of(settings, screen)
     engine.read()
@@ -150,8 +137,8 @@ def status(settings: Settings) -> None:
         screen.result(rows)
     else:
         lines = [(row["key"], row["region"], row["id"], row["state"], row["detail"]) for row in rows]
-        screen.table(settings.called, ("key", "region", "id", "state", "detail"), lines)
-        _warn(settings.loaded(), engine, screen)
+        screen.table(name_of(settings), ("key", "region", "id", "state", "detail"), lines)
+        _warn(topology_of(settings), engine, screen)
         tell_elsewhere(view, screen)
 
 

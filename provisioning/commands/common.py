@@ -19,6 +19,7 @@ from provisioning.model import Deployment, View
 from provisioning.screen import Screen
 from provisioning.settings import Settings
 from provisioning.topology import Topology
+from provisioning.wishes import cloud_of, deployment_of, name_of, topology_of
 
 __all__ = ["agree", "bundle_of", "engine_of", "remover_of", "tell_elsewhere", "told_what_stands"]
 
@@ -27,8 +28,8 @@ _CHECKOUT = Path(__file__).parents[2]
 
 def engine_of(settings: Settings, screen: Screen, *, bundle: str = "") -> Engine:
     """What brings a deployment into being and reads it."""
-    topology, deployment = settings.loaded(), settings.deployment()
-    cloud = settings.connect(settings.profile)
+    topology, deployment = topology_of(settings), deployment_of(settings)
+    cloud = cloud_of(settings)
     home = topology.regions[0]
     account = cloud.account(home)
     graph = desired(topology, deployment, account, lambda: bundle_of(bundle, topology, screen))
@@ -37,8 +38,8 @@ def engine_of(settings: Settings, screen: Screen, *, bundle: str = "") -> Engine
 
 def remover_of(settings: Settings, screen: Screen) -> Engine:
     """What takes a deployment away: by its name alone, for its topology may be another one by now, or lost."""
-    deployment = Deployment(settings.called)
-    cloud = settings.connect(settings.profile)
+    deployment = Deployment(name_of(settings))
+    cloud = cloud_of(settings)
     return Engine(View(cloud, deployment, cloud.home, cloud.account(cloud.home)), screen.event)
 
 

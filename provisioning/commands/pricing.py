@@ -1,27 +1,18 @@
 """``cost``: what a deployment costs, with what it would cost with a NAT gateway."""
 
-import click
-
-from daemons.service.numbers import Number
 from provisioning.cost import Estimate, Item, Traffic, estimate
 from provisioning.documents import Cost, CostItem
 from provisioning.screen import Screen
-from provisioning.settings import Settings, shared
+from provisioning.settings import Settings
+from provisioning.wishes import topology_of
 
 __all__ = ["cost"]
 
 
-@click.command()
-@shared
-@click.option("--link-gb", type=Number(0), default=0.0, help="GB in 30 days over each link.")
-@click.option("--overlay-gb", type=Number(0), default=0.0, help="GB in 30 days through the overlay, each way.")
-@click.option("--proxy-gb", type=Number(0), default=0.0, help="GB in 30 days through the proxy, each way.")
-@click.option("--internet-gb", type=Number(0), default=0.0, help="GB in 30 days from each public host to the internet.")
-@click.pass_obj
 def cost(settings: Settings, link_gb: float, overlay_gb: float, proxy_gb: float, internet_gb: float) -> None:
-    """What the deployment costs per hour, day and 30 days. Calls nothing."""
+    """Do ``provision cost``; its help says what that is."""
     screen = Screen(as_json=settings.json)
-    result = estimate(settings.loaded(), Traffic(link_gb, overlay_gb, internet_gb, proxy_gb))
+    result = estimate(topology_of(settings), Traffic(link_gb, overlay_gb, internet_gb, proxy_gb))
     if settings.json:
         screen.result(_cost_json(result))
         return

@@ -2,22 +2,18 @@
 
 import datetime as dt
 
-import click
-
 from provisioning.aftermath import expires_at
 from provisioning.commands.common import agree, remover_of, tell_elsewhere, told_what_stands
 from provisioning.documents import Down, Reap
 from provisioning.screen import Screen
-from provisioning.settings import Settings, shared
+from provisioning.settings import Settings
+from provisioning.wishes import name_of
 
 __all__ = ["down", "reap"]
 
 
-@click.command()
-@shared
-@click.pass_obj
 def down(settings: Settings) -> None:
-    """Remove everything that carries the deployment's tags, in whatever region, and look again at every one."""
+    """Do ``provision down``; its help says what that is."""
     screen = Screen(as_json=settings.json)
     engine = remover_of(settings, screen)
     view = engine.view
@@ -26,7 +22,7 @@ def down(settings: Settings) -> None:
         for item in found:
             screen.say(f"- remove {item.key} ({item.region}): {item.id}")
         agree(settings, f"Remove these {len(found)} resources?")
-        with told_what_stands(settings, engine), screen.progress(f"removing {settings.called}", len(found)):
+        with told_what_stands(settings, engine), screen.progress(f"removing {name_of(settings)}", len(found)):
             engine.remove()
     if settings.json:
         told: Down = {
@@ -38,30 +34,27 @@ def down(settings: Settings) -> None:
         }
         screen.result(told)
     else:
-        screen.say(f"{settings.called}: nothing is left by tag in {', '.join(view.seen)}")
+        screen.say(f"{name_of(settings)}: nothing is left by tag in {', '.join(view.seen)}")
         tell_elsewhere(view, screen)
 
 
-@click.command()
-@shared
-@click.pass_obj
 def reap(settings: Settings) -> None:
-    """Take the deployment away if its expiry is past, and else leave it. For a scheduler: it never asks."""
+    """Do ``provision reap``; its help says what that is."""
     screen = Screen(as_json=settings.json)
     engine = remover_of(settings, screen)
     found = engine.standing()
     end = expires_at(found)
     due = end is not None and end <= dt.datetime.now(dt.UTC)
     if due:
-        with told_what_stands(settings, engine), screen.progress(f"removing {settings.called}", len(found)):
+        with told_what_stands(settings, engine), screen.progress(f"removing {name_of(settings)}", len(found)):
             engine.remove()
     if settings.json:
         when = end.isoformat() if end else None
         told: Reap = {"expires": when, "removed": [item.id for item in found] if due else []}
         screen.result(told)
     elif due:
-        screen.say(f"{settings.called}: expired and removed, {len(found)} resources")
+        screen.say(f"{name_of(settings)}: expired and removed, {len(found)} resources")
     else:
         screen.say(
-            f"{settings.called}: {f'stays until {end.isoformat()}' if end else 'has no expiry'}, nothing removed"
+            f"{name_of(settings)}: {f'stays until {end.isoformat()}' if end else 'has no expiry'}, nothing removed"
         )

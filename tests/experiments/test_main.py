@@ -30,19 +30,6 @@ def test_help_lists_every_command_and_imports_none() -> None:
         assert command.summary.split()[0] in done.stdout
 
 
-def test_help_of_a_command_draws_no_figures() -> None:
-    """Matplotlib takes most of a second to import, of which help and completion have nothing."""
-    script = (
-        "import sys; from experiments.main import main\n"
-        "for name in sys.argv[1:]:\n"
-        "    try: main([name, '--help'])\n"
-        "    except SystemExit: assert 'matplotlib' not in sys.modules, name\n"
-        "print('none')"
-    )
-    done = subprocess.run([sys.executable, "-c", script, *COMMANDS], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "none"
-
-
 def test_an_unknown_command_is_refused() -> None:
     done = CliRunner().invoke(main, ["comprae"])
     assert done.exit_code == 2

@@ -6,7 +6,8 @@ import pytest
 import trustme
 
 from daemons.errors import ConfigError
-from daemons.simulator.main import check, main
+from daemons.simulator.main import main
+from daemons.simulator.settings import check
 from daemons.simulator.streams import KINDS, Stream
 
 

@@ -1,0 +1,47 @@
+"""What ``experiment compare`` does."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from daemons.errors import ClockError
+from daemons.service.screen import error_line, screen
+from experiments.comparison.compute import compare
+from experiments.comparison.figures import Options
+from experiments.comparison.model import METRICS
+from experiments.comparison.sides import choose_sides
+from experiments.comparison.table import print_comparison
+
+__all__ = ["compare_sources"]
+
+
+def compare_sources(
+    sources: tuple[Path, ...],
+    paths: tuple[str, ...],
+    metric: str,
+    margin_ms: float,
+    confidence: float,
+    seed: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare, print, and end with the exit code; the arguments are the command's.
+
+    Raises:
+        LatencyError: the sources cannot be read or compared.
+        SystemExit: clocks do not allow the comparison.
+    """
+    first, second = choose_sides(list(sources), paths)
+    options = Options(metric=METRICS[metric], margin_ms=margin_ms, confidence=confidence, seed=seed)
+    comparison = compare(first, second, options)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=2))
+    else:
+        print_comparison(screen(), comparison)
+    if comparison.clock.refused:
+        # The table has said so above; whoever reads JSON from a program sees standard error alone.
+        if as_json:
+            error_line(comparison.clock.refused)
+        sys.exit(ClockError.exit_code)
