@@ -27,9 +27,10 @@ class StampKind(IntEnum):
     KERNEL = 0
     """By the kernel, for the packet that completed this event."""
     SHARED = 1
-    """By the kernel, for the last packet of a read that brought more after this event: may be late, never early."""
+    """By the kernel, for the last packet of a read that brought more after this event: may be late, not early."""
     USER = 2
-    """By us after the read, because the kernel gave none: late by our own host delay."""
+    """By us after the read, because the kernel gave none, or that of a packet that lay behind a missing one: late by
+    our own host delay."""
     WARMUP = 3
     """By the kernel, in the moments after stamping was switched on, when it may be late."""
 
@@ -72,6 +73,7 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
         handled_ns: wall clock right after the read; minus ``ns`` it is the host delay.
         steady_ns: arrival on the monotonic clock's scale, for differences between events that a step must not spoil.
         step_ns: size of a wall-clock step noticed at this read; 0 for none.
+        held_ns: how long the read's last packet had lain behind one that was missing (TCP); 0 where none was.
     """
 
     ns: int
@@ -79,6 +81,7 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
     handled_ns: int
     steady_ns: int
     step_ns: int = 0
+    held_ns: int = 0
 
 
 def inexact(stamp: Stamp) -> Stamp:

@@ -12,6 +12,7 @@ from daemons.errors import StreamError, brief
 from daemons.records import Stamp, inexact
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
+from daemons.stream.disorder import LATE_NS, Disorder
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.stream.tls import TlsSession
@@ -55,6 +56,7 @@ class Connection:
         self._socket = sock
         self._fd = sock.fileno()
         self._reader = stamper.reader()
+        self._disorder = Disorder(sock)
         self._on_data = on_data
         self._on_close = on_close
         self._on_writable = on_writable
@@ -180,6 +182,8 @@ class Connection:
             self._fail(None)
             return
         stamp = self._reader.stamp(ancillary)
+        if stamp.handled_ns - stamp.ns > LATE_NS:
+            stamp = self._disorder.judged(stamp)
         if size == READ_BYTES:
             # The kernel joins packets that wait, and the stamp is then of the last: a part of it may be unread.
             stamp = inexact(stamp)

@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["TcpAccount", "TcpInfo", "parse", "read"]
+__all__ = ["OUT_OF_ORDER_AT", "SINCE_DATA_AT", "SIZE", "TcpAccount", "TcpInfo", "parse", "read"]
 
 _SIOCOUTQ: Final = 0x5411
 """Bytes that the peer has not acknowledged, sent or not (tcp(7)); ss shows them as Send-Q."""
-_SIZE: Final = 232
+SIZE: Final = 232
 _UNMEASURED: Final = (1 << 32) - 1
 """The least round trip before the first (``minmax_reset`` to ~0U), which is no time."""
 
@@ -24,7 +24,11 @@ _U32: Final = struct.Struct("=I").unpack_from
 # Offsets in bytes: eight of a byte each, then words of 32 bits up to 104, of mixed size after it.
 _RTT, _RTTVAR, _REORDERING, _TOTAL_RETRANS = 68, 72, 88, 100
 _NOTSENT, _MIN_RTT = 144, 148
-_REORD_SEEN, _RCV_OOOPACK = 220, 224
+_REORD_SEEN = 220
+SINCE_DATA_AT: Final = 52
+"""Where it says how many milliseconds ago data came last (``tcpi_last_data_recv``), in steps of a clock tick."""
+OUT_OF_ORDER_AT: Final = 224
+"""Where it says how many packets came out of order (``tcpi_rcv_ooopack``, since Linux 5.4)."""
 
 
 class TcpInfo(msgspec.Struct, frozen=True):
@@ -68,7 +72,7 @@ def parse(data: bytes) -> TcpInfo:
         retransmitted=word(_TOTAL_RETRANS) or 0,
         reordering=word(_REORDERING) or 0,
         reorderings=word(_REORD_SEEN),
-        out_of_order=word(_RCV_OOOPACK),
+        out_of_order=word(OUT_OF_ORDER_AT),
         unsent_bytes=word(_NOTSENT),
     )
 
@@ -79,7 +83,7 @@ def read(sock: socket.socket) -> TcpInfo:
     Raises:
         OSError: the socket is closed, or no TCP socket.
     """
-    return parse(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE))
+    return parse(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SIZE))
 
 
 def send_queue_bytes(sock: socket.socket) -> int:
