@@ -70,6 +70,13 @@ def objects_of(topology: Topology, host: Host) -> tuple[str, ...]:
     return (BUNDLE_OBJECT, KEY_OBJECT) if linked else (BUNDLE_OBJECT,)
 
 
+def _placement(host: Host) -> str:
+    """The key of the host's placement group; a cluster stands in one zone (EC2 guide, "Placement strategies")."""
+    if host.placement:
+        return f"group/{host.site}-{host.subnet}-{host.placement}"
+    return f"group/{host.site}" if host.precision_time else ""
+
+
 def _wireguard_peer(topology: Topology, host: Host) -> str:
     overlay = topology.overlay
     if overlay is None or overlay.kind != "wireguard" or host.name not in (overlay.client, overlay.gateway):
@@ -98,7 +105,11 @@ def _subnet(topology: Topology, site: Site, subnet: Subnet, vpc: str, gateway: s
     needs = (key, vpc, *(target for _, target in routes))
     return [
         Node(
-            key, "subnet", site.region, SubnetSpec(vpc, subnet.cidr, subnet.zone, tuple(types or ["t3.micro"])), (vpc,)
+            key,
+            "subnet",
+            site.region,
+            SubnetSpec(vpc, subnet.cidr, subnet.zone, tuple(types or ["t3.micro"]), subnet.zone_id),
+            (vpc,),
         ),
         Node(
             f"routes/{site.name}/{subnet.name}",
@@ -118,7 +129,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
     ingress, egress = firewall(topology, host)
     home = topology.regions[0]
     key = f"key/{site.region}" if topology.access.ssh_key else ""
-    placement = f"group/{site.name}" if host.precision_time else ""
+    placement = _placement(host)
     nodes = [
         Node(
             group,
@@ -136,7 +147,8 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
         ),
     ]
     if placement:
-        nodes.append(Node(placement, "placement-group", site.region, PlacementGroupSpec()))
+        strategy = "cluster" if host.placement else "precision-time"
+        nodes.append(Node(placement, "placement-group", site.region, PlacementGroupSpec(strategy)))
 
     def boot(what: Callable[..., T], bucket: str, **more: int) -> T:
         return what(topology, host, deployment.name, bucket, bucket_region(bucket, account), objects, **more)

@@ -30,10 +30,14 @@ class Resource(TypedDict):
         id: AWS's; empty when it is missing.
         state: ``missing``, ``surplus``, ``present``, or what AWS says of it.
         detail: addresses, and what a host says of itself; may be empty.
+        zone: of a host or subnet, by its name in this account; empty for the rest.
+        zone_id: the same by its id, which means one place in every account.
     """
 
     key: str
     region: str
+    zone: str
+    zone_id: str
     id: str
     state: str
     detail: str
@@ -122,7 +126,7 @@ class TargetGroup(TypedDict):
 
     Attributes:
         targets: ``HOST:PORT`` of an exporter.
-        labels: deployment, role, site, region and host.
+        labels: deployment, role, site, region and host, and the zone where the topology names it.
     """
 
     targets: list[str]

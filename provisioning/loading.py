@@ -11,12 +11,11 @@ import msgspec
 
 from daemons.errors import ConfigError
 from daemons.service.config import load
+from provisioning.names import BUILT_IN
 from provisioning.topology import Access, Host, Topology
 from provisioning.validation import RESERVED_ADDRESSES, check
 
 __all__ = ["BUILT_IN", "adjusted", "default_name", "deployment_name", "load_topology"]
-
-BUILT_IN = ("backbone", "egress", "full", "proxy")
 
 _DEPLOYMENT = re.compile(r"[a-z](?:[a-z0-9-]{0,22}[a-z0-9])?")
 

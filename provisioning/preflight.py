@@ -59,7 +59,7 @@ def _problems(view: View, region: str, nodes: list[Node]) -> Iterator[str]:
         facts = types.get(name)
         if facts is None:
             yield f"{_keys(those)}: {region} has no instance type {name}; use another --instance-type"
-        elif any(node.spec.placement_group for node in those) and facts.get("PhcSupport") != "supported":
+        elif any(_wants_ptp(view, node) for node in those) and facts.get("PhcSupport") != "supported":
             yield f"{_keys(those)}: {name} has no PTP hardware clock in {region}; use a type such as c7i.large"
     for name, those in _by(hosts, "image"):
         try:
@@ -75,6 +75,11 @@ def _problems(view: View, region: str, nodes: list[Node]) -> Iterator[str]:
                 SubnetKind().zones(view, node)
             except ProvisionError as error:
                 yield str(error)
+
+
+def _wants_ptp(view: View, node: Node) -> bool:
+    group = view.nodes.get(node.spec.placement_group)
+    return group is not None and group.spec.strategy == "precision-time"
 
 
 def _closed(view: View, region: str, hosts: list[Node]) -> tuple[list[str], list[str]]:

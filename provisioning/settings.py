@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from provisioning.names import BUILT_IN
+
 __all__ = ["Settings", "shared"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,9 +48,7 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 
 _SHARED = (
-    click.option(
-        "--topology", "-t", metavar="backbone|egress|full|proxy|FILE", help="What to build.  [default: backbone]"
-    ),
+    click.option("--topology", "-t", metavar="|".join((*BUILT_IN, "FILE")), help="What to build.  [default: backbone]"),
     click.option("--name", "-n", metavar="DEPLOYMENT", help="Which of several.  [default: the topology's]"),
     click.option("--yes", "-y", is_flag=True, help="Do not ask before changing anything."),
     click.option("--json", is_flag=True, help="Print the result as JSON."),

@@ -4,7 +4,7 @@ import json
 
 from provisioning.documents import TargetGroup
 from provisioning.firewall import METRICS_PORTS
-from provisioning.topology import Topology
+from provisioning.topology import Host, Topology
 
 __all__ = ["targets", "unscraped"]
 
@@ -27,12 +27,20 @@ def targets(topology: Topology, deployment: str, *, local: bool = False) -> str:
                 "site": host.site,
                 "region": topology.site_of(host).region,
                 "host": host.name,
+                **_zone(topology, host),
             },
         }
         for host in topology.host
         if host.role in METRICS_PORTS and not (local and host.name in out_of_reach)
     ]
     return json.dumps(groups, indent=2) + "\n"
+
+
+def _zone(topology: Topology, host: Host) -> dict[str, str]:
+    """The zone where the topology names it, by its id if it can be; else AWS chooses, and ``status`` tells."""
+    subnet = topology.subnet_of(host)
+    zone = subnet.zone_id or subnet.zone
+    return {"zone": zone} if zone else {}
 
 
 def unscraped(topology: Topology) -> tuple[str, ...]:

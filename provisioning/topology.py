@@ -39,13 +39,15 @@ class Subnet(Section, frozen=True):
         name: of the subnet, within its site.
         cidr: its addresses, within the site's.
         public: it has a route to the internet gateway.
-        zone: the availability zone; empty for whichever offers the hosts' types.
+        zone: the availability zone by its name in this account; empty for whichever offers the hosts' types.
+        zone_id: the same by its id, which means one place in every account.
     """
 
     name: str
     cidr: str
     public: bool = True
     zone: str = ""
+    zone_id: str = ""
 
 
 class Site(Section, frozen=True):
@@ -107,6 +109,7 @@ class Host(Section, frozen=True):
         image: the operating system.
         volume_gib: the size of its disk.
         precision_time: use the hardware clock of instances that have one.
+        placement: ``cluster`` for a placement group that has the subnet's hosts near to each other.
         cpu_credits: of burstable types; empty for the role's own mode.
         feed: the URL that a forwarder or receiver subscribes to.
     """
@@ -121,6 +124,7 @@ class Host(Section, frozen=True):
     image: str = "debian-12"
     volume_gib: int = 8
     precision_time: bool = False
+    placement: Literal["", "cluster"] = ""
     cpu_credits: CpuCredits = ""
     feed: str = ""
     target: tuple[Target, ...] = ()

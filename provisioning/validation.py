@@ -18,7 +18,7 @@ from provisioning.rendered import check_rendered
 from provisioning.tags import check_tags
 from provisioning.topology import Access, Host, Overlay, Proxy, Site, Subnet, Topology
 
-__all__ = ["RESERVED_ADDRESSES", "check", "expiry"]
+__all__ = ["RESERVED_ADDRESSES", "check", "expiry", "zone_id_prefix"]
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
@@ -99,9 +99,29 @@ def _check_site(site: Site) -> None:
                 raise ConfigError(
                     f"{where}.{subnet.name}.cidr", f"{block} overlaps {name}'s {other}", "choose another block"
                 )
-        if subnet.zone and not re.fullmatch(rf"{site.region}[a-z]", subnet.zone):
-            raise ConfigError(f"{where}.{subnet.name}.zone", f"{subnet.zone!r} is not in {site.region}", "remove it")
+        _check_zone(f"{where}.{subnet.name}", site.region, subnet)
         blocks.append((subnet.name, block))
+
+
+def _check_zone(where: str, region: str, subnet: Subnet) -> None:
+    if subnet.zone and not re.fullmatch(rf"{region}[a-z]", subnet.zone):
+        raise ConfigError(f"{where}.zone", f"{subnet.zone!r} is not in {region}", "remove it")
+    if subnet.zone and subnet.zone_id:
+        raise ConfigError(
+            f"{where}.zone_id", "the zone has its name too", "give one of them; ids hold in every account"
+        )
+    prefix = zone_id_prefix(region)
+    if subnet.zone_id and not re.fullmatch(rf"{prefix}-az\d+", subnet.zone_id):
+        raise ConfigError(
+            f"{where}.zone_id", f"{subnet.zone_id!r} is not in {region}", f"write one such as {prefix}-az1"
+        )
+
+
+def zone_id_prefix(region: str) -> str:
+    """What the ids of a region's zones begin with: ``apne1`` of ap-northeast-1 (RAM guide, "Availability Zone IDs")."""
+    first, *middle, number = region.split("-")
+    words = re.findall("north|south|east|west|central|gov", "".join(middle))
+    return first + "".join(word[0] for word in words) + number
 
 
 def _check_peerings(topology: Topology) -> None:
@@ -189,6 +209,17 @@ def _check_machine(where: str, host: Host) -> None:
             f"{where}.precision_time",
             f"the kernel of {host.image} has no ENA PTP clock",
             "leave it out, or give the ami- id of an image whose ena driver makes /dev/ptp_ena",
+        )
+    if host.placement and host.precision_time:
+        raise ConfigError(
+            f"{where}.placement", "a host stands in one placement group", "leave out placement or precision_time"
+        )
+    # EC2 guide, "Placement strategies": what a cluster placement group does not take.
+    if host.placement and re.match(r"t\d|mac|m7i-flex", host.type):
+        raise ConfigError(
+            f"{where}.placement",
+            f"{host.type} cannot stand in a cluster placement group",
+            "use a type such as c7i.large",
         )
     if host.precision_time and host.type.startswith(("t2.", "t3.", "t3a.", "t4g.")):
         raise ConfigError(

@@ -84,6 +84,8 @@ BY_PLACE: dict[str, Any] = {
     "topology:site.name": "tokyo",
     "topology:site.subnet.cidr": "10.0.1.0/24",
     "topology:site.subnet.name": "public",
+    "topology:site.subnet.zone_id": "apne1-az4",
+    "topology:host.placement": "cluster",
     "validation:egress.url": "https://ipinfo.io/json",
     "validation:scenario.name": "direct",
     "validation:scenario.overlay.max_ms": (60.0, 200.0),

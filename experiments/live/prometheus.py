@@ -18,7 +18,7 @@ JOB = "latency"
 """The job's name in ``prometheus.yml``, on which rules and dashboards rely too."""
 
 _QUERY = f'{{job="{JOB}",__name__=~"up|latency_.*"}}'
-_OF_TARGETS = frozenset({"__name__", "job", "instance", "deployment", "site", "region", "host", "role"})
+_OF_TARGETS = frozenset({"__name__", "job", "instance", "deployment", "site", "region", "host", "role", "zone"})
 
 
 def server_url(where: str, text: str) -> str:

@@ -11,6 +11,7 @@ from provisioning.console import host_report
 from provisioning.documents import Resource
 from provisioning.engine import Engine, Step
 from provisioning.errors import PendingError
+from provisioning.model import Found, Node, View
 from provisioning.preflight import preflight
 from provisioning.screen import Screen
 from provisioning.settings import Settings
@@ -119,9 +120,10 @@ def status(settings: Settings) -> None:
     rows: list[Resource] = []
     for key, node in view.nodes.items():
         found = view.found.get(key)
-        row: Resource = {"key": key, "region": node.region, "id": "", "state": "missing", "detail": ""}
+        row = _row(key, node.region, "", "missing", "")
         if found:
             row["id"], row["state"] = found.id, _state(found.facts)
+            row["zone"], row["zone_id"] = _zone(view, node, found)
             if node.kind == "instance":
                 report = host_report(view, found)
                 public = found.facts.get("PublicIpAddress", "no public address")
@@ -129,17 +131,36 @@ def status(settings: Settings) -> None:
             elif node.kind == "elastic-ip":
                 row["detail"] = found.facts.get("PublicIp", "")
         rows.append(row)
-    rows += [
-        {"key": found.key, "region": found.region, "id": found.id, "state": "surplus", "detail": "`up` removes it"}
-        for found in view.surplus
-    ]
+    rows += [_row(found.key, found.region, found.id, "surplus", "`up` removes it") for found in view.surplus]
     if settings.json:
         screen.result(rows)
     else:
-        lines = [(row["key"], row["region"], row["id"], row["state"], row["detail"]) for row in rows]
-        screen.table(name_of(settings), ("key", "region", "id", "state", "detail"), lines)
+        lines = [
+            (row["key"], row["region"], row["zone_id"] or row["zone"], row["id"], row["state"], row["detail"])
+            for row in rows
+        ]
+        screen.table(name_of(settings), ("key", "region", "zone", "id", "state", "detail"), lines)
         _warn(topology_of(settings), engine, screen)
         tell_elsewhere(view, screen)
+
+
+def _row(key: str, region: str, identity: str, state: str, detail: str) -> Resource:
+    return {
+        "key": key,
+        "region": region,
+        "zone": "",
+        "zone_id": "",
+        "id": identity,
+        "state": state,
+        "detail": detail,
+    }
+
+
+def _zone(view: View, node: Node, found: Found) -> tuple[str, str]:
+    """The zone of a subnet, or of a host, which stands in its subnet's; by name and by id."""
+    place = view.found.get(node.spec.subnet) if node.kind == "instance" else found
+    facts = place.facts if place is not None and place.kind == "subnet" else {}
+    return facts.get("AvailabilityZone", ""), facts.get("AvailabilityZoneId", "")
 
 
 def _state(facts: Any) -> str:

@@ -69,11 +69,11 @@ def _key_digest(spec: KeyPairSpec) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class PlacementGroupSpec:
-    strategy: str = "precision-time"
+    strategy: str
 
 
 class PlacementGroupKind(Ec2Kind):
-    """Groups that give their instances a PTP hardware clock."""
+    """Groups that give their instances a PTP hardware clock, or have them near to each other."""
 
     name: ClassVar[str] = "placement-group"
     describe: ClassVar[str] = "describe_placement_groups"

@@ -51,12 +51,18 @@ class VpcKind(Ec2Kind):
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """``zone`` empty: the first zone that offers all ``types``."""
+    """``zone`` and ``zone_id`` empty: the first zone that offers all ``types``."""
 
     vpc: str
     cidr: str
     zone: str
     types: tuple[str, ...]
+    zone_id: str = ""
+
+    @property
+    def told_zone(self) -> str:
+        """The zone that the topology names, by whichever name; empty where it names none."""
+        return self.zone or self.zone_id
 
 
 class SubnetKind(Ec2Kind):
@@ -90,7 +96,7 @@ class SubnetKind(Ec2Kind):
         """
         # A Local or Wavelength Zone that the account opted into is listed with the offerings too, and sorts first.
         own = {
-            item["ZoneName"]
+            item["ZoneName"]: item.get("ZoneId", "")
             for item in view.cloud.pages(
                 node.region,
                 "ec2",
@@ -116,12 +122,17 @@ class SubnetKind(Ec2Kind):
         ):
             offered.setdefault(item["Location"], set()).add(item["InstanceType"])
         wanted = set(node.spec.types)
-        zones = sorted(zone for zone in own if offered.get(zone, set()) >= wanted and node.spec.zone in ("", zone))
+        named = node.spec.told_zone
+        if named and named not in (*own, *own.values()):
+            # Which ids an account has is its own: an old zone is given to nobody new (AZ ids, RAM user guide).
+            have = ", ".join(f"{zone} ({own[zone]})" for zone in sorted(own))
+            raise ProvisionError(f"{node.key}: this account has no zone {named} in {node.region}, but {have}; use one")
+        zones = sorted(zone for zone in own if offered.get(zone, set()) >= wanted and named in ("", zone, own[zone]))
         if not zones:
-            where = node.spec.zone or f"no zone of {node.region}"
+            where = named or f"no zone of {node.region}"
             raise ProvisionError(
-                f"{node.key}: {where} {'does not offer' if node.spec.zone else 'offers'} {', '.join(sorted(wanted))}; "
-                "use another --instance-type" + (" or zone" if node.spec.zone else "")
+                f"{node.key}: {where} {'does not offer' if named else 'offers'} {', '.join(sorted(wanted))}; "
+                "use another --instance-type" + (" or zone" if named else "")
             )
         return zones
 
@@ -129,8 +140,10 @@ class SubnetKind(Ec2Kind):
         yield from tag_differences(view, node, found)
         if found.facts["CidrBlock"] != node.spec.cidr:
             yield Difference(f"address block is {found.facts['CidrBlock']}, not {node.spec.cidr}: needs `down` first")
-        elif node.spec.zone and found.facts["AvailabilityZone"] != node.spec.zone:
-            yield Difference(f"zone is {found.facts['AvailabilityZone']}, not {node.spec.zone}: needs `down` first")
+            return
+        zone, zone_id = found.facts["AvailabilityZone"], found.facts.get("AvailabilityZoneId", "")
+        if node.spec.told_zone not in ("", zone, zone_id):
+            yield Difference(f"zone is {zone} ({zone_id}), not {node.spec.told_zone}: needs `down` first")
 
     def delete(self, view: View, found: Found) -> None:
         view.cloud.call(found.region, "ec2", "delete_subnet", found.key, SubnetId=found.id)

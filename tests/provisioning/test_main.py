@@ -85,9 +85,11 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
     assert refused(calls) == []
 
     rows = conforming(shell.ok("status", "-t", name, "--json"), "provision-status")
+    placed = {row["key"].partition("/")[0] for row in rows if row["zone"] and row["zone_id"]}
+    assert placed == {"subnet", "host"}
     assert {row["state"] for row in rows} <= {"present", "available", "running", "active"}
     assert all("silent" in row["detail"] for row in rows if row["key"].startswith("host/"))
-    assert "key\tregion\tid\tstate\tdetail" in shell.ok("status", "-t", name)
+    assert "key\tregion\tzone\tid\tstate\tdetail" in shell.ok("status", "-t", name)
 
     again = shell.run("-t", name, "up", "--yes", module="tests.provisioning.recorded_provision")
     assert again.returncode == 0

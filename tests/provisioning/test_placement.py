@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from provisioning.errors import ProvisionError
 from provisioning.loading import adjusted, load_topology
 from provisioning.topology import Access
+from provisioning.validation import check, zone_id_prefix
 from tests.provisioning.aws import Call, Operator, census
-from tests.provisioning.emulator import NEWEST_IMAGE
+from tests.provisioning.emulator import NEWEST_IMAGE, load_images
 
 pytestmark = pytest.mark.process
 
@@ -44,7 +47,7 @@ class Groups:
         kinds = [item["Values"] for item in call.params.get("Filters", []) if item["Name"] == "resource-type"]
         if call.operation == "DescribeTags" and kinds == [["placement-group"]]:
             return {"Tags": [{"ResourceId": group["GroupName"]} for group in here]}
-        if call.operation == "RunInstances":
+        if call.operation == "RunInstances" and "Placement" in call.params:
             self.launched.append(call.params["Placement"]["GroupName"])
         return None
 
@@ -69,6 +72,55 @@ def test_precision_time_hosts_stand_in_a_group_of_their_site(endpoint: str) -> N
     assert operator().up().aws.changing() == []
     operator().down()
     assert groups.groups == {}
+
+
+def test_hosts_near_to_each_other_stand_in_a_group_of_their_subnet(endpoint: str) -> None:
+    topology = adjusted(load_topology("zones"), types={"forwarder": "c7i.large"})
+    hosts = (msgspec.structs.replace(h, placement="cluster" if h.role == "forwarder" else "") for h in topology.host)
+    topology = msgspec.structs.replace(topology, host=tuple(hosts))
+    check(topology)
+    groups = Groups()
+
+    def operator() -> Operator:
+        operator = Operator(endpoint, topology)
+        operator.aws.before.append(groups)
+        return operator
+
+    operator().up()
+    assert set(groups.launched) == {f"latency.test.tokyo-az{number}-cluster" for number in (1, 2, 4)}
+    assert {group["Strategy"] for group in groups.groups.values()} == {"cluster"}
+    assert operator().up().aws.changing() == []
+    operator().down()
+    assert groups.groups == {}
+
+
+def test_a_zone_has_its_place_by_its_id_in_whatever_account(endpoint: str) -> None:
+    topology = load_topology("zones")
+    aws = Operator(endpoint, topology).up().aws
+    asked = {call.params["CidrBlock"]: call.answer["Subnet"] for call in aws.calls if call.operation == "CreateSubnet"}
+    for number, name in ((1, "az1"), (2, "az2"), (3, "az4")):
+        assert asked[f"10.0.{number}.0/24"]["AvailabilityZoneId"] == f"apne1-{name}"
+    (tokyo, frankfurt) = topology.site
+    elsewhere = tuple(msgspec.structs.replace(part, zone_id="apne1-az3") for part in tokyo.subnet[:1])
+    moved = msgspec.structs.replace(
+        topology, site=(msgspec.structs.replace(tokyo, subnet=(*elsewhere, *tokyo.subnet[1:])), frankfurt)
+    )
+    with pytest.raises(ProvisionError, match=r"subnet/tokyo/az1 .*\(apne1-az1\), not apne1-az3: needs `down` first"):
+        Operator(endpoint, moved).up()
+    Operator(endpoint, topology).down()
+    with pytest.raises(ProvisionError, match=r"no zone apne1-az3 in ap-northeast-1, but ap-northeast-1a \(apne1-az"):
+        Operator(endpoint, moved).up()
+
+
+def test_ids_of_zones_begin_as_the_emulator_has_them() -> None:
+    """The oracle is moto's table of real zones."""
+    load_images()  # which moto reads when it is first imported
+    from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend  # noqa: PLC0415
+
+    zones = [zone for of_region in RegionsAndZonesBackend.zones.values() for zone in of_region]
+    assert len(zones) > 50
+    for zone in zones:
+        assert zone.zone_id.startswith(f"{zone_id_prefix(zone.region_name)}-az"), zone.zone_id
 
 
 def test_a_key_pair_stands_in_every_region_and_goes_with_the_deployment(endpoint: str) -> None:

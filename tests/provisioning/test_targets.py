@@ -19,6 +19,7 @@ def test_each_exporter_once_with_its_labels(name: str) -> None:
         assert group["labels"]["role"] == host.role
         assert group["labels"]["site"] == host.site
         assert group["labels"]["deployment"] == "desk"
+        assert group["labels"].get("zone", "") == topology.subnet_of(host).zone_id
 
 
 def test_a_monitor_is_told_only_what_it_can_reach() -> None:

@@ -95,6 +95,17 @@ def test_the_seeds_addresses_are_kept() -> None:
         ("backbone", {"host__0__feed": "http://x"}, "is not a wss:// URL"),
         ("backbone", {"host__0__public": "none"}, "the host has no way out"),
         ("backbone", {"host__0__precision_time": True}, "the kernel of debian-12 has no ENA PTP clock; leave it out"),
+        (
+            "backbone",
+            {"site__0__subnet__0__zone_id": "euc1-az1"},
+            "'euc1-az1' is not in ap-northeast-1; write one such",
+        ),
+        (
+            "backbone",
+            {"site__0__subnet__0__zone_id": "apne1-az1", "site__0__subnet__0__zone": "ap-northeast-1a"},
+            "zone_id: the zone has its name too",
+        ),
+        ("backbone", {"host__0__placement": "cluster"}, "t3.micro cannot stand in a cluster placement group"),
         ("backbone", {"host__0__volume_gib": 1}, "volume_gib: 1 is out of range"),
         ("backbone", {"link__0__port": 9472}, "9472 is reserved"),
         ("backbone", {"owner": "x" * 300}, "cannot be a tag"),

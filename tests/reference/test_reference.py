@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from daemons.service.config import Section
+from provisioning.loading import BUILT_IN
 from reference import generate, keys
 from reference.commands import commands
 from reference.keys import FILES, File
@@ -27,7 +28,7 @@ EXAMPLES = {
     "latency-receiver.toml": ("systemd/examples/receiver.toml",),
     "latency-probe.toml": ("systemd/examples/probe.toml",),
     "latency-validation.toml": ("docs/validation.toml", "docs/validation-proxy.toml"),
-    "latency-topology.toml": tuple(f"provisioning/topologies/{name}.toml" for name in ("backbone", "egress", "full")),
+    "latency-topology.toml": tuple(f"provisioning/topologies/{name}.toml" for name in BUILT_IN),
 }
 
 
