@@ -1,7 +1,10 @@
 """The receiver's configuration: paths, and what to make of them."""
 
+import importlib.util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
 from daemons.configuration.feed import FeedFields
@@ -22,6 +25,7 @@ from daemons.service.config import (
 from daemons.service.numbers import Count, Milliseconds, Seconds
 
 __all__ = [
+    "ArchiveSection",
     "FeedPathSection",
     "LinkPathSection",
     "Mode",
@@ -32,6 +36,7 @@ __all__ = [
     "race_order",
 ]
 
+MINUTES_OF_DAY = 24 * 60
 
 Mode = Literal["baseline", "aws-backbone", "race"]
 
@@ -92,6 +97,22 @@ class RunSection(Section, frozen=True):
     csv_output: str | None = None
 
 
+class ArchiveSection(Section, frozen=True):
+    """``[archive]``: every event, for months, in Parquet files (docs/archive.md); needs the extra ``archive``.
+
+    Attributes:
+        folder: where they lie.
+        segment_minutes: the span of a file; spans divide the day, in UTC.
+        retention_days: remove files that are older; None to keep them.
+        retention_gigabytes: remove the oldest files beyond so much together; None for no bound.
+    """
+
+    folder: str | None = None
+    segment_minutes: Count = 15
+    retention_days: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    retention_gigabytes: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+
+
 class ClockSection(Section, frozen=True):
     """``[clock]``: what a timed run demands of this host's clock.
 
@@ -114,6 +135,7 @@ class ReceiverConfig(Section, frozen=True):
     path: tuple[FeedPathSection | LinkPathSection, ...] = ()
     race: RaceSection = RaceSection()
     run: RunSection = RunSection()
+    archive: ArchiveSection = ArchiveSection()
     clock: ClockSection = ClockSection()
     metrics: MetricsSection = MetricsSection(listen=RECEIVER_METRICS)
     log: LogSection = LogSection()
@@ -198,6 +220,23 @@ def _check(config: ReceiverConfig) -> None:
     for index, path in enumerate(config.path):
         if isinstance(path, LinkPathSection):
             _check_open(f"path[{index}]", path)
+    _check_archive(config.archive)
+
+
+def _check_archive(archive: ArchiveSection) -> None:
+    """Refuse spans that do not divide the day, and what cannot work for want of a library."""
+    if archive.folder is None:
+        if archive != ArchiveSection():
+            raise ConfigError("archive.folder", "is not given", "say where the files of the archive are to lie")
+        return
+    if MINUTES_OF_DAY % archive.segment_minutes:
+        raise ConfigError(
+            "archive.segment_minutes",
+            f"{archive.segment_minutes} minutes do not divide a day",
+            "choose a divisor of 1440, such as 5, 15 or 60",
+        )
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ConfigError("archive", "pyarrow not installed", "pip install 'backbone-latency[archive]'")
 
 
 def _check_open(where: str, path: LinkPathSection) -> None:

@@ -31,8 +31,11 @@ COLUMNS = (
 HEADER = ",".join(COLUMNS) + "\n"
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One event on one path; None where there is no such time or figure, which is an empty cell."""
+class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One event on one path; None where there is no such time or figure, which is an empty cell.
+
+    ``kind`` and ``connection`` are the archive's alone: see :mod:`daemons.formats.archive.columns`.
+    """
 
     path: str
     stream: str
@@ -47,6 +50,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     stamp: StampKind
     validity: str
     delayed: bool
+    kind: str = ""
+    connection: int | None = None
 
 
 def encode_row(row: Row) -> str:

@@ -232,6 +232,7 @@ class PathAccount:
                         stamp=kind,
                         validity="duplicate" if duplicate else figure[1],
                         delayed=False,
+                        kind=stream.kind,
                     )
                 )
 
@@ -282,15 +283,18 @@ class PathAccount:
             if self._row is not None:
                 if not live:
                     validity = outcome.value if duplicate else Validity.DELAYED
-                name = stream.named_for(symbol)
-                self._row(self._link_row(name, event, stamp, kind, (end_to_end_ns, backbone_ns), validity))
+                self._row(
+                    self._link_row(key, stream, symbol, event, stamp, kind, (end_to_end_ns, backbone_ns), validity)
+                )
         if counted := self.events - before:
             self._count_read(stamp, counted)
         self._keep_least(key)
 
     def _link_row(
         self,
-        name: str,
+        session: Hashable,
+        stream: StreamAccount,
+        symbol: str,
         event: LinkEvent,
         stamp: Stamp,
         kind: StampKind,
@@ -300,7 +304,7 @@ class PathAccount:
         """Make the row of an event; ``figures`` are its end-to-end and backbone latency in nanoseconds."""
         return Row(
             path=self.name,
-            stream=name,
+            stream=stream.named_for(symbol),
             sequence=event.sequence,
             event_id=event.event_id,
             event_time_ns=event.event_time_ns,
@@ -312,6 +316,8 @@ class PathAccount:
             stamp=kind,
             validity=validity,
             delayed=event.delayed,
+            kind=stream.kind,
+            connection=self.sessions.numbers[session],
         )
 
     def _keep_least(self, key: Hashable) -> None:

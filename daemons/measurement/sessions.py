@@ -21,6 +21,7 @@ class Sessions:
         trackers: the accounts by session.
         closed: what became of the numbers of sessions that are not remembered any more.
         seen: how many there ever were.
+        numbers: of each that is remembered, the how manieth it was.
         leaps: how often a session's numbering moved further than can be told from nonsense by one event.
     """
 
@@ -29,6 +30,7 @@ class Sessions:
         self.trackers: dict[Hashable, SequenceTracker] = {}
         self.closed = SequenceTracker()
         self.seen = 0
+        self.numbers: dict[Hashable, int] = {}
         self.leaps = 0
         self._unreachable: dict[Hashable, int] = {}
         self._turns = 0
@@ -50,8 +52,11 @@ class Sessions:
         if tracker is None:
             while len(self.trackers) >= MAX_SESSIONS:
                 # Who was heard of last: one that lives does not give way to newcomers, however early it joined.
-                self._end(min(self.trackers, key=self._heard.__getitem__))
+                quietest = min(self.trackers, key=self._heard.__getitem__)
+                self._end(quietest)
+                del self.numbers[quietest]
             self.seen += 1
+            self.numbers[key] = self.seen
         elif tracker.lossless != lossless or base > tracker.highest:
             # Or its transport was changed by a reload: what is missing means something else from here on.
             base = max(base, tracker.highest)

@@ -9,6 +9,8 @@ from daemons.configuration.receiver import ReceiverConfig
 from daemons.feed_metrics import feed_families
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable
+from daemons.receiver.archive import Archive
+from daemons.receiver.archive_metrics import archive_families
 from daemons.receiver.paths import FeedPath, LinkPath, ReceiverPath
 from daemons.receiver.rows import RowWriter
 from daemons.records import ClockState
@@ -31,6 +33,7 @@ class ReceiverCollector(Collector):
         paths: what is measured; may be filled in later.
         race: the table, if paths race.
         rows: writes the CSV file, if there is one.
+        archive: takes rows for months, if there is one.
         clock: tells this host's clock state.
         reloader: whose success to show.
     """
@@ -40,12 +43,14 @@ class ReceiverCollector(Collector):
         paths: Sequence[ReceiverPath],
         race: RaceTable | None,
         rows: RowWriter | None,
+        archive: Archive | None,
         clock: Callable[[], ClockState],
         reloader: Reloader[ReceiverConfig],
     ) -> None:
         self._paths = paths
         self._race = race
         self._rows = rows
+        self._archive = archive
         self._clock = clock
         self._reloader = reloader
 
@@ -60,6 +65,7 @@ class ReceiverCollector(Collector):
         yield from _links([path for path in self._paths if isinstance(path, LinkPath)])
         yield from tcp_families({path.name: path.tcp for path in self._paths})
         yield from _results(self._rows)
+        yield from archive_families(self._archive)
         yield from clock_families(PREFIX, self._clock())
         yield from self._reloader.families()
 

@@ -13,15 +13,17 @@ from daemons.configuration.receiver import FeedPathSection, LinkPathSection, Rec
 from daemons.errors import ClockError, ConfigError, ResultsError
 from daemons.feed.binance import Decoder
 from daemons.feed.streams import identity_of
+from daemons.formats.rows import Row
 from daemons.formats.summary import UNFINISHED, RowsSummary
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
+from daemons.receiver.archive import Archive, archive_setup
 from daemons.receiver.forwarders import Forwarders
 from daemons.receiver.histograms import ReceiverHistograms
 from daemons.receiver.metrics import ReceiverCollector
 from daemons.receiver.paths import FeedPath, ReceiverPath, listening
-from daemons.receiver.results import RunFacts, summary, write_json
+from daemons.receiver.results import RunFacts, clock_summary, summary, write_json
 from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
 from daemons.service import logs
@@ -62,11 +64,16 @@ class Receiver:
         # What has an end says at the end what it found, also when no file is written.
         self._keep = config.run.output is not None or config.run.duration_seconds is not None
         self._rows = None if config.run.csv_output is None else RowWriter(Path(config.run.csv_output))
+        self._archive = self._made_archive(config)
         self._race = self._made_race(config)
         self._pages = Pages(
             "receiver",
             config.metrics,
-            [ReceiverCollector(self.paths, self._race, self._rows, lambda: self.monitor.state, self.reloader)],
+            [
+                ReceiverCollector(
+                    self.paths, self._race, self._rows, self._archive, lambda: self.monitor.state, self.reloader
+                )
+            ],
             self._histograms.families(),
         )
         self._start_ns = 0
@@ -88,11 +95,15 @@ class Receiver:
             self._log.info("metrics", address=metrics)
         # Last, so that a start that fails, such as a second one on the same port, touches no earlier results.
         self._open_results()
+        if self._archive is not None:
+            await self._archive.open()
         start = self._running.start
         self._start_ns = self._clock.wall_ns()
         self._tasks = [start(self.monitor.run()), start(self._tend())]
         if self._rows is not None:
             self._tasks.append(start(self._rows.run()))
+        if self._archive is not None:
+            self._tasks.append(start(self._archive.run()))
         for path in self.paths:
             path.start(start)
         self._pages.serving = True
@@ -188,10 +199,30 @@ class Receiver:
             instruments=self._histograms.instruments(section.name),
             race=self._race,
             figures=Figures() if self._keep else None,
-            row=None if self._rows is None else self._rows.add,
+            row=self._row_of(index),
             identify=identity_of,
             symbol_of=Decoder().symbol_of,
         )
+
+    def _made_archive(self, config: ReceiverConfig) -> Archive | None:
+        names = tuple(section.name for section in config.path)
+        setup = archive_setup(config.archive, names, config.log)
+        return None if setup is None else Archive(setup, lambda: clock_summary(self.monitor.state))
+
+    def _row_of(self, index: int) -> Callable[[Row], None] | None:
+        """Return what a path's rows are given to."""
+        takers = [] if self._rows is None else [self._rows.add]
+        if self._archive is not None:
+            takers.append(self._archive.paths[index].add)
+        if len(takers) < 2:
+            return takers[0] if takers else None
+        first, second = takers
+
+        def both(row: Row) -> None:
+            first(row)
+            second(row)
+
+        return both
 
     async def _tend(self) -> None:
         while True:
@@ -246,6 +277,8 @@ class Receiver:
         run = self._config.run
         if self._rows is not None:
             await self._rows.close()
+        if self._archive is not None:
+            await self._archive.close()
         if run.output is None:
             return
         facts = RunFacts(
@@ -265,8 +298,8 @@ class Receiver:
 
 def _can_step(old: ReceiverConfig, new: ReceiverConfig) -> None:
     """Refuse what needs a restart: sockets, run files, and which paths race."""
-    if (old.metrics, old.run, old.race) != (new.metrics, new.run, new.race):
-        raise ConfigError("metrics, run or race", "cannot change while running", "restart the daemon")
+    if (old.metrics, old.run, old.archive, old.race) != (new.metrics, new.run, new.archive, new.race):
+        raise ConfigError("metrics, run, archive or race", "cannot change while running", "restart the daemon")
     if old.busy_poll != new.busy_poll:
         raise ConfigError("busy_poll", "cannot change while running", "restart the daemon")
     if [_fixed(path) for path in old.path] != [_fixed(path) for path in new.path]:

@@ -203,7 +203,7 @@ class _Life:
         paths = [(self.feeds | self.links)[way.name] for way in ways]
         reloader = Reloader(config, lambda: config, "latency_receiver")
         self._registry = CollectorRegistry()
-        self._registry.register(ReceiverCollector(paths, self.race, None, lambda: clock, reloader))
+        self._registry.register(ReceiverCollector(paths, self.race, None, None, lambda: clock, reloader))
 
     def page(self) -> str:
         """Return the metrics page."""

@@ -261,6 +261,9 @@ def _troubles(world: World) -> None:
         rows = world.steady(0.02, wrong)
         world.add("receiver", "counter", f"{_R}_reconnects_total", {"side": side, "reason": "closed"}, rows)
     world.add("receiver", "counter", f"{_R}_result_write_errors_total", {}, world.steady(0.1, wrong))
+    for operation in ("journal", "finish"):
+        rows = world.steady(0.1, wrong) if operation == "journal" else []
+        world.add("receiver", "counter", f"{_R}_archive_errors_total", {"operation": operation}, rows)
 
 
 def _race(world: World) -> None:

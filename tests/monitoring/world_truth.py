@@ -859,6 +859,7 @@ ALERTS: dict[str, Check] = {
     "EventLoopSlow": above(LOOP_LAG, limit("loop_lag_seconds")),
     "HostDelayHigh": above(HOST_DELAY, limit("host_delay_seconds")),
     "ResultsNotWritten": positive(increases("latency_receiver_result_write_errors_total", "host")),
+    "ArchiveNotWritten": positive(increases("latency_receiver_archive_errors_total", "operation")),
     "UnexpectedErrors": positive(increases("latency_unexpected_errors_total", "daemon", seconds=900)),
     "ReloadRefused": both(
         *[

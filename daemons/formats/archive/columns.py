@@ -63,7 +63,8 @@ class SegmentFacts(msgspec.Struct, frozen=True):
         start_ns, end_ns: the span of the file's name.
         first_arrival_ns, last_arrival_ns: of its rows.
         rows: how many.
-        rows_lost: how many of the path are missing in this span, or between it and the one before.
+        rows_lost: how many of the path are missing in this span, or between it and the one before; None where nobody
+            can know: receiver and archiver were killed together.
         clock: of the host, while the file grew: the worst of it.
         versions: of what wrote it.
         recovered: what had been writing it was killed; the next start finished it.
@@ -78,7 +79,7 @@ class SegmentFacts(msgspec.Struct, frozen=True):
     first_arrival_ns: int
     last_arrival_ns: int
     rows: int
-    rows_lost: int
+    rows_lost: int | None
     clock: ClockSummary
     versions: dict[str, str]
     recovered: bool

@@ -39,7 +39,7 @@ def _samples(figures: Figures | None, race: RaceTable | None) -> dict[str, dict[
         ]
         config = ReceiverConfig()
         reloader = Reloader(config, lambda: config, "latency_receiver")
-        collector = ReceiverCollector(paths, race, None, lambda: UNKNOWN_CLOCK, reloader)
+        collector = ReceiverCollector(paths, race, None, None, lambda: UNKNOWN_CLOCK, reloader)
         stamper.close()
         return {
             family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
