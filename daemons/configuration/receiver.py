@@ -1,6 +1,7 @@
 """The receiver's configuration: paths, and what to make of them."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from msgspec import Meta
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
 from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
-from daemons.link.listener import ListenerSettings
+from daemons.link.settings import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.service.config import (
     Address,
@@ -56,7 +57,8 @@ class LinkPathSection(Section, frozen=True, kw_only=True, tag_field="kind", tag=
 
     Attributes:
         name: the path's name, a label of every metric.
-        listen: where the forwarder connects, as ``HOST:PORT``.
+        listen: where the forwarder connects, as ``HOST:PORT``. Paths may share it: a forwarder then says by
+            ``path_name`` at its destination which one it brings.
         transport: what carries the events; ``udp`` takes TCP as well.
         format: ours, the JSON of the original Rust programs, or either.
         key_file: the secret that the forwarder has too, or several to change from one to the other.
@@ -213,13 +215,10 @@ def _check(config: ReceiverConfig) -> None:
             raise ConfigError(f"path[{index}].name", f"{name!r} is no name", "use 1 to 64 printable characters")
         if names.count(name) > 1:
             raise ConfigError(f"path[{index}].name", f"{name!r} is used twice", "give every path its own name")
-    listens = [path.listen for path in config.path if isinstance(path, LinkPathSection)]
-    for listen in listens:
-        if listens.count(listen) > 1 and not listen.endswith(":0"):
-            raise ConfigError("path.listen", f"{listen} is used twice", "give every link path its own port")
     for index, path in enumerate(config.path):
         if isinstance(path, LinkPathSection):
             _check_open(f"path[{index}]", path)
+            _check_shared(f"path[{index}]", path, config.path[:index])
     _check_archive(config.archive)
 
 
@@ -250,6 +249,25 @@ def _check_open(where: str, path: LinkPathSection) -> None:
         "give both ends a key (key_file, --key-file), or name the networks that forwarders come from "
         "(allowed_sources, --allow 10.0.0.0/16), or listen on 127.0.0.1",
     )
+
+
+def _check_shared(where: str, path: LinkPathSection, earlier: Sequence[FeedPathSection | LinkPathSection]) -> None:
+    """Refuse a port that paths share of which something could not be told whose it is."""
+    for other in earlier:
+        if not isinstance(other, LinkPathSection) or other.listen != path.listen or path.listen.endswith(":0"):
+            continue
+        if other.transport != path.transport:
+            raise ConfigError(
+                f"{where}.transport",
+                f"{path.transport} where {other.name!r} has {other.transport} on the same port",
+                "give paths that share a port one transport; udp takes TCP as well",
+            )
+        if "binary" not in (other.format, path.format):
+            raise ConfigError(
+                f"{where}.format",
+                f"{path.format!r} on the port of {other.name!r}, which takes JSON too, and JSON names no path",
+                'use format = "binary" for all but one of the paths that share a port',
+            )
 
 
 def listener_of(index: int, path: LinkPathSection) -> tuple[Address, ListenerSettings]:

@@ -6,9 +6,9 @@ replayed, and all that follows is signed under keys derived from the handshake: 
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from daemons.errors import LinkError, WireError
 from daemons.link import wire
@@ -37,7 +37,7 @@ from daemons.records import ClockState, LinkEvent, Stamp
 from daemons.secret import Secret
 from daemons.timing.exchange import ClockSample, exchange
 
-__all__ = ["ForwarderSession", "Happened", "Introduction", "ReceiverSession", "TimeReport"]
+__all__ = ["ForwarderSession", "Happened", "Introduction", "Offer", "ReceiverSession", "TimeReport"]
 
 _BY_FORWARDER: Final = b"backbone-latency link 2 forwarder"
 _BY_RECEIVER: Final = b"backbone-latency link 2 receiver"
@@ -184,43 +184,48 @@ class TimeReport:
 Happened = LinkEvent | Hello | Heartbeat | Bye | GaveUp | Departures | TimeReport
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A path that a forwarder may bring.
+
+    Attributes:
+        path: its name.
+        keys: the shared secrets of which a forwarder may have any; empty for none.
+        transports: what the receiver is listening on.
+        highest_of: tells the highest sequence processed so far of a session.
+        has_room_for: says whether there is room for a session's connection.
+    """
+
+    path: str
+    keys: tuple[Secret, ...]
+    transports: frozenset[Transport]
+    highest_of: Callable[[int], int]
+    has_room_for: Callable[[int], bool] = lambda _session: True
+
+
 class ReceiverSession:
     """The receiver's end.
 
     Args:
-        keys: the shared secrets of which a forwarder may have any; empty for none.
-        path: the name of the path that this link is.
-        transports: what the receiver is listening on.
+        offers: gives the paths that a forwarder may bring, of which it names one; a sole one needs no name.
         nonce: 16 fresh random bytes.
         token: 64 random bits that must head the datagrams of this connection.
-        highest_of: tells the highest sequence processed so far of a session.
-        has_room_for: says whether there is room for a session's connection.
 
     Attributes:
+        named: the path that the forwarder has asked for, accepted or not.
+        path: the one that it brings, once accepted.
         hello: the forwarder's introduction, once it was accepted.
         key: the one that it was signed with.
         datagrams: knows this connection's datagrams, from then on.
     """
 
-    def __init__(
-        self,
-        *,
-        keys: tuple[Secret, ...],
-        path: str,
-        transports: frozenset[Transport],
-        nonce: bytes,
-        token: int,
-        highest_of: Callable[[int], int],
-        has_room_for: Callable[[int], bool] = lambda _session: True,
-    ) -> None:
-        self._keys = keys
+    def __init__(self, offers: Callable[[], Sequence[Offer]], *, nonce: bytes, token: int) -> None:
+        self._offers = offers
+        self.named: str | None = None
+        self.path: str | None = None
         self.key: Secret | None = None
-        self._path = path
-        self._transports = transports
         self._nonce = nonce
         self.token = token
-        self._highest_of = highest_of
-        self._has_room_for = has_room_for
         self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
         self._decoder.pause_after = Kind.HELLO
         self._opener: Opener | None = None
@@ -293,24 +298,17 @@ class ReceiverSession:
             raise WireError("garbage", f"{type(message).__name__} came before HELLO")
         if message.version != VERSION:
             self._refuse(RejectReason.VERSION, f"it speaks version {message.version}, we {VERSION}; upgrade the older")
+        self.named = message.path
         body = wire.hello_unsigned(message)
-        for key in self._keys or (None,):
-            if hmac.compare_digest(_sign(key, _BY_FORWARDER, self._nonce, body), message.mac):
-                self.key = key
-                break
-        else:
-            why = "it has another key" if message.mac and self._keys else "only one end has a key"
-            self._refuse(RejectReason.KEY, f"{why}; give both ends the same key file")
-        if message.path not in ("", self._path):
-            self._refuse(RejectReason.PATH, f"it is path {message.path!r}, this is {self._path!r}; check destinations")
-        if message.transport not in self._transports:
+        offer, self.key = self._choose(message, body)
+        if message.transport not in offer.transports:
             self._refuse(RejectReason.TRANSPORT, f"{message.transport.name} is not enabled for this path")
-        if not self._has_room_for(message.session):
+        if not offer.has_room_for(message.session):
             self._refuse(RejectReason.BUSY, "as many forwarders as may be are connected; give it a path of its own")
-        self.hello = message
+        self.hello, self.path = message, offer.path
         self._decoder.limit = wire.MAX_BODY
         self._decoder.pause_after = None
-        welcome = Welcome(VERSION, self.token, self._highest_of(message.session))
+        welcome = Welcome(VERSION, self.token, offer.highest_of(message.session))
         mac = _sign(self.key, _BY_RECEIVER, self._nonce, body, wire.welcome_unsigned(welcome))
         self._out.append(wire.encode(Welcome(welcome.version, welcome.token, welcome.highest, mac)))
         if self.key is not None:
@@ -319,7 +317,33 @@ class ReceiverSession:
             self.datagrams = DatagramOpener(keys.datagrams)
         return message
 
-    def _refuse(self, reason: RejectReason, text: str) -> None:
+    def _choose(self, hello: Hello, body: bytes) -> tuple[Offer, Secret | None]:
+        """Find the path that a forwarder may bring, and the key that it has."""
+        offers = self._offers()
+        # Who names none of them is told so only with a key that fits: strangers do not learn what paths there are.
+        matching = [offer for offer in offers if offer.path == hello.path] or offers
+        if not matching:
+            self._refuse(RejectReason.PATH, "no path here takes forwarders from its address; see allowed_sources")
+        keyed = [(offer, key) for offer in matching for key in offer.keys or (None,)]
+        fitting = [
+            (offer, key)
+            for offer, key in keyed
+            if hmac.compare_digest(_sign(key, _BY_FORWARDER, self._nonce, body), hello.mac)
+        ]
+        if not fitting:
+            why = (
+                "it has another key"
+                if hello.mac and any(offer.keys for offer in matching)
+                else "only one end has a key"
+            )
+            self._refuse(RejectReason.KEY, f"{why}; give both ends the same key file")
+        if len(matching) > 1 or hello.path not in ("", matching[0].path):
+            said = f"it names path {hello.path!r}" if hello.path else "it names no path"
+            here = " or ".join(repr(one.path) for one in offers)
+            self._refuse(RejectReason.PATH, f"{said}, this is {here}; set path_name at its destination")
+        return fitting[0]
+
+    def _refuse(self, reason: RejectReason, text: str) -> NoReturn:
         self._out.append(wire.encode(Reject(reason, text)))
         raise LinkError(reason.name.lower(), f"forwarder refused: {text}")
 

@@ -38,6 +38,7 @@ __all__ = [
     "Welcome",
     "datagram_events",
     "datagram_head",
+    "datagram_token",
     "encode",
     "encode_event",
     "hello_unsigned",
@@ -397,6 +398,11 @@ def welcome_unsigned(welcome: Welcome) -> bytes:
 def datagram_head(token: int, number: int) -> bytes:
     """Return what a datagram of a link starts with; EVENT frames follow it."""
     return DATAGRAM_HEAD.pack(DATAGRAM_MAGIC, VERSION, token, number)
+
+
+def datagram_token(data: bytes) -> int:
+    """Return the token that a datagram bears, true or not; 0 where it is too short for one."""
+    return int(DATAGRAM_HEAD.unpack_from(data)[2]) if len(data) >= DATAGRAM_HEAD.size else 0
 
 
 def datagram_events(data: bytes, end_of_events: Callable[[int, int, bytes], int]) -> tuple[int, list[LinkEvent]]:

@@ -290,6 +290,8 @@ def _links(paths: Sequence[LinkPath]) -> Iterator[Metric]:
             }
         ),
     )
+    # What names no path is the port's, where several paths share one; its label is then the address.
+    shared = {path.port.address: path.port for path in paths if path.port.shared}.values()
     yield gauge(
         f"{PREFIX}_link_connected",
         "Forwarders connected now (0 for JSON over UDP).",
@@ -306,13 +308,21 @@ def _links(paths: Sequence[LinkPath]) -> Iterator[Metric]:
         f"{PREFIX}_link_refusals",
         "Peers turned away and datagrams thrown away.",
         ["path", "reason"],
-        each_of({path.name: path.listener.counts.refusals for path in paths}),
+        each_of(
+            {
+                **{path.name: path.listener.counts.refusals for path in paths},
+                **{port.address: port.refusals for port in shared},
+            }
+        ),
     )
     yield counter(
         f"{PREFIX}_socket_dropped_datagrams",
         "Datagrams that this host's kernel dropped because the receive buffer was full: lost here, not on the way.",
         ["path"],
-        (([path.name], path.listener.dropped_datagrams) for path in paths),
+        [
+            *(([path.name], path.port.dropped_datagrams) for path in paths if not path.port.shared),
+            *(([port.address], port.dropped_datagrams) for port in shared),
+        ],
     )
     yield from _peer_clocks(paths)
 

@@ -13,7 +13,9 @@ from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, listener_of
 from daemons.feed.counts import FeedCounts
 from daemons.feed.feed import Feed
-from daemons.link.listener import LinkListener, ListenerSettings
+from daemons.link.listener import LinkListener
+from daemons.link.port import LinkPort
+from daemons.link.settings import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
 from daemons.receiver.forwarders import Forwarders
@@ -26,7 +28,7 @@ from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import AttemptBudget
 
-__all__ = ["FeedPath", "LinkPath", "ReceiverPath", "listening"]
+__all__ = ["FeedPath", "LinkPath", "LinkPorts", "ReceiverPath"]
 
 Start = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 """Runs something in the background."""
@@ -214,25 +216,24 @@ class LinkPath(ReceiverPath):
         account: as of :class:`ReceiverPath`.
         index: of its section.
         forwarders: those that come, whose events go to the account.
-        listener: lets them in.
-        address: where it listens.
+        listener: keeps them.
+        port: lets them in.
 
     Attributes:
-        forwarders, listener: the same.
+        forwarders, listener, port: the same.
     """
 
     def __init__(
-        self, account: PathAccount, index: int, forwarders: Forwarders, listener: LinkListener, address: str = ""
+        self, account: PathAccount, index: int, forwarders: Forwarders, listener: LinkListener, port: LinkPort
     ) -> None:
-        super().__init__(account, address)
+        super().__init__(account, port.address)
         self._index = index
         self.forwarders = forwarders
         self.listener = listener
-        self._task: asyncio.Task[None] | None = None
+        self.port = port
 
     def start(self, start: Start) -> None:
-        self.listener.start()
-        self._task = start(self.listener.tend())
+        """Do nothing: its port is started for all of its paths."""
 
     async def adopt(self, section: FeedPathSection | LinkPathSection) -> None:
         assert isinstance(section, LinkPathSection)
@@ -242,8 +243,6 @@ class LinkPath(ReceiverPath):
         self.tell_open(where[0])
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await end([self._task])
         self.listener.close()
         self.forwarders.finish()
         self.account.finish()
@@ -276,7 +275,7 @@ class LinkPath(ReceiverPath):
         return ArrivalFacts(
             self.invalid,
             counts.connections,
-            dropped_datagrams=self.listener.dropped_datagrams,
+            dropped_datagrams=self.port.dropped_datagrams,
             refusals=_nonzero(counts.refusals),
             link=self.forwarders.summary(distribution(self.account.figures.rtt)),
         )
@@ -293,45 +292,80 @@ class LinkPath(ReceiverPath):
         )
 
 
-def listening(
-    index: int,
-    section: LinkPathSection,
-    account: PathAccount,
-    make: Callable[[ListenerSettings], Forwarders],
-    stamper: Stamper,
-    activation: Activation,
-) -> LinkPath:
-    """Bind the sockets of a path through a forwarder, or take them over.
+class LinkPorts:
+    """Binds the sockets of paths through forwarders, or takes them over; paths of one address share them.
 
     Args:
-        index: of its section.
-        section: its configuration.
-        account: the path's.
-        make: makes what is known of its forwarders.
         stamper: makes the stamps.
-        activation: sockets that systemd has handed over.
-
-    Raises:
-        ListenError: the address cannot be listened on.
     """
-    where, settings = listener_of(index, section)
-    datagrams = Transport.UDP in settings.transports
-    stream = datagram = None
-    if not (datagrams and section.format == "json"):
-        stream = _bound(where, socket.SOCK_STREAM, activation)
-        # Both halves of a link share a port, also when the kernel chose it.
-        where = (where[0], stream.getsockname()[1])
-    if datagrams:
-        datagram = _bound(where, socket.SOCK_DGRAM, activation)
-        where = (where[0], datagram.getsockname()[1])
-    forwarders = make(settings)
-    listener = LinkListener(settings, stream, datagram, stamper, forwarders)
-    path = LinkPath(account, index, forwarders, listener, "{}:{}".format(*where))
-    structlog.get_logger("receiver").info(
-        "listening", path=path.name, address=path.address, transport=section.transport
-    )
-    path.tell_open(where[0])
-    return path
+
+    def __init__(self, stamper: Stamper) -> None:
+        self._stamper = stamper
+        self._by_address: dict[str, LinkPort] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.ports: list[LinkPort] = []
+
+    def path(
+        self,
+        index: int,
+        section: LinkPathSection,
+        account: PathAccount,
+        make: Callable[[ListenerSettings], Forwarders],
+        activation: Activation,
+    ) -> LinkPath:
+        """Make a path, and its port unless it is there already.
+
+        Args:
+            index: of its section.
+            section: its configuration.
+            account: the path's.
+            make: makes what is known of its forwarders.
+            activation: sockets that systemd has handed over.
+
+        Raises:
+            ListenError: the address cannot be listened on.
+        """
+        where, settings = listener_of(index, section)
+        if (port := self._by_address.get(section.listen)) is None:
+            port = self._bind(where, section, settings, activation)
+        forwarders = make(settings)
+        path = LinkPath(account, index, forwarders, port.serve(settings, forwarders), port)
+        structlog.get_logger("receiver").info(
+            "listening", path=path.name, address=path.address, transport=section.transport
+        )
+        path.tell_open(where[0])
+        return path
+
+    def start(self, start: Start) -> None:
+        """Begin to let forwarders in."""
+        for port in self.ports:
+            port.start()
+            self._tasks.append(start(port.tend()))
+
+    async def close(self) -> None:
+        """Acknowledge what was processed, and close all connections and sockets."""
+        await end(self._tasks)
+        for port in self.ports:
+            port.close()
+
+    def _bind(
+        self, where: Address, section: LinkPathSection, settings: ListenerSettings, activation: Activation
+    ) -> LinkPort:
+        datagrams = Transport.UDP in settings.transports
+        stream = datagram = None
+        if not (datagrams and section.format == "json"):
+            stream = _bound(where, socket.SOCK_STREAM, activation)
+            # Both halves of a link share a port, also when the kernel chose it.
+            where = (where[0], stream.getsockname()[1])
+        if datagrams:
+            datagram = _bound(where, socket.SOCK_DGRAM, activation)
+            where = (where[0], datagram.getsockname()[1])
+        port = LinkPort(stream, datagram, self._stamper, "{}:{}".format(*where))
+        self.ports.append(port)
+        # Port 0 is a new one each time.
+        if not section.listen.endswith(":0"):
+            self._by_address[section.listen] = port
+        return port
 
 
 def _bound(where: Address, kind: socket.SocketKind, activation: Activation) -> socket.socket:

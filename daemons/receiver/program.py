@@ -22,7 +22,7 @@ from daemons.receiver.archive import Archive, archive_setup
 from daemons.receiver.forwarders import Forwarders
 from daemons.receiver.histograms import ReceiverHistograms
 from daemons.receiver.metrics import ReceiverCollector
-from daemons.receiver.paths import FeedPath, ReceiverPath, listening
+from daemons.receiver.paths import FeedPath, LinkPorts, ReceiverPath
 from daemons.receiver.results import RunFacts, clock_summary, summary, write_json
 from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
@@ -61,6 +61,7 @@ class Receiver:
         self._clock_at_start = UNKNOWN_CLOCK
         self._histograms = ReceiverHistograms()
         self.paths: list[ReceiverPath] = []
+        self._ports = LinkPorts(self._stamper)
         # What has an end says at the end what it found, also when no file is written.
         self._keep = config.run.output is not None or config.run.duration_seconds is not None
         self._rows = None if config.run.csv_output is None else RowWriter(Path(config.run.csv_output))
@@ -106,6 +107,7 @@ class Receiver:
             self._tasks.append(start(self._archive.run()))
         for path in self.paths:
             path.start(start)
+        self._ports.start(start)
         self._pages.serving = True
         listening_at = {path.name: path.address for path in self.paths if path.address}
         announce({"ready": True, "metrics": metrics, "listening": listening_at, "config": effective(config)})
@@ -124,7 +126,7 @@ class Receiver:
     async def stop(self) -> None:
         self._pages.stopping = True
         # All at once: what one path still brought while another has ended would be a loss of the other's.
-        await asyncio.gather(end(self._tasks), *(path.stop() for path in self.paths))
+        await asyncio.gather(end(self._tasks), self._ports.close(), *(path.stop() for path in self.paths))
         if self._race is not None:
             self._race.finish()
         await self._pages.stop()
@@ -181,7 +183,7 @@ class Receiver:
             else:
                 rtt = self._histograms.rtt.labels(section.name)
                 forwarders = partial(Forwarders, account, rtt=rtt, clock_state=lambda: self.monitor.state)
-                self.paths.append(listening(index, section, account, forwarders, self._stamper, activation))
+                self.paths.append(self._ports.path(index, section, account, forwarders, activation))
         activation.close_unused()
         self._tell_streams()
 

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 import structlog
 
-from daemons.link.listener import ListenerSettings
 from daemons.link.sender import LinkSettings
-from daemons.link.session import ForwarderSession, Introduction, ReceiverSession
+from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
+from daemons.link.settings import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
@@ -25,12 +25,9 @@ INTRODUCTION = Introduction(KEY, 7, "backbone", Transport.TCP, 0, bytes(16))
 
 def receiver() -> ReceiverSession:
     return ReceiverSession(
-        keys=(KEY,),
-        path="backbone",
-        transports=frozenset(Transport),
+        lambda: [Offer(keys=(KEY,), path="backbone", transports=frozenset(Transport), highest_of=lambda _session: 0)],
         nonce=bytes(16),
         token=1,
-        highest_of=lambda _session: 0,
     )
 
 

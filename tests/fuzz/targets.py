@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -27,7 +28,7 @@ from daemons.feed.streams import identity_of
 from daemons.link import wire
 from daemons.link.forwarded import LineDecoder, decode_forwarded
 from daemons.link.seal import DatagramOpener, Opener
-from daemons.link.session import ForwarderSession, Introduction, ReceiverSession
+from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
 from daemons.link.wire import FrameDecoder, Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
@@ -76,20 +77,20 @@ def _records(data: bytes) -> None:
 
 def _receiver_session(data: bytes) -> None:
     for keys in ((), (_KEY,)):
-        session = ReceiverSession(
-            keys=keys,
-            path="backbone",
-            transports=frozenset(Transport),
-            nonce=bytes(16),
-            token=1,
-            highest_of=lambda _session: 0,
-        )
-        session.data_to_send()
-        session.ask_time(lambda: 1)
-        with contextlib.suppress(LinkError):
-            for piece in _pieces(data):
-                assert not session.receive_data(piece, _STAMP) or not keys, "a stranger was let in"
-        session.data_to_send()
+        offer = Offer(keys=keys, path="backbone", transports=frozenset(Transport), highest_of=lambda _session: 0)
+        # A port that two paths share chooses where that of one has no choice.
+        for offers in ([offer], [offer, replace(offer, path="way")]):
+            _receiver_session_of(offers, data)
+
+
+def _receiver_session_of(offers: list[Offer], data: bytes) -> None:
+    session = ReceiverSession(lambda: offers, nonce=bytes(16), token=1)
+    session.data_to_send()
+    session.ask_time(lambda: 1)
+    with contextlib.suppress(LinkError):
+        for piece in _pieces(data):
+            assert not session.receive_data(piece, _STAMP) or not offers[0].keys, "a stranger was let in"
+    session.data_to_send()
 
 
 def _forwarder_session(data: bytes) -> None:

@@ -19,8 +19,9 @@ from prometheus_client.exposition import generate_latest
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
 from daemons.feed.counts import Door
 from daemons.feed.streams import identity_of
-from daemons.link.listener import LinkListener, ListenerSettings
+from daemons.link.port import LinkPort
 from daemons.link.session import TimeReport
+from daemons.link.settings import ListenerSettings
 from daemons.link.wire import VERSION, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable
@@ -195,8 +196,8 @@ class _Life:
                 continue
             settings = ListenerSettings(section.name)
             forwarders = Forwarders(account, settings, self.histograms.rtt.labels(section.name), lambda: clock)
-            listener = LinkListener(settings, None, None, stamper, forwarders)
-            self.links[section.name] = LinkPath(account, index, forwarders, listener)
+            port = LinkPort(None, None, stamper)
+            self.links[section.name] = LinkPath(account, index, forwarders, port.serve(settings, forwarders), port)
             forwarders.on_hello("forwarder", 0, Hello(VERSION, Transport.TCP, 1, bytes(16), 0, section.name, clock))
         # Nothing is read from a socket here.
         stamper.close()

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from daemons.link import wire
 from daemons.link.buffer import BufferLimits, Pending
-from daemons.link.listener import ListenerSettings
 from daemons.link.sender import LinkSender, LinkSettings
-from daemons.link.session import ForwarderSession, Introduction, ReceiverSession, TimeReport
+from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession, TimeReport
+from daemons.link.settings import ListenerSettings
 from daemons.link.wire import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_STREAMS, PathAccount
 from daemons.measurement.figures import Instruments
@@ -198,12 +198,16 @@ class Wire:
             key, sender._session, "", sender.settings.transport, sender.buffer.acknowledged, rng.randbytes(16)
         )
         self._far = ReceiverSession(
-            keys=() if key is None else (key,),
-            path="backbone",
-            transports=frozenset((Transport.TCP, Transport.UDP)),
+            lambda: [
+                Offer(
+                    keys=() if key is None else (key,),
+                    path="backbone",
+                    transports=frozenset((Transport.TCP, Transport.UDP)),
+                    highest_of=lambda session: life.state.progress(session).highest,
+                )
+            ],
             nonce=rng.randbytes(16),
             token=rng.getrandbits(64),
-            highest_of=lambda session: life.state.progress(session).highest,
         )
         self._near = ForwarderSession(introduction, UNKNOWN_CLOCK)
         sender.buffer.given_up.tell_again()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemons.link import wire
-from daemons.link.listener import MAX_STRANGERS
+from daemons.link.port import MAX_STRANGERS
 from daemons.link.wire import Hello, Transport
 from daemons.records import UNKNOWN_CLOCK
 from tests.processes import Program, until
@@ -150,5 +150,5 @@ def test_a_path_of_another_name(tmp_path: Path) -> None:
         ) as wrong,
     ):
         line = json.loads(wrong.wait_for_log('"reason": "path"'))
-        assert "it is path 'elsewhere', this is 'backbone'; check destinations" in line["error"]
+        assert "it names path 'elsewhere', this is 'backbone'; set path_name" in line["error"]
         assert refusals(program)["path"] >= 1

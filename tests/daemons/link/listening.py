@@ -4,7 +4,9 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from daemons.link.listener import LinkListener, LinkSink, ListenerSettings, SessionKey
+from daemons.link.port import LinkPort
+from daemons.link.settings import ListenerSettings
+from daemons.link.sink import LinkSink, SessionKey
 from daemons.link.wire import Ack, Transport
 from daemons.records import LinkEvent, Stamp
 from daemons.stream.datagram import listening_socket
@@ -42,11 +44,12 @@ class Here:
         stream = listening_socket("127.0.0.1", 0, socket.SOCK_STREAM)
         self.port = stream.getsockname()[1]
         datagram = listening_socket("127.0.0.1", self.port, socket.SOCK_DGRAM)
-        self.listener = LinkListener(settings, stream, datagram, stamper, sink)
-        self.listener.start()
-        self.tending = asyncio.ensure_future(self.listener.tend())
+        self.link_port = LinkPort(stream, datagram, stamper, f"127.0.0.1:{self.port}")
+        self.listener = self.link_port.serve(settings, sink)
+        self.link_port.start()
+        self.tending = asyncio.ensure_future(self.link_port.tend())
 
     async def close(self) -> None:
         self.tending.cancel()
         await asyncio.gather(self.tending, return_exceptions=True)
-        self.listener.close()
+        self.link_port.close()

@@ -14,7 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemons.link import wire
-from daemons.link.listener import MAX_PEERS, MAX_STRANGERS, ListenerSettings, SessionKey
+from daemons.link.listener import MAX_PEERS
+from daemons.link.port import MAX_STRANGERS
+from daemons.link.settings import ListenerSettings
+from daemons.link.sink import SessionKey
 from daemons.link.wire import (
     Ack,
     Bye,
@@ -312,7 +315,7 @@ def test_a_flood_from_one_address_costs_that_address_alone() -> None:
             counts = here.listener.counts
             # First of all, and so slow that a thousand come between its words.
             forwarder = Caller(here.port)
-            await until(lambda: len(here.listener._strangers) == 1)
+            await until(lambda: here.link_port.strangers == 1)
             crowd = []
             for number in range(MAX_STRANGERS + extra):
                 crowd.append(Caller(here.port, "127.0.0.2"))
@@ -321,7 +324,7 @@ def test_a_flood_from_one_address_costs_that_address_alone() -> None:
                     await asyncio.sleep(0)
             others = [Caller(here.port, f"127.0.1.{number}") for number in range(1, 11)]
             await until(lambda: counts.refusals["limit"] == 1 + extra + len(others))
-            assert len(here.listener._strangers) == MAX_STRANGERS
+            assert here.link_port.strangers == MAX_STRANGERS
             for session, caller in enumerate((forwarder, *others), 1):
                 caller.say(hello(session))
             await until(lambda: counts.peers == 1 + len(others))
@@ -378,7 +381,7 @@ def test_without_descriptors_nobody_is_let_in_for_a_while_and_the_loop_does_not_
         async with port(Sink()) as here:
             counts = here.listener.counts
             stranger = Caller(here.port)
-            await until(lambda: len(here.listener._strangers) == 1)
+            await until(lambda: here.link_port.strangers == 1)
             knocking = socket.socket()
             knocking.setblocking(False)
             with no_descriptor_left():
@@ -386,11 +389,11 @@ def test_without_descriptors_nobody_is_let_in_for_a_while_and_the_loop_does_not_
                     knocking.connect(("127.0.0.1", here.port))
                 await until(lambda: counts.refusals["descriptors"] == 1)
                 # A stranger gives its descriptor back; the next attempt comes by the clock, not by the kernel.
-                assert len(here.listener._strangers) == 0
+                assert here.link_port.strangers == 0
                 for _turn in range(1000):
                     await asyncio.sleep(0)
                 assert counts.refusals["descriptors"] <= 3
-            await until(lambda: len(here.listener._strangers) == 1)
+            await until(lambda: here.link_port.strangers == 1)
             stranger.close()
             knocking.close()
             assert counts.refusals["unexpected"] == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from daemons.errors import LinkError, WireError
 from daemons.link import wire
-from daemons.link.session import ForwarderSession, Introduction, ReceiverSession, TimeReport
+from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession, TimeReport
 from daemons.link.wire import (
     MAX_STRANGER_BODY,
     Ack,
@@ -46,7 +46,9 @@ def receiver(
     known = {SESSION: highest}
     keys = tuple(Secret(one) for one in (key if isinstance(key, tuple) else (key,)) if one)
     return ReceiverSession(
-        keys=keys, path=path, transports=transports, nonce=nonce, token=TOKEN, highest_of=lambda one: known.get(one, 0)
+        lambda: [Offer(keys=keys, path=path, transports=transports, highest_of=lambda one: known.get(one, 0))],
+        nonce=nonce,
+        token=TOKEN,
     )
 
 

@@ -12,8 +12,10 @@ import uvloop
 
 from daemons.link import wire
 from daemons.link.forwarded import encode_forwarded
-from daemons.link.listener import LinkListener, ListenerSettings, SessionKey
+from daemons.link.port import LinkPort
 from daemons.link.session import ForwarderSession, Introduction, TimeReport
+from daemons.link.settings import ListenerSettings
+from daemons.link.sink import SessionKey
 from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.records import KERNEL, SHARED, UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind, shared
 from daemons.stream.datagram import listening_socket
@@ -76,7 +78,8 @@ async def linked(formats: Literal["binary", "json"]) -> AsyncIterator[tuple[sock
     assert await stamper.warm()
     with listening_socket("127.0.0.1", 0, socket.SOCK_STREAM) as listening:
         address = listening.getsockname()
-        listener = LinkListener(ListenerSettings("backbone", formats=formats), listening, None, stamper, sink)
+        listener = LinkPort(listening, None, stamper)
+        listener.serve(ListenerSettings("backbone", formats=formats), sink)
         listener.start()
         sock = socket.socket()
         try:

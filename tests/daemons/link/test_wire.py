@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from daemons.errors import WireError
 from daemons.link import wire
 from daemons.link.seal import DatagramOpener, DatagramSealer, Opener
-from daemons.link.session import ForwarderSession, Introduction, ReceiverSession
+from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
 from daemons.link.wire import (
     MAX_BODY,
     MAX_STRANGER_BODY,
@@ -143,12 +143,11 @@ def test_the_vector_of_the_datagram() -> None:
 
 def test_the_vectors_of_the_handshake_are_one_handshake() -> None:
     receiver = ReceiverSession(
-        keys=(Secret(KEY),),
-        path="backbone",
-        transports=frozenset(Transport),
+        lambda: [
+            Offer(keys=(Secret(KEY),), path="backbone", transports=frozenset(Transport), highest_of=lambda _session: 41)
+        ],
         nonce=bytes(range(16)),
         token=TOKEN,
-        highest_of=lambda _session: 41,
     )
     introduction = Introduction(Secret(KEY), 0x0123456789ABCDEF, "backbone", Transport.UDP, 40, bytes(range(16, 32)))
     forwarder = ForwarderSession(introduction, CLOCK)

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, listener_of
-from daemons.link.listener import LinkListener
+from daemons.link.port import LinkPort
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
@@ -33,9 +33,10 @@ def _samples(figures: Figures | None, race: RaceTable | None) -> dict[str, dict[
         ]
         _where, settings = listener_of(1, link)
         forwarders = Forwarders(accounts[1], settings, histograms.rtt.labels("backbone"), lambda: UNKNOWN_CLOCK)
+        port = LinkPort(None, None, stamper)
         paths = [
             FeedPath(feed, "path[0]", accounts[0], stamper, random.Random(1), AttemptBudget()),
-            LinkPath(accounts[1], 1, forwarders, LinkListener(settings, None, None, stamper, forwarders)),
+            LinkPath(accounts[1], 1, forwarders, port.serve(settings, forwarders), port),
         ]
         config = ReceiverConfig()
         reloader = Reloader(config, lambda: config, "latency_receiver")
