@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
 from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls, is_futures, shown, streams_in
 from daemons.feed.sbe import known_as
@@ -34,6 +35,8 @@ class FeedFields(Section, frozen=True):
         streams: names to subscribe to where the URL names none.
         address: of the exchange, to connect to instead of asking for its name's addresses; or several, of which the
             first that answers is taken. Name and certificate stay the URL's.
+        source_address: an address of this host that connections leave from; without it the routes choose.
+        interface: the only interface that connections may use.
         connections: how many to have at a time, on different addresses where there are; the first copy counts.
         ca_file: authorities to trust instead of the system's.
         microseconds: ask for microsecond event times.
@@ -49,6 +52,8 @@ class FeedFields(Section, frozen=True):
     url: str = DEFAULT_URL
     streams: tuple[str, ...] = DEFAULT_STREAMS
     address: str | tuple[str, ...] | None = None
+    source_address: str | None = None
+    interface: str | None = None
     connections: Annotated[int, Meta(ge=1, le=MAX_CONNECTIONS)] = 1
     ca_file: str | None = None
     microseconds: bool = True
@@ -80,6 +85,7 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
     urls = feed_urls(url, streams, microseconds=fields.microseconds, binary=sbe)
     _check_encoding(where, fields, urls)
     addresses = _addresses(where, fields.address)
+    local = local_end(where, fields.source_address, fields.interface)
     # The key last: where it cannot be seen from here, all else has been checked.
     api_key = _api_key(where, fields.api_key_file) if fields.api_key_file is not None else None
     context = client_context(fields.ca_file) if urls[0].startswith("wss:") else None
@@ -94,6 +100,7 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
             max_message_bytes=fields.max_message_bytes,
             backoff_cap_seconds=fields.reconnect_max_seconds,
             addresses=addresses,
+            local=local,
             sbe=sbe,
             api_key=api_key,
         )

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from daemons.configuration.defaults import FORWARDER_METRICS
 from daemons.configuration.feed import FeedFields
+from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
 from daemons.link.buffer import BufferLimits
 from daemons.link.sender import LinkSettings
@@ -30,6 +31,8 @@ class DestinationSection(Section, frozen=True):
     Attributes:
         address: the receiver's, as ``HOST:PORT``.
         path_name: the path's name, which must be the receiver's for it; empty for whatever that is.
+        source_address: an address of this host that the link leaves from; without it the routes choose.
+        interface: the only interface that the link may use.
         transport: what carries the events.
         format: ours, or the JSON of the original Rust programs.
         key_file: the secret that the receiver has too; ``credential:NAME`` for one that systemd hands over.
@@ -41,6 +44,8 @@ class DestinationSection(Section, frozen=True):
 
     address: str
     path_name: str = ""
+    source_address: str | None = None
+    interface: str | None = None
     transport: Literal["tcp", "udp"] = "tcp"
     format: Literal["binary", "json"] = "binary"
     key_file: str | None = None
@@ -139,6 +144,7 @@ def link_settings(section: DestinationSection) -> LinkSettings:
         host=host,
         port=port,
         path=section.path_name,
+        local=local_end(where, section.source_address, section.interface),
         transport=Transport[section.transport.upper()],
         format=section.format,
         key=secret(f"{where}.key_file", section.key_file) if section.key_file else None,

@@ -203,6 +203,7 @@ class FeedClient:
                 port,
                 context=settings.context,
                 addresses=settings.addresses,
+                local=settings.local,
                 turn=self._number % self.counts.each if self.counts.each > 1 else None,
                 timeout_seconds=settings.connect_timeout_seconds,
             )

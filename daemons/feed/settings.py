@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from daemons.feed.endpoints import streams_in
 from daemons.feed.sbe import known_as
 from daemons.secret import Secret
+from daemons.stream.local_end import ANYWHERE, LocalEnd
 
 __all__ = ["FeedSettings"]
 
@@ -24,6 +25,7 @@ class FeedSettings:
         max_message_bytes: larger messages end the connection.
         backoff_cap_seconds: the longest wait between attempts.
         addresses: where to connect to instead of the host's own addresses.
+        local: where the connection leaves this host.
         sbe: events come in SBE.
         api_key: to send with the handshake.
     """
@@ -37,13 +39,14 @@ class FeedSettings:
     max_message_bytes: int = 4 << 20
     backoff_cap_seconds: float = 30.0
     addresses: tuple[str, ...] = ()
+    local: LocalEnd = ANYWHERE
     sbe: bool = False
     api_key: Secret | None = None
 
     @property
     def origin(self) -> tuple[object, ...]:
         """What a connection was made with: another one has to be made where it changes."""
-        return self.url, self.addresses, self.sbe, self.api_key, self.max_message_bytes
+        return self.url, self.addresses, self.local, self.sbe, self.api_key, self.max_message_bytes
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ class Links:
         if settings == old:
             return
         if (settings.transport, settings.format) == (old.transport, old.format):
-            if (settings.key, settings.path) == (old.key, old.path):
+            if (settings.key, settings.path, settings.local) == (old.key, old.path, old.local):
                 sender.adopt(settings)
                 return
             sender.counts.reconnects["reload"] += sender.connected

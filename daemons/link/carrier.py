@@ -1,5 +1,6 @@
 """What takes events to the kernel: a TCP connection or a UDP socket."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -115,6 +116,11 @@ class DatagramCarrier:
                 break
             sent = stop
         return sent
+
+    def keep_open(self) -> None:
+        """Send a datagram without events, so that what lies on the way does not forget the flow."""
+        with contextlib.suppress(StreamError):
+            self._sender.send(self._wrap(b""))
 
     def _send(self, pendings: Sequence[Pending], told: Departed | None) -> bool:
         frames = pendings[0].frame if len(pendings) == 1 else b"".join([pending.frame for pending in pendings])

@@ -211,6 +211,9 @@ class LinkPort:
         sender = self._sender(token)
         assert sender is not None  # it has just said where the events end
         listener, peer = sender
+        if not events:
+            # It only keeps the way open: a NAT or an accelerator forgets a flow on which nothing goes.
+            return
         if listener not in listeners:
             listener.refuse("source", f"{host} is not in allowed_sources", host)
             return

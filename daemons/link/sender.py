@@ -26,6 +26,7 @@ from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
 from daemons.stream.dial import Dialled, dial, resolve
+from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import Backoff
@@ -68,6 +69,9 @@ BURST = 64
 """Events of a backlog that are sent together."""
 PORTION = 64
 """Acknowledged events that are released in one turn of the loop."""
+KEEP_OPEN_BEATS = 20
+"""After so many heartbeats, one a second, without an event a datagram without one keeps the flow known to what lies on
+the way: accelerators forget one over UDP after 30 s, NAT gateways after 350 s."""
 PACE_SECONDS = 0.001
 """Pause between bursts of datagrams."""
 _DELIMITED_END = b"\n"
@@ -81,6 +85,7 @@ class LinkSettings:
         label: the link's name in metrics and logs: its destination.
         host, port: the receiver.
         path: the path's name as the receiver has it, or empty.
+        local: where the link leaves this host.
         transport: what carries the events.
         format: ``binary``, or ``json`` for the original Rust programs.
         key: shared secret, or None.
@@ -94,6 +99,7 @@ class LinkSettings:
     host: str
     port: int
     path: str = ""
+    local: LocalEnd = ANYWHERE
     transport: Transport = Transport.TCP
     format: Literal["binary", "json"] = "binary"
     key: Secret | None = None
@@ -179,6 +185,7 @@ class LinkSender:
         self._resume: asyncio.TimerHandle | None = None
         self._catching_up = False
         self._settled = asyncio.Event()
+        self._idle_beats = self._sent_at_beat = 0
         self._log = structlog.get_logger("link").bind(link=settings.label)
         self.connected = False
 
@@ -265,8 +272,9 @@ class LinkSender:
     def adopt(self, settings: LinkSettings) -> None:
         """Go on under other settings, with all that waits and all counts.
 
-        Host, port, transport and format must be the same, for frames that wait are made for them. A connection agreed
-        on key and path: before those are changed, end :meth:`run`, and start it again after.
+        Host, port, transport and format must be the same, for frames that wait are made for them. A connection
+        agreed on key and path, and has its near end: before those are changed, end :meth:`run`, and start it again
+        after.
         """
         self.settings = settings
         self.buffer.limit(settings.limits)
@@ -294,7 +302,12 @@ class LinkSender:
         try:
             if settings.transport is Transport.UDP and not self._binary:
                 return await self._live_json_datagrams()
-            dialled = await dial(settings.host, settings.port, timeout_seconds=settings.connect_timeout_seconds)
+            dialled = await dial(
+                settings.host,
+                settings.port,
+                local=settings.local,
+                timeout_seconds=settings.connect_timeout_seconds,
+            )
         except StreamError as error:
             return error
         if self._binary:
@@ -334,7 +347,7 @@ class LinkSender:
             self.buffer.acknowledge(welcome.highest)
             if settings.transport is Transport.UDP:
                 datagrams = DatagramSender(
-                    (dialled.address, settings.port), uplink.family, self._on_writable, self._on_refused
+                    (dialled.address, settings.port), uplink.family, self._on_writable, self._on_refused, settings.local
                 )
                 datagrams.stamp_departures()
                 made = session.datagrams
@@ -355,9 +368,14 @@ class LinkSender:
     async def _live_json_datagrams(self) -> TransportError:
         settings = self.settings
         found = await resolve(settings.host, settings.port, socket.SOCK_DGRAM)
-        family, _kind, _protocol, _canonical, target = found[0]
+        fitting = [info for info in found if settings.local.fits(info[0])]
+        if not fitting:
+            raise StreamError(
+                "local", f"{settings.label}: no address of the family of {settings.local}; change source_address"
+            )
+        family, _kind, _protocol, _canonical, target = fitting[0]
         host, port = str(target[0]), int(target[1])
-        sender = DatagramSender((host, port), family, self._on_writable, self._on_refused)
+        sender = DatagramSender((host, port), family, self._on_writable, self._on_refused, settings.local)
         try:
             carrier = DatagramCarrier(sender, bytes, 0, 0, self.buffer.lost)
             return await self._live(carrier, asyncio.get_running_loop().create_future())
@@ -467,7 +485,16 @@ class LinkSender:
         if self._is_settled():
             self._settled.set()
 
+    def _keep_open(self, carrier: DatagramCarrier) -> None:
+        self._idle_beats = 0 if self.buffer.sent_through != self._sent_at_beat else self._idle_beats + 1
+        self._sent_at_beat = self.buffer.sent_through
+        if self._idle_beats == KEEP_OPEN_BEATS:
+            self._idle_beats = 0
+            carrier.keep_open()
+
     def _heartbeat(self) -> bytes:
+        if isinstance(self._carrier, DatagramCarrier):
+            self._keep_open(self._carrier)
         drops = {reason: count for reason, count in self.counts.events.dropped.items() if count}
         beat = wire.Heartbeat(self.buffer.sent_through, self._clock.wall_ns(), self._clock_state(), drops)
         # Before the heartbeat, which announces these numbers as used.

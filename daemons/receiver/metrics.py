@@ -306,7 +306,8 @@ def _links(paths: Sequence[LinkPath]) -> Iterator[Metric]:
     )
     yield counter(
         f"{PREFIX}_link_refusals",
-        "Peers turned away and datagrams thrown away.",
+        "Peers turned away and datagrams thrown away; path is the address of a port that several paths share where "
+        "none of them was named.",
         ["path", "reason"],
         each_of(
             {
@@ -317,7 +318,8 @@ def _links(paths: Sequence[LinkPath]) -> Iterator[Metric]:
     )
     yield counter(
         f"{PREFIX}_socket_dropped_datagrams",
-        "Datagrams that this host's kernel dropped because the receive buffer was full: lost here, not on the way.",
+        "Datagrams that this host's kernel dropped because the receive buffer was full: lost here, not on the way; "
+        "path is the address of a port that several paths share.",
         ["path"],
         [
             *(([path.name], path.port.dropped_datagrams) for path in paths if not path.port.shared),

@@ -13,6 +13,7 @@ from daemons.records import Stamp
 from daemons.stream import stamping
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
+from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 
 __all__ = ["DatagramReceiver", "DatagramSender", "listening_socket", "prepare_listening"]
@@ -156,13 +157,19 @@ class DatagramSender:
         on_writable: called when the kernel has room again after :meth:`send` returned False.
         on_refused: called when the peer's host said that nobody listens for an earlier datagram (ICMP port
             unreachable); the kernel reports one for any number of them.
+        local: where datagrams leave this host.
 
     Raises:
         StreamError: there is no route, or no descriptor left.
     """
 
     def __init__(
-        self, target: tuple[str, int], family: int, on_writable: Callable[[], None], on_refused: Callable[[], None]
+        self,
+        target: tuple[str, int],
+        family: int,
+        on_writable: Callable[[], None],
+        on_refused: Callable[[], None],
+        local: LocalEnd = ANYWHERE,
     ) -> None:
         where = f"{target[0]}:{target[1]}"
         try:
@@ -172,6 +179,7 @@ class DatagramSender:
         try:
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            local.bind(self._socket)
             self._socket.connect(target)
         except OSError as error:
             self._socket.close()

@@ -7,12 +7,14 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from daemons.errors import StreamError
 from daemons.stream import stamping
 from daemons.stream.descriptors import lacking
+from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.tls import TlsSession
 
 __all__ = ["Dialled", "dial", "prepare", "reason_of", "resolve"]
@@ -33,6 +35,8 @@ _REASONS = {
     errno.EHOSTUNREACH: ("unreachable", "check routes, security groups and the peering connection"),
     errno.ENETUNREACH: ("unreachable", "check this host's routes"),
     errno.EMFILE: ("local", "this process has run out of file descriptors: raise LimitNOFILE"),
+    errno.EADDRNOTAVAIL: ("local", "source_address is none of this host's, or it has no port left for this peer"),
+    errno.ENODEV: ("local", "this host has no such interface: see interface, and ip link"),
     errno.ENFILE: ("local", "this host has run out of open files: raise fs.file-max"),
 }
 
@@ -86,6 +90,7 @@ async def dial(
     server_name: str = "",
     addresses: Sequence[str] = (),
     turn: int | None = None,
+    local: LocalEnd = ANYWHERE,
     timeout_seconds: float = 10.0,
 ) -> Dialled:
     """Connect to a name or address, trying its addresses side by side (Happy Eyeballs, RFC 8305).
@@ -100,6 +105,7 @@ async def dial(
         addresses: where to connect instead of the host's own addresses.
         turn: which of the addresses, in their own order, to try first, counted on from the last to the first; None for
             the resolver's order.
+        local: where the connection leaves this host.
         timeout_seconds: for all of it together.
 
     Raises:
@@ -112,7 +118,10 @@ async def dial(
             untried: list[AddrInfoType] = []
             for one in tuple(addresses) or (host,):
                 untried += await resolve(one, port, socket.SOCK_STREAM)
-            return await _dial(_in_turn(untried, turn), where, context, server_name or host)
+            fitting = [info for info in untried if local.fits(info[0])]
+            if not fitting:
+                raise StreamError("local", f"{where}: no address of the family of {local}; change source_address")
+            return await _dial(_in_turn(fitting, turn), where, context, server_name or host, local)
     except TimeoutError as error:
         raise StreamError(
             "timeout",
@@ -150,7 +159,9 @@ def _in_turn(found: list[AddrInfoType], turn: int | None) -> list[AddrInfoType]:
     return ordered[first:] + ordered[:first]
 
 
-async def _dial(untried: list[AddrInfoType], where: str, context: ssl.SSLContext | None, server_name: str) -> Dialled:
+async def _dial(
+    untried: list[AddrInfoType], where: str, context: ssl.SSLContext | None, server_name: str, local: LocalEnd
+) -> Dialled:
     loop = asyncio.get_running_loop()
     last: StreamError | None = None
     while untried:
@@ -161,7 +172,7 @@ async def _dial(untried: list[AddrInfoType], where: str, context: ssl.SSLContext
                 happy_eyeballs_delay=NEXT_ADDRESS_SECONDS,
                 interleave=1,
                 loop=loop,
-                socket_factory=_stamping_socket,
+                socket_factory=partial(_stamping_socket, local),
             )
         except OSError as error:
             raise last or reason_of(error, where) from error
@@ -185,13 +196,14 @@ async def _dial(untried: list[AddrInfoType], where: str, context: ssl.SSLContext
     raise last
 
 
-def _stamping_socket(address: AddrInfoType) -> socket.socket:
-    """Make a socket whose stamps are on before its first packet comes."""
+def _stamping_socket(local: LocalEnd, address: AddrInfoType) -> socket.socket:
+    """Make a socket that leaves from there, and whose stamps are on before its first packet comes."""
     family, kind, protocol, _canonical, _target = address
     sock = socket.socket(family, kind, protocol)
     try:
         prepare(sock)
         stamping.enable(sock)
+        local.bind(sock)
     except BaseException:
         sock.close()
         raise

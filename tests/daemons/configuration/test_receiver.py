@@ -1,10 +1,61 @@
-"""What the order of paths in a receiver's file does, and does not do."""
+"""What a receiver's paths may be together, and what their order does, and does not do."""
 
+import re
 from itertools import permutations
+from typing import Any
 
-from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
+import pytest
+
+from daemons.configuration.local_end import local_end
+from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, load_receiver, race_order
+from daemons.errors import ConfigError
 
 URL = "wss://fstream.binance.com/ws/btcusdt@aggTrade"
+
+
+GOOD = ({"name": "a", "kind": "link", "key_file": "k"}, {"name": "b", "kind": "link", "key_file": "k"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"transport": "udp"}, "path[1].transport: udp where 'a' has tcp on the same port"),
+        ({"transport": "udp", "listen": "0.0.0.0:8081"}, None),
+        ({"format": "any", "key_file": None, "allowed_sources": ["10.0.0.0/8"]}, None),
+    ],
+)
+def test_paths_share_a_port_where_it_can_be_told_whose_everything_is(
+    changes: dict[str, Any], message: str | None
+) -> None:
+    overrides = {"path": [GOOD[0], {**GOOD[1], **changes}]}
+    if message is None:
+        assert len(load_receiver(None, overrides, None, {}, {}).path) == 2
+        return
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_receiver(None, overrides, None, {}, {})
+
+
+def test_two_paths_that_take_json_cannot_share_a_port() -> None:
+    path = {"kind": "link", "format": "any", "allowed_sources": ["10.0.0.0/8"]}
+    overrides = {"path": [{"name": "a", **path}, {"name": "b", **path}]}
+    with pytest.raises(ConfigError, match=re.escape("path[1].format: 'any' on the port of 'a', which takes JSON too")):
+        load_receiver(None, overrides, None, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("source_address", "interface", "message"),
+    [
+        ("10.0.0.1:80", None, "feed.source_address: '10.0.0.1:80' is no IP address; write one of this host's"),
+        ("eth0", None, "feed.source_address: 'eth0' is no IP address"),
+        (None, "eth/0", "feed.interface: 'eth/0' is no interface's name; see ip link"),
+        (None, "a-name-that-is-too-long", "feed.interface: 'a-name-that-is-too-long' is no interface's name"),
+        (None, "", "feed.interface: '' is no interface's name"),
+    ],
+)
+def test_a_near_end_that_cannot_be_is_refused(source_address: str, interface: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        local_end("feed", source_address, interface)
 
 
 def test_feeds_are_what_links_race_against_in_every_order_of_the_file() -> None:
