@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.feeder import TIME_AT
 from benchmarks.samples import Samples
-from daemons.link.sink import SessionKey
+from daemons.link.receiving.sink import SessionKey
 from daemons.receiver.forwarders import Forwarders
 from daemons.receiver.main import main as receiver_main
 from daemons.records import LinkEvent, Stamp

@@ -10,7 +10,7 @@ from msgspec import Meta
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
 from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
-from daemons.link.settings import ListenerSettings
+from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.service.config import (
     Address,

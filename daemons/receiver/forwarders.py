@@ -7,9 +7,9 @@ import structlog
 
 from daemons.feed.binance import Decoder
 from daemons.formats.summary import Distribution, LinkSummary
+from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.sink import SessionKey
 from daemons.link.session import TimeReport
-from daemons.link.settings import ListenerSettings
-from daemons.link.sink import SessionKey
 from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.histogram import BucketHistogram
@@ -25,7 +25,7 @@ TAIL_NS = 1_000_000_000
 
 
 class Forwarders:
-    """All forwarders of a path; a :class:`~daemons.link.sink.LinkSink`.
+    """All forwarders of a path; a :class:`~daemons.link.receiving.sink.LinkSink`.
 
     Args:
         account: the path's account.

@@ -13,9 +13,9 @@ from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, listener_of
 from daemons.feed.counts import FeedCounts
 from daemons.feed.feed import Feed
-from daemons.link.listener import LinkListener
-from daemons.link.port import LinkPort
-from daemons.link.settings import ListenerSettings
+from daemons.link.receiving.listener import LinkListener
+from daemons.link.receiving.port import LinkPort
+from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
 from daemons.receiver.forwarders import Forwarders

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 import structlog
 
+from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.sender import LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
-from daemons.link.settings import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret

@@ -19,9 +19,9 @@ from prometheus_client.exposition import generate_latest
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
 from daemons.feed.counts import Door
 from daemons.feed.streams import identity_of
-from daemons.link.port import LinkPort
+from daemons.link.receiving.port import LinkPort
+from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.session import TimeReport
-from daemons.link.settings import ListenerSettings
 from daemons.link.wire import VERSION, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemons.link import wire
-from daemons.link.port import MAX_STRANGERS
+from daemons.link.receiving.port import MAX_STRANGERS
 from daemons.link.session import ForwarderSession, Introduction
 from daemons.link.wire import Challenge, Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind

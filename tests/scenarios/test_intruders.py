@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemons.link import wire
-from daemons.link.port import MAX_STRANGERS
+from daemons.link.receiving.port import MAX_STRANGERS
 from daemons.link.wire import Hello, Transport
 from daemons.records import UNKNOWN_CLOCK
 from tests.processes import Program, until

@@ -11,7 +11,7 @@ from typing import Any
 from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
 from daemons.forwarder.program import Forwarder
-from daemons.link.settings import ListenerSettings
+from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.wire import DropReason
 from daemons.records import Stamp, StampKind
 from daemons.secret import Secret

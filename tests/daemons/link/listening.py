@@ -4,9 +4,9 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from daemons.link.port import LinkPort
-from daemons.link.settings import ListenerSettings
-from daemons.link.sink import LinkSink, SessionKey
+from daemons.link.receiving.port import LinkPort
+from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.sink import LinkSink, SessionKey
 from daemons.link.wire import Ack, Transport
 from daemons.records import LinkEvent, Stamp
 from daemons.stream.datagram import listening_socket

@@ -12,10 +12,10 @@ import uvloop
 
 from daemons.link import wire
 from daemons.link.forwarded import encode_forwarded
-from daemons.link.port import LinkPort
+from daemons.link.receiving.port import LinkPort
+from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.sink import SessionKey
 from daemons.link.session import ForwarderSession, Introduction, TimeReport
-from daemons.link.settings import ListenerSettings
-from daemons.link.sink import SessionKey
 from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.records import KERNEL, SHARED, UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind, shared
 from daemons.stream.datagram import listening_socket

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from daemons.formats.rows import Row
 from daemons.formats.summary import Distribution
+from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.session import TimeReport
-from daemons.link.settings import ListenerSettings
 from daemons.link.wire import VERSION, DropReason, Heartbeat, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments

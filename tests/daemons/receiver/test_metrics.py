@@ -6,7 +6,7 @@ import random
 import pytest
 
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, listener_of
-from daemons.link.port import LinkPort
+from daemons.link.receiving.port import LinkPort
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable

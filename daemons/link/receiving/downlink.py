@@ -7,9 +7,9 @@ from typing import Protocol
 
 from daemons.errors import LinkError, StreamError
 from daemons.link.forwarded import LineDecoder
+from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.sink import LinkSink, SessionKey
 from daemons.link.session import Happened, Offer, ReceiverSession, TimeReport
-from daemons.link.settings import ListenerSettings
-from daemons.link.sink import LinkSink, SessionKey
 from daemons.link.wire import Ack, Bye, Departures, GaveUp, Heartbeat, Hello
 from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
@@ -17,7 +17,7 @@ from daemons.stream.connection import Connection
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 
-__all__ = ["Peer", "Port", "Seat"]
+__all__ = ["Downlink", "Port", "Seat"]
 
 
 class Seat(Protocol):
@@ -29,10 +29,10 @@ class Seat(Protocol):
     @property
     def sink(self) -> LinkSink: ...
 
-    def admit(self, peer: "Peer") -> None:
+    def admit(self, downlink: "Downlink") -> None:
         """Take in a connection that has proven itself, for which there is room."""
 
-    def leave(self, peer: "Peer", why: str) -> None:
+    def leave(self, downlink: "Downlink", why: str) -> None:
         """Note that a connection has ended."""
 
     def refuse(self, reason: str, detail: str, source: str) -> None:
@@ -51,14 +51,14 @@ class Port(Protocol):
     def seats(self, host: str) -> Sequence[Seat]:
         """Give the paths that a forwarder from this address may bring."""
 
-    def discard(self, peer: "Peer") -> None:
+    def discard(self, downlink: "Downlink") -> None:
         """Note that a connection is no stranger any more, or has gone."""
 
     def refuse(self, reason: str, detail: str, source: str) -> None:
         """Count a refusal of one that has named no path."""
 
 
-class Peer:
+class Downlink:
     """Drives a session over a connection.
 
     Args:

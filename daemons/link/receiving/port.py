@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from daemons.errors import WireError, brief
 from daemons.link import wire
 from daemons.link.forwarded import decode_forwarded
-from daemons.link.listener import ACK_SECONDS, LinkListener
-from daemons.link.peer import Peer
-from daemons.link.refusals import Refusals
-from daemons.link.settings import ListenerSettings
-from daemons.link.sink import LinkSink
+from daemons.link.receiving.downlink import Downlink
+from daemons.link.receiving.listener import ACK_SECONDS, LinkListener
+from daemons.link.receiving.refusals import Refusals
+from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.sink import LinkSink
 from daemons.records import Stamp
 from daemons.stream.crowd import Crowd
 from daemons.stream.datagram import DatagramReceiver
@@ -45,7 +45,7 @@ class LinkPort:
         self._stamper = stamper
         self._clock = stamper.clock
         self._receiver = None if datagram is None else DatagramReceiver(datagram, stamper, self._on_datagram)
-        self._strangers: Crowd[Peer] = Crowd(share(MAX_STRANGERS))
+        self._strangers: Crowd[Downlink] = Crowd(share(MAX_STRANGERS))
         self._paused: asyncio.TimerHandle | None = None
         self._refusals = Refusals(address)
         self.address = address
@@ -123,7 +123,7 @@ class LinkPort:
         """Give the paths that a forwarder from this address may bring."""
         return [listener for listener in self.listeners if listener.settings.allows(host)]
 
-    def discard(self, peer: Peer) -> None:
+    def discard(self, peer: Downlink) -> None:
         """Note that a connection is no stranger any more, or has gone."""
         self._strangers.discard(peer)
 
@@ -150,7 +150,7 @@ class LinkPort:
                 self.refuse("source", f"{source[0]} is not in allowed_sources", source[0])
                 sock.close()
                 continue
-            peer = Peer(self, sock, source[0], source[1], self._stamper)
+            peer = Downlink(self, sock, source[0], source[1], self._stamper)
             if (evicted := self._strangers.add(peer)) is not None:
                 self.refuse("limit", "too many connections in their handshake", evicted.source)
                 evicted.close()
@@ -224,7 +224,7 @@ class LinkPort:
             raise WireError("token", "datagram of no open link; the forwarder will reconnect")
         return sender[1].end_of_events(number, data)
 
-    def _sender(self, token: int) -> tuple[LinkListener, Peer] | None:
+    def _sender(self, token: int) -> tuple[LinkListener, Downlink] | None:
         for listener in self.listeners:
             if (peer := listener.peer_of(token)) is not None:
                 return listener, peer

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from daemons.link.peer import Peer
-from daemons.link.refusals import Refusals
-from daemons.link.settings import ListenerSettings
-from daemons.link.sink import LinkSink, SessionKey
+from daemons.link.receiving.downlink import Downlink
+from daemons.link.receiving.refusals import Refusals
+from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.sink import LinkSink, SessionKey
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.clock import Clock
 
@@ -32,7 +32,7 @@ class ListenerCounts:
 
 
 class LinkListener:
-    """Keeps the forwarders of one path; a :class:`~daemons.link.port.LinkPort` lets them in.
+    """Keeps the forwarders of one path; a :class:`~daemons.link.receiving.port.LinkPort` lets them in.
 
     Args:
         settings: who may send what.
@@ -50,7 +50,7 @@ class LinkListener:
         self._clock = clock
         self._refusals = Refusals(settings.path)
         self.counts = ListenerCounts(self._refusals.counts)
-        self._peers: dict[int, Peer] = {}
+        self._peers: dict[int, Downlink] = {}
         self._turn = 0
         self._log = structlog.get_logger("link").bind(path=settings.path)
 
@@ -98,11 +98,11 @@ class LinkListener:
         """Say whether one more forwarder may come: who is here and lives does not give way to another session."""
         return len(self._peers) < MAX_PEERS or any(peer.key == key for peer in self._peers.values())
 
-    def peer_of(self, token: int) -> Peer | None:
+    def peer_of(self, token: int) -> Downlink | None:
         """Find the forwarder whose datagrams bear a token."""
         return self._peers.get(token)
 
-    def admit(self, peer: Peer) -> None:
+    def admit(self, peer: Downlink) -> None:
         """Note that a stranger has proven itself, for whom there is room."""
         assert self.has_room_for(peer.key)
         assert peer.token not in self._peers  # tokens are random
@@ -125,7 +125,7 @@ class LinkListener:
             for other in self._peers.values():
                 other.tell_shared(len(self._peers) - 1)
 
-    def leave(self, peer: Peer, why: str) -> None:
+    def leave(self, peer: Downlink, why: str) -> None:
         """Note that a connection has ended."""
         if self._peers.pop(peer.token, None) is not None:
             self._log.warning("forwarder disconnected", source=peer.source, session=_shown(peer.key), why=why)

@@ -14,10 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemons.link import wire
-from daemons.link.listener import MAX_PEERS
-from daemons.link.port import MAX_STRANGERS
-from daemons.link.settings import ListenerSettings
-from daemons.link.sink import SessionKey
+from daemons.link.receiving.listener import MAX_PEERS
+from daemons.link.receiving.port import MAX_STRANGERS
+from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.sink import SessionKey
 from daemons.link.wire import (
     Ack,
     Bye,
