@@ -23,7 +23,7 @@ from daemons.receiver.results import ArrivalFacts, distribution
 from daemons.service.activation import Activation
 from daemons.service.config import Address, is_loopback
 from daemons.service.lifecycle import end
-from daemons.stream.datagram import listening_socket, prepare_listening
+from daemons.stream.datagram import listening_pair, listening_socket, prepare_listening
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import AttemptBudget
@@ -351,21 +351,28 @@ class LinkPorts:
     def _bind(
         self, where: Address, section: LinkPathSection, settings: ListenerSettings, activation: Activation
     ) -> LinkPort:
-        datagrams = Transport.UDP in settings.transports
-        stream = datagram = None
-        if not (datagrams and section.format == "json"):
-            stream = _bound(where, socket.SOCK_STREAM, activation)
-            # Both halves of a link share a port, also when the kernel chose it.
-            where = (where[0], stream.getsockname()[1])
-        if datagrams:
-            datagram = _bound(where, socket.SOCK_DGRAM, activation)
-            where = (where[0], datagram.getsockname()[1])
+        stream, datagram = _sockets(where, section.format, settings, activation)
+        for bound in (stream, datagram):
+            where = where if bound is None else (where[0], bound.getsockname()[1])
         port = LinkPort(stream, datagram, self._stamper, "{}:{}".format(*where))
         self.ports.append(port)
         # Port 0 is a new one each time.
         if not section.listen.endswith(":0"):
             self._by_address[section.listen] = port
         return port
+
+
+def _sockets(
+    where: Address, formats: str, settings: ListenerSettings, activation: Activation
+) -> tuple[socket.socket | None, socket.socket | None]:
+    """Bind what a path's transports need, to one port; both where a datagram's forwarder has words to say before."""
+    if Transport.UDP not in settings.transports:
+        return _bound(where, socket.SOCK_STREAM, activation), None
+    if formats == "json":
+        return None, _bound(where, socket.SOCK_DGRAM, activation)
+    if not where[1]:
+        return listening_pair(*where)
+    return _bound(where, socket.SOCK_STREAM, activation), _bound(where, socket.SOCK_DGRAM, activation)
 
 
 def _bound(where: Address, kind: socket.SocketKind, activation: Activation) -> socket.socket:

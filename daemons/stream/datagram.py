@@ -16,7 +16,7 @@ from daemons.stream.dial import reason_of
 from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 
-__all__ = ["DatagramReceiver", "DatagramSender", "listening_socket", "prepare_listening"]
+__all__ = ["DatagramReceiver", "DatagramSender", "listening_pair", "listening_socket", "prepare_listening"]
 
 SO_RCVBUFFORCE = 33
 SO_MEMINFO = 55
@@ -32,6 +32,8 @@ PROMPT_NS = 50_000
 STAMP_SECONDS = 0.005
 """How long after a send its transmit stamp is looked for; a device that is slower is seen at the next."""
 
+CHOICES = 16
+"""Ports of the kernel's choice that are tried for one that is free for both protocols."""
 RECEIVE_BUFFER_BYTES = 8 << 20
 SEND_BUFFER_BYTES = 4 << 20
 
@@ -76,6 +78,27 @@ def listening_socket(host: str, port: int, kind: socket.SocketKind) -> socket.so
             f"{host}:{port}", f"cannot be listened on: {error.strerror}", "stop what uses it or choose another"
         ) from error
     return sock
+
+
+def listening_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Make a listening TCP socket and a bound UDP one of the same number.
+
+    Args:
+        host: name or address; empty for all.
+        port: 0 lets the kernel choose, which chooses for one of the two: another is asked for while the other is taken.
+
+    Raises:
+        ListenError: as :func:`listening_socket`.
+    """
+    for attempt in range(1, CHOICES + 1):
+        stream = listening_socket(host, port, socket.SOCK_STREAM)
+        try:
+            return stream, listening_socket(host, stream.getsockname()[1], socket.SOCK_DGRAM)
+        except ListenError:
+            stream.close()
+            if port or attempt == CHOICES:
+                raise
+    raise AssertionError("the last choice has returned or raised")
 
 
 def _widen(sock: socket.socket) -> None:

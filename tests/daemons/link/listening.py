@@ -1,7 +1,6 @@
 """A receiver's port in the test's own loop."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 
 from daemons.link.receiving.port import LinkPort
@@ -9,7 +8,7 @@ from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import LinkSink, SessionKey
 from daemons.link.wire import Ack, Transport
 from daemons.records import LinkEvent, Stamp
-from daemons.stream.datagram import listening_socket
+from daemons.stream.datagram import listening_pair
 from daemons.stream.stamping import Stamper
 
 __all__ = ["BOTH", "Here", "Sink"]
@@ -41,9 +40,8 @@ class Here:
     """A receiver's port in this loop."""
 
     def __init__(self, stamper: Stamper, sink: LinkSink, settings: ListenerSettings) -> None:
-        stream = listening_socket("127.0.0.1", 0, socket.SOCK_STREAM)
+        stream, datagram = listening_pair("127.0.0.1", 0)
         self.port = stream.getsockname()[1]
-        datagram = listening_socket("127.0.0.1", self.port, socket.SOCK_DGRAM)
         self.link_port = LinkPort(stream, datagram, stamper, f"127.0.0.1:{self.port}")
         self.listener = self.link_port.serve(settings, sink)
         self.link_port.start()

@@ -2,6 +2,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import uvloop
 
 from daemons.errors import ListenError, StreamError
 from daemons.records import Stamp, StampKind
+from daemons.stream import datagram
 from daemons.stream.datagram import DatagramReceiver, DatagramSender, listening_socket, prepare_listening
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -19,6 +21,31 @@ DEADLINE = 20.0
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     uvloop.run(work)
+
+
+def test_a_pair_has_one_number_also_while_others_have_the_first_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        taken: list[int] = []
+        real = datagram.listening_socket
+
+        def crowded(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+            if kind == socket.SOCK_DGRAM and len(taken) < 3:
+                # Somebody else has it for UDP.
+                taken.append(port)
+                other = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                other.bind((host, port))
+            return real(host, port, kind)
+
+        monkeypatch.setattr(datagram, "listening_socket", crowded)
+        stream, far = datagram.listening_pair("127.0.0.1", 0)
+        assert stream.getsockname() == far.getsockname()
+        assert len(taken) == 3
+        number = stream.getsockname()[1]
+        assert number not in taken
+        stream.close()
+        with pytest.raises(ListenError, match="cannot be listened on"):
+            datagram.listening_pair("127.0.0.1", number)
+        far.close()
 
 
 def test_every_datagram_has_its_own_stamp_however_late_it_is_read() -> None:

@@ -19,7 +19,7 @@ from daemons.link.wire import Transport
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
-from daemons.stream.datagram import DatagramSender, listening_socket
+from daemons.stream.datagram import DatagramSender, listening_pair
 from daemons.stream.local_end import LocalEnd
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -62,9 +62,9 @@ def run(work: Callable[[World], Awaitable[None]], *paths: ListenerSettings) -> N
     async def bounded() -> None:
         async with asyncio.timeout(60):
             stamper = Stamper(SystemClock())
-            stream = listening_socket("127.0.0.1", 0, socket.SOCK_STREAM)
+            stream, datagram = listening_pair("127.0.0.1", 0)
             number = stream.getsockname()[1]
-            port = LinkPort(stream, listening_socket("127.0.0.1", number, socket.SOCK_DGRAM), stamper, "here")
+            port = LinkPort(stream, datagram, stamper, "here")
             world = World(number, port, stamper, {path.path: Sink() for path in paths})
             for path in paths:
                 port.serve(path, world.sinks[path.path])
