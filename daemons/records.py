@@ -7,6 +7,7 @@ import msgspec
 
 __all__ = [
     "KERNEL",
+    "LATE_NS",
     "WARMUP",
     "ClockState",
     "EventKind",
@@ -39,6 +40,11 @@ class StampKind(IntEnum):
 KERNEL: Final = StampKind.KERNEL
 SHARED: Final = StampKind.SHARED
 WARMUP: Final = StampKind.WARMUP
+
+
+LATE_NS: Final = 200_000
+"""Of a TCP read so long after its stamp it is asked whether a packet was missing. An idle process is woken within some
+tens of microseconds, and no packet is repeated in less than a round trip; to ask costs a microsecond."""
 
 
 def shared(kind: StampKind) -> StampKind:
@@ -150,6 +156,7 @@ class LinkEvent(msgspec.Struct, gc=False):
         delayed: it waited in the forwarder while the link was down.
         payload: the exchange's message, untouched.
         sampled: when the forwarder's kernel sent it will be told afterwards.
+        waited: it waited in the forwarder's buffer, whether the link was down or had no room.
     """
 
     sequence: int
@@ -162,6 +169,7 @@ class LinkEvent(msgspec.Struct, gc=False):
     delayed: bool
     payload: bytes
     sampled: bool = False
+    waited: bool = False
 
 
 class ClockState(msgspec.Struct, frozen=True):

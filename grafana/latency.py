@@ -2,6 +2,7 @@
 
 from grafana.between import highest, lowest
 from grafana.board import PATH, PATH_STREAM, Board
+from grafana.counts import counted, nothing
 from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, RED, Column, Panel, Query, heat, lines, rows
 from grafana.spread import spread
@@ -48,6 +49,7 @@ def latency() -> Board:
             (_percentiles(), 24, 12),
             (_by_stream(), 12, 8),
             (_jitter(), 12, 8),
+            (_causes(), 24, 8),
         )
         .row(
             "Backbone: forwarder to receiver (links only)",
@@ -108,6 +110,21 @@ def _jitter() -> Panel:
         ],
         limits="^limit$",
         minimum=0,
+    )
+
+
+def _causes() -> Panel:
+    return lines(
+        "Why the slowest events were slow, in 5 minutes",
+        "Events above the 99th percentile of their path's last minutes, by the one cause that explains half of their "
+        "excess. Good: network alone, at one event in a hundred; any other cause is ours to mend, and says where.",
+        "short",
+        [
+            counted("latency_receiver_tail_events_total", PATH, "path, cause", "{{path}} {{cause}}"),
+            nothing(f"latency_receiver_tail_events_total{{{PATH}}}"),
+        ],
+        minimum=0,
+        reaching=(1,),
     )
 
 

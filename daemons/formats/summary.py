@@ -21,6 +21,7 @@ __all__ = [
     "RowsSummary",
     "RunClock",
     "RunSummary",
+    "TailCause",
 ]
 
 FORMAT = "backbone-latency-results/1"
@@ -94,6 +95,14 @@ class BackboneLatencies(Distribution, frozen=True, kw_only=True):
     one_way_delay: Distribution = Distribution()
 
 
+class TailCause(msgspec.Struct, frozen=True):
+    """Events in a path's tail for one cause, and how far above the usual delay they were, on average and at most."""
+
+    events: int
+    mean_excess_ms: float
+    worst_excess_ms: float
+
+
 class PathSummary(Latencies, frozen=True, kw_only=True):
     """One path of a run."""
 
@@ -109,6 +118,7 @@ class PathSummary(Latencies, frozen=True, kw_only=True):
     forwarder_time_step_ms: float | None = None
     error_bound_ms: dict[str, float | None] = {}
     segments: dict[str, Distribution] | None = None
+    tail: dict[str, TailCause] = {}
     sessions: int | None = None
     unique: int | None = None
     stale: int | None = None

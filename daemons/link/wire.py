@@ -89,6 +89,7 @@ _KIND_SHIFT: Final = 1
 _KIND_MASK: Final = 0x06
 _SAMPLED_SHIFT: Final = 3
 _SAMPLED: Final = 1 << _SAMPLED_SHIFT
+_WAITED: Final = 0x10
 _SOURCES: Final = ("none", "kernel", "chrony", "ptp")
 
 
@@ -373,11 +374,11 @@ def encode_event(
 
 
 def redeparted(frame: bytes, departure_ns: int, *, delayed: bool) -> bytes:
-    """Return an EVENT frame that leaves later than it was made: with a new departure stamp, and perhaps as delayed."""
+    """Return an EVENT frame that leaves later than it was made: with its own departure stamp, as one that waited."""
     late = bytearray(frame)
     _DEPARTURE.pack_into(late, _DEPARTURE_AT, departure_ns)
     # Of what leaves late no departure is told.
-    late[_FLAGS_AT] = late[_FLAGS_AT] & ~_SAMPLED | delayed
+    late[_FLAGS_AT] = late[_FLAGS_AT] & ~_SAMPLED | _WAITED | delayed
     return bytes(late)
 
 
@@ -523,6 +524,7 @@ def _event(data: bytes, at: int, stop: int) -> LinkEvent:
         bool(flags & _DELAYED),
         data[payload:stop],
         bool(flags & _SAMPLED),
+        bool(flags & _WAITED),
     )
 
 

@@ -19,6 +19,7 @@ from daemons.measurement.segments import Arrived, Segments
 from daemons.measurement.sequence import Outcome, Tally
 from daemons.measurement.sessions import Sessions
 from daemons.measurement.stream_account import StreamAccount
+from daemons.measurement.tail.tail import Tail
 from daemons.measurement.time_step import STEPS_NS, finer_step_ns
 from daemons.records import KERNEL, WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
 
@@ -82,6 +83,7 @@ class PathAccount:
         invalid: figures refused, by reason.
         stamps: events by the kind of their arrival stamp.
         forwarder_step_ns: in what step the forwarder tells its stamps, as they have shown.
+        tail: its slowest events, and why they were.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class PathAccount:
         self.segments = Segments(instruments.segments, keep=figures is not None) if link else None
         self.invalid: dict[str, int] = dict.fromkeys(InvalidReason, 0)
         self.sessions = Sessions(self.invalid)
+        self.tail = Tail()
         self._least_of_read_ns: int | None = None
         self.events = 0
         self.delayed = 0
@@ -125,7 +128,8 @@ class PathAccount:
     # Sequences
 
     def expire(self, now_ns: int) -> int:
-        """Declare lost what has been missing long enough; return how many events that was."""
+        """Declare lost what has been missing long enough; return how many events that was. To be called often."""
+        self.tail.tend(now_ns, self.events)
         lost = sum(tracker.expire(now_ns) for tracker in self.sessions.trackers.values())
         return lost + sum(tracker.expire(now_ns) for tracker in self._id_trackers())
 
@@ -140,6 +144,7 @@ class PathAccount:
         Args:
             names: the streams that are concerned; None for all.
         """
+        self.tail.renew()
         for name in tuple(self.streams) if names is None else names:
             stream = self.streams.get(name)
             if stream is None:
@@ -202,6 +207,8 @@ class PathAccount:
     def observe_feed(self, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Take in the events of one read of a feed."""
         self._count_read(stamp, len(events))
+        tail = self.tail
+        recent, stride = tail.timed, tail.stride
         last = len(events) - 1
         early = shared(stamp.kind)
         for index, event in enumerate(events):
@@ -213,6 +220,11 @@ class PathAccount:
             duplicate = event.event_id is not None and stream is not self._overflow and self._seen(stream, event, stamp)
             figure = end_to_end_of(event.event_time_ns, stamp, kind)
             end_to_end_ns = self._take_end_to_end(stream, event.event_time_ns, figure, live=not duplicate)
+            if end_to_end_ns is not None and figure[1] is _OK and not duplicate:
+                if not self.events % stride:
+                    recent.record(end_to_end_ns)
+                if end_to_end_ns > recent.above_ns:
+                    tail.judge_feed(end_to_end_ns, events, index, stamp, kind)
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 key = (stream.symbol or event.symbol, stream.kind, event.event_id)
                 self._race.observe(key, self.index, stamp.steady_ns, live=not stamp.step_ns)
@@ -235,6 +247,7 @@ class PathAccount:
                         kind=stream.kind,
                     )
                 )
+        tail.read_ns = stamp.handled_ns
 
     def observe_link(self, key: Hashable, events: Sequence[LinkEvent], stamp: Stamp, *, together: bool) -> None:
         """Take in the events of one read of a link.
@@ -250,6 +263,8 @@ class PathAccount:
         sessions.hear(key)
         self._least_of_read_ns = None
         before = self.events
+        tail = self.tail
+        stride = tail.stride
         last = len(events) - 1
         early = stamp.kind if together else shared(stamp.kind)
         for index, event in enumerate(events):
@@ -270,22 +285,26 @@ class PathAccount:
                 self._take_delayed(event, stamp)
             figure = end_to_end_of(event.event_time_ns, stamp, kind)
             end_to_end_ns = self._take_end_to_end(stream, event.event_time_ns, figure, live=live)
-            validity: str = figure[1]
+            validity: str = figure[1] if live else outcome.value if duplicate else Validity.DELAYED
+            timed = figure[1] is _OK and not duplicate
             backbone_ns: int | None = None
             if live:
                 figure = backbone_of(event, stamp, kind)
                 backbone_ns = self._take_backbone(key, stream, event, stamp, kind, figure)
                 validity = validity if figure[1] is _OK else figure[1]
+            recent, delay_ns = (tail.timed, end_to_end_ns) if timed else (tail.untimed, backbone_ns)
+            if delay_ns is not None and (delay_ns > recent.above_ns or not self.events % stride):
+                sample = live and not self.events % stride
+                tail.take_link(recent, delay_ns, events, index, stamp, kind, sample=sample)
             symbol = stream.symbol or ("" if event.event_id is None else self._symbol_of(event.payload))
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 identity = (symbol, stream.kind, event.event_id)
                 self._race.observe(identity, self.index, stamp.steady_ns, live=live and not stamp.step_ns)
             if self._row is not None:
-                if not live:
-                    validity = outcome.value if duplicate else Validity.DELAYED
                 self._row(
                     self._link_row(key, stream, symbol, event, stamp, kind, (end_to_end_ns, backbone_ns), validity)
                 )
+        tail.read_ns = stamp.handled_ns
         if counted := self.events - before:
             self._count_read(stamp, counted)
         self._keep_least(key)
@@ -330,10 +349,9 @@ class PathAccount:
         if stamp.step_ns:
             return
         host_delay_ns = stamp.handled_ns - stamp.ns
-        while events:
-            events -= 1
-            self._host_delay.observe(host_delay_ns)
-            if self.figures is not None:
+        self._host_delay.observe(host_delay_ns, events)
+        if self.figures is not None:
+            for _event in range(events):
                 self.figures.host_delay.record(host_delay_ns)
 
     def _seen(self, stream: StreamAccount, event: FeedEvent, stamp: Stamp) -> bool:
@@ -411,6 +429,7 @@ class PathAccount:
             return None
         if event.sampled:
             self._sample(session, event, stamp, kind)
+            self.tail.held(delay_ns - one_way_ns)
         if event.receive_ns % self.forwarder_step_ns:
             self.forwarder_step_ns = finer_step_ns(self.forwarder_step_ns, event.receive_ns)
         assert stream.backbone is not None

@@ -69,10 +69,10 @@ class BucketHistogram:
         self.sum_ns = 0
         self._ns = bounds.ns
 
-    def observe(self, value_ns: int) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self._ns, value_ns)] += 1
-        self.sum_ns += value_ns
+    def observe(self, value_ns: int, times: int = 1) -> None:
+        """Count one value, so many times."""
+        self.counts[bisect_left(self._ns, value_ns)] += times
+        self.sum_ns += value_ns * times
 
     @property
     def count(self) -> int:
@@ -117,6 +117,13 @@ class QuantileHistogram:
         elif value > self.maximum:
             self.maximum = value
 
+    def merged(self, other: "QuantileHistogram") -> "QuantileHistogram":
+        """Return what both together have counted."""
+        both = QuantileHistogram()
+        for one in (self, other):
+            both._take(one)
+        return both
+
     @property
     def mean(self) -> float | None:
         """Arithmetic mean; None without a value."""
@@ -129,6 +136,17 @@ class QuantileHistogram:
             return None
         # Integers throughout: the textbook formula loses nothing here.
         return math.sqrt((self._squares * self.count - self.total * self.total) / (self.count * (self.count - 1)))
+
+    def _take(self, other: "QuantileHistogram") -> None:
+        for cell, count in other._cells.items():  # noqa: SLF001 of its own class
+            self._cells[cell] = self._cells.get(cell, 0) + count
+        self._squares += other._squares  # noqa: SLF001
+        self.count += other.count
+        self.total += other.total
+        for value in (other.minimum, other.maximum):
+            if value is not None:
+                self.minimum = value if self.minimum is None else min(self.minimum, value)
+                self.maximum = value if self.maximum is None else max(self.maximum, value)
 
     def quantile(self, fraction: float) -> int | None:
         """Return the value at a rank: the smallest with at least ``fraction`` of all values at or below it.

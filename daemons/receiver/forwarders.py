@@ -191,6 +191,7 @@ class Forwarders:
     def _hear(self, key: SessionKey, peer: Peer, clock: ClockState) -> None:
         if peer.tell_clock(clock):
             self.account.least_one_way_ns.pop(key, None)
+            self.account.tail.forget()
             self._log.error("the forwarder's wall clock was stepped", steps=clock.steps)
 
     def _announce(self, key: SessionKey, peer: Peer, highest: int, now_ns: int) -> None:
@@ -253,6 +254,7 @@ class Forwarders:
                 remedy="check chrony on both hosts; race results are not affected",
             )
         peer.suspect = verdict
+        self.account.tail.suspect = bool(self.suspect)
 
 
 def _base(first: int) -> int:

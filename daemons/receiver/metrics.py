@@ -9,6 +9,7 @@ from daemons.configuration.receiver import ReceiverConfig
 from daemons.feed_metrics import feed_families
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable
+from daemons.measurement.tail.recent import NEVER_NS
 from daemons.receiver.archive import Archive
 from daemons.receiver.archive_metrics import archive_families
 from daemons.receiver.paths import FeedPath, LinkPath, ReceiverPath
@@ -59,6 +60,7 @@ class ReceiverCollector(Collector):
         # In one moment, for they count the same events, and the page gives way to more of them between its families.
         yield from (*_events(self._paths), *_sequences(accounts))
         yield from _jitter(accounts)
+        yield from _tails(accounts)
         yield from _race(self._race, [account.name for account in accounts])
         yield from _run(accounts, self._race)
         yield from _feeds([path for path in self._paths if isinstance(path, FeedPath)])
@@ -184,6 +186,37 @@ def _jitter(accounts: Sequence[PathAccount]) -> Iterator[Metric]:
         "Interarrival jitter of the backbone latency (RFC 3550).",
         ["path", "stream"],
         ((labels, value / 1e9) for labels, _ours, value in known if value is not None),
+    )
+
+
+def _tails(accounts: Sequence[PathAccount]) -> Iterator[Metric]:
+    yield counter(
+        f"{PREFIX}_tail_events",
+        "Events above the 99th percentile of their path's last minutes, by what put them there.",
+        ["path", "cause"],
+        each_of({one.name: {cause.value: count for cause, count in one.tail.events.items()} for one in accounts}),
+    )
+    yield counter(
+        f"{PREFIX}_tail_excess_seconds",
+        "By how much those were above the median of the same minutes, added up.",
+        ["path", "cause"],
+        each_of(
+            {
+                account.name: {cause.value: excess_ns / 1e9 for cause, excess_ns in account.tail.excess_ns.items()}
+                for account in accounts
+            }
+        ),
+    )
+    yield gauge(
+        f"{PREFIX}_tail_threshold_seconds",
+        "That percentile: of the end-to-end latency, or of the backbone's for events without event time; NaN: unknown.",
+        ["path", "of"],
+        (
+            ([account.name, name], _NAN if recent.above_ns == NEVER_NS else recent.above_ns / 1e9)
+            for account in accounts
+            for name, recent in (("end_to_end", account.tail.timed), ("backbone", account.tail.untimed))
+            if name == "end_to_end" or account.is_link
+        ),
     )
 
 

@@ -51,6 +51,7 @@ class ReceiverPath(ABC):
         self.address = address
         self._log = structlog.get_logger("receiver").bind(path=account.name)
         self._told_resets: dict[str, int] = {}
+        account.tail.out_of_order = self._out_of_order
 
     @abstractmethod
     def start(self, start: Start) -> None:
@@ -79,6 +80,10 @@ class ReceiverPath(ABC):
     def tcp(self) -> TcpAccount:
         """What TCP says of its connections."""
 
+    def _out_of_order(self) -> int:
+        self.tcp.now()
+        return self.tcp.total("out_of_order")
+
     @abstractmethod
     def facts(self) -> ArrivalFacts:
         """Return what a run's summary says of the path beside its account."""
@@ -91,8 +96,9 @@ class ReceiverPath(ABC):
     def know(self, streams: Sequence[str]) -> None:  # noqa: B027 of no use to most kinds
         """Take in what all paths together have subscribed to in JSON."""
 
-    def on_step(self) -> None:  # noqa: B027 most kinds keep nothing that depends on it
+    def on_step(self) -> None:
         """Note that this host's wall clock was stepped."""
+        self.account.tail.forget()
 
     def status(self) -> str:
         """Say in a few words how it is."""
@@ -263,6 +269,7 @@ class LinkPath(ReceiverPath):
         self.forwarders.know(streams)
 
     def on_step(self) -> None:
+        super().on_step()
         self.forwarders.on_step()
 
     def expire(self, now_ns: int) -> None:

@@ -30,11 +30,13 @@ from daemons.formats.summary import (
     RowsSummary,
     RunClock,
     RunSummary,
+    TailCause,
 )
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.histogram import QuantileHistogram
 from daemons.measurement.race import Pair, RaceTable
+from daemons.measurement.tail.tail import Tail
 from daemons.records import ClockState
 from daemons.service.distribution import DISTRIBUTION, installed_version
 
@@ -185,6 +187,7 @@ def _path(account: PathAccount, arrival: ArrivalFacts, clock: ClockState) -> Pat
         events=account.events,
         backbone=_backbone(account, figures) if account.is_link else None,
         segments=None if segments is None else {name: distribution(one) for name, one in segments.figures.items()},
+        tail=_tail(account.tail),
         **{name: account.total(name) for name in ("gaps", "reordered", "unique", "stale")},
         given_up_by_forwarder=account.total("given_up"),
         duplicates=account.duplicates,
@@ -206,6 +209,18 @@ def _path(account: PathAccount, arrival: ArrivalFacts, clock: ClockState) -> Pat
         link=arrival.link,
         invalid={**account.invalid, **arrival.invalid},
     )
+
+
+def _tail(tail: Tail) -> dict[str, TailCause]:
+    return {
+        cause.value: TailCause(
+            events=count,
+            mean_excess_ms=round(tail.excess_ns[cause] / count / 1e6, 6),
+            worst_excess_ms=round(tail.worst_ns[cause] / 1e6, 6),
+        )
+        for cause, count in tail.events.items()
+        if count
+    }
 
 
 def _backbone(account: PathAccount, figures: Figures) -> BackboneLatencies:

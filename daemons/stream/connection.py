@@ -9,10 +9,10 @@ import socket
 from collections.abc import Callable
 
 from daemons.errors import StreamError, brief
-from daemons.records import Stamp, inexact
+from daemons.records import LATE_NS, Stamp, inexact
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
-from daemons.stream.disorder import LATE_NS, Disorder
+from daemons.stream.disorder import Disorder
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.stream.tls import TlsSession

@@ -10,14 +10,10 @@ import socket
 import struct
 from typing import Final
 
-from daemons.records import KERNEL, Stamp, StampKind
+from daemons.records import KERNEL, LATE_NS, Stamp, StampKind
 from daemons.stream.tcp_info import OUT_OF_ORDER_AT, SINCE_DATA_AT, SIZE
 
-__all__ = ["LATE_NS", "Disorder"]
-
-LATE_NS: Final = 200_000
-"""A read so long after its stamp is looked at. An idle process is woken within some tens of microseconds, and no packet
-is repeated in less than a round trip; asking costs a microsecond, once in so long."""
+__all__ = ["Disorder"]
 
 _U32: Final = struct.Struct("=I").unpack_from
 _ENOUGH: Final = OUT_OF_ORDER_AT + 4

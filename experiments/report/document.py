@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from daemons.formats.summary import BackboneLatencies, ClockSummary, Distribution, PathSummary
+from daemons.formats.summary import BackboneLatencies, ClockSummary, Distribution, PathSummary, TailCause
 from daemons.measurement.segments import SEGMENTS, TOTAL
+from daemons.measurement.tail.causes import MEANINGS, Cause
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
 from experiments.comparison.model import Comparison
@@ -21,7 +22,7 @@ from experiments.results.run import Run, find_runs, load_run
 from experiments.results.series import PathSeries
 from experiments.statistics.pairing import Pairs, pair
 
-__all__ = ["ClockRow", "Document", "Drawing", "OwnDelayRow", "RunRow", "build_document"]
+__all__ = ["ClockRow", "Document", "Drawing", "OwnDelayRow", "RunRow", "TailRow", "build_document"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,31 @@ class SegmentRows:
 
 
 @dataclass(frozen=True)
+class TailRow:
+    """What put events into the tail of one path of one run.
+
+    Attributes:
+        of: all events of that tail.
+    """
+
+    run: str
+    path: str
+    cause: Cause
+    found: TailCause
+    of: int
+
+    @property
+    def share(self) -> float:
+        """The part of that tail, in percent."""
+        return 100 * self.found.events / self.of
+
+    @property
+    def meaning(self) -> str:
+        """The cause in words."""
+        return MEANINGS[self.cause]
+
+
+@dataclass(frozen=True)
 class RunRow:
     """One run of several."""
 
@@ -98,6 +124,7 @@ class Document:
     clocks: list[ClockRow]
     own_delays: list[OwnDelayRow]
     segments: list[SegmentRows]
+    tails: list[TailRow]
     runs: list[RunRow]
 
 
@@ -127,6 +154,7 @@ def build_document(folder: Path, paths: tuple[str, ...], options: Options) -> Do
         clocks=[row for run in runs for row in _clock_rows(run)],
         own_delays=[row for run in runs for row in _own_delay_rows(run)],
         segments=segments,
+        tails=[row for run in runs for row in _tail_rows(run)],
         runs=[_run_row(run, options) for run in runs] if len(runs) > 1 else [],
     )
 
@@ -262,6 +290,16 @@ def _segment_rows(run: Run) -> list[SegmentRows]:
             }
             rows.append(SegmentRows(run.source.stem, name, parts, total, path.error_bound_ms.get("end_to_end")))
     return rows
+
+
+def _tail_rows(run: Run) -> list[TailRow]:
+    paths = {} if run.summary is None else run.summary.paths
+    return [
+        TailRow(run.source.stem, name, cause, path.tail[cause], sum(one.events for one in path.tail.values()))
+        for name, path in paths.items()
+        for cause in Cause
+        if cause in path.tail
+    ]
 
 
 def _parts(segments: list[SegmentRows]) -> Drawing:

@@ -182,7 +182,7 @@ class _Pages:
 def desk() -> World:
     """Make the desk."""
     world = World()
-    for fill in (_events, _troubles, _race, _clocks, _links, _tcp, _forwarder, _probe, _way_out, _daemons):
+    for fill in (_events, _troubles, _tails, _race, _clocks, _links, _tcp, _forwarder, _probe, _way_out, _daemons):
         fill(world)
     world.scrape()
     return world
@@ -264,6 +264,13 @@ def _troubles(world: World) -> None:
     for operation in ("journal", "finish"):
         rows = world.steady(0.1, wrong) if operation == "journal" else []
         world.add("receiver", "counter", f"{_R}_archive_errors_total", {"operation": operation}, rows)
+
+
+def _tails(world: World) -> None:
+    for path in PATHS:
+        for cause, rows in (("receiver_busy", []), ("network", world.steady(0.05))):
+            labels = {"path": path, "cause": cause}
+            world.add("receiver", "counter", f"{_R}_tail_events_total", labels, rows)
 
 
 def _race(world: World) -> None:

@@ -556,6 +556,10 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "End to end: percentiles by path": _by_path(lambda f: [quantiles(END_TO_END, f, "path")]),
         "End to end: p99 by stream": [quantiles(END_TO_END, 0.99, "path", "stream")],
         "Jitter by stream": [highest("latency_receiver_jitter_seconds", "path", "stream"), threshold(_LIMIT)],
+        "Why the slowest events were slow, in 5 minutes": [
+            *_counted("latency_receiver_tail_events_total path cause"),
+            _none_else("latency_receiver_tail_events_total"),
+        ],
         "Backbone of all chosen links": [spread(BACKBONE)],
         "Backbone: percentiles by path": _by_path(lambda f: [quantiles(BACKBONE, f, "path")]),
         "Round trip to the forwarder": [

@@ -248,6 +248,7 @@ def test_datagrams_survive(events: list[LinkEvent], token: int) -> None:
 def test_a_later_departure_changes_that_and_nothing_else(event: LinkEvent, departure_ns: int, delayed: bool) -> None:
     late = redeparted(encoded(event), departure_ns, delayed=delayed)
     event.departure_ns, event.delayed, event.sampled = departure_ns, event.delayed or delayed, False
+    event.waited = True
     assert FrameDecoder(MAX_BODY).feed(late) == [event]
 
 

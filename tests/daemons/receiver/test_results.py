@@ -7,11 +7,12 @@ import msgspec
 import pytest
 
 from daemons.errors import ResultsError
-from daemons.formats.summary import Latencies, LinkSummary, PathSummary, RowsSummary, RunSummary
+from daemons.formats.summary import Latencies, LinkSummary, PathSummary, RowsSummary, RunSummary, TailCause
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, QuantileHistogram, octaves
 from daemons.measurement.race import RaceTable
+from daemons.measurement.tail.causes import Cause
 from daemons.receiver.results import ArrivalFacts, RunFacts, clock_summary, distribution, summary, write_json
 from daemons.records import UNKNOWN_CLOCK, ClockState
 from experiments.results.summary import load_summary
@@ -36,6 +37,8 @@ def made() -> RunSummary:
     assert direct.figures is not None
     for milliseconds in range(1, 101):
         direct.figures.end_to_end.record(milliseconds * 1_000_000)
+    backbone.tail.events[Cause.NETWORK], backbone.tail.excess_ns[Cause.NETWORK] = 4, 10_000_000
+    backbone.tail.worst_ns[Cause.NETWORK] = 7_000_000
     peer = LinkSummary(distribution(QuantileHistogram()), 0.5, 0.25, clock_summary(CLOCK), {"age": 3}, None)
     arrivals = {
         "direct": ArrivalFacts({"malformed": 4}, 2, reconnects={"idle": 1}),
@@ -47,6 +50,11 @@ def made() -> RunSummary:
 def test_what_is_written_is_read_again_field_by_field(tmp_path: Path) -> None:
     write_json(tmp_path / "results.json", made())
     assert load_summary(tmp_path / "results.json") == made()
+
+
+def test_the_tail_is_told_by_the_causes_that_it_has() -> None:
+    found = made().paths
+    assert (found["direct"].tail, found["backbone"].tail) == ({}, {"network": TailCause(4, 2.5, 7.0)})
 
 
 def test_every_field_of_the_format_is_written() -> None:

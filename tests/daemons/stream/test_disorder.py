@@ -17,10 +17,10 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.records import KERNEL, Stamp, StampKind
+from daemons.records import KERNEL, LATE_NS, Stamp, StampKind
 from daemons.stream import stamping
 from daemons.stream.connection import Connection
-from daemons.stream.disorder import LATE_NS, Disorder
+from daemons.stream.disorder import Disorder
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import read
 from daemons.timing.clock import SystemClock

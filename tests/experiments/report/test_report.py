@@ -155,6 +155,28 @@ def test_the_parts_of_the_delay_close_to_its_total(tmp_path: Path) -> None:
     assert "total (parts: 100.8" in written
 
 
+def test_the_tail_stands_by_its_causes(tmp_path: Path) -> None:
+    folder = race_folder(tmp_path)
+    content = summary(setup_type="race")
+    content["paths"]["direct"] = content["paths"]["backbone"] | {"kind": "feed", "link": None, "backbone": None}
+    content["paths"]["backbone"] = content["paths"]["backbone"] | {
+        "tail": {
+            "network": {"events": 30, "mean_excess_ms": 1.5, "worst_excess_ms": 4.25},
+            "receiver_busy": {"events": 90, "mean_excess_ms": 12.25, "worst_excess_ms": 40.5},
+        }
+    }
+    write_summary(folder / "00" / "results.json", content)
+    page = report(folder)
+    assert "Why the slowest events were slow" in headings(page)
+    shown = re.findall(
+        r'<tr><th scope="row">(\w+)</th><td>backbone</td><td>results</td><td>(\d+)</td><td>([\d.]+) %</td>', page
+    )
+    # In the order in which causes are tried, whatever the file's.
+    assert shown == [("receiver_busy", "90", "75.0"), ("network", "30", "25.0")]
+    written = (folder / "report.md").read_text()
+    assert "| backbone | results | receiver_busy | 90 | 75.0 % | 12.25 | 40.50 |" in written
+
+
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["report", str(tmp_path)])
     assert result.exit_code == 2

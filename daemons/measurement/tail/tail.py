@@ -1,0 +1,228 @@
+"""A path's tail: which events are in it, and how many for which cause."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median_low
+from typing import Final
+
+from daemons.measurement.tail.causes import Cause, TailEvidence, judge
+from daemons.measurement.tail.recent import Recent
+from daemons.records import KERNEL, LATE_NS, SHARED, FeedEvent, LinkEvent, Stamp, StampKind
+
+__all__ = ["Tail"]
+
+REFRESH_NS: Final = 5_000_000_000
+RENEWED_NS: Final = 1_000_000_000
+"""A connection is new for so long: what is sent waits for no more than TCP's first time-out (RFC 6298, section 2.1)."""
+MANY: Final = 1_000
+"""Events a second from which on not each is a sample of what is usual."""
+STRIDE: Final = 13
+"""Then each of so many is: a prime, so that no beat of a stream hides behind it."""
+
+QUEUE_NS: Final = 5_000_000
+"""Packets that came together can have queued on the way, but hardly for longer (RFC 8289, section 4.2)."""
+
+
+class Tail:
+    """Judges the events of a path that are above the 99th percentile of its last minutes.
+
+    Attributes:
+        timed: of the end-to-end latency.
+        untimed: of the backbone latency, of events without event time.
+        stride: each of so many events is to be recorded with one of these.
+        events: in the tail, by cause.
+        excess_ns: by how much they were above the usual delay, in sum.
+        worst_ns: and at most.
+        suspect: whether the clocks are not to be believed now.
+        read_ns: when the path was read last, by the wall clock.
+        out_of_order: asks how many packets of the path came out of order so far (TCP).
+    """
+
+    def __init__(self) -> None:
+        self.timed = Recent()
+        self.untimed = Recent()
+        self.stride = 1
+        self.events = dict.fromkeys(Cause, 0)
+        self.excess_ns = dict.fromkeys(Cause, 0)
+        self.worst_ns = dict.fromkeys(Cause, 0)
+        self.suspect = False
+        self.out_of_order: Callable[[], int] = lambda: 0
+        self._disorder = self._disorder_at_tick = 0
+        self._disordered: tuple[int, bool] = (0, False)
+        self._holds: deque[int] = deque(maxlen=255)
+        self._usual_hold_ns = 0
+        self._renewed = False
+        self._renewed_ns: int | None = None
+        self._refreshed_ns: int | None = None
+        self._events_then = 0
+        self.read_ns = 0
+
+    # What happens beside events
+
+    def renew(self) -> None:
+        """Note that a connection is new."""
+        self._renewed, self._renewed_ns = True, None
+
+    def forget(self) -> None:
+        """Note that a clock was stepped."""
+        self.timed.forget()
+        self.untimed.forget()
+
+    def held(self, hold_ns: int) -> None:
+        """Take in how long the forwarder held an event, of some of them."""
+        self._holds.append(hold_ns)
+
+    def tend(self, now_ns: int, events: int) -> None:
+        """Let time pass; to be called a few times a second.
+
+        Args:
+            now_ns: by the monotonic clock.
+            events: of the path so far.
+        """
+        if self._renewed and self._renewed_ns is None:
+            self._renewed_ns = now_ns
+        elif self._renewed_ns is not None and now_ns - self._renewed_ns >= RENEWED_NS:
+            self._renewed, self._renewed_ns = False, None
+        # What was out of order in the tick before still explains an event that waited over its end.
+        self._disorder, self._disorder_at_tick = self._disorder_at_tick, self.out_of_order()
+        since_ns = REFRESH_NS if self._refreshed_ns is None else now_ns - self._refreshed_ns
+        if since_ns < REFRESH_NS:
+            return
+        self.stride = STRIDE if (events - self._events_then) * 1e9 > MANY * since_ns else 1
+        self._refreshed_ns, self._events_then = now_ns, events
+        self._usual_hold_ns = median_low(self._holds) if self._holds else 0
+        self.timed.refresh(now_ns)
+        self.untimed.refresh(now_ns)
+
+    # Events in the tail
+
+    def judge_feed(
+        self, delay_ns: int, events: Sequence[FeedEvent], index: int, stamp: Stamp, kind: StampKind
+    ) -> Cause:
+        """Judge an event of a feed in the tail; arguments as for :meth:`take_link`."""
+        event = events[index]
+        late_ns = held_ns = 0
+        if kind is not KERNEL:
+            lead_ns = _newest(event.event_time_ns, (other.event_time_ns for other in events))
+            late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind)
+        return self._count(
+            TailEvidence(
+                delay_ns - self.timed.usual_ns,
+                suspect=self.suspect or self.timed.stale,
+                renewed=self._renewed,
+                receiver_late_ns=late_ns,
+                held_ns=held_ns,
+                first=not index,
+            )
+        )
+
+    def take_link(
+        self,
+        recent: Recent,
+        delay_ns: int,
+        events: Sequence[LinkEvent],
+        index: int,
+        stamp: Stamp,
+        kind: StampKind,
+        *,
+        sample: bool,
+    ) -> Cause | None:
+        """Take in an event of a link that is in the tail, or a sample of what is usual, or both; return its cause.
+
+        Args:
+            recent: that of the latency that ``delay_ns`` is.
+            delay_ns: the latency.
+            events: those of the read.
+            index: of this one among them.
+            stamp: the read's.
+            kind: of the stamp, as far as this event goes.
+            sample: whether it is a sample.
+        """
+        if sample:
+            recent.record(delay_ns)
+        return self._judge_link(recent, delay_ns, events, index, stamp, kind) if delay_ns > recent.above_ns else None
+
+    def _judge_link(
+        self, recent: Recent, delay_ns: int, events: Sequence[LinkEvent], index: int, stamp: Stamp, kind: StampKind
+    ) -> Cause:
+        event = events[index]
+        late_ns = held_ns = 0
+        if kind is not KERNEL:
+            late_ns, held_ns = self._late_or_held(_newest(_left_ns(event), map(_left_ns, events)), stamp, kind)
+        hold_ns = 0 if event.departure_ns is None else event.departure_ns - event.receive_ns - self._usual_hold_ns
+        forwarder_late_ns = 0
+        if event.receive_kind is SHARED and recent is self.timed:
+            together = (other.event_time_ns for other in events if other.receive_ns == event.receive_ns)
+            forwarder_late_ns = _believed(_newest(event.event_time_ns, together), hold_ns)
+        return self._count(
+            TailEvidence(
+                delay_ns - recent.usual_ns,
+                suspect=self.suspect or recent.stale,
+                renewed=self._renewed or event.delayed,
+                queued=event.waited,
+                hold_ns=max(0, hold_ns),
+                forwarder_late_ns=forwarder_late_ns,
+                receiver_late_ns=late_ns,
+                held_ns=held_ns,
+                first=not index,
+            )
+        )
+
+    def _late_or_held(self, lead_ns: int, stamp: Stamp, kind: StampKind) -> tuple[int, int]:
+        """Return how much earlier than its stamp an event may have come, and how long it may have lain behind a hole.
+
+        The last event of the read has a stamp of its own: this one left as much earlier as it came earlier, if the way
+        was alike; and no earlier than the read before, which would have brought it. Of a read that was hardly late it
+        was not asked whether a packet was missing: then it is now.
+
+        Args:
+            lead_ns: how much later than this event the last one of the read left.
+            stamp: the read's.
+            kind: of the stamp, as far as this event goes.
+        """
+        if stamp.held_ns:
+            return 0, stamp.held_ns + lead_ns
+        if kind is not SHARED:
+            return 0, 0
+        host_delay_ns = stamp.handled_ns - stamp.ns
+        if host_delay_ns <= LATE_NS and self._came_out_of_order(stamp):
+            # A read before it need not have brought it: there may be several holes.
+            return 0, lead_ns
+        # What came before a word of the forwarder's was handed on before what came after it, and is of the same read.
+        bound_ns = stamp.ns - self.read_ns if self.read_ns < stamp.handled_ns else lead_ns
+        return _believed(min(lead_ns, bound_ns), host_delay_ns), 0
+
+    def _came_out_of_order(self, stamp: Stamp) -> bool:
+        if self._disordered[0] != stamp.handled_ns:
+            before, self._disorder = self._disorder, self.out_of_order()
+            self._disorder_at_tick = self._disorder
+            self._disordered = (stamp.handled_ns, self._disorder > before)
+        return self._disordered[1]
+
+    def _count(self, evidence: TailEvidence) -> Cause:
+        cause = judge(evidence)
+        self.events[cause] += 1
+        self.excess_ns[cause] += evidence.excess_ns
+        self.worst_ns[cause] = max(self.worst_ns[cause], evidence.excess_ns)
+        return cause
+
+
+def _believed(late_ns: int, delay_ns: int) -> int:
+    """Return by how much a process was late, if it was.
+
+    Args:
+        late_ns: how much later the last packet of a read left than this event.
+        delay_ns: how late the process was with the last packet, which is known for certain.
+    """
+    return late_ns if delay_ns > LATE_NS or late_ns > QUEUE_NS else 0
+
+
+def _left_ns(event: LinkEvent) -> int:
+    return event.receive_ns if event.departure_ns is None else event.departure_ns
+
+
+def _newest(own_ns: int | None, times_ns: Iterable[int | None]) -> int:
+    """Return how much newer than an event the newest of those read with it is."""
+    if own_ns is None:
+        return 0
+    return max((time_ns - own_ns for time_ns in times_ns if time_ns is not None), default=0)
