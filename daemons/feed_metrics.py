@@ -52,7 +52,38 @@ def feed_families(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         ),
     )
     yield from _pings(feeds)
+    yield from _tcp(feeds)
     yield from _races(feeds)
+
+
+def _tcp(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
+    """Give what TCP knows of each connection; of what it knows of all together see ``latency_tcp_*``."""
+    accounts = [
+        ([path, str(number)], account) for path, counts in feeds.items() for number, account in counts.tcp_of.items()
+    ]
+    yield gauge(
+        "latency_feed_connection_tcp_rtt_seconds",
+        "Smoothed TCP round trip of the connection, by the kernel: to whatever ends it, such as a load balancer.",
+        _CONNECTION,
+        (
+            (labels, info.rtt_ns / 1e9)
+            for labels, account in accounts
+            for info in account.now()[-1:]
+            if info.rtt_ns is not None
+        ),
+    )
+    yield counter(
+        "latency_feed_connection_tcp_retransmitted_segments",
+        "Segments of ours that were sent again.",
+        _CONNECTION,
+        ((labels, account.total("retransmitted")) for labels, account in accounts),
+    )
+    yield counter(
+        "latency_feed_connection_tcp_out_of_order_segments",
+        "Packets that came before one that should have come first: it was lost or overtaken, and they waited.",
+        _CONNECTION,
+        ((labels, account.total("out_of_order")) for labels, account in accounts),
+    )
 
 
 def _pings(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:

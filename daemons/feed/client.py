@@ -137,7 +137,7 @@ class FeedClient:
 
     @property
     def tcp(self) -> TcpAccount:
-        return self.counts.tcp
+        return self.counts.tcp_of.setdefault(self._number, TcpAccount(self.counts.tcp))
 
     def deliver(self, connection: FeedConnection, events: list[FeedEvent], stamp: Stamp) -> None:
         self.counts.last_event_ns = stamp.ns

@@ -84,7 +84,8 @@ class FeedCounts:
         standings: how the connections of several did against each other, by the connection's number.
         doors: of the connections that stand, by the connection's number.
         pings: likewise, of all there have been.
-        tcp: what TCP says of the connections.
+        tcp: what TCP says of the connections, all together.
+        tcp_of: the same of each, by its number.
     """
 
     needed: int = 1
@@ -100,6 +101,7 @@ class FeedCounts:
     reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ReconnectReason, 0))
     invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
     tcp: TcpAccount = field(default_factory=TcpAccount)
+    tcp_of: dict[int, TcpAccount] = field(default_factory=dict)
     last_event_ns: int = 0
     silent_streams: int = 0
 

@@ -99,14 +99,20 @@ class TcpAccount:
     """What TCP says of the connections of one link or feed, one after the other or side by side.
 
     Counts go on over reconnects: what a connection had counted is kept when it ends.
+
+    Args:
+        whole: the account of all, where this one is of some of its connections.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, whole: "TcpAccount | None" = None) -> None:
+        self._whole = whole
         self._open: dict[socket.socket, TcpInfo] = {}
         self._ended = dict.fromkeys(_COUNTED, 0)
 
     def add(self, sock: socket.socket) -> None:
         """Take in a connected socket; it must be taken out again before it is closed."""
+        if self._whole is not None:
+            self._whole.add(sock)
         try:
             self._open[sock] = read(sock)
         except OSError:
@@ -115,6 +121,8 @@ class TcpAccount:
 
     def discard(self, sock: socket.socket) -> None:
         """Keep the counts of a socket that is about to be closed."""
+        if self._whole is not None:
+            self._whole.discard(sock)
         last = self._open.pop(sock, None)
         if last is not None:
             last = _read_or(sock, last)

@@ -37,6 +37,7 @@ def test_one_of_three_is_cut_again_and_again_and_nothing_is_missing(tmp_path: Pa
                     labels = {"path": "d", "connection": str(number)}
                     assert page.sum("latency_feed_connection_info", **labels, address=address) == 1
                     assert page.sum("latency_feed_connection_start_time_seconds", **labels) > 1.6e9
+                    assert 0 < page.sum("latency_feed_connection_tcp_rtt_seconds", **labels) < 60
                 begun = made.last_id
                 until(lambda begun=begun: made.last_id > begun + 50, "events")  # type: ignore[misc]
                 made.cut_the_oldest()

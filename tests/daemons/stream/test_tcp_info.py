@@ -130,3 +130,17 @@ def test_counts_go_on_over_reconnects_and_sockets_that_were_cut(pair: Pair) -> N
     assert [account.total(name) for name in ("retransmitted", "reorderings", "out_of_order")] == [0, 0, 0]
     account.add(client)
     assert account.now() == []
+
+
+def test_an_account_of_some_counts_for_the_whole_too(pair: Pair) -> None:
+    whole = TcpAccount()
+    first, second = TcpAccount(whole), TcpAccount(whole)
+    near, far = pair[0], pair[1]
+    first.add(near)
+    second.add(far)
+    assert len(first.now()) == len(second.now()) == 1
+    assert len(whole.now()) == 2
+    for name in ("retransmitted", "reorderings", "out_of_order"):
+        assert whole.total(name) == first.total(name) + second.total(name)
+    first.discard(near)
+    assert (first.now(), len(whole.now())) == ([], 1)
