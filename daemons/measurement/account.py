@@ -429,7 +429,8 @@ class PathAccount:
             return None
         if event.sampled:
             self._sample(session, event, stamp, kind)
-            self.tail.held(delay_ns - one_way_ns)
+            feed_ns = None if event.event_time_ns is None else event.receive_ns - event.event_time_ns
+            self.tail.told(delay_ns - one_way_ns, feed_ns)
         if event.receive_ns % self.forwarder_step_ns:
             self.forwarder_step_ns = finer_step_ns(self.forwarder_step_ns, event.receive_ns)
         assert stream.backbone is not None

@@ -50,7 +50,9 @@ class Tail:
         self._disorder = self._disorder_at_tick = 0
         self._disordered: tuple[int, bool] = (0, False)
         self._holds: deque[int] = deque(maxlen=255)
+        self._feeds: deque[int] = deque(maxlen=255)
         self._usual_hold_ns = 0
+        self._usual_feed_ns: int | None = None
         self._renewed = False
         self._renewed_ns: int | None = None
         self._refreshed_ns: int | None = None
@@ -68,9 +70,11 @@ class Tail:
         self.timed.forget()
         self.untimed.forget()
 
-    def held(self, hold_ns: int) -> None:
-        """Take in how long the forwarder held an event, of some of them."""
+    def told(self, hold_ns: int, feed_ns: int | None) -> None:
+        """Take in how long the forwarder held an event, and how long that took to come there, of some of them."""
         self._holds.append(hold_ns)
+        if feed_ns is not None:
+            self._feeds.append(feed_ns)
 
     def tend(self, now_ns: int, events: int) -> None:
         """Let time pass; to be called a few times a second.
@@ -91,6 +95,7 @@ class Tail:
         self.stride = STRIDE if (events - self._events_then) * 1e9 > MANY * since_ns else 1
         self._refreshed_ns, self._events_then = now_ns, events
         self._usual_hold_ns = median_low(self._holds) if self._holds else 0
+        self._usual_feed_ns = median_low(self._feeds) if self._feeds else None
         self.timed.refresh(now_ns)
         self.untimed.refresh(now_ns)
 
@@ -152,8 +157,7 @@ class Tail:
         hold_ns = 0 if event.departure_ns is None else event.departure_ns - event.receive_ns - self._usual_hold_ns
         forwarder_late_ns = 0
         if event.receive_kind is SHARED and recent is self.timed:
-            together = (other.event_time_ns for other in events if other.receive_ns == event.receive_ns)
-            forwarder_late_ns = _believed(_newest(event.event_time_ns, together), hold_ns)
+            forwarder_late_ns = _believed(self._forwarder_late_ns(event, events), hold_ns)
         return self._count(
             TailEvidence(
                 delay_ns - recent.usual_ns,
@@ -167,6 +171,16 @@ class Tail:
                 first=not index,
             )
         )
+
+    def _forwarder_late_ns(self, event: LinkEvent, events: Sequence[LinkEvent]) -> int:
+        """Return how much earlier than its stamp there an event may have come to the forwarder, by the same reasoning.
+
+        A long read there comes here in several: without its last event, what an event usually takes to come there says.
+        """
+        together = [other for other in events if other.receive_ns == event.receive_ns]
+        if together[-1].receive_kind is KERNEL or self._usual_feed_ns is None or event.event_time_ns is None:
+            return _newest(event.event_time_ns, (other.event_time_ns for other in together))
+        return max(0, event.receive_ns - event.event_time_ns - self._usual_feed_ns)
 
     def _late_or_held(self, lead_ns: int, stamp: Stamp, kind: StampKind) -> tuple[int, int]:
         """Return how much earlier than its stamp an event may have come, and how long it may have lain behind a hole.

@@ -210,6 +210,29 @@ def test_after_a_step_of_a_clock_its_events_are_the_clocks_until_the_percentile_
     assert tail.judge_feed(91 * MS, events, 0, stamp, KERNEL) is Cause.CLOCK
 
 
+def test_a_long_read_of_the_forwarder_that_comes_in_pieces_is_told_by_what_its_feed_usually_takes() -> None:
+    """As much as TCP lets go at once comes first, without the read's last event, whose stamp all of it has."""
+    path = account()
+    for number in range(1, 2 * LEAST):
+        at = number * MS
+        one = Sent(number, at, at + 3 * MS, at + 3 * MS, left=at + 3 * MS + 40_000)
+        arrived_ns = EPOCH_NS + at + 70 * MS
+        path.observe_link(1, [one.event()], Stamp(arrived_ns, KERNEL, arrived_ns, at), together=False)
+    path.expire(0)
+    number, stood_ns = 3 * LEAST, 3 * LEAST * MS
+    stamped_ns = stood_ns + 150 * MS
+    for begin, end in ((0, 60), (60, 100), (100, 150)):
+        part = [
+            Sent(number + at, stood_ns + at * MS, 0, stamped_ns, at == 149, stamped_ns + MS).event()
+            for at in range(begin, end)
+        ]
+        arrived_ns = EPOCH_NS + stamped_ns + MS + 67 * MS
+        path.observe_link(1, part, Stamp(arrived_ns, KERNEL, arrived_ns, stamped_ns), together=True)
+    counts = path.tail.events
+    assert counts[Cause.FORWARDER_BUSY] > 100
+    assert counts[Cause.FORWARDER_BUSY] >= 0.95 * sum(counts.values()), counts
+
+
 def test_what_waited_for_its_connection_or_comes_with_a_new_one_is_the_reconnects() -> None:
     path = account()
     for number in range(2 * LEAST):
