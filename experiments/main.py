@@ -32,7 +32,7 @@ class _Command(NamedTuple):
 
 
 COMMANDS = {
-    "compare": _Command("compare", "Compare two runs, or the paths of one race.", "compare"),
+    "compare": _Command("compare", "Compare two runs, or rank the paths of one race.", "compare"),
     "demo": _Command("demo", "Race two paths on this machine, at distances of known length."),
     "import": _Command("importing", "Recompute egress validation runs from their raw samples.", "compare"),
     "monitoring": _Command("monitoring", "Run Prometheus and Alertmanager on the demo, or on daemons of yours."),

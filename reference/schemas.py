@@ -10,6 +10,7 @@ from daemons.probe.once.document import Document
 from experiments.comparison.model import Comparison
 from experiments.egress.document import EgressDocument
 from experiments.live.figures import Watched
+from experiments.ranking.model import Ranking
 from experiments.runs.manifest import Manifest
 from experiments.validation.suite import Validation
 from provisioning.documents import Cost, Down, PlannedStep, Reap, Resource, TargetGroup
@@ -21,7 +22,8 @@ WRITTEN: dict[str, tuple[Any, str]] = {
     "results.json": (RunSummary, "what latency-receiver --output and experiment run write"),
     "manifest.json": (Manifest, "the record that experiment run keeps beside its results"),
     "validation.json": (Validation, "what experiment validate writes"),
-    "experiment-compare.json": (Comparison, "what experiment compare --json prints"),
+    "experiment-compare.json": (Comparison, "what experiment compare --json prints of two paths"),
+    "experiment-ranking.json": (Ranking, "what experiment compare --json prints of more paths"),
     "experiment-import.json": (EgressDocument, "what experiment import --json prints"),
     "experiment-watch.json": (Watched, "what experiment watch --json prints, one for each reading"),
     "latency-probe-once.json": (Document, "what latency-probe --once --json writes"),

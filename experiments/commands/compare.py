@@ -1,4 +1,4 @@
-"""``experiment compare``: which of two paths is faster, by how much, and how sure that is."""
+"""``experiment compare``: which of two paths, or of many, is faster, by how much, and how sure that is."""
 
 from pathlib import Path
 
@@ -16,7 +16,8 @@ __all__ = ["compare_command"]
     "paths",
     multiple=True,
     metavar="NAME",
-    help="Path to compare; give it twice, once per side.  [default: the run's primary path; in a race also the other]",
+    help="Path to compare; give it once per side, or as often as paths are to be ranked.  "
+    "[default: the run's primary path; of a race all]",
 )
 @click.option(
     "--metric",
@@ -45,10 +46,12 @@ def compare_command(
     *,
     as_json: bool,
 ) -> None:
-    """Compare two runs, or the paths of one race.
+    """Compare two runs, or rank the paths of one race.
 
     SOURCES are one or two results files (JSON or CSV; the other of the two is found beside it) or run folders.
     The result files of the earlier Rust programs are understood too. Differences are second minus first.
+    A race of more than two paths is ranked: intervals of all differences hold together, and paths that cannot be told
+    apart are named.
 
     Exits with 3 when clocks do not allow the comparison.
     """

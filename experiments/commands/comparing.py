@@ -11,8 +11,12 @@ from daemons.service.screen import error_line, screen
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
 from experiments.comparison.model import METRICS
-from experiments.comparison.sides import choose_sides
+from experiments.comparison.sides import sides_of
 from experiments.comparison.table import print_comparison
+from experiments.ranking.compute import rank
+from experiments.ranking.paths import ranked_paths
+from experiments.ranking.table import print_ranking
+from experiments.results.run import load_run
 
 __all__ = ["compare_sources"]
 
@@ -33,9 +37,16 @@ def compare_sources(
         LatencyError: the sources cannot be read or compared.
         SystemExit: clocks do not allow the comparison.
     """
-    first, second = choose_sides(list(sources), paths)
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, confidence=confidence, seed=seed)
-    comparison = compare(first, second, options)
+    runs = [load_run(source) for source in dict.fromkeys(sources)]
+    if (names := ranked_paths(runs, paths)) is not None:
+        ranking = rank(runs[0], names, options)
+        if as_json:
+            click.echo(msgspec.json.format(msgspec.json.encode(ranking), indent=2))
+        else:
+            print_ranking(screen(), ranking)
+        return
+    comparison = compare(*sides_of(runs, paths), options)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(comparison), indent=2))
     else:

@@ -13,10 +13,10 @@ from experiments.statistics.describe import Description
 from experiments.statistics.loss import Loss, difference_interval
 from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 
-__all__ = ["Evidence", "Options", "delay_figures", "loss_figure"]
+__all__ = ["BEYOND_PERCENTILE", "Evidence", "Options", "delay_figures", "loss_figure"]
 
 # An interval for a percentile needs this many effective samples beyond it; with 10, p95 is covered only 9 times in 10.
-_BEYOND_PERCENTILE = 20
+BEYOND_PERCENTILE = 20
 _NAMES = ("mean", "median", "p95", "p99", "p999", "min", "max", "stddev", "jitter")
 _HAVE_RATIO = {"stddev", "jitter"}
 
@@ -63,7 +63,7 @@ class Evidence:
         if not self.resamples:
             return "no interval: needs the CSV files"
         effective = min(one.effective_count for one in self.resamples)
-        needed = _BEYOND_PERCENTILE / (1 - p)
+        needed = BEYOND_PERCENTILE / (1 - p)
         if effective < needed:
             return f"not enough samples: worth {effective:,.0f} independent ones, an interval needs {needed:,.0f}"
         return ""

@@ -106,6 +106,7 @@ def _paths_of_race(run: Run, paths: tuple[str, ...]) -> tuple[str, str]:
     if len(names) < 2:
         raise ConfigError(str(run.source), f"has one path, {names[0]!r}", "give a second file to compare it with")
     if len(names) > 2:
+        # Without --path a race of more is ranked, so this one was asked about by a single name.
         raise ConfigError("--path", f"{run.source} has paths {', '.join(names)}", "choose two: --path A --path B")
     # The feed is what one has without us: the reference.
     primary = run.default_path()

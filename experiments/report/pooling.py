@@ -5,6 +5,7 @@ turn), in order of time. The block bootstrap then sees what changes from run to 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from experiments.errors import InputError
 from experiments.results.run import Run
 from experiments.results.series import COLUMNS, PathSeries
 
-__all__ = ["pool_runs"]
+__all__ = ["pool_runs", "pool_ways"]
 
 
 def pool_runs(folder: Path, runs: Sequence[Run], paths: tuple[str, ...] = ()) -> tuple[Side, Side]:
@@ -32,19 +33,52 @@ def pool_runs(folder: Path, runs: Sequence[Run], paths: tuple[str, ...] = ()) ->
         InputError: a run has no rows.
         ConfigError: there are not two paths, or more and none chosen.
     """
-    for run in runs:
-        if not run.series:
-            raise InputError(run.source, None, "has no CSV file beside it", "a report needs the rows of every run")
-    ordered = sorted(runs, key=_first_arrival)
-    names = paths or tuple(dict.fromkeys(name for run in ordered for name in run.series))
+    ordered = _in_order(runs)
+    names = paths or _names(ordered)
     if len(names) != 2:
-        raise ConfigError("--path", f"{folder} has paths {', '.join(names)}", "a report is about two: name them")
+        raise ConfigError("--path", f"{folder} has paths {', '.join(names)}", "name two, or more to rank them")
     # Among races, one in which a path stayed silent shows nothing about the two.
     if races := [run for run in ordered if all(name in run.series for name in names)]:
         return _sides_of_races(races, paths)
     sides = [_merge([run for run in ordered if name in run.series], (name,)) for name in names]
     first, second = (Side(name, name, run) for name, run in zip(names, sides, strict=True))
     return (second, first) if second.series is not None and second.series.is_feed and not paths else (first, second)
+
+
+def pool_ways(folder: Path, runs: Sequence[Run], paths: tuple[str, ...] = ()) -> Run | None:
+    """Pool races of more than two paths into one run of all of them; None where there are not so many.
+
+    Args:
+        folder: where they came from, for messages.
+        runs: in any order; races in which one of the paths stayed silent are left out.
+        paths: names of the paths; by default all that there are.
+
+    Raises:
+        InputError: a run has no rows.
+        ConfigError: there is no race that has all the paths.
+    """
+    ordered = _in_order(runs)
+    names = tuple(dict.fromkeys(paths)) or _names(ordered)
+    if len(names) < 3:
+        return None
+    if not (races := [run for run in ordered if all(name in run.series for name in names)]):
+        has = "; ".join(f"{run.source} has {', '.join(run.series)}" for run in ordered)
+        raise ConfigError(
+            "--path", f"no race in {folder} has all of {', '.join(names)}: {has}", "name those of one race"
+        )
+    merged = _merge(races, names)
+    return replace(merged, series={name: merged.series[name] for name in names})
+
+
+def _in_order(runs: Sequence[Run]) -> list[Run]:
+    for run in runs:
+        if not run.series:
+            raise InputError(run.source, None, "has no CSV file beside it", "a report needs the rows of every run")
+    return sorted(runs, key=_first_arrival)
+
+
+def _names(runs: Sequence[Run]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for run in runs for name in run.series))
 
 
 def _sides_of_races(runs: list[Run], paths: tuple[str, ...]) -> tuple[Side, Side]:

@@ -9,7 +9,9 @@ from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
 from experiments.comparison.table import print_comparison
 from experiments.errors import InputError
-from experiments.report.pooling import pool_runs
+from experiments.ranking.compute import rank
+from experiments.ranking.table import print_ranking
+from experiments.report.pooling import pool_runs, pool_ways
 from experiments.results.run import find_runs, load_run
 
 __all__ = ["conclude"]
@@ -21,19 +23,24 @@ def conclude(folder: Path, console: Console, paths: tuple[str, ...] = ()) -> tup
     Args:
         folder: of the run.
         console: where to print.
-        paths: the two paths, where there are more.
+        paths: the two paths, or those to rank; by default all that there are.
 
     Returns:
         The verdict, and the exit code: that of an unfit clock when clocks do not allow one.
 
     Raises:
         InputError: the folder holds nothing that can be compared.
-        ConfigError: there are more than two paths, and none chosen.
+        ConfigError: there are not two paths, or no race has all of them.
     """
     sources = find_runs(folder)
     if not sources:
         raise InputError(folder, None, "no block measured anything", "see manifest.json for why")
-    first, second = pool_runs(folder, [load_run(source) for source in sources], paths)
+    runs = [load_run(source) for source in sources]
+    if (ways := pool_ways(folder, runs, paths)) is not None:
+        ranking = rank(ways, list(ways.series), Options())
+        print_ranking(console, ranking)
+        return ranking.sentence, 0
+    first, second = pool_runs(folder, runs, paths)
     comparison = compare(first, second, Options())
     print_comparison(console, comparison)
     if comparison.clock.refused:

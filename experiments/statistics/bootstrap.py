@@ -22,7 +22,19 @@ from experiments.results.series import Floats
 from experiments.statistics.cells import Cells
 from experiments.statistics.dependence import Dependence, dependence
 
-__all__ = ["REPETITIONS", "Interval", "Resamples", "interval", "resample", "resample_paired"]
+__all__ = [
+    "CALIBRATION",
+    "REPETITIONS",
+    "Interval",
+    "Resamples",
+    "block_length",
+    "block_weights",
+    "interval",
+    "resample",
+    "resample_paired",
+    "stretch_of",
+    "student_t",
+]
 
 REPETITIONS = 2000
 # The share of the allowed error that is used up. Coverage of nominal 95 % intervals, without it and with it:
@@ -31,7 +43,7 @@ REPETITIONS = 2000
 # - standard deviation of log-normal samples (300 repetitions): 94.0 and 95.7 % for 2,000 of autocorrelation 0.9, 90.3
 #   and 93.0 % for 300 independent ones, 88.7 and 89.7 % for 300 of autocorrelation 0.7.
 # So it is what keeps the standard deviation, the figure that suffers most from skewness, near its promise.
-_CALIBRATION = 0.6
+CALIBRATION = 0.6
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -101,8 +113,8 @@ def _resample(values: list[Floats], seed: int, repetitions: int) -> list[Resampl
         for one, series in zip(cells, values, strict=True)
         for indicator in (one.means, one.step_means, one.exceedances(series, 0.5), one.exceedances(series, 0.95))
     ]
-    length = _block_length(found, len(cells[0]))
-    weights = _block_weights(len(cells[0]), length, repetitions, np.random.default_rng(seed))
+    length = block_length(found, len(cells[0]))
+    weights = block_weights(len(cells[0]), length, repetitions, np.random.default_rng(seed))
     result = []
     for one, series in zip(cells, values, strict=True):
         variance_of_mean = dependence(one.means).long_run_variance / len(one)
@@ -113,14 +125,14 @@ def _resample(values: list[Floats], seed: int, repetitions: int) -> list[Resampl
                 weights=weights,
                 block_samples=math.ceil(length * len(series) / len(one)),
                 blocks=len(one) / length,
-                stretch=max(_stretch(indicator, length) for indicator in found),
+                stretch=max(stretch_of(indicator, length) for indicator in found),
                 effective_count=min(float(len(series)), effective),
             )
         )
     return result
 
 
-def _block_length(found: list[Dependence], cells: int) -> int:
+def block_length(found: list[Dependence], cells: int) -> int:
     """Give the length that serves all figures: twice the longest optimum when there is dependence at all.
 
     The optimum is that of a variance's mean squared error, which trades bias for noise; intervals built on it cover
@@ -131,13 +143,13 @@ def _block_length(found: list[Dependence], cells: int) -> int:
     return 1 if best == 1 else max(1, min(2 * best, math.ceil(3 * math.sqrt(cells)), cells // 8))
 
 
-def _stretch(found: Dependence, length: int) -> float:
+def stretch_of(found: Dependence, length: int) -> float:
     """Give the ratio of the standard deviation to what blocks see of it; no more than a quarter is made up for."""
     cut_off = found.slope / length / found.long_run_variance if found.long_run_variance > 0 else 0.0
     return math.sqrt(1 / (1 - min(max(cut_off, 0.0), 0.36)))
 
 
-def _block_weights(cells: int, length: int, repetitions: int, random: np.random.Generator) -> Floats:
+def block_weights(cells: int, length: int, repetitions: int, random: np.random.Generator) -> Floats:
     """Draw blocks of ``length`` cells that wrap around the end; count how often each cell is in a resample."""
     blocks = max(1, round(cells / length))
     drawn = random.integers(0, cells, (repetitions, blocks))
@@ -161,7 +173,7 @@ def interval(resampled: Floats, estimate: float, evidence: Sequence[Resamples], 
         evidence: the resamples it was computed from; the poorer side decides.
         confidence: 0.95 for 95 %.
     """
-    alpha = _CALIBRATION * (1 - confidence)
+    alpha = CALIBRATION * (1 - confidence)
     blocks = min(one.blocks for one in evidence)
     if blocks > 2:
         degrees = blocks - 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.results.series import Flags, Floats, Integers, PathSeries
 
-__all__ = ["Pairs", "pair"]
+__all__ = ["Pairs", "events_by_id", "guard_ns", "pair"]
 
 # Events this close to the start or end of the common time may have missed a path that was not up yet.
 _LARGEST_GUARD_NS = 5_000_000_000
@@ -51,8 +51,8 @@ def pair(first: PathSeries, second: PathSeries) -> Pairs:
     for name in first.streams:
         if name not in second.streams:
             continue
-        rows_first = _events_by_id(first, first.streams.index(name))
-        rows_second = _events_by_id(second, second.streams.index(name))
+        rows_first = events_by_id(first, first.streams.index(name))
+        rows_second = events_by_id(second, second.streams.index(name))
         if not (len(rows_first) and len(rows_second)):
             continue
         in_first, in_second = _match(first.event_id[rows_first], second.event_id[rows_second])
@@ -81,7 +81,7 @@ def pair(first: PathSeries, second: PathSeries) -> Pairs:
     return Pairs(both_first, both_second, lead_ns / 1e6, *missing)
 
 
-def _events_by_id(series: PathSeries, stream: int) -> Integers:
+def events_by_id(series: PathSeries, stream: int) -> Integers:
     """Give the rows of a stream's first arrivals of each event that has an id, in order of id; live ones only."""
     rows = np.flatnonzero(series.live & (series.stream == stream) & (series.event_id != 0))
     ids = series.event_id[rows]
@@ -90,6 +90,11 @@ def _events_by_id(series: PathSeries, stream: int) -> Integers:
         order = np.argsort(ids, kind="stable")
         rows, ids = rows[order], ids[order]
     return np.asarray(rows[np.append(True, np.diff(ids) != 0)] if len(rows) else rows)
+
+
+def guard_ns(largest_lead_ns: int) -> int:
+    """Give the time at either end of a run in which an event may have missed a path that was not up."""
+    return min(_LARGEST_GUARD_NS, largest_lead_ns)
 
 
 def _match(first: Integers, second: Integers) -> tuple[Flags, Flags]:
@@ -113,7 +118,7 @@ def _common_times(first: PathSeries, second: PathSeries, lead_ns: Integers) -> t
     Returns:
         Their starts and their ends, in order.
     """
-    guard = min(_LARGEST_GUARD_NS, max(abs(int(lead_ns.min())), abs(int(lead_ns.max()))))
+    guard = guard_ns(max(abs(int(lead_ns.min())), abs(int(lead_ns.max()))))
     latest = np.iinfo(np.int64).max
     starts, ends = [], []
     for parts in zip(_arrivals_of_runs(first), _arrivals_of_runs(second), strict=True):

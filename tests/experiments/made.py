@@ -63,6 +63,13 @@ def write_race(file: Path, direct: Arrivals, backbone: Arrivals, *, timed: bool 
     return write_rows(file, lines)
 
 
+def write_ways(file: Path, paths: dict[str, Arrivals]) -> Path:
+    """Write the CSV file of a race of any number of links in order of arrival."""
+    lines = [line for name, made in paths.items() for line in rows(made, path=name, link=True)]
+    lines.sort(key=lambda line: int(line.split(",")[3]))
+    return write_rows(file, lines)
+
+
 def summary(**changes: Any) -> dict[str, Any]:
     """Give a results JSON of the receiver as a dict."""
     latencies = {

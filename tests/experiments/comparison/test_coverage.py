@@ -14,10 +14,11 @@ from experiments.comparison.figures import Options
 from experiments.comparison.model import Comparison
 from experiments.comparison.sides import Side
 from experiments.results.run import Run
-from experiments.results.series import Floats, PathSeries
+from experiments.results.series import Floats
 from experiments.statistics.bootstrap import Interval
 from tests.experiments.made import START_NS
 from tests.experiments.random_series import autoregressive
+from tests.experiments.series import path_series
 
 pytestmark = pytest.mark.exhaustive
 
@@ -28,26 +29,6 @@ EVENTS = 2000
 LEAD_MS = 115.0
 LOSS = 0.003
 QUICK = Options(repetitions=1000)
-
-
-def path_series(name: str, event_ns: np.ndarray, delay_ms: Floats, lost: np.ndarray, *, link: bool) -> PathSeries:
-    """Give a path's rows in order of arrival; a link numbers its events before they are lost."""
-    kept = np.flatnonzero(~lost)
-    arrival = event_ns + np.round(delay_ms * 1e6).astype(np.int64)
-    kept = kept[np.argsort(arrival[kept], kind="stable")]
-    return PathSeries(
-        name=name,
-        sequence=kept + 1 if link else np.zeros(len(kept), np.int64),
-        arrival_ns=arrival[kept],
-        end_to_end_ms=delay_ms[kept],
-        backbone_ms=delay_ms[kept] - 2 if link else np.full(len(kept), np.nan),
-        event_fraction_ns=np.zeros(len(kept), np.int32),
-        forwarder_fraction_ns=np.zeros(len(kept), np.int32),
-        event_id=kept + 70_000,
-        stream=np.zeros(len(kept), np.uint16),
-        live=np.ones(len(kept), bool),
-        first_line={"": 2},
-    )
 
 
 def bursty_loss(rate: float, seed: int, events: int = EVENTS) -> np.ndarray:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.statistics.bootstrap import Resamples, _block_weights, interval, resample, resample_paired, student_t
+from experiments.statistics.bootstrap import Resamples, block_weights, interval, resample, resample_paired, student_t
 from tests.experiments.random_series import autoregressive
 
 
@@ -14,7 +14,7 @@ def test_student_t_agrees_with_tables(degrees: int, table: float) -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 7, 50])
 def test_a_resample_consists_of_whole_blocks_and_favours_no_cell(length: int) -> None:
-    weights = _block_weights(100, length, 4000, np.random.default_rng(1))
+    weights = block_weights(100, length, 4000, np.random.default_rng(1))
     assert (weights.sum(axis=1) == round(100 / length) * length).all()
     assert np.abs(weights.mean(axis=0) - weights.mean()).max() < 0.3
     edges = np.count_nonzero(np.diff(np.c_[weights[:, -1:], weights]), axis=1)
