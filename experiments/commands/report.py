@@ -14,7 +14,9 @@ __all__ = ["report_command"]
 @click.command(name="report")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="[default: FOLDER/report.html]")
-@click.option("--path", "paths", multiple=True, metavar="NAME", help="Path to report on; give it twice.")
+@click.option(
+    "--path", "paths", multiple=True, metavar="NAME", help="Path to report on, twice or more; all by default."
+)
 @click.option(
     "--metric", type=click.Choice(["end-to-end", "backbone"]), default="end-to-end", show_default=True, help="Latency."
 )
@@ -25,23 +27,22 @@ def report_command(
 ) -> None:
     """Write a report about the runs in FOLDER and below: one HTML file, and Markdown beside it.
 
-    All races in the folder are taken together, or all runs of two single paths. The HTML file holds its figures and
-    style and fetches nothing.
+    All races in the folder are taken together, or all runs of two single paths; more than two paths are ranked. The
+    HTML file holds its figures and style and fetches nothing.
     """
     # Help and completion need no matplotlib, which takes most of a second.
     from experiments.comparison.figures import Options  # noqa: PLC0415
     from experiments.comparison.model import METRICS  # noqa: PLC0415
-    from experiments.report.document import build_document  # noqa: PLC0415
-    from experiments.report.render import render_html, render_markdown  # noqa: PLC0415
+    from experiments.report.pages import pages_of  # noqa: PLC0415
 
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, seed=seed)
-    document = build_document(folder, paths, options)
+    pages = pages_of(folder, paths, options)
     page = output or folder / "report.html"
     try:
-        page.write_text(render_html(document), encoding="utf-8")
-        page.with_suffix(".md").write_text(render_markdown(document), encoding="utf-8")
+        page.write_text(pages.html, encoding="utf-8")
+        page.with_suffix(".md").write_text(pages.markdown, encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"{page}: cannot be written: {error.strerror}; give another --output") from error
     console = screen()
-    sentence(console, document.comparison.verdict.sentence)
+    sentence(console, pages.sentence)
     sentence(console, f"{page} {page.with_suffix('.md')}")

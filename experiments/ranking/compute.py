@@ -7,7 +7,7 @@ import numpy as np
 from experiments.comparison.figures import BEYOND_PERCENTILE, Options
 from experiments.errors import InputError
 from experiments.ranking.hours import hours_of_day
-from experiments.ranking.model import Pair, RankedPath, Ranking
+from experiments.ranking.model import PathPair, RankedPath, Ranking
 from experiments.ranking.pairs import pairs_of
 from experiments.ranking.verdict import inseparable, judge
 from experiments.results.run import Run
@@ -119,7 +119,13 @@ def _first(field: Field) -> Flags:
 
 
 def _path(
-    series: PathSeries, at: int, pairs: Sequence[Pair], lags: Floats, first: Flags, missing: Flags, price: float | None
+    series: PathSeries,
+    at: int,
+    pairs: Sequence[PathPair],
+    lags: Floats,
+    first: Flags,
+    missing: Flags,
+    price: float | None,
 ) -> RankedPath:
     """Make the line of the path at place ``at``, counted from 0."""
     name = series.name
@@ -146,7 +152,7 @@ def _path(
     )
 
 
-def _relation(pair: Pair, name: str) -> str:
+def _relation(pair: PathPair, name: str) -> str:
     """Give the relation of a path to the other of a pair; "" where it is in neither place."""
     if pair.first == name:
         return pair.relation

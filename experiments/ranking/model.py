@@ -11,7 +11,7 @@ import msgspec
 from experiments.statistics.bootstrap import Interval
 from experiments.statistics.loss import Loss
 
-__all__ = ["FORMAT", "Gap", "HourOfDay", "Outcome", "Pair", "RankedPath", "Ranking", "Relation"]
+__all__ = ["FORMAT", "Gap", "HourOfDay", "Outcome", "PathPair", "RankedPath", "Ranking", "Relation"]
 
 FORMAT = "backbone-latency-ranking/1"
 
@@ -31,7 +31,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None = None
 
 
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
+class PathPair(msgspec.Struct, frozen=True, kw_only=True):
     """Two paths.
 
     Attributes:
@@ -145,7 +145,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     seen: int
     paths: list[RankedPath]
-    pairs: list[Pair]
+    pairs: list[PathPair]
     inseparable: list[list[str]]
     hours: list[HourOfDay]
     outcome: Outcome
@@ -159,6 +159,6 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     effective_count: float
     seed: int
 
-    def pair(self, first: str, second: str) -> Pair:
+    def pair(self, first: str, second: str) -> PathPair:
         """Give a pair by its names, in either order; the pair stays as it is."""
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {first, second})

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from experiments.comparison.figures import BEYOND_PERCENTILE, Options
-from experiments.ranking.model import Gap, Pair
+from experiments.ranking.model import Gap, PathPair
 from experiments.ranking.verdict import relation_of
 from experiments.results.series import Floats, Integers
 from experiments.statistics.bootstrap import Interval, Resamples, resample_paired
@@ -36,7 +36,7 @@ class _Differences:
 
 def pairs_of(
     names: Sequence[str], arrival_ns: Integers, leads: Leads, lags: Floats, options: Options, *, step_ms: float
-) -> list[Pair]:
+) -> list[PathPair]:
     """Compare every path with every one after it.
 
     Args:
@@ -55,7 +55,7 @@ def pairs_of(
         low, high = float(leads.low[first, second]) - step_ms, float(leads.high[first, second]) + step_ms
         interval = None if np.isnan(low) else Interval(low, high, options.confidence)
         found.append(
-            Pair(
+            PathPair(
                 first=names[first],
                 second=names[second],
                 lead=Gap(value_ms=lead, interval=interval),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from experiments.comparison.verdict import milliseconds
-from experiments.ranking.model import Outcome, Pair, Relation
+from experiments.ranking.model import Outcome, PathPair, Relation
 from experiments.statistics.bootstrap import Interval
 
 __all__ = ["inseparable", "judge", "relation_of"]
@@ -26,7 +26,7 @@ def relation_of(lead_ms: float, interval: Interval | None, margin_ms: float) -> 
     return "unknown"
 
 
-def inseparable(names: Sequence[str], pairs: Sequence[Pair]) -> list[list[str]]:
+def inseparable(names: Sequence[str], pairs: Sequence[PathPair]) -> list[list[str]]:
     """Give the largest groups of paths no two of which can be told apart (Bron and Kerbosch, CACM 16, 1973).
 
     Args:
@@ -54,7 +54,7 @@ def inseparable(names: Sequence[str], pairs: Sequence[Pair]) -> list[list[str]]:
 
 
 def judge(
-    names: Sequence[str], pairs: Sequence[Pair], groups: Sequence[Sequence[str]], *, margin_ms: float, note: str
+    names: Sequence[str], pairs: Sequence[PathPair], groups: Sequence[Sequence[str]], *, margin_ms: float, note: str
 ) -> tuple[Outcome, str]:
     """Say what was shown.
 
@@ -87,11 +87,11 @@ def judge(
     return "leaders", _sentence([*head, _groups(others)])
 
 
-def _first(leader: str, shown: Sequence[str], mine: Mapping[str, Pair]) -> str:
+def _first(leader: str, shown: Sequence[str], mine: Mapping[str, PathPair]) -> str:
     return f"{leader} is first: ahead of {_listed([_ahead(name, mine[name]) for name in shown])}"
 
 
-def _ahead(name: str, pair: Pair) -> str:
+def _ahead(name: str, pair: PathPair) -> str:
     return f"{_reach(name, pair.lead.interval, f'by {milliseconds(abs(pair.lead.value_ms))}, ')}"
 
 
@@ -119,7 +119,7 @@ def _groups(groups: Sequence[Sequence[str]]) -> str:
     return f"not to be told apart: {told}{more}"
 
 
-def _both(pair: Pair) -> tuple[str, str]:
+def _both(pair: PathPair) -> tuple[str, str]:
     return pair.first, pair.second
 
 

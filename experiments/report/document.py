@@ -22,7 +22,7 @@ from experiments.results.run import Run, find_runs, load_run
 from experiments.results.series import PathSeries
 from experiments.statistics.pairing import Pairs, pair
 
-__all__ = ["ClockRow", "Document", "Drawing", "OwnDelayRow", "RunRow", "TailRow", "build_document"]
+__all__ = ["ClockRow", "Document", "Drawing", "OwnDelayRow", "RunRow", "TailRow", "build_document", "runs_of"]
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class Document:
     runs: list[RunRow]
 
 
-def build_document(folder: Path, paths: tuple[str, ...], options: Options) -> Document:
-    """Read all runs of a folder, compare, draw.
+def runs_of(folder: Path) -> list[Run]:
+    """Read all runs of a folder.
 
     Raises:
         InputError: the folder has no run, or one that is unusable.
@@ -137,7 +137,15 @@ def build_document(folder: Path, paths: tuple[str, ...], options: Options) -> Do
     sources = find_runs(folder)
     if not sources:
         raise InputError(folder, None, "holds no results", "name the folder with the JSON and CSV files of a run")
-    runs = [load_run(source) for source in sources]
+    return [load_run(source) for source in sources]
+
+
+def build_document(folder: Path, runs: list[Run], paths: tuple[str, ...], options: Options) -> Document:
+    """Compare the two paths of a folder's runs, and draw.
+
+    Raises:
+        InputError: a run has no rows.
+    """
     first, second = pool_runs(folder, runs, paths)
     comparison = compare(first, second, options)
     drawings, missing = _draw(first, second, comparison, options)

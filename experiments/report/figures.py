@@ -24,15 +24,18 @@ from experiments.report.timeline import HourCells, Timeline
 from experiments.results.series import Floats
 
 __all__ = [
+    "Bar",
     "Curve",
     "Drawn",
     "Stack",
     "cdf",
     "heat_map",
     "histogram",
+    "intervals",
     "lead_histogram",
     "percentile_spectrum",
     "stacked",
+    "strips",
     "time_series",
 ]
 
@@ -79,6 +82,16 @@ class Curve:
 
     label: str
     values: Floats
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value in ms with the ends of its interval, where it has one, and its name."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,50 @@ def stacked(stacks: Sequence[Stack]) -> Drawn:
         for stack in stacks
     )
     return _render("stacked", draw, told, height=1.2 + 0.4 * len(stacks), legend=True)
+
+
+def intervals(bars: Sequence[Bar], axis: str) -> Drawn:
+    """Draw values with their intervals, one below the other; the first is what the others are held against."""
+
+    def draw(axes: Axes) -> None:
+        for place, bar in enumerate(bars):
+            if bar.low is not None and bar.high is not None:
+                axes.hlines(place, bar.low, bar.high, color=_COLOURS[0], linewidth=3, alpha=0.45)
+            axes.plot([bar.value], [place], marker="o", color=_COLOURS[0], markersize=4.5, linestyle="")
+        axes.axvline(0, color=_INK, linewidth=0.9)
+        axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+        axes.set_ylim(len(bars) - 0.5, -0.5)
+        axes.set_xlabel(axis)
+
+    told = "; ".join(
+        f"{bar.label}: {bar.value:.3f} ms" + (f" ({bar.low:.3f} to {bar.high:.3f})" if bar.low is not None else "")
+        for bar in bars
+    )
+    return _render("intervals", draw, told, height=0.9 + 0.3 * len(bars))
+
+
+def strips(labels: Sequence[str], edges_seconds: Floats, values: Floats) -> Drawn:
+    """Draw series over time as strips of colour, one below the other; white where there is nothing."""
+    unit, seconds = _time_unit(float(edges_seconds[-1]))
+
+    def draw(axes: Axes) -> None:
+        rows = np.arange(len(labels) + 1) - 0.5
+        drawn = axes.pcolormesh(edges_seconds / seconds, rows, np.ma.masked_invalid(values), cmap="cividis")
+        # As one picture in the file: a path for each cell would be ten times as long.
+        drawn.set_rasterized(True)
+        axes.set_yticks(range(len(labels)), list(labels))
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xlabel(f"time since the start, {unit}")
+        assert axes.figure is not None
+        bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.05)
+        bar.set_label("median lag, ms")
+        bar.outline.set_visible(False)
+
+    told = "; ".join(
+        f"{label}: from {np.nanmin(line):.2f} to {np.nanmax(line):.2f} ms"
+        for label, line in zip(labels, values, strict=True)
+    )
+    return _render("strips", draw, told, height=1.1 + 0.3 * len(labels), grid=False)
 
 
 def _before(stack: Stack, name: str) -> float:
@@ -245,7 +302,7 @@ def lead_histogram(lead_ms: Floats, first: str, second: str) -> Drawn:
 
 
 def heat_map(cells: HourCells, unit: str) -> Drawn:
-    """Draw the median per day and hour of day (UTC)."""
+    """Draw the median per day, or path, and hour of day (UTC)."""
 
     def draw(axes: Axes) -> None:
         drawn = axes.imshow(np.ma.masked_invalid(cells.values), cmap="cividis", aspect="auto")

@@ -5,10 +5,12 @@ from markupsafe import Markup
 
 from experiments.comparison.model import Comparison, Figure
 from experiments.comparison.wording import figure_title, format_interval, format_value
+from experiments.ranking.table import place, seen_from
 from experiments.report.document import Document
+from experiments.report.ways import WaysDocument
 from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 
-__all__ = ["render_html", "render_markdown"]
+__all__ = ["render_html", "render_markdown", "render_ways_html", "render_ways_markdown"]
 
 
 def render_html(document: Document) -> str:
@@ -19,6 +21,32 @@ def render_html(document: Document) -> str:
 def render_markdown(document: Document) -> str:
     """Give the report as Markdown, without figures."""
     return _environment().get_template("report.md.j2").render(_context(document))
+
+
+def render_ways_html(document: WaysDocument) -> str:
+    """Give the report on more than two paths as HTML."""
+    return _environment().get_template("ways.html.j2").render(_ways(document))
+
+
+def render_ways_markdown(document: WaysDocument) -> str:
+    """Give the report on more than two paths as Markdown, without figures."""
+    return _environment().get_template("ways.md.j2").render(_ways(document))
+
+
+def _ways(document: WaysDocument) -> dict[str, object]:
+    ranking = document.ranking
+    headline, *besides = ranking.sentence.split("; ")
+    names = [path.path for path in ranking.paths]
+    matrix = {row: [None if row == column else seen_from(ranking, row, column) for column in names] for row in names}
+    return {
+        "document": document,
+        "ranking": ranking,
+        "headline": headline,
+        "besides": besides,
+        "matrix": matrix,
+        "place_of": place,
+        "priced": any(path.price_per_day is not None for path in ranking.paths),
+    }
 
 
 def _environment() -> Environment:

@@ -7,9 +7,10 @@ import numpy as np
 
 from experiments.results.series import Flags, Floats, Integers
 
-__all__ = ["HourCells", "Timeline", "hour_cells", "timeline"]
+__all__ = ["HourCells", "Timeline", "bins_of_time", "hour_cells", "timeline"]
 
 _BINS = 240
+_STRIPS = 60
 _FEWEST_PER_BIN = 5
 _HOUR_NS = 3_600_000_000_000
 
@@ -31,7 +32,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class HourCells:
-    """Medians by day (rows) and hour of day in UTC (columns); NaN where nothing was measured."""
+    """Medians by day, or path (rows), and hour of day in UTC (columns); NaN where nothing was measured."""
 
     days: list[str]
     values: Floats
@@ -62,6 +63,27 @@ def timeline(times_ns: Integers, values: Floats, start_ns: int) -> Timeline:
             levels[:, index] = np.quantile(piece, [0.05, 0.5, 0.95])
     middles = (edges[:-1] + edges[1:]) / 2
     return Timeline((middles - start_ns) / 1e9, levels[1], levels[0], levels[2])
+
+
+def bins_of_time(times_ns: Integers, values: Floats) -> tuple[Floats, Floats]:
+    """Reduce series over the same events to the medians of at most 60 bins of equal length.
+
+    Args:
+        times_ns: of the events, in order.
+        values: series x events.
+
+    Returns:
+        The edges of the bins, in seconds since the first event, and series x bins; NaN where a bin is empty.
+    """
+    bins = max(1, min(_STRIPS, len(times_ns) // _FEWEST_PER_BIN))
+    edges = np.linspace(times_ns[0], times_ns[-1] + 1, bins + 1)
+    cuts = np.searchsorted(times_ns, edges)
+    medians = np.full((len(values), bins), np.nan)
+    for index in range(bins):
+        piece = values[:, cuts[index] : cuts[index + 1]]
+        if piece.shape[1]:
+            medians[:, index] = np.median(piece, axis=1)
+    return (edges - times_ns[0]) / 1e9, medians
 
 
 def hour_cells(times_ns: Integers, values: Floats) -> HourCells:

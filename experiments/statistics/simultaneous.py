@@ -148,7 +148,7 @@ def _together(off: Floats, confidence: float, blocks: float) -> Floats:
         confidence: that all hold.
         blocks: how many independent blocks there are.
     """
-    spread = np.sqrt((off * off).mean(axis=0))
+    spread: Floats = np.sqrt((off * off).mean(axis=0))
     uncertain = spread > 0
     if not uncertain.any():
         return spread

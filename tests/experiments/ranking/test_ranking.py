@@ -12,7 +12,7 @@ from experiments.comparison.figures import Options
 from experiments.errors import InputError
 from experiments.main import main
 from experiments.ranking.compute import rank
-from experiments.ranking.model import Pair, Ranking
+from experiments.ranking.model import PathPair, Ranking
 from experiments.ranking.verdict import inseparable
 from experiments.results.run import load_run
 from tests.experiments.made import Arrivals, arrivals, write_ways
@@ -167,7 +167,7 @@ def test_groups_are_all_sets_that_cannot_be_told_apart_and_that_nothing_can_be_a
         assert sorted(map(sorted, largest)) == sorted(groups)
 
 
-def pair_of(first: str, second: str, near: bool) -> Pair:
+def pair_of(first: str, second: str, near: bool) -> PathPair:
     gap = {"value_ms": 0.0}
     return json.decode(
         json.encode(
@@ -181,5 +181,5 @@ def pair_of(first: str, second: str, near: bool) -> Pair:
                 "steadiness": gap,
             }
         ),
-        type=Pair,
+        type=PathPair,
     )
