@@ -43,6 +43,10 @@ _NOT_REPEATABLE = {
     "create_route_table",
     "create_security_group",
     "create_vpc_peering_connection",
+    "create_transit_gateway",
+    "create_transit_gateway_vpc_attachment",
+    "create_transit_gateway_peering_attachment",
+    "create_transit_gateway_route_table",
     "allocate_address",
     "run_instances",
 }
@@ -74,6 +78,8 @@ class Cloud:
         self.clock = clock
         self.stopping = Event()
         """Set when the program is interrupted: no thread makes a further call."""
+        self.unknown: set[tuple[str, str]] = set()
+        """Region and key of what a removal was told not to be there: it is gone, or was made a moment ago."""
         self._session = session
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = Lock()
@@ -169,6 +175,7 @@ class Cloud:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in tolerate or (operation.startswith(_REMOVALS) and _absent(code)):
+                self.unknown |= {(region, about)} if _absent(code) else set()
                 return {}
             if code in SERVER_FAULTS and operation in _NOT_REPEATABLE:
                 raise UncertainError(operation, about, region, code) from error
@@ -258,12 +265,13 @@ class Cloud:
             state: what is waited for, for the message.
             probe: returns None while it is not so.
             within_seconds: how long to ask.
-            pause: between the first two questions, in seconds; doubles up to 5.
+            pause: between the first two questions, in seconds; doubles up to 5, and stays where it begins beyond.
 
         Raises:
             PendingError: it did not become so in time.
         """
         deadline = self.clock.monotonic() + within_seconds
+        longest = max(5.0, pause)
         while True:
             if (answer := probe()) is not None:
                 return answer
@@ -272,7 +280,7 @@ class Cloud:
                     f"{about}: not {state} after {within_seconds:.0f} s; AWS may be slow: run the command again"
                 )
             self.clock.sleep(pause)
-            pause = min(pause * 2, 5.0)
+            pause = min(pause * 2, longest)
 
     def _client(self, service: str, region: str) -> Any:
         with self._lock:

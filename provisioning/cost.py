@@ -24,6 +24,8 @@ class RegionPrices(Section, frozen=True):
     nat_gateway_hour: float
     nat_gateway_gb: float
     volume_gb_30_days: float
+    transit_attachment_hour: float
+    transit_gb: float
     instance_hour: dict[str, float]
     unverified: tuple[str, ...] = ()
 
@@ -162,6 +164,7 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
                     "nat_gateway_gb" not in rates.unverified,
                 ),
             ]
+    items += _attachment_items(topology, table)
     items += _peering_items(topology, table, traffic)
     return Estimate(
         table.date,
@@ -205,7 +208,28 @@ def hour_of(resources: Iterable[Found]) -> float:
             total += found.facts["Size"] * rates.volume_gb_30_days / HOURS_PER_30_DAYS
         elif found.kind == "elastic-ip":
             total += table.public_address_hour
+        elif found.kind == "transit-attachment":
+            total += rates.transit_attachment_hour
+        elif found.kind == "transit-peering":
+            there = _rates(table, found.facts["AccepterTgwInfo"]["Region"])
+            total += rates.transit_attachment_hour + there.transit_attachment_hour
     return total
+
+
+def _attachment_items(topology: Topology, table: Prices) -> list[Item]:
+    """Transit gateways cost by their attachments: of VPCs, and a peering at either end."""
+    items = []
+    for site in topology.site:
+        rates = _rates(table, site.region)
+        verified = "transit_attachment_hour" not in rates.unverified
+        peerings = topology.transits(site.name)
+        names = [f"VPC of {site.name}"] if peerings else []
+        names += [f"{site.name} to {other.name}" for _, other in peerings]
+        items += [
+            Item(f"transit gateway: {name}", site.region, rates.transit_attachment_hour, None, 0.0, verified)
+            for name in names
+        ]
+    return items
 
 
 def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[Item]:
@@ -214,6 +238,11 @@ def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[
         source = topology.site_of(topology.named_host(link.forwarder)).region
         target = topology.site_of(topology.named_host(link.receiver)).region
         items.append(_between(table, f"link {link.name}", source, target, traffic.link_gb))
+        if link.via == "transit":
+            # What comes from a peering is not charged for again (transit gateway pricing, "Data processing").
+            rates = _rates(table, source)
+            told, verified = f"link {link.name}: transit gateway", "transit_gb" not in rates.unverified
+            items.append(Item(told, source, None, rates.transit_gb, traffic.link_gb, verified))
     ways = (("overlay", topology.overlay, traffic.overlay_gb), ("proxy", topology.proxy, traffic.proxy_gb))
     for name, way, gb in ways:
         if way is not None:

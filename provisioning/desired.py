@@ -15,6 +15,7 @@ from provisioning.kinds.security import SecurityGroupSpec
 from provisioning.kinds.storage import ObjectSpec, bucket_name, bucket_region
 from provisioning.model import Deployment, Node
 from provisioning.topology import Host, Site, Subnet, Topology
+from provisioning.transits import transit_nodes, transit_routes
 from provisioning.userdata import digest, host_files, user_data
 
 __all__ = ["BUCKET", "BUNDLE_OBJECT", "KEY_OBJECT", "desired"]
@@ -54,6 +55,7 @@ def desired(topology: Topology, deployment: Deployment, account: str, bundle: Ca
         nodes.append(
             Node(f"peering/{peering.name}", "peering", requester.region, PeeringSpec(*ends, accepter.region), ends)
         )
+    nodes += transit_nodes(topology)
     if topology.access.ssh_key:
         nodes += [
             Node(f"key/{region}", "key-pair", region, KeyPairSpec(topology.access.ssh_key))
@@ -100,9 +102,11 @@ def _subnet(topology: Topology, site: Site, subnet: Subnet, vpc: str, gateway: s
     types = [host.type for host in topology.host if (host.site, host.subnet) == (site.name, subnet.name)]
     # Only the peer's own block is routed to the peering: AWS accepts a default route to it and carries nothing.
     routes = [(peer.cidr, f"peering/{peering.name}") for peering, peer in topology.peers(site.name)]
+    through, attached = transit_routes(topology, site)
+    routes += through
     if subnet.public:
         routes.append(("0.0.0.0/0", gateway))
-    needs = (key, vpc, *(target for _, target in routes))
+    needs = (key, vpc, *dict.fromkeys(target for _, target in routes), *attached)
     return [
         Node(
             key,
@@ -158,7 +162,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
     spec = InstanceSpec(
         name=host.name,
         subnet=subnet,
-        address=host.address,
+        addresses=(host.address, host.second_address) if host.second_address else (host.address,),
         firewall=group,
         identity=identity,
         type=host.type,

@@ -24,6 +24,7 @@ from provisioning.kinds.network import GatewayKind, RouteTableKind, SubnetKind, 
 from provisioning.kinds.peering import PeeringKind
 from provisioning.kinds.security import SecurityGroupKind
 from provisioning.kinds.storage import BucketKind, ObjectKind
+from provisioning.kinds.transit import TransitAttachmentKind, TransitGatewayKind, TransitPeeringKind, TransitTableKind
 from provisioning.model import Found, Kind, Node, View
 from provisioning.removal import Left, Removal
 from provisioning.survey import survey
@@ -38,6 +39,10 @@ KINDS: dict[str, Kind] = {
         GatewayKind(),
         RouteTableKind(),
         PeeringKind(),
+        TransitGatewayKind(),
+        TransitAttachmentKind(),
+        TransitPeeringKind(),
+        TransitTableKind(),
         SecurityGroupKind(),
         KeyPairKind(),
         PlacementGroupKind(),
@@ -255,6 +260,8 @@ class Engine:
     def _fits(self, node: Node, found: Found) -> bool:
         """Whether a resource can serve as the node: not if it stands in the VPC of a duplicate."""
         if found.region != node.region and not KINDS[node.kind].home_only:
+            return False
+        if not KINDS[node.kind].fits(self.view, node, found):
             return False
         home = getattr(node.spec, "vpc", None)
         if node.kind == "instance":

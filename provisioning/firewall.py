@@ -92,12 +92,13 @@ def firewall(topology: Topology, host: Host) -> tuple[frozenset[Rule], frozenset
 
 def _links(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
     for link in topology.link:
+        sender, listener = topology.ends(link)
         # The control connection is TCP for both transports.
         for protocol in {"tcp", link.transport}:
             if host.name == link.receiver:
-                ingress.add(_port(protocol, link.port, _only(topology.named_host(link.forwarder))))
+                ingress.add(_port(protocol, link.port, f"{sender}/32"))
             if host.name == link.forwarder:
-                egress.add(_port(protocol, link.port, _only(topology.named_host(link.receiver))))
+                egress.add(_port(protocol, link.port, f"{listener}/32"))
 
 
 def _overlay(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:

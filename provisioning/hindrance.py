@@ -31,6 +31,17 @@ def _interfaces(name: str) -> _Look:
     return _Look("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", (name,), about)
 
 
+def _attachments(name: str) -> _Look:
+    return _Look(
+        "describe_transit_gateway_attachments",
+        "TransitGatewayAttachments",
+        "TransitGatewayAttachmentId",
+        (name,),
+        ("ResourceType", "State"),
+        ("deleted", "failed", "rejected"),
+    )
+
+
 _LOOKS: dict[str, tuple[_Look, ...]] = {
     "vpc": (
         _interfaces("vpc-id"),
@@ -54,7 +65,9 @@ _LOOKS: dict[str, tuple[_Look, ...]] = {
             ("requester-vpc-info.vpc-id", "accepter-vpc-info.vpc-id"),
             dead=("deleted", "failed", "rejected", "expired"),
         ),
+        _attachments("resource-id"),
     ),
+    "transit-gateway": (_attachments("transit-gateway-id"),),
     "subnet": (_interfaces("subnet-id"),),
     "security-group": (
         _interfaces("group-id"),

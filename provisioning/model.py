@@ -173,6 +173,10 @@ class Kind(abc.ABC):
     def delete(self, view: View, found: Found) -> None:
         """Delete; what is gone already counts as deleted."""
 
+    def fits(self, view: View, node: Node, found: Found) -> bool:
+        """Whether it belongs to the whole that stands for the deployment, and not to a duplicate of that."""
+        return True
+
 
 class Ec2Kind(Kind):
     """A kind that EC2 lists by tags; a subclass names the call, the answer's list and the field that holds the id."""

@@ -7,7 +7,7 @@ CreateSecurityGroup).
 
 __all__ = ["BUILT_IN", "resource_name"]
 
-BUILT_IN = ("backbone", "egress", "full", "proxy", "zones")
+BUILT_IN = ("backbone", "egress", "full", "proxy", "ways", "zones")
 """The topologies that the package brings."""
 
 

@@ -9,8 +9,11 @@ from typing import Protocol
 
 __all__ = ["SERVER_FAULTS", "Clock", "Patience", "in_use", "is_change", "patience_seconds"]
 
-_READS = ("describe_", "get_", "list_", "head_")
+_READS = ("describe_", "get_", "list_", "head_", "search_")
 _REMOVALS = ("delete_", "release_", "terminate_", "detach_", "disassociate_", "remove_")
+_TRANSIT = tuple(
+    f"{verb}_transit_gateway" for verb in ("create", "delete", "modify", "replace", "associate", "disassociate")
+)
 _PROFILE_USERS = ("run_instances", "associate_iam_instance_profile", "replace_iam_instance_profile_association")
 
 _IN_USE = frozenset(
@@ -89,6 +92,11 @@ _RULES = (
     # The interface of the host that had the address goes after its host.
     _Rule(("InvalidIPAddress.InUse",), 180.0, ("run_instances",)),
     _Rule(("IncorrectInstanceState",), 60.0),
+    # Of a transit gateway's parts: another one is still changing. What is known to be going was waited for before; the
+    # gateway itself was seen to be refused for two minutes after its last attachment was gone.
+    _Rule(("IncorrectState",), 300.0, _TRANSIT),
+    # A VPC is attached, and the routes of its tables may not know the gateway yet.
+    _Rule(("InvalidTransitGatewayID.NotFound",), 180.0, ("create_route", "replace_route")),
     # What was just made is not known everywhere (EC2 API, "Eventual consistency"; IAM guide, "Troubleshoot IAM").
     _Rule((".NotFound", "NoSuchEntity", "NoSuchBucket"), 60.0, but_not=_READS),
     _Rule((*_IN_USE,), 120.0, _REMOVALS),

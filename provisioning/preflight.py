@@ -70,7 +70,7 @@ def _problems(view: View, region: str, nodes: list[Node]) -> Iterator[str]:
             yield from _unfit(image, those, types)
     for node in nodes:
         # A zone is chosen when the subnet is made, by the types that shall stand in it.
-        if node.kind == "subnet" and all(name in types for name in node.spec.types if hosts):
+        if node.kind == "subnet" and not node.spec.beside and all(name in types for name in node.spec.types if hosts):
             try:
                 SubnetKind().zones(view, node)
             except ProvisionError as error:

@@ -18,7 +18,10 @@ _STAGES = (
     ("instance",),
     ("elastic-ip", "volume", "network-interface"),
     ("route-table",),
-    ("peering",),
+    ("transit-table",),
+    ("peering", "transit-peering"),
+    ("transit-attachment",),
+    ("transit-gateway",),
     ("security-group",),
     ("internet-gateway",),
     ("subnet",),
@@ -96,7 +99,9 @@ class Removal:
                 if error.of_the_account:
                     raise
                 if not in_use(error.code, error.operation):
-                    return Left(found, error)
+                    # The call itself was repeated for as long as that promises something.
+                    held = error.code == "IncorrectState"
+                    return Left(found, error, in_the_way(self._view, found) if held else "")
                 if within_seconds is None:
                     within_seconds = max(self._until - clock.monotonic(), self._least_seconds)
                 if not patience.again(min(patience_seconds(error.code, error.operation), within_seconds)):
@@ -107,8 +112,10 @@ class Removal:
             except PendingError as error:
                 return Left(found, error)
             else:
-                # A name, unlike an id, can come again.
-                if isinstance(kind, Ec2Kind) and kind.id_key.endswith("Id"):
+                # A name, unlike an id, can come again; and what AWS did not know may have been made a moment ago, by a
+                # run that was killed: whether it stands, the next look tells.
+                known = (found.region, found.key) not in self._view.cloud.unknown
+                if known and isinstance(kind, Ec2Kind) and kind.id_key.endswith("Id"):
                     self._view.ended.add(found.id)
                 self._removed(found)
                 return None

@@ -63,11 +63,12 @@ def _forwarder(topology: Topology, host: Host) -> list[str]:
     lines = ["[feed]", f"url = {_text(host.feed)}"]
     for link in topology.link:
         if link.forwarder == host.name:
-            receiver = topology.named_host(link.receiver)
+            sender, listener = topology.ends(link)
             lines += [
                 "",
                 "[[destination]]",
-                f"address = {_text(f'{receiver.address}:{link.port}')}",
+                f"address = {_text(f'{listener}:{link.port}')}",
+                *([f"source_address = {_text(sender)}"] if sender != host.address else []),
                 f"path_name = {_text(link.name)}",
                 f"transport = {_text(link.transport)}",
                 f"key_file = {_text(_KEY_FILE)}",
@@ -79,7 +80,7 @@ def _receiver(topology: Topology, host: Host) -> list[str]:
     lines: list[str] = []
     for link in topology.link:
         if link.receiver == host.name:
-            forwarder = topology.named_host(link.forwarder)
+            sender, _ = topology.ends(link)
             lines += [
                 "[[path]]",
                 f"name = {_text(link.name)}",
@@ -88,7 +89,7 @@ def _receiver(topology: Topology, host: Host) -> list[str]:
                 f"listen = {_text(f'0.0.0.0:{link.port}')}",
                 f"transport = {_text(link.transport)}",
                 f"key_file = {_text(_KEY_FILE)}",
-                f"allowed_sources = {_texts([f'{forwarder.address}/32'])}",
+                f"allowed_sources = {_texts([f'{sender}/32'])}",
                 "",
             ]
     if host.feed:

@@ -15,7 +15,15 @@ __all__ = ["Survey", "survey"]
 
 _NOT_ENABLED = ("AuthFailure", "OptInRequired", "OptInRequiredException", "UnrecognizedClientException")
 _WITHHELD = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "UnreachableEndpoint")
-_LISTED_WHEN_DEAD = ("instance", "volume", "network-interface", "vpc-peering-connection")
+_LISTED_WHEN_DEAD = (
+    "instance",
+    "volume",
+    "network-interface",
+    "vpc-peering-connection",
+    "transit-gateway",
+    "transit-gateway-attachment",
+    "transit-gateway-route-table",
+)
 """EC2 lists these, and their tags, up to hours after their end (EC2 guide, "Terminate an instance")."""
 
 

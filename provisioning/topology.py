@@ -23,12 +23,14 @@ __all__ = [
     "Subnet",
     "Target",
     "Topology",
+    "Transit",
     "port_of",
 ]
 
 
 Role = Literal["forwarder", "receiver", "probe", "nat", "proxy", "monitor"]
 OverlayKind = Literal["ipip", "wireguard"]
+Via = Literal["peering", "transit"]
 CpuCredits = Literal["", "standard", "unlimited"]
 
 
@@ -57,12 +59,14 @@ class Site(Section, frozen=True):
         name: of the site.
         region: of AWS.
         cidr: its addresses, apart from those of every site that it is peered with.
+        transit: a block of them for a transit gateway, which takes a /28 in every zone with hosts.
     """
 
     name: str
     region: str
     cidr: str
     subnet: tuple[Subnet, ...]
+    transit: str = ""
 
 
 class Peering(Section, frozen=True):
@@ -71,6 +75,22 @@ class Peering(Section, frozen=True):
     Attributes:
         requester: the site that asks for it.
         accepter: the site that accepts it.
+    """
+
+    requester: str
+    accepter: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.requester}-{self.accepter}"
+
+
+class Transit(Section, frozen=True):
+    """``[[transit]]``: the transit gateways of two sites, peered with each other.
+
+    Attributes:
+        requester: the site whose gateway asks for it.
+        accepter: the site whose gateway accepts it.
     """
 
     requester: str
@@ -104,6 +124,7 @@ class Host(Section, frozen=True):
         site: where it stands.
         subnet: the site's subnet.
         address: its private address.
+        second_address: another private address, for links through a transit gateway where a peering has the first.
         public: how the internet reaches it: not at all, by an address that AWS assigns, or by an Elastic IP.
         type: of the instance.
         image: the operating system.
@@ -119,6 +140,7 @@ class Host(Section, frozen=True):
     site: str
     subnet: str
     address: str
+    second_address: str = ""
     public: Literal["none", "assigned", "elastic"] = "none"
     type: str = "t3.micro"
     image: str = "debian-12"
@@ -150,6 +172,7 @@ class Link(Section, frozen=True):
         name: of the path.
         port: of the receiver.
         transport: what carries the events.
+        via: the network between the two: a VPC peering, or transit gateways.
     """
 
     forwarder: str
@@ -157,6 +180,7 @@ class Link(Section, frozen=True):
     name: str = "backbone"
     port: int = 8080
     transport: Literal["tcp", "udp"] = "tcp"
+    via: Via = "peering"
 
 
 class Overlay(Section, frozen=True):
@@ -223,6 +247,7 @@ class Topology(Section, frozen=True):
     site: tuple[Site, ...]
     host: tuple[Host, ...]
     peering: tuple[Peering, ...] = ()
+    transit: tuple[Transit, ...] = ()
     link: tuple[Link, ...] = ()
     overlay: Overlay | None = None
     proxy: Proxy | None = None
@@ -265,6 +290,25 @@ class Topology(Section, frozen=True):
     def peered(self, one: str, other: str) -> bool:
         """Whether two sites are one VPC, or joined by a peering (peering is not transitive)."""
         return one == other or any({p.requester, p.accepter} == {one, other} for p in self.peering)
+
+    def transits(self, site: str) -> tuple[tuple[Transit, Site], ...]:
+        """The peered transit gateways of a site, each with the site at the other end."""
+        return tuple(
+            (transit, self.named_site(transit.accepter if transit.requester == site else transit.requester))
+            for transit in self.transit
+            if site in (transit.requester, transit.accepter)
+        )
+
+    def ends(self, link: Link) -> tuple[str, str]:
+        """The addresses that a link goes between, the forwarder's first.
+
+        A route table has one target for a block, so a host that a peering and a transit gateway both reach has an
+        address for each.
+        """
+        hosts = (self.named_host(link.forwarder), self.named_host(link.receiver))
+        if link.via == "transit" and all(host.second_address for host in hosts):
+            return hosts[0].second_address, hosts[1].second_address
+        return hosts[0].address, hosts[1].address
 
     @property
     def gateways(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ import json
 from importlib import resources
 
 from provisioning.errors import ProvisionError
-from provisioning.overlay import File, overlay_files, prometheus_files, source
+from provisioning.overlay import File, overlay_files, prometheus_files, render, source
 from provisioning.packages import packages, packages_wished
 from provisioning.proxy import proxy_files, s3_host
 from provisioning.roleconfig import role_files, units_of
@@ -84,6 +84,8 @@ def user_data(
     clock = 'if systemctl cat "$unit" >/dev/null 2>&1; then systemctl try-restart "$unit"; fi'
     lines.append(f"for unit in chrony.service systemd-timesyncd.service; do {clock}; done\n")
     lines.append("systemctl enable --now latency-expiry.timer\n")
+    if host.second_address:
+        lines.append("systemctl enable --now latency-second-address.service\n")
     lines.append("systemctl enable latency-bootstrap.service\nsystemctl start --no-block latency-bootstrap.service\n")
     # Together the files are a third of their size; one by one they were four fifths of EC2's limit.
     packed = base64.encodebytes(gzip.compress("".join(lines).encode(), mtime=0)).decode()
@@ -148,10 +150,19 @@ def host_files(
             source("chrony-ptp.conf" if host.precision_time else "chrony.conf"),
         ),
         ("/etc/systemd/timesyncd.conf.d/latency.conf", 0o644, source("timesyncd.conf")),
+        *_second_address(host),
         *overlay_files(topology, host),
         *proxy_files(topology, host, s3_host(bucket, bucket_region)),
         *role_files(topology, host, deployment),
     ]
+
+
+def _second_address(host: Host) -> list[File]:
+    """The unit that gives a host the second address of its interface: images do so or not, as their makers please."""
+    if not host.second_address:
+        return []
+    text = render(source("latency-second-address.service"), {"ADDRESS": host.second_address})
+    return [("/etc/systemd/system/latency-second-address.service", 0o644, text)]
 
 
 def _extra(host: Host) -> dict[str, tuple[str, int]]:

@@ -16,7 +16,8 @@ from daemons.service.config import networks
 from provisioning.proxy import host_and_port
 from provisioning.rendered import check_rendered
 from provisioning.tags import check_tags
-from provisioning.topology import Access, Host, Overlay, Proxy, Site, Subnet, Topology
+from provisioning.topology import Access, Host, Link, Overlay, Proxy, Site, Subnet, Topology
+from provisioning.transits import check_transits
 
 __all__ = ["RESERVED_ADDRESSES", "check", "expiry", "zone_id_prefix"]
 
@@ -44,11 +45,16 @@ def check(topology: Topology) -> None:
     for site in topology.site:
         _check_site(site)
     _check_peerings(topology)
+    check_transits(topology)
     taken: dict[tuple[str, str], str] = {}
     for host in topology.host:
         _check_host(topology, host)
-        if (other := taken.setdefault((host.site, host.address), host.name)) != host.name:
-            raise ConfigError(f"host.{host.name}.address", f"{host.address} is {other}'s", "use a free address")
+        for key, address in (("address", host.address), ("second_address", host.second_address)):
+            if (
+                address
+                and (other := taken.setdefault((host.site, address), f"{host.name}.{key}")) != f"{host.name}.{key}"
+            ):
+                raise ConfigError(f"host.{host.name}.{key}", f"{address} is {other}", "use a free address")
     _check_links(topology)
     _check_overlay(topology)
     _check_proxy(topology)
@@ -169,28 +175,27 @@ def _check_host(topology: Topology, host: Host) -> None:
         raise ConfigError(
             f"{where}.subnet", f"{host.subnet!r} is not a subnet of {site.name}", "name one of its subnets"
         )
-    _check_address(where, host, topology.subnet_of(host))
+    subnet = topology.subnet_of(host)
+    _check_address(f"{where}.address", host.address, subnet)
+    if host.second_address:
+        _check_address(f"{where}.second_address", host.second_address, subnet)
+    if host.public != "none" and not subnet.public:
+        raise ConfigError(f"{where}.public", f"subnet {subnet.name} is private", "put the host into a public subnet")
     _check_machine(where, host)
     _check_work(topology, host)
 
 
-def _check_address(where: str, host: Host, subnet: Subnet) -> None:
+def _check_address(where: str, address: str, subnet: Subnet) -> None:
     block = ipaddress.IPv4Network(subnet.cidr)
     try:
-        own = ipaddress.IPv4Address(host.address)
+        own = ipaddress.IPv4Address(address)
     except ValueError as error:
-        raise ConfigError(
-            f"{where}.address", f"{host.address!r} is not an IPv4 address", f"use one of {block}"
-        ) from error
+        raise ConfigError(where, f"{address!r} is not an IPv4 address", f"use one of {block}") from error
     if own not in block:
-        raise ConfigError(f"{where}.address", f"{own} is not in {subnet.name} ({block})", "use one of its addresses")
+        raise ConfigError(where, f"{own} is not in {subnet.name} ({block})", "use one of its addresses")
     offset = int(own) - int(block.network_address)
     if offset < RESERVED_ADDRESSES or own == block.broadcast_address:
-        raise ConfigError(
-            f"{where}.address", f"{own} is reserved by AWS", "use the fifth address of the subnet or later"
-        )
-    if host.public != "none" and not subnet.public:
-        raise ConfigError(f"{where}.public", f"subnet {subnet.name} is private", "put the host into a public subnet")
+        raise ConfigError(where, f"{own} is reserved by AWS", "use the fifth address of the subnet or later")
 
 
 def _check_machine(where: str, host: Host) -> None:
@@ -260,11 +265,27 @@ def _check_links(topology: Topology) -> None:
             if end not in hosts or hosts[end].role != role:
                 raise ConfigError(where, f"{end!r} is not a host of role {role}", f"name a {role}")
         _check_port(f"{where}.port", link.port)
-        if not topology.peered(hosts[link.forwarder].site, hosts[link.receiver].site):
-            raise ConfigError(where, "its sites are not peered", "add the [[peering]]; peering is not transitive")
+        _check_way(topology, where, link)
     for host in topology.host:
         if host.role == "forwarder" and all(link.forwarder != host.name for link in topology.link):
             raise ConfigError(f"host.{host.name}", "no link starts at this forwarder", "add a [[link]]")
+
+
+def _check_way(topology: Topology, where: str, link: Link) -> None:
+    ends = topology.named_host(link.forwarder), topology.named_host(link.receiver)
+    sites = ends[0].site, ends[1].site
+    if link.via == "peering" and not topology.peered(*sites):
+        raise ConfigError(where, "its sites are not peered", "add the [[peering]]; peering is not transitive")
+    if link.via == "transit":
+        if sites[1] not in {other.name for _, other in topology.transits(sites[0])}:
+            raise ConfigError(where, "no transit gateways join its sites", "add the [[transit]]; it is not transitive")
+        lacking = [host.name for host in ends if not host.second_address]
+        if lacking and (topology.peered(*sites) or len(lacking) == 1):
+            raise ConfigError(
+                f"host.{lacking[0]}.second_address",
+                "is missing: its first is reached otherwise, and a block has one route",
+                "give both hosts of the link a second address of their subnets",
+            )
 
 
 def _check_overlay(topology: Topology) -> None:

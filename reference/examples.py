@@ -89,6 +89,8 @@ BY_PLACE: dict[str, Any] = {
     "topology:site.subnet.name": "public",
     "topology:site.subnet.zone_id": "apne1-az4",
     "topology:host.placement": "cluster",
+    "topology:host.second_address": "10.0.1.11",
+    "topology:site.transit": "10.0.255.0/26",
     "validation:egress.url": "https://ipinfo.io/json",
     "validation:scenario.name": "direct",
     "validation:scenario.overlay.max_ms": (60.0, 200.0),

@@ -23,7 +23,9 @@ _TERMINATE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """A host; ``bucket`` is the key of a node, ``key_pair`` and ``placement_group`` are too, or empty.
+    """A host; the first of its private ``addresses`` is the interface's primary one.
+
+    ``bucket`` is the key of a node, ``key_pair`` and ``placement_group`` are too, or empty.
 
     ``tunnel_peer`` is the key of the node at the other end of a WireGuard tunnel: each end makes its own private key
     and tells the public half on its console, and learns the other's from a tag of its own.
@@ -34,7 +36,7 @@ class InstanceSpec:
 
     name: str
     subnet: str
-    address: str
+    addresses: tuple[str, ...]
     firewall: str
     identity: str
     type: str
@@ -54,7 +56,8 @@ class InstanceSpec:
     def digest(self, bucket: str) -> str:
         """A short name of everything that cannot be changed in a host that exists."""
         parts = (
-            self.address,
+            # A deployment that stands goes by the digest that one address always had.
+            self.addresses[0] if len(self.addresses) == 1 else self.addresses,
             self.type,
             self.credit_mode,
             self.image,
@@ -99,6 +102,10 @@ class InstanceKind(Ec2Kind):
             try:
                 return self._launch(view, node)
             except CapacityError as error:
+                if beside := [key for key, other in view.nodes.items() if _beside(other) == subnet.key]:
+                    raise error.after(
+                        tried, f"{', '.join(beside)} stands beside its subnet for a transit gateway; name another zone"
+                    ) from error
                 if others := self._others_in(view, node, subnet):
                     raise error.after(tried, f"{', '.join(others)} stands in its subnet, which stays") from error
                 zones = [zone for zone in kind.zones(view, subnet) if zone not in tried]
@@ -250,7 +257,7 @@ class InstanceKind(Ec2Kind):
                 {
                     "DeviceIndex": 0,
                     "SubnetId": view.id(spec.subnet),
-                    "PrivateIpAddress": spec.address,
+                    **_private(spec.addresses),
                     "Groups": [view.id(spec.firewall)],
                     "AssociatePublicIpAddress": spec.public,
                     "DeleteOnTermination": True,
@@ -390,6 +397,21 @@ class InstanceKind(Ec2Kind):
             HttpTokens="required",
             HttpEndpoint="enabled",
         )
+
+
+def _private(addresses: tuple[str, ...]) -> dict[str, Any]:
+    """The interface's private addresses: one has a field, several a list (EC2 API, RunInstances)."""
+    if len(addresses) == 1:
+        return {"PrivateIpAddress": addresses[0]}
+    return {
+        "PrivateIpAddresses": [
+            {"PrivateIpAddress": address, "Primary": number == 0} for number, address in enumerate(addresses)
+        ]
+    }
+
+
+def _beside(node: Node) -> str:
+    return str(node.spec.beside) if node.kind == "subnet" else ""
 
 
 def _token(view: View, node: Node, request: Mapping[str, Any], attempt: int) -> str:

@@ -51,13 +51,14 @@ class VpcKind(Ec2Kind):
 
 @dataclass(frozen=True, slots=True)
 class SubnetSpec:
-    """``zone`` and ``zone_id`` empty: the first zone that offers all ``types``."""
+    """``zone`` and ``zone_id`` empty: the first zone that offers all ``types``, or that of the subnet ``beside``."""
 
     vpc: str
     cidr: str
     zone: str
     types: tuple[str, ...]
     zone_id: str = ""
+    beside: str = ""
 
     @property
     def told_zone(self) -> str:
@@ -94,6 +95,8 @@ class SubnetKind(Ec2Kind):
         Raises:
             ProvisionError: no zone offers them all.
         """
+        if node.spec.beside:
+            return [view.found[node.spec.beside].facts["AvailabilityZone"]]
         # A Local or Wavelength Zone that the account opted into is listed with the offerings too, and sorts first.
         own = {
             item["ZoneName"]: item.get("ZoneId", "")
@@ -144,6 +147,9 @@ class SubnetKind(Ec2Kind):
         zone, zone_id = found.facts["AvailabilityZone"], found.facts.get("AvailabilityZoneId", "")
         if node.spec.told_zone not in ("", zone, zone_id):
             yield Difference(f"zone is {zone} ({zone_id}), not {node.spec.told_zone}: needs `down` first")
+        beside = view.found.get(node.spec.beside)
+        if beside is not None and beside.facts["AvailabilityZone"] != zone:
+            yield Difference(f"zone is {zone}, and {node.spec.beside} stands in another: needs `down` first")
 
     def delete(self, view: View, found: Found) -> None:
         view.cloud.call(found.region, "ec2", "delete_subnet", found.key, SubnetId=found.id)
@@ -213,7 +219,7 @@ class GatewayKind(Ec2Kind):
 
 @dataclass(frozen=True, slots=True)
 class RouteTableSpec:
-    """``routes`` maps destinations to the keys of a gateway or a peering."""
+    """``routes`` maps destinations to the keys of an internet gateway, a peering or a transit gateway."""
 
     vpc: str
     subnets: tuple[str, ...]
@@ -286,7 +292,7 @@ class RouteTableKind(Ec2Kind):
         view.cloud.call(found.region, "ec2", "delete_route_table", found.key, RouteTableId=found.id)
 
     def _route(self, view: View, node: Node, found: Found, operation: str, destination: str, target: str) -> None:
-        field = "VpcPeeringConnectionId" if view.nodes[target].kind == "peering" else "GatewayId"
+        field = _TARGETS.get(view.nodes[target].kind, "GatewayId")
         view.cloud.call(
             node.region,
             "ec2",
@@ -340,9 +346,13 @@ class RouteTableKind(Ec2Kind):
         )
 
 
+_TARGETS = {"peering": "VpcPeeringConnectionId", "transit-gateway": "TransitGatewayId"}
+"""The field of a route by the kind of its target; an internet gateway has EC2's own."""
+
+
 def _target(route: object) -> str:
     assert isinstance(route, dict)
-    for field in ("VpcPeeringConnectionId", "GatewayId", "NatGatewayId", "NetworkInterfaceId", "InstanceId"):
+    for field in (*_TARGETS.values(), "GatewayId", "NatGatewayId", "NetworkInterfaceId", "InstanceId"):
         if route.get(field):
             return str(route[field])
     return "another target"

@@ -246,6 +246,18 @@ def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, s
         count(region, "group", (i for i in groups if i["GroupName"] != "default"))
         peerings = ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]
         count(region, "peering", (i for i in peerings if i["Status"]["Code"] not in ("deleted", "failed", "rejected")))
+        for kind, listing, key in (
+            ("transit-gateway", "describe_transit_gateways", "TransitGateways"),
+            ("transit-attachment", "describe_transit_gateway_attachments", "TransitGatewayAttachments"),
+            ("transit-table", "describe_transit_gateway_route_tables", "TransitGatewayRouteTables"),
+        ):
+            items = getattr(ec2, listing)()[key]
+            # A default table goes with its gateway, without a call.
+            count(
+                region,
+                kind,
+                (i for i in items if i["State"] != "deleted" and not i.get("DefaultAssociationRouteTable")),
+            )
         instances = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
         count(region, "instance", (i for i in instances if i["State"]["Name"] not in ("terminated", "shutting-down")))
         count(region, "address", ec2.describe_addresses()["Addresses"])

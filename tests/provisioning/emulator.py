@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.provisioning import emulator_transit
+
 EFFECT_HEADER = "x-effect"
 REGIONS = ("ap-northeast-1", "ap-southeast-1", "eu-central-1", "eu-west-1", "us-east-1")
 """The regions that the account has enabled."""
@@ -154,7 +156,8 @@ def _add_refusals() -> None:
     from moto.iam.models import IAMBackend  # noqa: PLC0415
 
     services: dict[str, Any] = {"ec2": (EC2Backend, EC2ClientError), "iam": (IAMBackend, IAMException)}
-    for service, method, refused, code in _REFUSALS:
+    refusals: tuple[tuple[str, str, Callable[..., bool], str], ...] = emulator_transit.REFUSALS
+    for service, method, refused, code in (*_REFUSALS, *refusals):
         backend, error = services[service]
         setattr(backend, method, _guarded(getattr(backend, method), refused, error, code))
 
@@ -229,6 +232,7 @@ class _OneByOne:
 def correct_moto() -> None:
     """Have moto, in this process, do what EC2 does where it differs from it."""
     load_images()
+    emulator_transit.correct()
     _add_refusals()
     _enable_regions()
     _add_public_access()

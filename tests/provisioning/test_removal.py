@@ -10,7 +10,8 @@ import pytest
 from provisioning.errors import AwsError, RemainsError
 from provisioning.loading import BUILT_IN, load_topology
 from provisioning.topology import Topology
-from tests.provisioning.aws import Call, Operator, census, client, world
+from tests.provisioning.aws import Call, Once, Operator, census, client, operation, world
+from tests.provisioning.transit_world import SLOW_TRANSIT_SECONDS
 
 pytestmark = pytest.mark.process
 
@@ -233,11 +234,28 @@ def test_down_after_any_automation_leaves_nothing_or_names_it_within_two_minutes
     except RemainsError as error:
         told = "\n".join([str(error), *error.__notes__])
         assert error.exit_code == 7  # noqa: PT017 - whether it raises is drawn
-    assert account.clock.now - began <= PATIENCE_SECONDS
+    # The states of transit gateways take their own time, each up to half an hour.
+    assert account.clock.now - began <= (PATIENCE_SECONDS if not topology.transit else 12 * SLOW_TRANSIT_SECONDS)
     assert (told == "") == (not hindrances)
     for identity, words, take_away in hindrances:
         assert f"{identity} ({words}" in told or identity in told
         take_away()
     Operator(endpoint, topology).down()
     client(endpoint, "iam", TOKYO).delete_instance_profile(InstanceProfileName="theirs")
+    assert census(endpoint, topology.regions) == empty
+
+
+def test_what_was_made_a_moment_ago_and_is_not_known_yet_goes_too(endpoint: str) -> None:
+    """After a death of `up`, `down` may be told that there is no such thing as what it was shown just before."""
+    topology = load_topology("backbone")
+    empty = census(endpoint, topology.regions)
+    Operator(endpoint, topology).up()
+    operator = Operator(endpoint, topology)
+    late = [
+        Once(operation(name, "eu-central-1"), lambda: ("InvalidID.NotFound", "The ID does not exist"))
+        for name in ("DeleteVpc", "DeleteSubnet", "DeleteSecurityGroup", "DeleteRouteTable")
+    ]
+    operator.aws.before.extend(late)
+    operator.down()
+    assert all(fault.struck for fault in late)
     assert census(endpoint, topology.regions) == empty

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tests.provisioning.transit_world import TransitWorld
+
 LISTED_SECONDS = 8.0
 """A list may lack what was made so long ago, and tell of what was ended so long ago."""
 KNOWN_SECONDS = 20.0
@@ -35,6 +37,16 @@ _MADE: dict[str, Callable[[Any, Any], list[str]]] = {
     "AllocateAddress": lambda _, answer: [answer["AllocationId"]],
     "ImportKeyPair": lambda params, _: [params["KeyName"]],
     "RunInstances": lambda _, answer: [item["InstanceId"] for item in answer["Instances"]],
+    "CreateTransitGateway": lambda _, answer: [answer["TransitGateway"]["TransitGatewayId"]],
+    "CreateTransitGatewayVpcAttachment": lambda _, answer: [
+        answer["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
+    ],
+    "CreateTransitGatewayPeeringAttachment": lambda _, answer: [
+        answer["TransitGatewayPeeringAttachment"]["TransitGatewayAttachmentId"]
+    ],
+    "CreateTransitGatewayRouteTable": lambda _, answer: [
+        answer["TransitGatewayRouteTable"]["TransitGatewayRouteTableId"]
+    ],
     "CreateRole": lambda params, _: [f"role/{params['RoleName']}"],
     "CreateInstanceProfile": lambda params, _: [f"profile/{params['InstanceProfileName']}"],
     "CreateBucket": lambda params, _: [f"bucket/{params['Bucket']}"],
@@ -47,6 +59,10 @@ _LISTS: dict[str, tuple[str, str, str]] = {
     "DescribeRouteTables": ("RouteTables", "RouteTableId", ""),
     "DescribeSecurityGroups": ("SecurityGroups", "GroupId", ""),
     "DescribeVpcPeeringConnections": ("VpcPeeringConnections", "VpcPeeringConnectionId", ""),
+    "DescribeTransitGateways": ("TransitGateways", "TransitGatewayId", ""),
+    "DescribeTransitGatewayVpcAttachments": ("TransitGatewayVpcAttachments", "TransitGatewayAttachmentId", ""),
+    "DescribeTransitGatewayPeeringAttachments": ("TransitGatewayPeeringAttachments", "TransitGatewayAttachmentId", ""),
+    "DescribeTransitGatewayRouteTables": ("TransitGatewayRouteTables", "TransitGatewayRouteTableId", ""),
     "DescribeAddresses": ("Addresses", "AllocationId", ""),
     "DescribeKeyPairs": ("KeyPairs", "KeyName", ""),
     "DescribeTags": ("Tags", "ResourceId", ""),
@@ -76,6 +92,9 @@ _UNKNOWN = {
     "rtb": "InvalidRouteTableID.NotFound",
     "sg": "InvalidGroup.NotFound",
     "pcx": "InvalidVpcPeeringConnectionID.NotFound",
+    "tgw": "InvalidTransitGatewayID.NotFound",
+    "tgw-attach": "InvalidTransitGatewayAttachmentID.NotFound",
+    "tgw-rtb": "InvalidRouteTableID.NotFound",
     "eipalloc": "InvalidAllocationID.NotFound",
     "i": "InvalidInstanceID.NotFound",
 }
@@ -135,11 +154,12 @@ class World:
         self._peerings: dict[str, dict[str, dict[str, float]]] = {}  # id, stage, region: until when
         self._peering_tags: dict[tuple[str, str], dict[str, str]] = {}  # region, id: the tags put on there
         self._buckets: dict[str, float] = {}
+        self._transit = TransitWorld(self.clock.monotonic, self._random, self._reach)
 
     def before(self, call: Any) -> Refusal | dict[str, Any] | None:
         """Refuse a call, or answer it, as AWS would and the emulator does not."""
         with self._lock:
-            for check in (self._unknown, self._token, self._named, self._in_use):
+            for check in (self._unknown, self._token, self._named, self._in_use, self._transit.before):
                 if (outcome := check(call)) is not None:
                     return outcome
         return None
@@ -151,6 +171,7 @@ class World:
                 self._note(call, made)
             if handler := getattr(self, f"_on_{call.operation}", None):
                 handler(call, answer)
+            self._transit.after(call, answer)
             if call.operation in _ENDED:
                 self._haunt(call)
             self._hide(call, answer)
@@ -169,7 +190,7 @@ class World:
 
     def _note(self, call: Any, made: str) -> None:
         regions = [call.region]
-        if call.operation == "CreateVpcPeeringConnection":
+        if "PeerRegion" in call.params:
             regions.append(call.params.get("PeerRegion", call.region))
         for region in regions:
             place = ("" if call.service in _GLOBAL else region, made)
@@ -240,9 +261,9 @@ class World:
         """What a host that is ending still stands in, holds or wears."""
         if call.operation == "RunInstances":
             for interface in call.params.get("NetworkInterfaces", []):
-                place = (interface.get("SubnetId", ""), interface.get("PrivateIpAddress", ""))
-                if self._later(self._addresses.get(place, 0.0)):
-                    return "InvalidIPAddress.InUse", f"Address {place[1]} is in use."
+                for address in _private(interface):
+                    if self._later(self._addresses.get((interface.get("SubnetId", ""), address), 0.0)):
+                        return "InvalidIPAddress.InUse", f"Address {address} is in use."
         removals = ("DeleteSubnet", "DeleteSecurityGroup", "DeleteVpc", "DetachInternetGateway")
         if call.operation in removals:
             named = set(_texts(call.params))
@@ -270,8 +291,8 @@ class World:
 
     def _on_RunInstances(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
         for interface in call.params.get("NetworkInterfaces", []):
-            if "PrivateIpAddress" in interface:
-                self._addresses[interface["SubnetId"], interface["PrivateIpAddress"]] = math.inf
+            for address in _private(interface):
+                self._addresses[interface["SubnetId"], address] = math.inf
         for item in answer["Instances"]:
             self._running[item["InstanceId"]] = self._within(STATE_SECONDS)
         if token := call.params.get("ClientToken"):
@@ -297,8 +318,9 @@ class World:
                 {},
             )
             if asked:
-                place = (asked["SubnetId"], asked["PrivateIpAddress"])
-                self._addresses[place] = ended + self._random.uniform(0, ADDRESS_SECONDS - STATE_SECONDS)
+                freed = ended + self._random.uniform(0, ADDRESS_SECONDS - STATE_SECONDS)
+                for address in _private(asked):
+                    self._addresses[asked["SubnetId"], address] = freed
                 self._held.append(({asked["SubnetId"], *asked["Groups"]}, ended))
 
     def _truth(self, region: str, instances: list[str]) -> Iterator[dict[str, Any]]:
@@ -377,6 +399,16 @@ class World:
             for route in table.get("Routes", []):
                 if "deleting" in self._peerings.get(route.get("VpcPeeringConnectionId", ""), {}):
                     route["State"] = "blackhole"
+
+
+def _private(interface: Mapping[str, Any]) -> list[str]:
+    """The private addresses that a launch asks for."""
+    several = [item["PrivateIpAddress"] for item in interface.get("PrivateIpAddresses", [])]
+    return (
+        several or [interface["PrivateIpAddress"]]
+        if {"PrivateIpAddress", "PrivateIpAddresses"} & interface.keys()
+        else []
+    )
 
 
 def _asked_for(params: Mapping[str, Any], item: Mapping[str, Any]) -> bool:

@@ -1,0 +1,137 @@
+"""The transit gateways of a topology: what a wish for one must say, the resources that it is made of, and the routes.
+
+Every site of a ``[[transit]]`` has one gateway, attached to its VPC by a small subnet in each zone with hosts: what
+stands in another zone cannot reach the gateway (transit gateway guide, "Transit gateway attachments to a VPC").
+"""
+
+import ipaddress
+
+from daemons.errors import ConfigError
+from provisioning.kinds.network import SubnetSpec
+from provisioning.kinds.transit import TransitAttachmentSpec, TransitGatewaySpec, TransitPeeringSpec, TransitTableSpec
+from provisioning.model import Node
+from provisioning.topology import Site, Subnet, Topology
+
+__all__ = ["check_transits", "transit_nodes", "transit_routes"]
+
+_FIRST_ASN = 64512
+"""Private ones begin here, and end at 65534 (RFC 6996)."""
+_PREFIX = 28
+"""AWS recommends a small subnet for each attachment (transit gateway guide, "Design best practices")."""
+
+
+def check_transits(topology: Topology) -> None:
+    """Refuse gateways that AWS would refuse late, or make and not carry anything.
+
+    Raises:
+        ConfigError: the first thing wrong.
+    """
+    names = {site.name for site in topology.site}
+    pairs: set[frozenset[str]] = set()
+    for transit in topology.transit:
+        where = f"transit.{transit.name}"
+        for end in (transit.requester, transit.accepter):
+            if end not in names:
+                raise ConfigError(where, f"{end!r} is not a site", f"use one of {', '.join(sorted(names))}")
+        one, other = topology.named_site(transit.requester), topology.named_site(transit.accepter)
+        if one.region == other.region:
+            raise ConfigError(where, f"both sites are in {one.region}", "join sites of two regions, or peer them")
+        pair = frozenset((one.name, other.name))
+        if pair in pairs:
+            raise ConfigError(where, "the two sites are joined already", "one pair of gateways has one peering")
+        pairs.add(pair)
+        if ipaddress.ip_network(one.cidr).overlaps(ipaddress.ip_network(other.cidr)):
+            raise ConfigError(where, f"{one.cidr} overlaps {other.cidr}", "joined sites need distinct address blocks")
+    for site in topology.site:
+        if topology.transits(site.name):
+            _check_block(topology, site)
+        elif site.transit:
+            raise ConfigError(
+                f"site.{site.name}.transit", "no [[transit]] names the site", "add it, or remove the block"
+            )
+
+
+def _check_block(topology: Topology, site: Site) -> None:
+    where = f"site.{site.name}.transit"
+    if not site.transit:
+        raise ConfigError(
+            where, "is missing", "give a free block of the site, such as a /26, for the gateway's subnets"
+        )
+    try:
+        block = ipaddress.IPv4Network(site.transit)
+    except ValueError as error:
+        raise ConfigError(
+            where, f"{site.transit!r} is not an IPv4 network", "write one such as 10.0.255.0/26"
+        ) from error
+    if not block.subnet_of(ipaddress.IPv4Network(site.cidr)):
+        raise ConfigError(where, f"{block} is not inside {site.cidr}", "choose a block of the site")
+    for subnet in site.subnet:
+        if block.overlaps(ipaddress.IPv4Network(subnet.cidr)):
+            raise ConfigError(where, f"{block} overlaps {subnet.name}'s {subnet.cidr}", "choose another block")
+    with_hosts = _with_hosts(topology, site)
+    zones = {subnet.zone or subnet.zone_id for subnet in with_hosts}
+    if len(with_hosts) > 1 and ("" in zones or len({bool(subnet.zone) for subnet in with_hosts}) > 1):
+        raise ConfigError(
+            where, "it is not known which of the site's subnets share a zone", "give each subnet with hosts its zone_id"
+        )
+    if block.prefixlen > _PREFIX or 2 ** (_PREFIX - block.prefixlen) < len(zones):
+        raise ConfigError(where, f"{block} has no /{_PREFIX} for each of {len(zones)} zones", "give a larger block")
+
+
+def _with_hosts(topology: Topology, site: Site) -> list[Subnet]:
+    """The subnets in which hosts stand; the first one where none does, for an attachment needs some."""
+    taken = {host.subnet for host in topology.host if host.site == site.name}
+    return [subnet for subnet in site.subnet if subnet.name in taken] or [site.subnet[0]]
+
+
+def transit_nodes(topology: Topology) -> list[Node]:
+    """The resources of all transit gateways."""
+    nodes: list[Node] = []
+    joined = [site for site in topology.site if topology.transits(site.name)]
+    for number, site in enumerate(joined):
+        nodes += _gateway(topology, site, _FIRST_ASN + number)
+    for transit in topology.transit:
+        here, there = (topology.named_site(name) for name in (transit.requester, transit.accepter))
+        ends = (f"transit/{here.name}", f"transit/{there.name}")
+        spec = TransitPeeringSpec(*ends, there.region)
+        nodes.append(Node(f"transit-peering/{transit.name}", "transit-peering", here.region, spec, ends))
+    return nodes
+
+
+def _gateway(topology: Topology, site: Site, asn: int) -> list[Node]:
+    name, vpc = site.name, f"vpc/{site.name}"
+    gateway, attachment = f"transit/{name}", f"transit-attachment/{name}"
+    nodes = [Node(gateway, "transit-gateway", site.region, TransitGatewaySpec(asn))]
+    zones = {subnet.zone or subnet.zone_id: subnet for subnet in reversed(_with_hosts(topology, site))}
+    blocks = ipaddress.IPv4Network(site.transit).subnets(new_prefix=_PREFIX)
+    subnets = []
+    for number, (subnet, block) in enumerate(zip(reversed(zones.values()), blocks, strict=False), 1):
+        key, beside = f"subnet/{name}/transit-{number}", f"subnet/{name}/{subnet.name}"
+        subnets.append(key)
+        spec = SubnetSpec(vpc, str(block), "", ("t3.micro",), beside=beside)
+        nodes.append(Node(key, "subnet", site.region, spec, (vpc, beside)))
+    attached = TransitAttachmentSpec(gateway, vpc, tuple(subnets))
+    nodes.append(Node(attachment, "transit-attachment", site.region, attached, (gateway, vpc, *subnets)))
+    peerings = [(other.cidr, f"transit-peering/{transit.name}") for transit, other in topology.transits(name)]
+    routes = ((site.cidr, attachment), *peerings)
+    attachments = (attachment, *(key for _, key in peerings))
+    table = TransitTableSpec(gateway, attachments, routes)
+    nodes.append(Node(f"transit-routes/{name}", "transit-table", site.region, table, (gateway, *attachments)))
+    return nodes
+
+
+def transit_routes(topology: Topology, site: Site) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """What a site's own route tables send to its gateway, and the keys that must stand first.
+
+    A peering has the peer's block where there is one, and the gateway the second addresses of the hosts there.
+    """
+    gateway = f"transit/{site.name}"
+    routes: list[tuple[str, str]] = []
+    for _, other in topology.transits(site.name):
+        if topology.peered(site.name, other.name):
+            hosts = (host for host in topology.host if host.site == other.name and host.second_address)
+            routes += [(f"{host.second_address}/32", gateway) for host in hosts]
+        else:
+            routes.append((other.cidr, gateway))
+    # EC2 takes a route to a gateway only in a VPC that is attached to it.
+    return routes, (f"transit-attachment/{site.name}",) if routes else ()
