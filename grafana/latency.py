@@ -45,7 +45,7 @@ def latency() -> Board:
         )
         .row(
             "End to end: exchange to receiver",
-            (_end_to_end(), 24, 9),
+            (_end_to_end(), 24, 11),
             (_percentiles(), 24, 12),
             (_by_stream(), 12, 8),
             (_jitter(), 12, 8),

@@ -67,7 +67,7 @@ def _by() -> Panel:
 
 def _surely() -> Panel:
     return numbers(
-        "by at least (99 %)",
+        "by (99 %)",
         "How sure that is: the lead over the closest rival that all but the worst hundredth of the events have (last 5 "
         "minutes). Good: above zero; below, some events come earlier by another path.",
         "s",
@@ -87,7 +87,7 @@ def _since() -> Panel:
         f" or min by (path) (min_over_time(timestamp({first})[1d:1m]))"
     )
     return numbers(
-        "first for",
+        "for",
         "For how long this path has been the first without a break, to the minute; a day at most. Good: since your "
         "last change. A short time means that the paths are hard to tell apart, or that a route has changed.",
         "s",
@@ -220,8 +220,8 @@ def _jitter() -> Panel:
 def _end_to_end() -> Panel:
     bucket = f"sum by (path, le) (rate(latency_receiver_end_to_end_seconds_bucket{{{PATH}}}[$__rate_interval]))"
     return lines(
-        "End to end: median and p99",
-        "Exchange's event time to arrival, all streams that carry a time; p99 is dashed, in the same colour. Right "
+        "End to end",
+        "Median and p99 of exchange's event time to arrival, all streams that carry a time; p99 is dashed, in the same colour. Right "
         "within the clock bound. "
         "Good: p99 close to the median.",
         "s",
@@ -250,7 +250,7 @@ def _alerts() -> Panel:
         labels={"alertname": "Alert", "severity": "Severity", "of": "Of"},
         values={},
         none="none",
-        widths={"Alert": 150, "Severity": 70},
+        widths={"Alert": 185, "Severity": 70},
         more="latency-health",
     )
 

@@ -6,7 +6,7 @@ and ``…_path_ahead_seconds_total`` are counted in both directions.
 
 from grafana.board import DEPLOYMENT, PAIR
 
-__all__ = ["ahead", "compared", "lead_buckets", "lead_quantile", "wins"]
+__all__ = ["ahead", "compared", "lead_buckets", "lead_quantile", "losses", "wins"]
 
 _LEAD = "latency_receiver_path_lead_seconds"
 _TURNED = DEPLOYMENT + ',path=~"$reference",reference="$racer"'
@@ -16,6 +16,14 @@ _TURNED = DEPLOYMENT + ',path=~"$reference",reference="$racer"'
 def wins(window: str) -> str:
     """Give by reference, how many events a second $racer brought earlier."""
     return f"sum by (reference) (rate(latency_receiver_path_wins_total{{{PAIR}}}[{window}]))"
+
+
+def losses(window: str) -> str:
+    """Give by reference, how many events a second it brought earlier than $racer.
+
+    A page's counters are of one moment and its histograms of a later one: only beside these are wins no more than all.
+    """
+    return _by_reference(f"sum by (path) (rate(latency_receiver_path_wins_total{{{_TURNED}}}[{window}]))")
 
 
 def ahead(window: str) -> str:

@@ -2,7 +2,7 @@
 
 from grafana.board import DEPLOYMENT, Board
 from grafana.limits import limit
-from grafana.pairs import ahead, compared, lead_buckets, lead_quantile, wins
+from grafana.pairs import ahead, compared, lead_buckets, lead_quantile, losses, wins
 from grafana.panels import GREEN, NO_RACE, RED, Column, Panel, Query, bars, heat, lines, rows
 from grafana.spread import spread
 
@@ -36,9 +36,7 @@ def race() -> Board:
         )
         .row("", (_leads(), 24, 10))
         .row("", (_quantiles(), 12, 9), (_earlier(), 12, 9))
-        .row(
-            "By hour of the day (UTC), over the whole time range", (_mean_by_hour(), 12, 9), (_earlier_by_hour(), 12, 9)
-        )
+        .row("By hour of the day (UTC)", (_mean_by_hour(), 12, 9), (_earlier_by_hour(), 12, 9))
         .row("All paths", (_pairs(), 12, 9), (_not_compared(), 12, 9))
     )
 
@@ -82,7 +80,7 @@ def _earlier() -> Panel:
         "percentunit",
         [
             Query(
-                f"{wins('$__rate_interval')} / ({compared('$__rate_interval')} > 0)",
+                f"{wins('$__rate_interval')} / ({wins('$__rate_interval')} + {losses('$__rate_interval')} > 0)",
                 "{{reference}}",
             ),
             Query("max(latency:threshold:win_ratio)", "limit"),
@@ -96,7 +94,7 @@ def _earlier() -> Panel:
 def _mean_by_hour() -> Panel:
     return bars(
         "Mean lead of $racer by hour",
-        "The mean lead in each hour of the day. Choose a week to see the rhythm of the internet. Good: "
+        "The mean lead in each hour of the day, over the whole time range. Choose a week to see the rhythm of the internet. Good: "
         "the same at all hours.",
         "s",
         Query(_by_hour(ahead("1m"), compared("1m"))),
@@ -108,8 +106,8 @@ def _mean_by_hour() -> Panel:
 
 def _earlier_by_hour() -> Panel:
     return bars(
-        "Events that $racer brought earlier, by hour",
-        "Part of the events in each hour of the day. Good: near 100 % at all hours.",
+        "$racer earlier, by hour",
+        "Part of the events that it brought earlier in each hour of the day, over the whole time range. Good: near 100 % at all hours.",
         "percentunit",
         Query(_by_hour(wins("1m"), compared("1m"))),
         category="hour",
@@ -135,7 +133,7 @@ def _pairs() -> Panel:
             "wins": Query(f"max by (path, reference) (latency:wins:ratio5m{{{DEPLOYMENT}}}) {_EARLIER}"),
             "pairs": Query(f"sum by (path, reference) (latency:race_events:increase5m{{{DEPLOYMENT}}}) {_EARLIER}"),
         },
-        labels={"path": "Path", "reference": "Earlier than"},
+        labels={"path": "Path", "reference": "Before"},
         values={
             "p1": Column("p1", "s"),
             "p50": Column("Median", "s"),

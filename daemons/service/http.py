@@ -150,18 +150,19 @@ class _Visit:
         if not data:
             raise ConnectionAbortedError
         if not data.startswith(_TLS_HANDSHAKE):
-            self._writer.write(_PLAIN)
+            self._send(_PLAIN)
             await self._writer.drain()
             raise _Refused("tls")
         try:
             while not session.handshake(data or _refuse("tls")):
-                self._writer.write(session.data_to_send())
+                self._send(session.data_to_send())
                 data = await self._reader.read(16384)
         except StreamError as error:
             raise _Refused("certificate" if error.reason == "certificate" else "tls") from error
         finally:
-            # In trouble it is the alert, which tells the client why.
-            self._writer.write(session.data_to_send())
+            # In trouble it is the alert, which tells the client why, where there is one still.
+            if not self._writer.is_closing():
+                self._send(session.data_to_send())
         if self.web.allowed_names and not self.web.allowed_names & session.peer_names:
             _refuse("certificate")
         self._tls = session
@@ -172,7 +173,7 @@ class _Visit:
         while self._tls is not None:
             # First what came together with the end of the handshake.
             plain, closed = self._tls.decrypt(data)
-            self._writer.write(self._tls.data_to_send())
+            self._send(self._tls.data_to_send())
             if plain or closed:
                 return plain
             data = await self._reader.read(16384)
@@ -182,12 +183,18 @@ class _Visit:
 
     def _write(self, data: bytes | None) -> None:
         if data:
-            self._writer.write(data if self._tls is None else self._tls.encrypt(data))
+            self._send(data if self._tls is None else self._tls.encrypt(data))
+
+    def _send(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            # The client hung up between two pieces; uvloop would raise a RuntimeError, as for a fault of ours.
+            raise ConnectionAbortedError
+        self._writer.write(data)
 
     def close(self) -> None:
         """Tell the client that nothing follows."""
         if self._tls is not None and not self._writer.is_closing():
-            self._writer.write(self._tls.close_notify())
+            self._send(self._tls.close_notify())
 
     def allow(self, seconds: float) -> None:
         """Let it take so long for what comes next."""

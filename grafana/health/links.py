@@ -87,10 +87,10 @@ def _reconnects() -> Panel:
 
 def _turned_away() -> Panel:
     return lines(
-        "Peers turned away, or too many, in 5 minutes",
+        "Peers turned away, in 5 minutes",
         "By reason: key, forged and replayed are of a wrong key or an attack; source and limit of "
         "strangers; busy of too many forwarders; descriptors and unexpected of this daemon. Shared: a link whose "
-        "path other forwarders serve, too. Good: 0.",
+        "path other forwarders serve, too, which is one too many. Good: 0.",
         "short",
         [
             counted("latency_receiver_link_refusals_total", PATH, "path, reason", "{{path}} {{reason}}"),

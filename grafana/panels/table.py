@@ -78,7 +78,8 @@ def rows(
         .links(more_links(more))
         .show_header(True)
         .filterable(False)
-        .min_width(60)
+        # The widest figure, with its sign and unit: what is too narrow for its columns is scrolled, and no head is cut.
+        .min_width(80)
     )
     if not single:
         panel = panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))

@@ -208,7 +208,7 @@ RACE = {
     "Mean lead of $racer by hour": [
         Check(("hour", "reference"), lambda case: _hours(case, _mean, 0.002)),
     ],
-    "Events that $racer brought earlier, by hour": [
+    "$racer earlier, by hour": [
         Check(
             ("hour", "reference"), lambda case: _hours(case, lambda leads: sum(x > 0 for x in leads) / len(leads), 0.05)
         )
@@ -281,8 +281,8 @@ OVERVIEW = {
         Check(("path",), lambda case: {(path,): ratio(_shares(case)[path], 1) for path in [_first(case)] if path})
     ],
     "by (median)": [_of_first(0.5)],
-    "by at least (99 %)": [_of_first(0.01)],
-    "first for": [Check(("path",), _since)],
+    "by (99 %)": [_of_first(0.01)],
+    "for": [Check(("path",), _since)],
     "Median lead over the closest rival": [Check(("path",), lambda case: _closest(0.5, case))],
 }
 

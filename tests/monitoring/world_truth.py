@@ -645,7 +645,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             ),
             _none_else("latency_forwarder_reconnects_total", "latency_receiver_reconnects_total"),
         ],
-        "Peers turned away, or too many, in 5 minutes": [
+        "Peers turned away, in 5 minutes": [
             *_counted("latency_receiver_link_refusals_total path reason", "latency_forwarder_link_shared_total link"),
             _none_else("latency_receiver_link_refusals_total", "latency_forwarder_link_shared_total"),
         ],
@@ -700,7 +700,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "Alerts": [_fire("page"), _fire("ticket")],
         "Paths": [extreme(UP, min)],
         "Jitter": [_worst(extreme(MEAN_JITTER), "path"), threshold(_LIMIT)],
-        "End to end: median and p99": [quantiles(END_TO_END, 0.5, "path"), quantiles(END_TO_END, 0.99, "path")],
+        "End to end": [quantiles(END_TO_END, 0.5, "path"), quantiles(END_TO_END, 0.99, "path")],
         "Availability": [_availability(3600), MONTH, _burn(3600), empty("path")],
     },
     "latency-probe.json": {

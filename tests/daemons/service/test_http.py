@@ -453,3 +453,37 @@ def test_nothing_that_is_asked_gets_past_the_server() -> None:
 
     talking(work)
     assert logs.counts.unexpected == before
+
+
+@pytest.mark.parametrize("pieces", range(3))
+def test_a_client_that_hangs_up_between_two_pieces_is_no_fault_of_ours(pieces: int) -> None:
+    """A scraper whose time is over; what else goes wrong in a page is counted, and an alert fires."""
+    before = logs.counts.unexpected
+    told = 0
+
+    async def work() -> None:
+        async def left(_request: Request) -> Page:
+            async def chunks() -> AsyncIterator[bytes]:
+                nonlocal told
+                for _piece in range(pieces):
+                    yield b"x"
+                (visit,) = server._visits
+                visit._writer.transport.abort()
+                await visit._writer.wait_closed()
+                told += 1
+                yield b"to nobody"
+
+            return Page(chunks(), "text/plain")
+
+        server = HttpServer({"/": left}, ("127.0.0.1", 0))
+        await server.start()
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        await server.stop()
+
+    uvloop.run(work())
+    assert told == 1
+    assert logs.counts.unexpected == before
