@@ -221,9 +221,8 @@ def _end_to_end() -> Panel:
     bucket = f"sum by (path, le) (rate(latency_receiver_end_to_end_seconds_bucket{{{PATH}}}[$__rate_interval]))"
     return lines(
         "End to end",
-        "Median and p99 of exchange's event time to arrival, all streams that carry a time; p99 is dashed, in the same colour. Right "
-        "within the clock bound. "
-        "Good: p99 close to the median.",
+        "Median and p99 of exchange's event time to arrival, all streams that carry a time; p99 is dashed, in the same "
+        "colour. Right within the clock bound. Good: p99 close to the median.",
         "s",
         [
             Query(f"histogram_quantile(0.5, {bucket})", "{{path}}"),

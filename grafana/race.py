@@ -94,8 +94,8 @@ def _earlier() -> Panel:
 def _mean_by_hour() -> Panel:
     return bars(
         "Mean lead of $racer by hour",
-        "The mean lead in each hour of the day, over the whole time range. Choose a week to see the rhythm of the internet. Good: "
-        "the same at all hours.",
+        "The mean lead in each hour of the day, over the whole time range. Choose a week to see the rhythm of the "
+        "internet. Good: the same at all hours.",
         "s",
         Query(_by_hour(ahead("1m"), compared("1m"))),
         category="hour",
@@ -107,7 +107,8 @@ def _mean_by_hour() -> Panel:
 def _earlier_by_hour() -> Panel:
     return bars(
         "$racer earlier, by hour",
-        "Part of the events that it brought earlier in each hour of the day, over the whole time range. Good: near 100 % at all hours.",
+        "Part of the events that it brought earlier in each hour of the day, over the whole time range. Good: near "
+        "100 % at all hours.",
         "percentunit",
         Query(_by_hour(wins("1m"), compared("1m"))),
         category="hour",

@@ -46,7 +46,7 @@ class FeedPathSection(FeedFields, frozen=True, kw_only=True, tag_field="kind", t
     """``[[path]]`` with ``kind = "feed"``: straight from the exchange.
 
     Attributes:
-        name: the path's name, a label of every metric.
+        name: the path's name, a label of every metric: 1 to 64 printable characters, no quotation marks.
     """
 
     name: str
@@ -56,7 +56,7 @@ class LinkPathSection(Section, frozen=True, kw_only=True, tag_field="kind", tag=
     """``[[path]]`` with ``kind = "link"``: through a forwarder.
 
     Attributes:
-        name: the path's name, a label of every metric.
+        name: the path's name, a label of every metric: 1 to 64 printable characters, no quotation marks.
         listen: where the forwarder connects, as ``HOST:PORT``. Paths may share it: a forwarder then says by
             ``path_name`` at its destination which one it brings.
         transport: what carries the events; ``udp`` takes TCP as well.
@@ -213,6 +213,12 @@ def _check(config: ReceiverConfig) -> None:
     for index, name in enumerate(names):
         if not name or len(name) > 64 or not name.isprintable():
             raise ConfigError(f"path[{index}].name", f"{name!r} is no name", "use 1 to 64 printable characters")
+        if "'" in name or '"' in name:
+            # Grafana writes a variable's value into a query without escaping these, and one such name among the
+            # chosen ones breaks the query for all.
+            raise ConfigError(
+                f"path[{index}].name", f"{name!r}: dashboards cannot ask for a quotation mark", "leave it out"
+            )
         if names.count(name) > 1:
             raise ConfigError(f"path[{index}].name", f"{name!r} is used twice", "give every path its own name")
     for index, path in enumerate(config.path):

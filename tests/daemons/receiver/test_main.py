@@ -50,6 +50,14 @@ def test_a_good_file_is_accepted(tmp_path: Path) -> None:
         (GOOD.replace('"link"', '"wire"'), [], "path[1].kind: 'wire' is not known here; use feed or link"),
         (GOOD.replace("backbone", "direct"), [], "path[0].name: 'direct' is used twice; give every path its own name"),
         (GOOD.replace('"backbone"', '""'), [], "path[1].name: '' is no name; use 1 to 64 printable characters"),
+        *(
+            (
+                GOOD.replace('"backbone"', written),
+                [],
+                f"path[1].name: {name!r}: dashboards cannot ask for a quotation mark; leave it out",
+            )
+            for written, name in (('"the king\'s"', "the king's"), ("'the \"good\" one'", 'the "good" one'))
+        ),
         (
             GOOD.replace(":8080", ""),
             [],
