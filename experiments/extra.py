@@ -8,9 +8,9 @@ __all__ = ["EXTRAS", "missing_of", "require_extra"]
 
 EXTRAS = {
     "aws": ("boto3",),
-    "compare": ("numpy",),
+    "compare": ("numpy", "duckdb", "pyarrow"),
     "demo": ("trustme",),
-    "report": ("numpy", "matplotlib", "jinja2"),
+    "report": ("numpy", "duckdb", "pyarrow", "matplotlib", "jinja2"),
 }
 """Of each extra the modules that it brings; ``pyproject.toml`` has the versions."""
 

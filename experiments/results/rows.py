@@ -1,43 +1,45 @@
 """The CSV file of a run: ours, and the six columns of the programs it replaces.
 
-The file is read in small chunks, each turned into columns, so that the memory needed is that of the columns. All
-that could silently give a wrong latency is checked on every row: the number of fields, the magnitude of every time
-(which tells milliseconds from nanoseconds), and that latencies agree with the times beside them.
+The engine reads it and turns cells into numbers; it comes back in batches of columns, so that the memory needed is
+that of the columns. All that could silently give a wrong latency is checked on every row: the number of fields, the
+magnitude of every time (which tells milliseconds from nanoseconds), and that latencies agree with the times beside
+them.
 """
 
 import csv
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
 from daemons.formats.rows import ORIGINAL_COLUMNS
 from daemons.records import Validity
+from experiments.archive.engine import EngineError, batches, engine, literal, pattern_of
 from experiments.errors import InputError
-from experiments.results.series import ColumnBuffer, Flags, Floats, Integers, PathSeries
+from experiments.results.gathering import NAMES, SAMPLED, Gathering, first_true, named, numbers_of
+from experiments.results.series import COLUMNS, Flags, Floats, Integers, PathSeries
 
-__all__ = ["load_rows"]
+__all__ = ["header_of", "load_rows"]
 
 # The original Rust programs call this column differently in their files than in their README.
 _WRITTEN_AS = {"latency_ms": "end_to_end_latency_ms"}
-# Chunks that fit the processor's cache: 2,000 rows parse 1.7 times as fast as 32,000.
-_CHUNK_ROWS = 2000
 # Epoch times between 2001 and 2286, by unit: a value outside is in another unit or no time at all.
 _NANOSECONDS = (10**18, 10**19 - 1)
 _MILLISECONDS = (10**12, 10**13 - 1)
 # A latency may differ from the times beside it by the rounding of the event time to whole milliseconds.
 _TOLERANCE_MS = 1.5
 _INT64_MAX = 2**63 - 1
-# Rows whose latencies are samples, and rows whose arrival is right although a clock elsewhere was not: a lead between
-# two arrivals at one host does not depend on it.
-_SAMPLED = frozenset({Validity.OK, Validity.WITHOUT_EVENT_TIME})
-_ARRIVED = _SAMPLED | {Validity.NEGATIVE, Validity.ABSURD}
-
-Row = list[str]
+_INTEGERS = ("frankfurt_time", "sequence_id", "event_time_ns", "binance_time", "tokyo_time")
+_FLOATS = ("end_to_end_latency_ms", "backbone_latency_ms")
+# Cells that rows without a usable figure may hold anything in.
+_OF_SAMPLES = frozenset({"event_time_ns", "binance_time", "tokyo_time", *_FLOATS})
+# What each thread reads ahead: more than the longest line that is read, and no faster when larger.
+_BUFFER_BYTES = 2 << 20
+# The line of the first row: the header stands on the first.
+_FIRST_LINE = 2
 
 
 def load_rows(path: Path, default_path: str) -> dict[str, PathSeries]:
@@ -54,259 +56,266 @@ def load_rows(path: Path, default_path: str) -> dict[str, PathSeries]:
         InputError: names the file and the line.
     """
     try:
-        # A spreadsheet that saved the file may have put a byte-order mark before it.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return _Reader(path, default_path).read(csv.reader(file))
+        table = _Table(path, _checked_header(path), default_path)
+        _check_last_line(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, None, f"cannot be read: {error}", "check the name and the permissions") from error
-
-
-class _Reader:
-    """Reads one file; holds what the chunks have in common."""
-
-    def __init__(self, path: Path, default_path: str) -> None:
-        self.path = path
-        self.default_path = default_path
-        self.index: dict[str, int] = {}
-        self.buffers: dict[str, ColumnBuffer] = {}
-        self.streams: dict[str, int] = {}
-        self.first_line: dict[tuple[str, str], int] = {}
-        self.invalid: dict[str, Counter[str]] = {}
-        self.delayed: Counter[str] = Counter()
-
-    def read(self, rows: Iterator[Row]) -> dict[str, PathSeries]:
-        self._read_header(rows)
-        line = 2
-        while chunk := self._next_chunk(rows, line):
-            self._check_widths(chunk, line)
-            self._add_chunk(chunk, line)
-            line += len(chunk)
-        if line == 2:
-            raise self._error(1, "no rows: the run recorded nothing", "see the run's log for why no event arrived")
-        self._check_last_line()
-        return {name: self._series(name, buffer) for name, buffer in self.buffers.items()}
-
-    def _next_chunk(self, rows: Iterator[Row], line: int) -> list[Row]:
-        chunk: list[Row] = []
+        raise _unreadable(path, error) from error
+    gathering, line = Gathering(), _FIRST_LINE
+    with engine() as connection:
         try:
-            chunk.extend(itertools.islice(rows, _CHUNK_ROWS))
-        except csv.Error as error:
-            raise self._error(line, f"not CSV at or after this line: {error}", "fetch the file again") from error
-        return chunk
+            for batch in batches(connection, table.question(), [table.source]):
+                gathering.add(_Checks(table, batch, line).checked(), line)
+                line += len(batch)
+        except EngineError as error:
+            _explain(path, len(table.names), line, error)
+    if line == _FIRST_LINE:
+        raise InputError(path, 1, "no rows: the run recorded nothing", "see the run's log for why no event arrived")
+    return gathering.series()
 
-    def _read_header(self, rows: Iterator[Row]) -> None:
-        header = next(rows, None)
-        if header is None:
-            raise self._error(1, "the file is empty", "the run did not start; see its log")
-        names = [_WRITTEN_AS.get(name.strip(), name.strip()) for name in header]
-        if twice := sorted(name for name, times in Counter(names).items() if times > 1):
-            # Which of the two is meant cannot be known, and no row has as many fields as there are different names.
-            raise self._error(1, f"column {', '.join(twice)} stands twice", "leave one of each in the file")
-        self.index = {name: position for position, name in enumerate(names)}
-        missing = [name for name in ORIGINAL_COLUMNS if name not in self.index]
-        if missing:
-            raise self._error(
-                1, f"no column {', '.join(missing)}", "give the CSV that latency-receiver --csv-output wrote"
-            )
 
-    def _check_widths(self, chunk: list[Row], line: int) -> None:
-        width = len(self.index)
-        if {len(row) for row in chunk} == {width}:
+def header_of(path: Path) -> list[str]:
+    """Give the names of a file's columns, as this project calls them; none where it is empty.
+
+    Raises:
+        OSError, UnicodeDecodeError, csv.Error: it cannot be read.
+    """
+    # A spreadsheet that saved the file may have put a byte-order mark before it.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        header = next(csv.reader(file), [])
+    return [_WRITTEN_AS.get(name.strip(), name.strip()) for name in header]
+
+
+def _checked_header(path: Path) -> list[str]:
+    try:
+        names = header_of(path)
+    except csv.Error as error:
+        raise InputError(path, 1, f"not CSV: {error}", "fetch the file again") from error
+    if not names:
+        raise InputError(path, 1, "the file is empty", "the run did not start; see its log")
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+        # Which of the two is meant cannot be known, and no row has as many fields as there are different names.
+        raise InputError(path, 1, f"column {', '.join(twice)} stands twice", "leave one of each in the file")
+    if missing := [name for name in ORIGINAL_COLUMNS if name not in names]:
+        remedy = "give the CSV that latency-receiver --csv-output wrote"
+        if len(names) == 1 and names[0].count(";") >= len(ORIGINAL_COLUMNS) - 1:
+            remedy = "save it with commas between the cells, and points in numbers"
+        raise InputError(path, 1, f"no column {', '.join(missing)}", remedy)
+    return names
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
+    if isinstance(error, OSError):
+        return InputError(path, None, f"cannot be read: {error}", "check the name and the permissions")
+    return InputError(
+        path, None, f"cannot be read: not UTF-8 text ({error.reason})", "save it as UTF-8, or fetch it again"
+    )
+
+
+def _check_last_line(path: Path) -> None:
+    """Refuse a last row without its newline: its last number may be missing digits."""
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        if file.read(1) == b"\n":
             return
-        position, row = next((i, row) for i, row in enumerate(chunk) if len(row) != width)
-        last = position == len(chunk) - 1 and len(chunk) < _CHUNK_ROWS
-        raise self._error(
-            line + position,
-            f"{len(row)} fields where the header names {width}" + (": the last row is cut off" if last else ""),
-            "delete that line, or fetch the file again",
+        file.seek(0)
+        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b"")) + 1
+    raise InputError(
+        path, lines, "the last row is cut off: no end of line", "delete that line, or fetch the file again"
+    )
+
+
+def _explain(path: Path, width: int, line: int, refusal: EngineError) -> NoReturn:
+    """Say on which line the engine's reader stumbled: it reads ahead, in pieces, and does not always tell."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file)
+            for line, row in enumerate(rows, start=1):  # noqa: PLR1704 - the last one is told
+                if len(row) not in {0, width}:
+                    last = ": the last row is cut off" if next(rows, None) is None else ""
+                    raise InputError(
+                        path,
+                        line,
+                        f"{len(row)} fields where the header names {width}{last}",
+                        "delete that line, or fetch the file again",
+                    ) from refusal
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, error) from error
+    except csv.Error as error:
+        raise InputError(path, line, f"not CSV after this line: {error}", "fetch the file again") from error
+    why = str(refusal).splitlines()[0]
+    raise InputError(path, line, f"not CSV in or before this line: {why}", "fetch the file again") from refusal
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A file as the engine sees it: a column of texts for each name of the header.
+
+    Attributes:
+        path: the file.
+        names: of its columns, in order.
+        default_path: see :func:`load_rows`.
+    """
+
+    path: Path
+    names: list[str]
+    default_path: str
+
+    @property
+    def source(self) -> str:
+        """Name the file to the engine."""
+        return pattern_of(str(self.path))
+
+    @property
+    def rows(self) -> str:
+        """Give the table to select from; the file's name is its only parameter."""
+        columns = ", ".join(f"{_column(place)}: 'VARCHAR'" for place in range(len(self.names)))
+        return (
+            "read_csv(?, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', "
+            f"buffer_size = {_BUFFER_BYTES}, columns = {{{columns}}})"
         )
 
-    def _check_last_line(self) -> None:
-        """Refuse a last row without its newline: its last number may be missing digits."""
-        with self.path.open("rb") as file:
-            file.seek(-1, 2)
-            if file.read(1) == b"\n":
-                return
-            file.seek(0)
-            lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b"")) + 1
-        raise self._error(lines, "the last row is cut off: no end of line", "delete that line, or fetch the file again")
+    def cell(self, name: str) -> str:
+        """Give the expression of a column's text; NULL where it is empty, or the file has no such column."""
+        return _column(self.names.index(name)) if name in self.names else "NULL::VARCHAR"
 
-    def _add_chunk(self, chunk: list[Row], line: int) -> None:
-        fields = list(zip(*chunk, strict=True))
+    def question(self) -> str:
+        """Ask for the columns of :class:`Gathering`, and what the checks need beside them."""
+        sampled = f"{_validity(self)} IN ({', '.join(map(literal, SAMPLED))})"
+        cells = {
+            name: f"CASE WHEN {sampled} THEN {self.cell(name)} END" if name in _OF_SAMPLES else self.cell(name)
+            for name in (*_INTEGERS, *_FLOATS)
+        }
+        numbers = {name: _integer(cells[name]) for name in _INTEGERS}
+        numbers |= {name: f"TRY_CAST({cells[name]} AS DOUBLE)" for name in _FLOATS}
+        mistakes = " ".join(
+            f"WHEN ({cells[name]}) IS NOT NULL AND ({number}) IS NULL THEN {self.names.index(name)}"
+            for name, number in numbers.items()
+            if name in self.names
+        )
+        default = literal(self.default_path)
+        path = f"coalesce({self.cell('path')}, '')" if "path" in self.names else default
+        figures = [f"coalesce({numbers[name]}, 0) AS {name}" for name in _INTEGERS]
+        figures += [f"{numbers[name]} AS {name}" for name in _FLOATS]
+        return (
+            f"SELECT {', '.join(figures)}, {_identity(self.cell('event_id'))} AS event_id, {path} AS path, "
+            f"coalesce({self.cell('stream')}, '') AS stream, {_validity(self)} AS validity, "
+            f"coalesce({self.cell('delayed')} = '1', false) AS delayed, "
+            f"(CASE {mistakes} ELSE -1 END)::SMALLINT AS mistake FROM {self.rows}"
+        )
 
-        def column(name: str) -> Sequence[str] | None:
-            return fields[self.index[name]] if name in self.index else None
+    def text(self, name: str, row: int) -> str:
+        """Give what stands in a cell, for a message."""
+        with engine() as connection:
+            question = f"SELECT {self.cell(name)} FROM {self.rows} LIMIT 1 OFFSET {row}"
+            found = connection.execute(question, [self.source]).fetchone()
+        assert found is not None
+        return str(found[0])
 
-        validity = column("validity") or ("ok",) * len(chunk)
-        unsampled = np.fromiter((v not in _SAMPLED for v in validity), np.bool_)
+
+def _column(place: int) -> str:
+    return f"c{place}"
+
+
+def _validity(table: _Table) -> str:
+    return f"coalesce({table.cell('validity')}, '')" if "validity" in table.names else literal(Validity.OK)
+
+
+def _integer(cell: str) -> str:
+    """Take digits alone for a number: the engine would round fractions, and powers of ten short of digits."""
+    return f"CASE WHEN regexp_full_match({cell}, ' *[+-]?[0-9]+ *') THEN TRY_CAST({cell} AS BIGINT) END"
+
+
+def _identity(cell: str) -> str:
+    """Turn an exchange's id into an integer; one that is not a number (a range, say) is hashed to 63 bits.
+
+    Two of ten million hashed ids collide with a probability of about 5 in a million.
+    """
+    return f"CASE WHEN {cell} IS NULL THEN 0 ELSE coalesce({_integer(cell)}, (hash({cell}) >> 1)::BIGINT) END"
+
+
+class _Checks:
+    """The checks of one batch."""
+
+    def __init__(self, table: _Table, batch: pa.RecordBatch, line: int) -> None:
+        self._table = table
+        self._batch = batch
+        self._line = line
         # Only a row that was found right has times that must be plausible: the clock behind another may stand at 1970.
-        right = np.fromiter((v == Validity.OK for v in validity), np.bool_)
+        self._right: Flags = named(batch, "validity", Validity.OK)
 
-        def sampled(name: str) -> Sequence[str] | None:
-            """Give the cells of a column, empty in rows that are no samples: what they hold may be anything."""
-            cells = column(name)
-            if cells is None or not unsampled.any():
-                return cells
-            return ["" if out else cell for cell, out in zip(cells, unsampled.tolist(), strict=True)]
+    def checked(self) -> pa.RecordBatch:
+        """Give the batch with the columns of a series.
 
-        arrival = self._times(column("frankfurt_time"), "frankfurt_time", _NANOSECONDS, right, line)
-        end_to_end = self._floats(sampled("end_to_end_latency_ms"), "end_to_end_latency_ms", line)
-        backbone = self._floats(sampled("backbone_latency_ms"), "backbone_latency_ms", line)
-        event_ns = self._times(sampled("event_time_ns"), "event_time_ns", _NANOSECONDS, right, line)
-        binance_ms = self._times(sampled("binance_time"), "binance_time", _MILLISECONDS, right, line)
-        tokyo = self._times(sampled("tokyo_time"), "tokyo_time", _NANOSECONDS, right, line)
-        self._check_latency("end_to_end_latency_ms", end_to_end, arrival, event_ns, line)
-        self._check_latency("end_to_end_latency_ms", end_to_end, arrival, binance_ms * 10**6, line)
-        self._check_latency("backbone_latency_ms", backbone, arrival, tokyo, line)
-
-        paths = column("path") or (self.default_path,) * len(chunk)
-        streams = column("stream") or ("",) * len(chunk)
-        delayed = column("delayed") or ("0",) * len(chunk)
-        live = np.fromiter((v in _ARRIVED and d != "1" for v, d in zip(validity, delayed, strict=True)), np.bool_)
+        Raises:
+            InputError: a cell is no number, or contradicts its column or its row.
+        """
+        self._check_numbers()
+        arrival = self._times("frankfurt_time", _NANOSECONDS)
+        event_ns = self._times("event_time_ns", _NANOSECONDS)
+        binance_ns = self._times("binance_time", _MILLISECONDS) * 10**6
+        tokyo = self._times("tokyo_time", _NANOSECONDS)
+        end_to_end = self._finite("end_to_end_latency_ms")
+        backbone = self._finite("backbone_latency_ms")
+        self._check_latency("end_to_end_latency_ms", end_to_end, arrival, event_ns)
+        self._check_latency("end_to_end_latency_ms", end_to_end, arrival, binance_ns)
+        self._check_latency("backbone_latency_ms", backbone, arrival, tokyo)
         # Files of other programs have the event time in milliseconds only.
-        told = event_ns if "event_time_ns" in self.index else binance_ms * 10**6
-        columns: dict[str, npt.NDArray[Any]] = {
-            "sequence": self._integers(column("sequence_id"), "sequence_id", line),
+        told = event_ns if "event_time_ns" in self._table.names else binance_ns
+        columns = {
+            "sequence": self._batch.column("sequence_id"),
             "arrival_ns": arrival,
             "end_to_end_ms": end_to_end,
             "backbone_ms": backbone,
             "event_fraction_ns": (told % 1_000_000_000).astype(np.int32),
             "forwarder_fraction_ns": (tokyo % 1_000_000_000).astype(np.int32),
-            "event_id": _identities(column("event_id"), len(chunk)),
-            "stream": np.fromiter((self._stream_code(name) for name in streams), np.uint16, len(chunk)),
-            "live": live & (arrival != 0),
+            "event_id": self._batch.column("event_id"),
+            **{name: self._batch.column(name) for name in (*NAMES, "delayed")},
         }
-        for name in dict.fromkeys(paths):
-            mine = np.fromiter((other == name for other in paths), np.bool_, len(chunk))
-            self._add_path(name, columns, mine)
-            self._account(name, line, mine, streams, validity, delayed)
+        assert columns.keys() >= COLUMNS.keys() - {"live"}
+        return pa.RecordBatch.from_pydict(columns)
 
-    def _add_path(self, name: str, columns: dict[str, npt.NDArray[Any]], mine: Flags) -> None:
-        buffer = self.buffers.setdefault(name, ColumnBuffer())
-        buffer.append(columns if mine.all() else {key: values[mine] for key, values in columns.items()})
+    def _check_numbers(self) -> None:
+        mistakes = numbers_of(self._batch, "mistake")
+        if (row := first_true(mistakes >= 0)) is not None:
+            name = self._table.names[int(mistakes[row])]
+            self._refuse(row, f"{name} {self._text(name, row)!r} is not a number", "fix or delete the row")
 
-    def _account(
-        self,
-        name: str,
-        line: int,
-        mine: Flags,
-        streams: Sequence[str],
-        validity: Sequence[str],
-        delayed: Sequence[str],
-    ) -> None:
-        """Count what is not a sample, and remember where each stream first appeared."""
-        invalid = self.invalid.setdefault(name, Counter())
-        positions: list[int] = np.flatnonzero(mine).tolist()
-        for position in positions:
-            if delayed[position] == "1" or validity[position] == Validity.DELAYED:
-                self.delayed[name] += 1
-            elif validity[position] not in _SAMPLED:
-                invalid[validity[position]] += 1
-            if (name, streams[position]) not in self.first_line:
-                self.first_line[name, streams[position]] = line + position
-
-    def _stream_code(self, name: str) -> int:
-        return self.streams.setdefault(name, len(self.streams))
-
-    def _series(self, name: str, buffer: ColumnBuffer) -> PathSeries:
-        return PathSeries(
-            name=name,
-            **buffer.columns(),
-            streams=tuple(self.streams),
-            first_line={stream: line for (path, stream), line in self.first_line.items() if path == name},
-            invalid=dict(self.invalid[name]),
-            delayed=self.delayed[name],
-        )
-
-    def _floats(self, values: Sequence[str] | None, name: str, line: int) -> Floats:
-        assert values is not None
-        try:
-            result = np.array([float(value) if value else np.nan for value in values])
-        except ValueError as error:
-            raise self._not_a_number(values, name, line, float) from error
-        if np.isinf(result).any():
-            position = int(np.flatnonzero(np.isinf(result))[0])
-            raise self._error(line + position, f"{name} {values[position]!r} is not finite", "fix or delete the row")
-        return result
-
-    def _integers(self, values: Sequence[str] | None, name: str, line: int) -> Integers:
-        """Turn a column into integers; an empty cell becomes 0."""
-        if values is None:
-            return np.zeros(1, np.int64)
-        try:
-            return np.array([int(value) if value else 0 for value in values], np.int64)
-        except (ValueError, OverflowError) as error:
-            raise self._not_a_number(values, name, line, _int64) from error
-
-    def _times(
-        self, values: Sequence[str] | None, name: str, limits: tuple[int, int], right: Flags, line: int
-    ) -> Integers:
-        """Turn a column of epoch times into integers, and refuse right rows whose time must be in another unit."""
-        result = self._integers(values, name, line)
-        wrong = right & (result != 0) & ((result < limits[0]) | (result > min(limits[1], _INT64_MAX)))
-        if wrong.any():
-            position = int(np.flatnonzero(wrong)[0])
-            value = int(result[position])
+    def _times(self, name: str, limits: tuple[int, int]) -> Integers:
+        """Give a column of epoch times, 0 where there is none, and refuse right rows whose time is in another unit."""
+        result: Integers = numbers_of(self._batch, name)
+        low, high = limits[0], min(limits[1], _INT64_MAX)
+        if (row := first_true(self._right & (result != 0) & ((result < low) | (result > high)))) is not None:
+            value = int(result[row])
             unit = "nanoseconds" if limits is _NANOSECONDS else "milliseconds"
-            raise self._error(
-                line + position,
+            self._refuse(
+                row,
                 f"{name} {value} is not an epoch time in {unit}{_guess_unit(value)}",
                 "convert the file to one unit per column before comparing",
             )
         return result
 
-    def _check_latency(self, name: str, latency: Floats, arrival: Integers, origin: Integers, line: int) -> None:
+    def _finite(self, name: str) -> Floats:
+        result: Floats = numbers_of(self._batch, name)
+        if (row := first_true(np.isinf(result))) is not None:
+            self._refuse(row, f"{name} {self._text(name, row)!r} is not finite", "fix or delete the row")
+        return result
+
+    def _check_latency(self, name: str, latency: Floats, arrival: Integers, origin: Integers) -> None:
         known = (origin != 0) & (arrival != 0) & ~np.isnan(latency)
         off = np.where(known, np.abs((arrival - origin) / 1e6 - np.nan_to_num(latency)), 0)
-        if (off > _TOLERANCE_MS).any():
-            position = int(np.flatnonzero(off > _TOLERANCE_MS)[0])
-            implied = float((arrival - origin)[position] / 1e6)
-            raise self._error(
-                line + position,
-                f"{name} {latency[position]:g} contradicts the times in its row, which are {implied:.3f} ms apart",
+        if (row := first_true(off > _TOLERANCE_MS)) is not None:
+            implied = float((arrival - origin)[row] / 1e6)
+            self._refuse(
+                row,
+                f"{name} {latency[row]:g} contradicts the times in its row, which are {implied:.3f} ms apart",
                 "the column is not in milliseconds, or rows were edited: fetch the file again",
             )
 
-    def _not_a_number(
-        self, values: Sequence[str], name: str, line: int, convert: Callable[[str], object]
-    ) -> InputError:
-        for position, value in enumerate(values):
-            try:
-                convert(value or "0")
-            except (ValueError, OverflowError):
-                return self._error(line + position, f"{name} {value!r} is not a number", "fix or delete the row")
-        raise AssertionError(f"{name}: the column was refused but every cell converts")
+    def _text(self, name: str, row: int) -> str:
+        return self._table.text(name, self._line - _FIRST_LINE + row)
 
-    def _error(self, line: int, why: str, remedy: str) -> InputError:
-        return InputError(self.path, line, why, remedy)
-
-
-def _int64(value: str) -> int:
-    number = int(value)
-    if not -_INT64_MAX <= number <= _INT64_MAX:
-        raise OverflowError
-    return number
-
-
-def _identities(values: Sequence[str] | None, rows: int) -> Integers:
-    """Turn exchange ids into integers; an id that is not a number (a range, say) is hashed to 63 bits.
-
-    Two of ten million hashed ids collide with a probability of about 5 in a million; ids are compared only within
-    one process, so the hash need not be stable.
-    """
-    if values is None:
-        return np.zeros(rows, np.int64)
-    try:
-        return np.array([int(value) if value else 0 for value in values], np.int64)
-    except (ValueError, OverflowError):
-        return np.array([_identity(value) for value in values], np.int64)
-
-
-def _identity(value: str) -> int:
-    try:
-        return _int64(value or "0")
-    except (ValueError, OverflowError):
-        return hash(value) & _INT64_MAX
+    def _refuse(self, row: int, why: str, remedy: str) -> NoReturn:
+        raise InputError(self._table.path, self._line + row, why, remedy)
 
 
 def _guess_unit(value: int) -> str:

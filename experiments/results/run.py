@@ -1,20 +1,17 @@
 """A run: the JSON file, the CSV file beside it, or whichever of the two there is."""
 
-import codecs
+import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemons.formats.rows import ORIGINAL_COLUMNS
 from daemons.formats.summary import RunSummary
 from experiments.errors import InputError
-from experiments.results.rows import load_rows
+from experiments.results.rows import header_of, load_rows
 from experiments.results.series import PathSeries
 from experiments.results.summary import is_unfinished, load_summary
 
 __all__ = ["Run", "find_runs", "load_run"]
-
-
-_FIRST_COLUMNS = ",".join(ORIGINAL_COLUMNS[:2]).encode() + b","
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,11 @@ def _is_summary(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(64).removeprefix(codecs.BOM_UTF8).startswith(_FIRST_COLUMNS)
+    """Tell a results table from other CSV files by its header, however that is quoted and ordered."""
+    try:
+        return set(ORIGINAL_COLUMNS) <= set(header_of(path))
+    except (UnicodeDecodeError, csv.Error):
+        return False
 
 
 def _default_path(source: Path, summary: RunSummary | None) -> str:

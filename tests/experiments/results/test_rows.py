@@ -101,6 +101,11 @@ GOOD, _ = SEED_ROWS
         ("", 1, "the file is empty"),
         (SEED_HEADER + "\n", 1, "no rows"),
         ("a,b,c\n1,2,3\n", 1, "no column sequence_id, binance_time"),
+        (original(GOOD).replace(",", ";"), 1, "save it with commas between the cells"),
+        (original(GOOD, GOOD.replace("1704672345456000000", "1.704672345456e18")), 3, "'1.704672345456e18' is not a"),
+        (original(GOOD, GOOD.replace("1704672345456000000", "1704672345456000000.5")), 3, "is not a number"),
+        (original(GOOD, GOOD.replace("1,", "0x1,", 1)), 3, "sequence_id '0x1' is not a number"),
+        (original(GOOD, '"1"x' + GOOD[1:]), 3, "not CSV in or before this line"),
         (SEED_HEADER + ",tokyo_time\n" + GOOD + "\n", 1, "column tokyo_time stands twice"),
         (original(GOOD, GOOD, GOOD[:30]), 4, "3 fields where the header names 6: the last row is cut off"),
         (original(GOOD, GOOD)[:-1], 3, "the last row is cut off: no end of line"),
@@ -129,10 +134,29 @@ def test_the_line_is_right_far_into_the_file(tmp_path: Path) -> None:
         load_rows(file, "x")
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "r.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read"):
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00", original(GOOD).encode("utf-16"), original(GOOD).encode() + b"1,\xff,3,4,5,6\n"],
+)
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot be read: not UTF-8 text .*save it as UTF-8"):
         load_rows(tmp_path / "r.csv", "x")
+
+
+def test_a_file_whose_name_is_a_pattern_is_that_file_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "run[1]*?'"
+    folder.mkdir()
+    write_rows(tmp_path / "run1.csv", SEED_ROWS, SEED_HEADER)
+    assert len(load_rows(write_rows(folder / "r*.csv", SEED_ROWS[:1], SEED_HEADER), "x")["x"]) == 1
+
+
+def test_quotes_blank_lines_and_the_order_of_columns_make_no_difference(tmp_path: Path) -> None:
+    names = [f'"{name}"' for name in reversed(SEED_HEADER.split(","))]
+    lines = [",".join(f'"{cell}"' for cell in reversed(row.split(","))) for row in SEED_ROWS]
+    series = load_rows(write_rows(tmp_path / "r.csv", [lines[0], "", lines[1]], ",".join(names)), "x")["x"]
+    assert series.samples("end_to_end_ms").tolist() == [333.0, 333.0]
+    assert series.sequence.tolist() == [1, 2]
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80), max_size=6))

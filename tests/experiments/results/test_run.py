@@ -73,3 +73,10 @@ def test_a_table_of_another_kind_beside_the_json_file_is_left_alone(tmp_path: Pa
 def test_a_missing_file_is_called_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_run(tmp_path / "results")
+
+
+def test_a_table_beside_the_json_file_is_known_by_its_columns_however_they_are_written(tmp_path: Path) -> None:
+    file = write_summary(tmp_path / "r.json", summary())
+    header = 'binance_time, sequence_id,"tokyo_time",frankfurt_time,latency_ms,backbone_latency_ms'
+    write_rows(tmp_path / "r.csv", ["1704672345123,1,1704672345234000000,1704672345456000000,333.0,222.0"], header)
+    assert len(load_run(file).series["backbone"]) == 1

@@ -1,0 +1,1 @@
+"""Rows on disk, seen through a columnar engine: what lies in an archive, and questions about it."""
