@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from daemons.service.numbers import Number
+from experiments.archive.selection import Selection, selecting
 
 __all__ = ["compare_command"]
 
@@ -19,6 +20,7 @@ __all__ = ["compare_command"]
     help="Path to compare; give it once per side, or as often as paths are to be ranked.  "
     "[default: the run's primary path; of a race all]",
 )
+@selecting
 @click.option(
     "--metric",
     type=click.Choice(["end-to-end", "backbone"]),
@@ -39,6 +41,9 @@ __all__ = ["compare_command"]
 def compare_command(
     sources: tuple[Path, ...],
     paths: tuple[str, ...],
+    from_ns: int | None,
+    to_ns: int | None,
+    streams: tuple[str, ...],
     metric: str,
     margin_ms: float,
     confidence: float,
@@ -48,7 +53,8 @@ def compare_command(
 ) -> None:
     """Compare two runs, or rank the paths of one race.
 
-    SOURCES are one or two results files (JSON or CSV; the other of the two is found beside it) or run folders.
+    SOURCES are one or two results files (JSON or CSV; the other of the two is found beside it), run folders, or
+    archives' folders, of which only the files that the question is about are read.
     The result files of the earlier Rust programs are understood too. Differences are second minus first.
     A race of more than two paths is ranked: intervals of all differences hold together, and paths that cannot be told
     apart are named.
@@ -59,4 +65,5 @@ def compare_command(
         raise click.UsageError(f"{len(sources)} sources given; compare takes one race or two runs")
     from experiments.commands.comparing import compare_sources  # noqa: PLC0415 - numpy is of no use to --help
 
-    compare_sources(sources, paths, metric, margin_ms, confidence, seed, as_json=as_json)
+    selection = Selection(from_ns, to_ns, streams)
+    compare_sources(sources, paths, selection, metric, margin_ms, confidence, seed, as_json=as_json)

@@ -8,6 +8,7 @@ import msgspec
 
 from daemons.errors import ClockError
 from daemons.service.screen import error_line, screen
+from experiments.archive.selection import Selection
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
 from experiments.comparison.model import METRICS
@@ -24,6 +25,7 @@ __all__ = ["compare_sources"]
 def compare_sources(
     sources: tuple[Path, ...],
     paths: tuple[str, ...],
+    selection: Selection,
     metric: str,
     margin_ms: float,
     confidence: float,
@@ -31,14 +33,14 @@ def compare_sources(
     *,
     as_json: bool,
 ) -> None:
-    """Compare, print, and end with the exit code; the arguments are the command's.
+    """Compare, print, and end with the exit code; the arguments are the command's, and which rows count.
 
     Raises:
         LatencyError: the sources cannot be read or compared.
         SystemExit: clocks do not allow the comparison.
     """
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, confidence=confidence, seed=seed)
-    runs = [load_run(source) for source in dict.fromkeys(sources)]
+    runs = [load_run(source, selection=selection, paths=paths) for source in dict.fromkeys(sources)]
     if (names := ranked_paths(runs, paths)) is not None:
         ranking = rank(runs[0], names, options)
         if as_json:

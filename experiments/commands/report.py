@@ -7,6 +7,7 @@ import click
 from daemons.errors import ResultsError
 from daemons.service.numbers import Number
 from daemons.service.screen import screen, sentence
+from experiments.archive.selection import Selection, selecting
 
 __all__ = ["report_command"]
 
@@ -17,18 +18,27 @@ __all__ = ["report_command"]
 @click.option(
     "--path", "paths", multiple=True, metavar="NAME", help="Path to report on, twice or more; all by default."
 )
+@selecting
 @click.option(
     "--metric", type=click.Choice(["end-to-end", "backbone"]), default="end-to-end", show_default=True, help="Latency."
 )
 @click.option("--margin-ms", type=Number(0), default=0.05, show_default=True, help="As for compare.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the resampling.")
 def report_command(
-    folder: Path, output: Path | None, paths: tuple[str, ...], metric: str, margin_ms: float, seed: int
+    folder: Path,
+    output: Path | None,
+    paths: tuple[str, ...],
+    from_ns: int | None,
+    to_ns: int | None,
+    streams: tuple[str, ...],
+    metric: str,
+    margin_ms: float,
+    seed: int,
 ) -> None:
     """Write a report about the runs in FOLDER and below: one HTML file, and Markdown beside it.
 
-    All races in the folder are taken together, or all runs of two single paths; more than two paths are ranked. The
-    HTML file holds its figures and style and fetches nothing.
+    All races in the folder are taken together, or all runs of two single paths; more than two paths are ranked. An
+    archive's folder is one race. The HTML file holds its figures and style and fetches nothing.
     """
     # Help and completion need no matplotlib, which takes most of a second.
     from experiments.comparison.figures import Options  # noqa: PLC0415
@@ -36,7 +46,7 @@ def report_command(
     from experiments.report.pages import pages_of  # noqa: PLC0415
 
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, seed=seed)
-    pages = pages_of(folder, paths, options)
+    pages = pages_of(folder, paths, options, Selection(from_ns, to_ns, streams))
     page = output or folder / "report.html"
     try:
         page.write_text(pages.html, encoding="utf-8")

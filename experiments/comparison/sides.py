@@ -138,7 +138,7 @@ def _with_common_streams(first: Side, second: Side) -> tuple[Side, Side]:
         stream, line = next(iter(two.first_line.items()))
         raise InputError(
             second.run.rows_source or second.run.source,
-            line,
+            line or None,
             f"stream {stream!r} is not in {first.run.rows_source}, which has {', '.join(sorted(names_one))}",
             "compare runs of the same stream",
         )

@@ -10,6 +10,7 @@ import numpy as np
 from daemons.formats.summary import BackboneLatencies, ClockSummary, Distribution, PathSummary, TailCause
 from daemons.measurement.segments import SEGMENTS, TOTAL
 from daemons.measurement.tail.causes import MEANINGS, Cause
+from experiments.archive.selection import EVERYTHING, Selection
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
 from experiments.comparison.model import Comparison
@@ -128,8 +129,8 @@ class Document:
     runs: list[RunRow]
 
 
-def runs_of(folder: Path) -> list[Run]:
-    """Read all runs of a folder.
+def runs_of(folder: Path, paths: tuple[str, ...] = (), selection: Selection = EVERYTHING) -> list[Run]:
+    """Read all runs of a folder: their selected rows, and of an archive the paths that are named.
 
     Raises:
         InputError: the folder has no run, or one that is unusable.
@@ -137,7 +138,7 @@ def runs_of(folder: Path) -> list[Run]:
     sources = find_runs(folder)
     if not sources:
         raise InputError(folder, None, "holds no results", "name the folder with the JSON and CSV files of a run")
-    return [load_run(source) for source in sources]
+    return [load_run(source, selection=selection, paths=paths) for source in sources]
 
 
 def build_document(folder: Path, runs: list[Run], paths: tuple[str, ...], options: Options) -> Document:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.archive.selection import EVERYTHING, Selection
 from experiments.comparison.figures import Options
 from experiments.report.document import build_document, runs_of
 from experiments.report.pooling import pool_ways
@@ -20,14 +21,14 @@ class ReportPages(NamedTuple):
     sentence: str
 
 
-def pages_of(folder: Path, paths: tuple[str, ...], options: Options) -> ReportPages:
+def pages_of(folder: Path, paths: tuple[str, ...], options: Options, selection: Selection = EVERYTHING) -> ReportPages:
     """Read all runs of a folder, compare or rank, draw, and lay out.
 
     Raises:
         InputError: the folder has no run, or one that is unusable.
         ConfigError: the paths do not exist, or are not obvious.
     """
-    runs = runs_of(folder)
+    runs = runs_of(folder, paths, selection)
     if (race := pool_ways(folder, runs, paths)) is not None:
         ways = build_ways(folder, race, options)
         return ReportPages(render_ways_html(ways), render_ways_markdown(ways), ways.ranking.sentence)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from daemons.formats.rows import ORIGINAL_COLUMNS
 from daemons.formats.summary import RunSummary
+from experiments.archive.selection import EVERYTHING, Selection, is_archive
 from experiments.errors import InputError
 from experiments.results.rows import header_of, load_rows
+from experiments.results.segments import load_segments
 from experiments.results.series import PathSeries
 from experiments.results.summary import is_unfinished, load_summary
 
@@ -44,16 +46,21 @@ class Run:
         return _default_path(self.source, self.summary)
 
 
-def load_run(source: Path, *, rows: bool = True) -> Run:
-    """Load a run from its JSON or CSV file, and the other one of the two when it lies beside it.
+def load_run(source: Path, *, rows: bool = True, selection: Selection = EVERYTHING, paths: tuple[str, ...] = ()) -> Run:
+    """Load a run from its JSON or CSV file, and the other one of the two when it lies beside it; or from an archive.
 
     Args:
-        source: a ``.json`` or ``.csv`` file, or a folder that holds exactly one run.
+        source: a ``.json`` or ``.csv`` file, or a folder that holds exactly one run, or an archive's.
+        selection: which of its rows.
+        paths: the only ones of an archive that need be read; all when none is named.
         rows: whether to read the CSV file too when a JSON file is named.
 
     Raises:
         InputError: a file is unusable, or the folder does not hold exactly one run.
     """
+    if is_archive(source):
+        archived, facts = load_segments(source, selection, paths)
+        return Run(source, facts, archived, source)
     if source.is_dir():
         found = find_runs(source)
         if len(found) != 1:
@@ -71,13 +78,31 @@ def load_run(source: Path, *, rows: bool = True) -> Run:
     described_here = source == described or described.exists()
     summary = load_summary(described) if described_here and not unfinished else None
     if not has_rows:
+        if selection != EVERYTHING:
+            raise InputError(source, None, "has no rows to select from", "put the run's CSV file beside its JSON file")
         return Run(source, summary)
     series = load_rows(table, _default_path(source, summary))
+    if selection != EVERYTHING:
+        selected = {name: _selected(one, selection) for name, one in series.items()}
+        series = {name: one for name, one in selected.items() if len(one)}
+        if not series:
+            raise InputError(table, None, "no such rows", "give another --from, --to or --stream")
     return Run(source, summary, series, table, unfinished)
 
 
+def _selected(series: PathSeries, selection: Selection) -> PathSeries:
+    if selection.streams:
+        series = series.only_streams(set(selection.streams))
+    return series.only_between(selection.from_ns, selection.to_ns)
+
+
 def find_runs(folder: Path) -> list[Path]:
-    """Find the result files in a folder and those below it, in order of name: JSON, or CSV without its JSON."""
+    """Find the result files in a folder and those below it, in order of name: JSON, or CSV without its JSON.
+
+    An archive is one run.
+    """
+    if is_archive(folder):
+        return [folder]
     if not folder.is_dir():
         why = "not a folder" if folder.exists() else "no such folder"
         raise InputError(folder, None, why, "name the folder of a run")

@@ -157,14 +157,20 @@ class PathSeries:
         return fractions.astype(np.int64)
 
     def only_streams(self, names: set[str]) -> "PathSeries":
-        """Keep the rows of some streams."""
+        """Keep the rows of some streams; what was counted without being a sample stays counted, of whatever stream."""
         wanted = np.isin(self.stream, [code for code, name in enumerate(self.streams) if name in names])
-        return PathSeries(
-            name=self.name,
-            **{column: getattr(self, column)[wanted] for column in COLUMNS},
-            streams=self.streams,
-            first_line=self.first_line,
-            invalid=self.invalid,
-            delayed=self.delayed,
-            parts=tuple(int(np.count_nonzero(wanted[:start])) for start in self.parts),
-        )
+        return self._only(wanted)
+
+    def only_between(self, from_ns: int | None, to_ns: int | None) -> "PathSeries":
+        """Keep the rows that arrived from one moment until another, which is excluded; None is no limit."""
+        wanted = np.ones(len(self), bool)
+        if from_ns is not None:
+            wanted &= self.arrival_ns >= from_ns
+        if to_ns is not None:
+            wanted &= self.arrival_ns < to_ns
+        return self._only(wanted)
+
+    def _only(self, wanted: Flags) -> "PathSeries":
+        columns: dict[str, Any] = {column: getattr(self, column)[wanted] for column in COLUMNS}
+        parts = tuple(int(np.count_nonzero(wanted[:start])) for start in self.parts)
+        return replace(self, **columns, parts=parts)
