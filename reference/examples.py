@@ -22,6 +22,7 @@ BY_NAME: dict[str, Any] = {
     "country": "JP",
     "cpu_credits": "standard",
     "csv_output": "/var/lib/latency/results.csv",
+    "dscp": 46,
     "duration_seconds": 300.0,
     "expected_address": "203.0.113.10",
     "expected_city": "Tokyo",

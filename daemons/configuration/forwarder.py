@@ -14,7 +14,7 @@ from daemons.link.buffer import BufferLimits
 from daemons.link.sender import LinkSettings
 from daemons.link.wire import Transport
 from daemons.service.config import LogSection, MetricsSection, Section, address, load, secret
-from daemons.service.numbers import Count, Seconds
+from daemons.service.numbers import Count, Dscp, Seconds
 
 __all__ = [
     "DestinationSection",
@@ -33,6 +33,7 @@ class DestinationSection(Section, frozen=True):
         path_name: the path's name, which must be the receiver's for it; empty for whatever that is.
         source_address: an address of this host that the link leaves from; without it the routes choose.
         interface: the only interface that the link may use.
+        dscp: the class of its packets, such as 46 for expedited forwarding; without it the system's.
         transport: what carries the events.
         format: ours, or the JSON of the original Rust programs.
         key_file: the secret that the receiver has too; ``credential:NAME`` for one that systemd hands over.
@@ -46,6 +47,7 @@ class DestinationSection(Section, frozen=True):
     path_name: str = ""
     source_address: str | None = None
     interface: str | None = None
+    dscp: Dscp | None = None
     transport: Literal["tcp", "udp"] = "tcp"
     format: Literal["binary", "json"] = "binary"
     key_file: str | None = None
@@ -144,7 +146,7 @@ def link_settings(section: DestinationSection) -> LinkSettings:
         host=host,
         port=port,
         path=section.path_name,
-        local=local_end(where, section.source_address, section.interface),
+        local=local_end(where, section.source_address, section.interface, section.dscp),
         transport=Transport[section.transport.upper()],
         format=section.format,
         key=secret(f"{where}.key_file", section.key_file) if section.key_file else None,

@@ -11,8 +11,8 @@ _LONGEST = 15
 """Of an interface's name: IFNAMSIZ with its end (netdevice(7))."""
 
 
-def local_end(where: str, source_address: str | None, interface: str | None) -> LocalEnd:
-    """Check both keys of a section.
+def local_end(where: str, source_address: str | None, interface: str | None, dscp: int | None = None) -> LocalEnd:
+    """Check what a section says of it.
 
     Raises:
         ConfigError: one of them can be no address, or no interface's name.
@@ -30,4 +30,4 @@ def local_end(where: str, source_address: str | None, interface: str | None) -> 
         not 0 < len(interface.encode()) <= _LONGEST or "/" in interface or any(one.isspace() for one in interface)
     ):
         raise ConfigError(f"{where}.interface", f"{interface!r} is no interface's name", "see ip link")
-    return LocalEnd(source_address or "", interface or "")
+    return LocalEnd(source_address or "", interface or "", dscp)

@@ -13,7 +13,7 @@ import msgspec
 from daemons.configuration.defaults import PROBE_METRICS
 from daemons.errors import ConfigError
 from daemons.service.config import LogSection, MetricsSection, Section, address, load
-from daemons.service.numbers import Seconds
+from daemons.service.numbers import Dscp, Seconds
 from daemons.service.secrecy import shown_url, values_in_query
 
 __all__ = [
@@ -73,6 +73,7 @@ class RequestSection(Section, frozen=True):
         family: which addresses of a name to use.
         source_address: to send from; must be an address of this host.
         interface: to send through (SO_BINDTODEVICE).
+        dscp: the class of its packets, such as 46 for expedited forwarding; without it the system's.
         proxy: ``http://HOST:PORT`` of the HTTP proxy to go through; empty for the direct way.
         proxy_credentials_file: a private file with one line USER:PASSWORD for the proxy.
         minimum_tls: the oldest TLS version accepted.
@@ -91,6 +92,7 @@ class RequestSection(Section, frozen=True):
     family: Literal["any", "ipv4", "ipv6"] = "any"
     source_address: str = ""
     interface: str = ""
+    dscp: Dscp | None = None
     proxy: str = ""
     proxy_credentials_file: str = ""
     minimum_tls: Literal["1.2", "1.3"] = "1.2"

@@ -235,7 +235,7 @@ class Prober:
             where = f"{target.host} by proxy {where}"
         channel = Channel(resolved.family, self._stamper, where)
         try:
-            channel.bind(target.source_address, target.interface)
+            channel.bind(target.source_address, target.interface, target.dscp)
             instants.connect_start = self.clock.monotonic_ns()
             instants.connect_done = await channel.connect(resolved.address)
             attempt.source = channel.source

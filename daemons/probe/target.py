@@ -51,6 +51,7 @@ class Target:
             resolve.
         family: which addresses to resolve to.
         source_address: to bind to, or nothing.
+        dscp: the class of its packets; None for the system's.
         interface: to bind to, or nothing.
         context: TLS settings; None for plain HTTP.
         http2: speak HTTP/2.
@@ -71,6 +72,7 @@ class Target:
     pinned: tuple[int, tuple[Any, ...]] | None
     family: int
     source_address: str
+    dscp: int | None
     interface: str
     context: ssl.SSLContext | None
     http2: bool
@@ -176,6 +178,7 @@ def _target(
         family=_FAMILIES[section.family],
         source_address=section.source_address,
         interface=section.interface,
+        dscp=section.dscp,
         context=contexts.get(where, section) if parts.scheme == "https" else None,
         http2=section.http == "2",
         request=Request(

@@ -359,7 +359,30 @@ def _links(paths: Sequence[LinkPath]) -> Iterator[Metric]:
             *(([port.address], port.dropped_datagrams) for port in shared),
         ],
     )
+    yield from _headers(paths)
     yield from _peer_clocks(paths)
+
+
+def _headers(paths: Sequence[LinkPath]) -> Iterator[Metric]:
+    known = [(path.name, path.listener.counts.headers) for path in paths]
+    yield gauge(
+        f"{PREFIX}_link_ttl_hops",
+        "Hops left (TTL, hop limit) of what arrives: of a datagram a second; over TCP at the connection's beginning.",
+        ["path"],
+        (([name], one.ttl) for name, one in known if one.ttl is not None),
+    )
+    yield gauge(
+        f"{PREFIX}_link_dscp",
+        "Class (DSCP) of the same packets, as it arrives.",
+        ["path"],
+        (([name], one.dscp) for name, one in known if one.dscp is not None),
+    )
+    yield counter(
+        f"{PREFIX}_link_ttl_changes",
+        "Times that packets of a forwarder's host had other hops left than before: another route.",
+        ["path"],
+        (([name], one.ttl_changes) for name, one in known),
+    )
 
 
 def _peer_clocks(paths: Sequence[LinkPath]) -> Iterator[Metric]:

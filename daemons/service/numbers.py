@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 import click
 from msgspec import Meta
 
-__all__ = ["Count", "Milliseconds", "Number", "Seconds"]
+__all__ = ["Count", "Dscp", "Milliseconds", "Number", "Seconds"]
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=1e9)]
 """A span of time in a file: above zero, and at most some thirty years."""
@@ -18,6 +18,8 @@ Milliseconds: TypeAlias = Annotated[float, Meta(gt=0, le=1e12)]
 """The same in another unit."""
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=1 << 53)]
 """So many of something that there must be at least one of: events, bytes."""
+Dscp: TypeAlias = Annotated[int, Meta(ge=0, le=63)]
+"""A class of packets: six bits (RFC 2474, section 3)."""
 
 
 class Number(click.FloatRange):

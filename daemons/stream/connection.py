@@ -13,6 +13,7 @@ from daemons.records import LATE_NS, Stamp, inexact
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
 from daemons.stream.disorder import Disorder
+from daemons.stream.headers import ArrivingHeader, of_handshake
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.stream.tls import TlsSession
@@ -79,6 +80,11 @@ class Connection:
     def blocked(self) -> bool:
         """Whether bytes written still wait for room in the kernel's buffer."""
         return bool(self._unsent)
+
+    @property
+    def header(self) -> ArrivingHeader | None:
+        """What the last packet of the handshake had, of a socket that was accepted."""
+        return of_handshake(self._socket) if self._open else None
 
     def start(self) -> None:
         """Begin to read; plain bytes that came with the end of the TLS handshake are delivered at once."""

@@ -10,9 +10,10 @@ import structlog
 
 from daemons.errors import ListenError
 from daemons.records import Stamp
-from daemons.stream import stamping
+from daemons.stream import headers, stamping
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
+from daemons.stream.headers import HEADER_BYTES, ArrivingHeader
 from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
 
@@ -125,6 +126,9 @@ class DatagramReceiver:
         sock: bound, non-blocking, with stamping enabled.
         stamper: makes the stamps.
         on_datagram: called with the bytes, the stamp and the sender's address of each datagram.
+
+    Attributes:
+        header: of the datagram in hand, of the first after each :meth:`look`; else None.
     """
 
     def __init__(
@@ -134,6 +138,7 @@ class DatagramReceiver:
         self._reader = stamper.reader()
         self._on_datagram = on_datagram
         self._dropped_at_close = 0
+        self.header: ArrivingHeader | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -148,6 +153,10 @@ class DatagramReceiver:
         """Begin to read."""
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
+    def look(self) -> None:
+        """Have the next datagram come with its header."""
+        headers.ask(self._socket, on=True)
+
     def close(self) -> None:
         """Stop reading and close the socket."""
         self._dropped_at_close = self.dropped
@@ -158,14 +167,18 @@ class DatagramReceiver:
         receive = self._socket.recvmsg
         for _turn in range(READS_A_TURN):
             try:
-                data, ancillary, _flags, source = receive(MAX_DATAGRAM, ANCILLARY_BYTES)
+                data, ancillary, _flags, source = receive(MAX_DATAGRAM, ANCILLARY_BYTES + HEADER_BYTES)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
                 # A pending ICMP error of an earlier datagram; the socket itself is fine.
                 continue
             stamp = self._reader.stamp(ancillary)
+            if len(ancillary) > 1:
+                self.header = headers.parse(ancillary)
+                headers.ask(self._socket, on=False)
             self._on_datagram(data, stamp, (source[0], source[1]))
+            self.header = None
             if stamp.handled_ns - stamp.ns < PROMPT_NS:
                 # It did not wait, so nothing waits behind it; a read that finds nothing is not cheap.
                 return

@@ -1,8 +1,10 @@
-"""From which of this host's addresses, and over which of its interfaces, a connection leaves."""
+"""From which of this host's addresses, over which of its interfaces, and in which class, a connection leaves."""
 
 import ipaddress
 import socket
 from dataclasses import dataclass
+
+from daemons.stream.headers import mark
 
 __all__ = ["ANYWHERE", "LocalEnd"]
 
@@ -14,10 +16,12 @@ class LocalEnd:
     Attributes:
         address: an address of this host, without a port; empty to let the routes choose.
         interface: the name of the only interface to use (``SO_BINDTODEVICE``, socket(7)); empty for any.
+        dscp: the class of its packets (RFC 2474); None for the system's.
     """
 
     address: str = ""
     interface: str = ""
+    dscp: int | None = None
 
     def fits(self, family: int) -> bool:
         """Say whether the far end may have an address of this family."""
@@ -32,6 +36,8 @@ class LocalEnd:
         Raises:
             OSError: EADDRNOTAVAIL where the address is none of this host's, ENODEV where there is no such interface.
         """
+        if self.dscp is not None:
+            mark(sock, self.dscp)
         if self.interface:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.interface.encode())
         if self.address:

@@ -14,6 +14,7 @@ from daemons.link.wire import Ack, Bye, Departures, GaveUp, Heartbeat, Hello
 from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
+from daemons.stream.headers import ArrivingHeader
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 
@@ -111,6 +112,11 @@ class Downlink:
     def close(self) -> None:
         """End the connection now."""
         self._connection.close()
+
+    @property
+    def header(self) -> ArrivingHeader | None:
+        """What the last packet of its handshake had."""
+        return self._connection.header
 
     def observe_tcp(self, account: TcpAccount) -> None:
         """Account for what TCP knows of the connection."""

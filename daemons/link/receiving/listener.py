@@ -8,6 +8,7 @@ from daemons.link.receiving.downlink import Downlink
 from daemons.link.receiving.refusals import Refusals
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import LinkSink, SessionKey
+from daemons.stream.headers import Headers
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.clock import Clock
 
@@ -29,6 +30,7 @@ class ListenerCounts:
     connections: int = 0
     malformed: int = 0
     tcp: TcpAccount = field(default_factory=TcpAccount)
+    headers: Headers = field(default_factory=Headers)
 
 
 class LinkListener:
@@ -113,6 +115,8 @@ class LinkListener:
                 other.close()
         self._peers[peer.token] = peer
         peer.observe_tcp(self.counts.tcp)
+        if (header := peer.header) is not None:
+            self.counts.headers.take(peer.host, header)
         self.counts.peers = len(self._peers)
         self.counts.connections += 1
         self._log.info("forwarder connected", source=peer.source, session=_shown(peer.key))

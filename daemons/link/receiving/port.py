@@ -27,6 +27,9 @@ HANDSHAKE_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 """How long nobody is let in when this process has run out of descriptors: who knocks waits in the kernel meanwhile."""
 
+LOOK_EVERY = 10
+"""In so many turns of tending one datagram is looked at for its header: one a second."""
+
 
 class LinkPort:
     """Serves link paths on bound sockets.
@@ -92,6 +95,7 @@ class LinkPort:
 
     async def tend(self) -> None:
         """Tend all paths, and close strangers that stay strangers; runs for ever."""
+        turn = 0
         while True:
             await self._clock.sleep(ACK_SECONDS)
             # A turn of the loop: after a stall of this process there is something to read before silence is judged.
@@ -104,6 +108,9 @@ class LinkPort:
                     stranger.close()
             for listener in self.listeners:
                 listener.tend()
+            turn += 1
+            if self._receiver is not None and turn % LOOK_EVERY == 0:
+                self._receiver.look()
 
     def close(self) -> None:
         """Acknowledge what was processed, close all connections and the sockets."""
@@ -199,6 +206,7 @@ class LinkPort:
         except WireError:
             listener.spoil(1)
             return
+        self._look(listener, host)
         listener.sink.on_link_events(f"{host}:{port}", [event], stamp, together=True)
 
     def _take_binary(self, listeners: Sequence[LinkListener], data: bytes, stamp: Stamp, host: str) -> None:
@@ -217,7 +225,14 @@ class LinkPort:
         if listener not in listeners:
             listener.refuse("source", f"{host} is not in allowed_sources", host)
             return
+        self._look(listener, host)
         listener.sink.on_link_events(peer.key, events, stamp, together=True)
+
+    def _look(self, listener: LinkListener, host: str) -> None:
+        """Take in the header of the datagram in hand, if that is looked at."""
+        assert self._receiver is not None
+        if (header := self._receiver.header) is not None:
+            listener.counts.headers.take(host, header)
 
     def _end_of_events(self, token: int, number: int, data: bytes) -> int:
         if (sender := self._sender(token)) is None:

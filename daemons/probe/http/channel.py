@@ -14,6 +14,7 @@ from daemons.probe.attempt import AttemptError, Reason
 from daemons.records import StampKind
 from daemons.stream.descriptors import is_reserved
 from daemons.stream.dial import reason_of
+from daemons.stream.headers import mark
 from daemons.stream.stamping import ANCILLARY_BYTES, Ancillary, Stamper, enable
 from daemons.stream.tls import TlsSession
 
@@ -69,13 +70,15 @@ class Channel:
         enable(self._socket)
         self._reader = stamper.reader()
 
-    def bind(self, source_address: str, interface: str) -> None:
-        """Send from an address, through an interface, or both; empty for whatever the routes say.
+    def bind(self, source_address: str, interface: str, dscp: int | None = None) -> None:
+        """Send from an address, through an interface, in a class; empty for whatever the routes say, or the system.
 
         Raises:
             AttemptError: neither is this host's.
         """
         try:
+            if dscp is not None:
+                mark(self._socket, dscp)
             if interface:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
             if source_address:
