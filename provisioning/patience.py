@@ -97,6 +97,8 @@ _RULES = (
     _Rule(("IncorrectState",), 300.0, _TRANSIT),
     # A VPC is attached, and the routes of its tables may not know the gateway yet.
     _Rule(("InvalidTransitGatewayID.NotFound",), 180.0, ("create_route", "replace_route")),
+    # These two read by an id what no list tells, and what is asked about may have been made a moment ago.
+    _Rule((".NotFound",), 60.0, ("get_transit_gateway", "search_transit_gateway")),
     # What was just made is not known everywhere (EC2 API, "Eventual consistency"; IAM guide, "Troubleshoot IAM").
     _Rule((".NotFound", "NoSuchEntity", "NoSuchBucket"), 60.0, but_not=_READS),
     _Rule((*_IN_USE,), 120.0, _REMOVALS),

@@ -322,6 +322,10 @@ class TransitPeeringKind(_TransitKind):
         )
 
 
+_UNKNOWN = ("InvalidRouteTableID.NotFound",)
+"""For what is to be removed there is nothing to wait for: the next look tells whether it stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransitTableSpec:
     """``attachments`` go by this table; ``routes`` maps blocks to the keys of attachments."""
@@ -374,9 +378,9 @@ class TransitTableKind(_TransitKind):
             )
 
     def delete(self, view: View, found: Found) -> None:
-        for block in self._routes(view, found):
+        for block in self._routes(view, found, _UNKNOWN):
             self._unroute(view, found, block)
-        for attachment in self._associations(view, found):
+        for attachment in self._associations(view, found, _UNKNOWN):
             view.cloud.call(
                 found.region,
                 "ec2",
@@ -388,19 +392,20 @@ class TransitTableKind(_TransitKind):
         view.cloud.wait(
             found.key,
             "free of associations",
-            lambda: None if self._associations(view, found) else True,
+            lambda: None if self._associations(view, found, _UNKNOWN) else True,
             _WITHIN_SECONDS,
             _PAUSE_SECONDS,
         )
         super().delete(view, found)
 
-    def _associations(self, view: View, found: Found) -> dict[str, str]:
+    def _associations(self, view: View, found: Found, tolerate: tuple[str, ...] = ()) -> dict[str, str]:
         items = view.cloud.pages(
             found.region,
             "ec2",
             "get_transit_gateway_route_table_associations",
             "Associations",
             found.key,
+            tolerate=tolerate,
             TransitGatewayRouteTableId=found.id,
         )
         return {item["TransitGatewayAttachmentId"]: item["State"] for item in items if item["State"] != "disassociated"}
@@ -423,13 +428,14 @@ class TransitTableKind(_TransitKind):
             _PAUSE_SECONDS,
         )
 
-    def _routes(self, view: View, found: Found) -> dict[str, tuple[str, str]]:
+    def _routes(self, view: View, found: Found, tolerate: tuple[str, ...] = ()) -> dict[str, tuple[str, str]]:
         """Static routes: block, attachment and state."""
         answer = view.cloud.call(
             found.region,
             "ec2",
             "search_transit_gateway_routes",
             found.key,
+            tolerate=tolerate,
             TransitGatewayRouteTableId=found.id,
             Filters=[{"Name": "type", "Values": ["static"]}],
         )

@@ -195,6 +195,18 @@ def test_a_lost_answer_makes_no_second_gateway(endpoint: str) -> None:
 
 
 @pytest.mark.process
+def test_a_table_that_is_not_known_yet_is_waited_for(endpoint: str) -> None:
+    operator = Operator(endpoint, without_peering())
+    late = [
+        Once(operation(name), lambda: ("InvalidRouteTableID.NotFound", "The ID does not exist"))
+        for name in ("GetTransitGatewayRouteTableAssociations", "SearchTransitGatewayRoutes")
+    ]
+    operator.aws.before.extend(late)
+    operator.up()
+    assert all(fault.struck for fault in late)
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("name", LATE)
 def test_what_is_still_being_made_after_a_death_goes_too(endpoint: str, name: str) -> None:
     topology = load_topology("ways")
