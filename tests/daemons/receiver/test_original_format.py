@@ -179,3 +179,28 @@ def test_both_ends_in_the_original_format_over_tcp_and_a_restart(tmp_path: Path)
         program.terminate()
     path = json.loads((tmp_path / "run.json").read_text())["paths"]["backbone"]
     assert (path["sessions"], path["unique"], path["events_lost"], path["duplicates"]) == (2, 400, 0, 0)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_over_json_every_event_meets_its_like_of_the_feed_under_one_name(tmp_path: Path, transport: str) -> None:
+    streams = ("btcusdt@depth@100ms", "btcusdt@depth5@100ms", "btcusdt@bookTicker", "btcusdt@aggTrade", "ethusdt@trade")
+    named = [argument for name in streams for argument in ("--stream", name)]
+    outputs = ("--output", str(tmp_path / "run.json"), "--csv-output", str(tmp_path / "run.csv"))
+    total = 500
+    with simulator(*named, "--rate", "500", "--wait-for-clients", "2", "--stop-after-events", str(total)) as exchange:
+        feed = ("--feed-url", f"ws://{exchange.ready['near']}", *named)
+        link = ("--format", "json", "--transport", transport)
+        with (
+            receiver("--mode", "race", *feed, *link, *outputs) as program,
+            forwarder(*feed, *link, "--destination", f"127.0.0.1:{port_of(program)}"),
+        ):
+            settled(program, "latency_receiver_events_total", 2 * total)
+            program.terminate()
+    (race,) = json.loads((tmp_path / "run.json").read_text())["race"]
+    came: dict[str, set[tuple[str, str]]] = {}
+    for row in rows_of(tmp_path / "run.csv"):
+        came.setdefault(row["path"], set()).add((row["stream"], row["event_id"]))
+    assert came["direct"] == came["backbone"]
+    assert {stream for stream, _id in came["direct"]} == set(streams)
+    assert race["pairs"] == total
+    assert (race["only_path"], race["only_reference"]) == (0, 0)
