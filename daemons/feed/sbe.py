@@ -39,11 +39,18 @@ _BOOK_SYMBOL_AT: Final = _BODY_AT + _BOOK_BYTES
 _TRADES_BYTES: Final = _ROOT_BYTES[TRADES]
 _unpack_one_trade: Final = Struct("<HIq").unpack_from
 """Of a group of trades: the length of each, how many, and the first one's id."""
+_TRADES_AT: Final = _BODY_AT + _TRADES_BYTES
 _TRADES_HEAD: Final = Struct("<HI")
 _TRADE_BYTES: Final = 25
 _TRADE_SYMBOL_AT: Final = _BODY_AT + _TRADES_BYTES + 6 + _TRADE_BYTES
 _LEVELS_HEAD: Final = Struct("<HH")
 _LEVEL_BYTES: Final = 16
+_unpack_levels: Final = _LEVELS_HEAD.unpack_from
+_DIFF_BYTES: Final = _ROOT_BYTES[DEPTH_DIFF]
+_DIFF_AT: Final = _ID_AT + _ID.size
+_unpack_diff: Final = Struct("<qxxHH").unpack_from
+"""Of a depth message its last id, and the head of its bids, between which stand the exponents."""
+_DIFF_LEVELS_AT: Final = _BODY_AT + _DIFF_BYTES + _LEVELS_HEAD.size
 _MAX_KNOWN: Final = 8192
 _EARLIEST_US: Final = EARLIEST_NS // 1000
 _LATEST_US: Final = LATEST_NS // 1000
@@ -70,6 +77,8 @@ class SbeDecoder:
         self._known: dict[int, dict[bytes, Stream]] = {template: {} for template in _KINDS}
         # By what stands at the end of a message of the usual form: the symbol with its length.
         self._ends: dict[int, dict[bytes, Stream]] = {template: {} for template in _KINDS}
+        self._trades_of, self._books = self._ends[TRADES], self._ends[BEST_BID_ASK]
+        self._diffs = self._ends[DEPTH_DIFF]
 
     def decode(self, payload: bytes) -> list[FeedEvent] | Invalid:
         """Read one binary message.
@@ -83,15 +92,18 @@ class SbeDecoder:
                 return Invalid.UNKNOWN
             if not _EARLIEST_US < time_us < _LATEST_US:
                 return Invalid.EVENT_TIME
-            # What most messages are, in one piece: a best bid and ask, or one trade, of version 0.
+            # What most messages are, in one piece: a best bid and ask, one trade, or levels, of version 0.
             stream: Stream | None = None
             previous: int | None = None
             if block == _BOOK_BYTES and template == BEST_BID_ASK:
-                stream = self._ends[BEST_BID_ASK].get(payload[_BOOK_SYMBOL_AT:])
-            elif block == _TRADES_BYTES and template == TRADES:
-                size, count, number = _unpack_one_trade(payload, _BODY_AT + _TRADES_BYTES)
-                if size == _TRADE_BYTES and count == 1:
-                    stream, previous = self._ends[TRADES].get(payload[_TRADE_SYMBOL_AT:]), number - 1
+                stream = self._books.get(payload[_BOOK_SYMBOL_AT:])
+            elif template == TRADES:
+                size, count, number = _unpack_one_trade(payload, _TRADES_AT)
+                if size == _TRADE_BYTES and count == 1 and block == _TRADES_BYTES:
+                    stream, previous = self._trades_of.get(payload[_TRADE_SYMBOL_AT:]), number - 1
+            elif block == _DIFF_BYTES and template == DEPTH_DIFF:
+                stream, last = self._usual_diff(payload, number)
+                previous, number = number - 1, last
             if stream is None:
                 return self._unusual(payload, block, template, time_us)
         except (StructError, IndexError, ValueError):
@@ -99,6 +111,19 @@ class SbeDecoder:
         if number < 0:
             return Invalid.MALFORMED
         return [FeedEvent(stream.name, stream.symbol, stream.kind, number, previous, time_us * 1000, payload)]
+
+    def _usual_diff(self, payload: bytes, first: int) -> tuple[Stream | None, int]:
+        """Find the stream and the last id of a depth message, unless something in it is unusual.
+
+        Raises:
+            StructError: it is cut off.
+        """
+        last, size, bids = _unpack_diff(payload, _DIFF_AT)
+        at = _DIFF_LEVELS_AT + size * bids
+        other, asks = _unpack_levels(payload, at)
+        if not (size == other == _LEVEL_BYTES and last >= first >= 0):
+            return None, last
+        return self._diffs.get(payload[at + _LEVELS_HEAD.size + other * asks :]), last
 
     def _unusual(self, payload: bytes, block: int, template: int, time_us: int) -> list[FeedEvent] | Invalid:
         """Read a message of any form.
