@@ -1,14 +1,14 @@
-"""The exchange at work: events on their grid, to the near endpoint at once and to the far one later. Sans-I/O."""
+"""The exchange at work: events on their grid, to the near endpoint at once, to far ones and doors later. Sans-I/O."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from daemons.simulator.emission import Emission
 from daemons.simulator.faults import Faults
 from daemons.simulator.market import Event, Market, Message
-from daemons.simulator.schedule import Jitter
+from daemons.simulator.schedule import Drift, Jitter
 from daemons.timing.clock import Clock
 
 __all__ = ["BATCH_EVENTS", "Exchange", "FarPath", "Outlet"]
@@ -29,11 +29,31 @@ class Outlet:
 
 @dataclass(frozen=True, slots=True)
 class FarPath:
-    """The way to the far endpoint: its mean delay, and the jitter around it."""
+    """The way to a far endpoint or a door: its mean delay, the jitter and drift around it, and what is under way."""
 
     outlet: Outlet
     delay_ns: int
     jitter: Jitter
+    drift: Drift | None = None
+    in_flight: deque[tuple[int, Emission]] = field(default_factory=deque)
+
+    def send(self, emission: Emission, sent_ns: int, offset_ns: int) -> None:
+        """Let a message set out, so many ns after the start; none overtakes another."""
+        delay_ns = self.delay_ns + self.jitter.at(offset_ns)
+        if self.drift is not None:
+            delay_ns += self.drift.at(offset_ns)
+        arrival_ns = sent_ns + max(0, delay_ns)
+        if self.in_flight:
+            arrival_ns = max(arrival_ns, self.in_flight[-1][0])
+        self.in_flight.append((arrival_ns, emission))
+
+    def deliver(self, now_ns: int) -> None:
+        """Hand over what has arrived."""
+        if not self.in_flight or self.in_flight[0][0] > now_ns:
+            return
+        while self.in_flight and self.in_flight[0][0] <= now_ns:
+            self.outlet.publish(self.in_flight.popleft()[1])
+        self.outlet.flush()
 
 
 @dataclass(slots=True)
@@ -52,7 +72,7 @@ class Exchange:
         faults: decides what goes wrong.
         offsets: when each event is due, in ns from the start.
         near: get every message at its emission.
-        far: gets the same bytes later; None for no such endpoint.
+        far: each gets the same bytes later.
         clock: tells the time.
         stop_after: emit so many events, then rest; None for no end.
 
@@ -66,7 +86,7 @@ class Exchange:
         faults: Faults,
         offsets: Iterator[int],
         near: Sequence[Outlet],
-        far: FarPath | None,
+        far: Sequence[FarPath],
         clock: Clock,
         stop_after: int | None = None,
     ) -> None:
@@ -80,7 +100,6 @@ class Exchange:
         self._stop_after = stop_after
         self._start_ns = 0
         self._due_ns: int | None = None
-        self._in_flight: deque[tuple[int, Emission]] = deque()
         self._malformed: Counter[str] = Counter()
         self._streams: dict[str, _StreamTotals] = {}
         self._late = 0
@@ -98,25 +117,24 @@ class Exchange:
         Returns:
             The monotonic time in ns at which to tick again, past when there is a backlog; None when all is done.
         """
-        # The far endpoint first: its delay is a promise, while an event's time is taken when it is emitted.
-        self._deliver(self._clock.monotonic_ns())
+        # The far endpoints first: their delay is a promise, while an event's time is taken when it is emitted.
+        for path in self._far:
+            path.deliver(self._clock.monotonic_ns())
         self._emit(self._clock.monotonic_ns())
-        arrival_ns = self._in_flight[0][0] if self._in_flight else None
-        if self._due_ns is None or arrival_ns is None:
-            return self._due_ns if arrival_ns is None else arrival_ns
-        return min(self._due_ns, arrival_ns)
+        due = [path.in_flight[0][0] for path in self._far if path.in_flight]
+        return min(due if self._due_ns is None else [self._due_ns, *due], default=None)
 
     def totals(self) -> dict[str, Any]:
         """Return what was emitted so far.
 
         ``late_events`` were emitted more than 1 ms after their instant on the grid: the host was too slow or too
-        busy for the rate asked for. ``far_undelivered`` messages are still on their way.
+        busy for the rate asked for. ``far_undelivered`` messages are still on their way to far endpoints and doors.
         """
         return {
             "events": self.events,
             "streams": {name: asdict(totals) for name, totals in sorted(self._streams.items())},
             "malformed": dict(self._malformed),
-            "far_undelivered": len(self._in_flight),
+            "far_undelivered": sum(len(path.in_flight) for path in self._far),
             "late_events": self._late,
             "latest_ms": round(self._latest_ns / 1e6, 3),
         }
@@ -126,13 +144,6 @@ class Exchange:
             self._due_ns = None
         else:
             self._due_ns = self._start_ns + next(self._offsets)
-
-    def _deliver(self, now_ns: int) -> None:
-        if self._far is None or not self._in_flight or self._in_flight[0][0] > now_ns:
-            return
-        while self._in_flight and self._in_flight[0][0] <= now_ns:
-            self._far.outlet.publish(self._in_flight.popleft()[1])
-        self._far.outlet.flush()
 
     def _emit(self, now_ns: int) -> None:
         batch = 0
@@ -169,10 +180,6 @@ class Exchange:
         emission = Emission(message, self._clock.wall_ns())
         for outlet in self._near:
             outlet.publish(emission)
-        if self._far is not None:
-            sent_ns = self._clock.monotonic_ns()
-            delay_ns = self._far.delay_ns + self._far.jitter.at(sent_ns - self._start_ns)
-            arrival_ns = sent_ns + max(0, delay_ns)
-            if self._in_flight:
-                arrival_ns = max(arrival_ns, self._in_flight[-1][0])
-            self._in_flight.append((arrival_ns, emission))
+        sent_ns = self._clock.monotonic_ns()
+        for path in self._far:
+            path.send(emission, sent_ns, sent_ns - self._start_ns)

@@ -31,6 +31,13 @@ _COUNT = click.IntRange(0)
     help="Standard deviation of the delay; at most half of it.",
 )
 @click.option(
+    "--door",
+    "doors",
+    multiple=True,
+    metavar="HOST:PORT=DELAY,JITTER[,DRIFT]",
+    help="One more address, with its own delay, jitter (standard deviation) and drift (of two minutes); repeat it.",
+)
+@click.option(
     "--stream",
     "streams",
     multiple=True,

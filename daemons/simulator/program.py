@@ -1,7 +1,9 @@
 """The simulator as a program: its endpoints, its market, and the alarm that makes it emit."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -13,7 +15,7 @@ from daemons.simulator.exchange import Exchange, FarPath, Outlet
 from daemons.simulator.faults import Faults
 from daemons.simulator.market import Market
 from daemons.simulator.sbe import in_sbe
-from daemons.simulator.schedule import Jitter, grid, poisson
+from daemons.simulator.schedule import Drift, Jitter, grid, poisson
 from daemons.simulator.settings import Settings
 from daemons.timing.alarm import Alarm
 from daemons.timing.clock import SystemClock
@@ -43,13 +45,14 @@ class Simulator:
         self._near = Endpoint(policy, self._joined.set)
         self._far = Endpoint(policy, self._joined.set) if settings.far_listen else None
         self._sbe = Endpoint(replace(policy, needs_key=True), self._joined.set) if settings.sbe_listen else None
+        self._doors = [Endpoint(policy, self._joined.set) for _door in settings.doors]
         seed, rate = settings.seed, settings.rate
         self._exchange = Exchange(
             Market(settings.streams, seed, futures=settings.futures),
             Faults(skip_ids_every=settings.skip_ids_every, malformed_every=settings.malformed_every, seed=seed),
             poisson(rate, seed) if settings.poisson else grid(rate),
             self._outlets(),
-            self._far_path(),
+            self._far_paths(),
             SystemClock(),
             settings.stop_after_events,
         )
@@ -64,10 +67,14 @@ class Simulator:
             await self._far.start(*settings.far_listen, settings.tls)
         if self._sbe and settings.sbe_listen:
             await self._sbe.start(*settings.sbe_listen, settings.tls)
+        for door, endpoint in zip(settings.doors, self._doors, strict=True):
+            await endpoint.start(*door.listen, settings.tls)
         self._ready = True
-        addresses = {"near": self._near.address, "far": self._far.address if self._far else None}
+        addresses: dict[str, Any] = {"near": self._near.address, "far": self._far.address if self._far else None}
         if self._sbe:
             addresses["sbe"] = self._sbe.address
+        if self._doors:
+            addresses["doors"] = [endpoint.address for endpoint in self._doors]
         self._log.info("listening", **addresses)
         announce({"ready": True, **addresses, "streams": [stream.name for stream in settings.streams]})
 
@@ -121,7 +128,8 @@ class Simulator:
             self._alarm.set(instant_ns)
 
     def _endpoints(self) -> tuple[tuple[str, Endpoint | None], ...]:
-        return (("near", self._near), ("far", self._far), ("sbe", self._sbe))
+        doors = ((f"door {number}", endpoint) for number, endpoint in enumerate(self._doors, start=1))
+        return (("near", self._near), ("far", self._far), ("sbe", self._sbe), *doors)
 
     def _outlets(self) -> tuple[Outlet, ...]:
         near, sbe = Outlet(self._near.publish, self._near.flush), self._sbe
@@ -134,15 +142,21 @@ class Simulator:
 
         return (near, Outlet(publish, sbe.flush))
 
-    def _far_path(self) -> FarPath | None:
-        if self._far is None:
-            return None
+    def _far_paths(self) -> Sequence[FarPath]:
         settings = self._settings
-        return FarPath(
-            Outlet(self._far.publish, self._far.flush),
-            round(settings.far_delay_ms * 1e6),
-            Jitter(round(settings.far_jitter_ms * 1e6), settings.seed),
-        )
+        paths = []
+        if self._far is not None:
+            jitter = Jitter(round(settings.far_jitter_ms * 1e6), settings.seed)
+            paths.append(
+                FarPath(Outlet(self._far.publish, self._far.flush), round(settings.far_delay_ms * 1e6), jitter)
+            )
+        for number, (door, endpoint) in enumerate(zip(settings.doors, self._doors, strict=True), start=1):
+            # Jitter and drift of each door are its own.
+            seed = settings.seed + 1_000_003 * number
+            outlet = Outlet(endpoint.publish, endpoint.flush)
+            jitter, drift = Jitter(round(door.jitter * 1e9), seed), Drift(round(door.drift * 1e9), seed)
+            paths.append(FarPath(outlet, round(door.delay * 1e9), jitter, drift))
+        return paths
 
     def _clients(self) -> int:
         return sum(endpoint.clients for _name, endpoint in self._endpoints() if endpoint is not None)

@@ -5,9 +5,11 @@ import math
 from collections.abc import Iterator
 from random import Random
 
-__all__ = ["JITTER_FASTEST_HZ", "Jitter", "grid", "poisson"]
+__all__ = ["DRIFT_SECONDS", "JITTER_FASTEST_HZ", "Drift", "Jitter", "grid", "poisson"]
 
 JITTER_FASTEST_HZ = 10.0
+DRIFT_SECONDS = 120.0
+"""The period of a drift: a minute later than the mean, a minute earlier."""
 _WAVES = 8
 _SLOWEST_FRACTION = 1 / 8
 
@@ -64,3 +66,21 @@ class Jitter:
         if not self._amplitude:
             return 0
         return round(self._amplitude * sum(math.sin(angular * offset_ns + phase) for angular, phase in self._waves))
+
+
+class Drift:
+    """A slow part of a path's delay, which a short look takes for the path's own: a sine wave of two minutes around 0.
+
+    Args:
+        amplitude_ns: the most that it adds, and takes away.
+        seed: decides the phase.
+    """
+
+    def __init__(self, amplitude_ns: int, seed: int) -> None:
+        self._amplitude = amplitude_ns
+        self._phase = Random(f"{seed}/drift").uniform(0, 2 * math.pi)
+
+    def at(self, offset_ns: int) -> int:
+        """Return the drift of an event that happened so many ns after the start, in ns."""
+        angular = 2 * math.pi / (DRIFT_SECONDS * 1e9)
+        return round(self._amplitude * math.sin(angular * offset_ns + self._phase))

@@ -8,9 +8,20 @@ from typing import Any
 
 from daemons.errors import ConfigError
 from daemons.service.config import Address, address
+from daemons.service.spans import parse_span
 from daemons.simulator.streams import KINDS, Stream, parse
 
-__all__ = ["Settings", "check"]
+__all__ = ["DoorPath", "Settings", "check"]
+
+
+@dataclass(frozen=True, slots=True)
+class DoorPath:
+    """One more address of the exchange, and its own delay, jitter and drift in seconds."""
+
+    listen: Address
+    delay: float
+    jitter: float
+    drift: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +31,7 @@ class Settings:
     listen: Address
     sbe_listen: Address | None
     far_listen: Address | None
+    doors: tuple[DoorPath, ...]
     far_delay_ms: float
     far_jitter_ms: float
     streams: tuple[Stream, ...]
@@ -61,6 +73,7 @@ def check(flags: dict[str, Any]) -> Settings:
     if rest["ping_timeout_seconds"] is None:
         rest["ping_timeout_seconds"] = 600.0 if futures else 60.0
     rest["listen"] = address("--listen", rest["listen"])
+    rest["doors"] = tuple(_door(text) for text in rest["doors"])
     for other in ("far_listen", "sbe_listen"):
         if rest[other] is not None:
             rest[other] = address(f"--{other.replace('_', '-')}", rest[other])
@@ -72,6 +85,20 @@ def check(flags: dict[str, Any]) -> Settings:
     except ValueError as error:
         raise ConfigError("--reject-status", str(error), "use a status that exists, such as 429") from error
     return Settings(tls=_tls(rest.pop("tls_certificate"), rest.pop("tls_key")), **rest)
+
+
+def _door(text: str) -> DoorPath:
+    """Read ``HOST:PORT=DELAY,JITTER[,DRIFT]``."""
+    listen, _equals, spans = text.rpartition("=")
+    try:
+        delay, jitter, *rest = [parse_span(part) for part in spans.split(",")]
+        (drift,) = rest or [0.0]
+    except ValueError as error:
+        remedy = "write HOST:PORT=DELAY,JITTER[,DRIFT], such as 127.0.0.2:9443=5ms,0.1ms"
+        raise ConfigError("--door", f"{text!r} is not a door", remedy) from error
+    if (jitter + drift) * 2 > delay:
+        raise ConfigError("--door", f"jitter and drift of {text!r} are more than half of its delay", "lower them")
+    return DoorPath(address("--door", listen), delay, jitter, drift)
 
 
 def _stream(name: str) -> Stream:

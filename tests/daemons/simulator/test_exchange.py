@@ -9,7 +9,7 @@ from daemons.simulator.emission import Emission
 from daemons.simulator.exchange import BATCH_EVENTS, Exchange, FarPath, Outlet
 from daemons.simulator.faults import Faults
 from daemons.simulator.market import Market
-from daemons.simulator.schedule import Jitter, grid
+from daemons.simulator.schedule import Drift, Jitter, grid
 from daemons.simulator.streams import Stream
 
 EPOCH_NS = 1_767_225_600_000_000_000
@@ -69,7 +69,7 @@ class Stage:
             faults or Faults(),
             grid(rate),
             (self.near.outlet(),),
-            FarPath(self.far.outlet(), delay_ns, Jitter(deviation_ns, 1)),
+            [FarPath(self.far.outlet(), delay_ns, Jitter(deviation_ns, 1))],
             self.clock,
             stop_after,
         )
@@ -161,3 +161,32 @@ def test_it_rests_after_the_last_event(stop_after: int) -> None:
     stage.run()
     assert stage.exchange.events == stop_after
     assert len(stage.far.arrivals) == stop_after
+
+
+def test_each_door_gets_the_same_bytes_by_its_own_delay_and_drift() -> None:
+    clock = ManualClock()
+    near, doors = Recorder(clock), [Recorder(clock) for _ in range(3)]
+    drifts = [None, Drift(1_000_000, 1), Drift(1_000_000, 2)]
+    paths = [
+        FarPath(door.outlet(), 5_000_000 + number * 200_000, Jitter(0, 1), drift)
+        for number, (door, drift) in enumerate(zip(doors, drifts, strict=True))
+    ]
+    exchange = Exchange(Market([TRADE], 1), Faults(), grid(10.0), (near.outlet(),), paths, clock, 300)
+    wake_ns = exchange.start()
+    while wake_ns is not None:
+        clock.now_ns = max(clock.now_ns, wake_ns)
+        wake_ns = exchange.tick()
+    assert all(door.frames() == near.frames() for door in doors)
+    for number, (door, drift) in enumerate(zip(doors, drifts, strict=True)):
+        for (sent, _), (came, _) in zip(near.arrivals, door.arrivals, strict=True):
+            slow = 0 if drift is None else drift.at(sent - START_NS)
+            assert came - sent == 5_000_000 + number * 200_000 + slow
+    assert exchange.totals()["far_undelivered"] == 0
+
+
+def test_a_drift_is_a_wave_of_two_minutes_around_nothing() -> None:
+    drift = Drift(300_000, 5)
+    values = [drift.at(second * 1_000_000_000) for second in range(240)]
+    assert values[:120] == pytest.approx(values[120:], abs=1)
+    assert abs(sum(values)) < 240
+    assert 295_000 < max(values) <= 300_000

@@ -7,8 +7,10 @@ import trustme
 
 from daemons.errors import ConfigError
 from daemons.simulator.main import main
-from daemons.simulator.settings import check
+from daemons.simulator.settings import DoorPath, check
 from daemons.simulator.streams import KINDS, Stream
+
+GOOD_DOOR = "127.0.0.2:9443=5ms,0.1ms"
 
 
 def flags(*arguments: str) -> dict[str, Any]:
@@ -58,6 +60,18 @@ def test_streams_may_be_repeated_or_joined() -> None:
             "--reject-status: 599 is not a valid HTTPStatus; use a status that exists, such as 429",
         ),
         (["--tls-key", "key.pem"], "--tls-certificate: is missing; give both or none"),
+        *[
+            (
+                ["--door", door],
+                f"--door: {door!r} is not a door; write HOST:PORT=DELAY,JITTER[,DRIFT], such as {GOOD_DOOR}",
+            )
+            for door in ("127.0.0.1:0", "127.0.0.1:0=5ms", "127.0.0.1:0=5ms,0,0,0", "127.0.0.1:0=5ms,fast")
+        ],
+        (
+            ["--door", "127.0.0.1:0=5ms,2ms,1ms"],
+            "--door: jitter and drift of '127.0.0.1:0=5ms,2ms,1ms' are more than half of its delay; lower them",
+        ),
+        (["--door", "=5ms,0"], "--door: '' is not an address; write HOST:PORT or [IPV6]:PORT"),
         (
             ["--tls-certificate", "/nonexistent.pem", "--tls-key", "/nonexistent.pem"],
             (
@@ -87,3 +101,8 @@ def test_the_documented_command_is_valid() -> None:
     settings = check(flags(*shlex.split(command.replace("\\\n", " "))))
     assert settings.far_listen == ("127.0.0.1", 9444)
     assert settings.rate == 500.0
+
+
+def test_doors_have_delays_of_their_own() -> None:
+    doors = check(flags("--door", GOOD_DOOR, "--door", "[::1]:0=1s,0,250ms")).doors
+    assert doors == (DoorPath(("127.0.0.2", 9443), 0.005, 0.0001, 0.0), DoorPath(("::1", 0), 1.0, 0.0, 0.25))

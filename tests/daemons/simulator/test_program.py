@@ -536,3 +536,12 @@ def test_malformed_messages_in_sbe_are_cut_off() -> None:
         found = [decoder.decode(client.recv(DEADLINE, decode=False)) for _ in range(40)]
     assert all(isinstance(one, list) for one in found[::2])
     assert found[1::2] == [Invalid.MALFORMED] * 20
+
+
+def test_doors_bring_the_same_events_each_by_its_own_delay() -> None:
+    doors = ["--door", "127.0.0.1:0=5ms,0", "--door", "127.0.0.1:0=80ms,0,1ms"]
+    with simulator(*doors, "--stream", "btcusdt@trade", "--rate", "50", "--wait-for-clients", "2") as program:
+        one, other = (f"ws://{address}/ws/btcusdt@trade" for address in program.ready["doors"])
+        with connect(one, open_timeout=DEADLINE) as first, connect(other, open_timeout=DEADLINE) as second:
+            assert receive(first, 10) == receive(second, 10)
+    assert [program.last_json()[f"door {number}"]["clients"] for number in (1, 2)] == [1, 1]
