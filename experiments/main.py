@@ -1,17 +1,14 @@
 """``experiment``: run, compare, validate and report latency experiments."""
 
-import contextlib
-import errno
 import importlib
-import os
 import sys
 from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
-from daemons.errors import LatencyError, ResultsError
-from daemons.service.command_line import CONTEXT, version_option
+from daemons.errors import LatencyError
+from daemons.service.command_line import CONTEXT, OurGroup, version_option
 from experiments.extra import require_extra
 
 __all__ = ["main"]
@@ -47,7 +44,7 @@ COMMANDS = {
 }
 
 
-class _Group(click.Group):
+class _Group(OurGroup):
     """Imports a command when it is called; ends with an error's own exit code and its one line, without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -81,16 +78,6 @@ class _Group(click.Group):
 
             error_line(error)
             sys.exit(error.exit_code)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            from daemons.service.screen import error_line  # noqa: PLC0415 - of use to failures alone
-
-            error_line(f"output cannot be written: {error.strerror}; make room, or write elsewhere")
-            # What is left in the buffer would be tried again at the end, in vain and with a traceback.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            sys.exit(ResultsError.exit_code)
 
 
 @click.group(cls=_Group, context_settings=CONTEXT)

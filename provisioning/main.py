@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemons.errors import LatencyError
-from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.command_line import CONTEXT, OurGroup, version_option
 from daemons.service.numbers import Number
 from daemons.service.spans import Span
 from provisioning.settings import Settings, shared
@@ -13,7 +13,7 @@ from provisioning.settings import Settings, shared
 __all__ = ["Settings", "main"]
 
 
-class _Group(click.Group):
+class _Group(OurGroup):
     """Ends with the message and exit code of our own errors, not with a stack trace."""
 
     def invoke(self, context: click.Context) -> Any:

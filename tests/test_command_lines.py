@@ -78,6 +78,20 @@ def test_help_waits_for_no_library_that_only_work_needs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_a_full_disk_is_told_in_a_line(name: str, flag: str) -> None:
+    callback = program(name).callback
+    assert callback is not None
+    script = f"from {callback.__module__} import main; main(['{flag}'])"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    why = "output cannot be written: No space left on device; make room, or write elsewhere"
+    assert (done.returncode, done.stderr) == (5, f"error: {why}\n")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_one_version_line(name: str) -> None:
     done = CliRunner().invoke(program(name), ["--version"], prog_name=name)
     assert done.output == f"{name} {version('backbone-latency')}\n"

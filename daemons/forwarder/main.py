@@ -5,14 +5,14 @@ from typing import Any
 import click
 
 from daemons.configuration.defaults import FORWARDER_METRICS
-from daemons.service.command_line import CONTEXT
+from daemons.service.command_line import CONTEXT, OurCommand
 from daemons.service.options import common
 from daemons.service.spans import SPAN
 
 __all__ = ["main"]
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=OurCommand, context_settings=CONTEXT)
 @click.option("--feed-url", metavar="URL", help="The exchange's WebSocket: wss://HOST:PORT, or with its streams.")
 @click.option("--stream", "streams", multiple=True, metavar="NAME", help="Stream, where the URL names none; repeat it.")
 @click.option("--destination", "destinations", multiple=True, metavar="HOST:PORT", help="A receiver; repeat it.")

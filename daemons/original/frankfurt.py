@@ -7,7 +7,7 @@ import click
 from daemons.errors import LatencyError
 from daemons.original.files import FRANKFURT_FILE, FrankfurtFile, load
 from daemons.receiver.main import main as receiver
-from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.command_line import CONTEXT, OurCommand, version_option
 from daemons.service.exits import die
 from daemons.service.spans import SPAN, write_span
 
@@ -17,7 +17,7 @@ PEERED = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 """Where the forwarder is, by a peering: at a private address (RFC 1918). The format cannot be signed."""
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=OurCommand, context_settings=CONTEXT)
 @click.option("--mode", type=click.Choice(["baseline", "aws-backbone"]), help="[default: baseline]")
 @click.option("--duration", type=SPAN, help="End after so long.  [default: 300s]")
 @click.option("--output", metavar="FILE.json", help="Where the summary goes.  [default: results.json]")

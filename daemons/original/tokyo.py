@@ -7,14 +7,14 @@ import click
 from daemons.errors import ConfigError, LatencyError
 from daemons.forwarder.main import main as forwarder
 from daemons.original.files import TOKYO_FILE, TokyoFile, load
-from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.command_line import CONTEXT, OurCommand, version_option
 from daemons.service.exits import die
 from daemons.service.spans import SPAN, write_span
 
 __all__ = ["main"]
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=OurCommand, context_settings=CONTEXT)
 @click.option("--frankfurt-ip", metavar="IP", help="The receiver's address.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The receiver's port.  [default: 8080]")
 @click.option("--binance-url", metavar="URL", help="The exchange's stream.  [default: btcusdt@bookTicker of Binance]")

@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from daemons.configuration.defaults import PROBE_METRICS
-from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.command_line import CONTEXT, OurCommand, version_option
 from daemons.service.spans import SPAN
 
 __all__ = ["main"]
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.command(cls=OurCommand, context_settings={**CONTEXT, "show_default": True})
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file; see docs/probe.md.")
 @click.option("--check-config", is_flag=True, help="Check the configuration and the files it names, then end.")
 @click.option(

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
-from daemons.service.command_line import CONTEXT
+from daemons.service.command_line import CONTEXT, OurCommand
 from daemons.service.numbers import Number
 from daemons.service.options import common
 from daemons.service.spans import SPAN
@@ -13,7 +13,7 @@ from daemons.service.spans import SPAN
 __all__ = ["main"]
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=OurCommand, context_settings=CONTEXT)
 @click.option(
     "--mode",
     type=click.Choice(["baseline", "aws-backbone", "race"]),

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import click
 
-from daemons.service.command_line import CONTEXT, version_option
+from daemons.service.command_line import CONTEXT, OurCommand, version_option
 from daemons.service.numbers import Number
 from daemons.service.spans import SPAN, Span
 from daemons.simulator.streams import KINDS
@@ -19,7 +19,7 @@ _STATUS = click.IntRange(400, 599)
 _COUNT = click.IntRange(0)
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.command(cls=OurCommand, context_settings={**CONTEXT, "show_default": True})
 @click.option("--listen", default="127.0.0.1:9443", metavar="HOST:PORT", help="Near endpoint; port 0 for any.")
 @click.option("--sbe-listen", metavar="HOST:PORT", help="Endpoint for the same events in SBE; wants an API key.")
 @click.option("--far-listen", metavar="HOST:PORT", help="Far endpoint: the same bytes, later.")
