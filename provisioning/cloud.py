@@ -43,6 +43,8 @@ _NOT_REPEATABLE = {
     "create_route_table",
     "create_security_group",
     "create_vpc_peering_connection",
+    "create_accelerator",
+    "create_listener",
     "create_transit_gateway",
     "create_transit_gateway_vpc_attachment",
     "create_transit_gateway_peering_attachment",
@@ -334,7 +336,7 @@ def _refusal(error: ClientError, code: str, service: str, operation: str, about:
 
 
 def _absent(code: str) -> bool:
-    return code.endswith((".NotFound", "NoSuchEntity", ".Unknown")) or code in (
+    return code.endswith((".NotFound", "NotFoundException", "NoSuchEntity", ".Unknown")) or code in (
         "NoSuchBucket",
         "NoSuchKey",
         "NoSuchEntity",

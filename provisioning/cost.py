@@ -30,6 +30,14 @@ class RegionPrices(Section, frozen=True):
     unverified: tuple[str, ...] = ()
 
 
+class AcceleratorPrices(Section, frozen=True):
+    """Global Accelerator's rates in USD, beside the traffic itself."""
+
+    hour: float
+    gb: float
+    unverified: tuple[str, ...] = ()
+
+
 class Burstable(Section, frozen=True):
     """What a burstable type may use without credits, as a share of its CPUs, and a CPU's surplus in USD an hour."""
 
@@ -52,6 +60,7 @@ class Prices(Section, frozen=True):
     free_internet_gb_per_30_days: float
     region: dict[str, RegionPrices]
     burstable: dict[str, Burstable]
+    accelerator: AcceleratorPrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,9 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
                 ),
             ]
     items += _attachment_items(topology, table)
+    # An accelerator costs by the hour whether it is enabled or not.
+    reached = dict.fromkeys(link.receiver for link in topology.link if link.via == "accelerator")
+    items += [Item(f"accelerator of {name}", "", table.accelerator.hour, None, 0.0) for name in reached]
     items += _peering_items(topology, table, traffic)
     return Estimate(
         table.date,
@@ -196,6 +208,9 @@ def hour_of(resources: Iterable[Found]) -> float:
     table = prices()
     total = 0.0
     for found in resources:
+        if found.kind == "accelerator":
+            total += table.accelerator.hour
+            continue
         rates = _rates(table, found.region)
         if found.kind == "instance" and found.facts["State"]["Name"] in ("pending", "running"):
             kind = found.facts["InstanceType"]
@@ -237,7 +252,14 @@ def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[
     for link in topology.link:
         source = topology.site_of(topology.named_host(link.forwarder)).region
         target = topology.site_of(topology.named_host(link.receiver)).region
-        items.append(_between(table, f"link {link.name}", source, target, traffic.link_gb))
+        if link.via in ("accelerator", "internet"):
+            out = _rates(table, source).internet_gb
+            items.append(Item(f"link {link.name}: to the internet", source, None, out, traffic.link_gb))
+        else:
+            items.append(_between(table, f"link {link.name}", source, target, traffic.link_gb))
+        if link.via == "accelerator":
+            told, verified = f"link {link.name}: accelerator", "gb" not in table.accelerator.unverified
+            items.append(Item(told, source, None, table.accelerator.gb, traffic.link_gb, verified))
         if link.via == "transit":
             # What comes from a peering is not charged for again (transit gateway pricing, "Data processing").
             rates = _rates(table, source)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from provisioning.firewall import firewall
+from provisioning.kinds.accelerator import AcceleratorSpec, ListenerSpec
 from provisioning.kinds.compute import AddressSpec, KeyPairSpec, PlacementGroupSpec
 from provisioning.kinds.identity import IdentitySpec
-from provisioning.kinds.instance import InstanceSpec
+from provisioning.kinds.instance import InstanceSpec, Outside
 from provisioning.kinds.network import GatewaySpec, RouteTableSpec, SubnetSpec, VpcSpec
 from provisioning.kinds.peering import PeeringSpec
 from provisioning.kinds.security import SecurityGroupSpec
@@ -56,6 +57,7 @@ def desired(topology: Topology, deployment: Deployment, account: str, bundle: Ca
             Node(f"peering/{peering.name}", "peering", requester.region, PeeringSpec(*ends, accepter.region), ends)
         )
     nodes += transit_nodes(topology)
+    nodes += _accelerators(topology)
     if topology.access.ssh_key:
         nodes += [
             Node(f"key/{region}", "key-pair", region, KeyPairSpec(topology.access.ssh_key))
@@ -140,7 +142,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
             "security-group",
             site.region,
             SecurityGroupSpec(f"vpc/{site.name}", ingress, egress),
-            (f"vpc/{site.name}",),
+            (f"vpc/{site.name}", *topology.outside(host)),
         ),
         Node(
             identity,
@@ -154,11 +156,17 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
         strategy = "cluster" if host.placement else "precision-time"
         nodes.append(Node(placement, "placement-group", site.region, PlacementGroupSpec(strategy)))
 
-    def boot(what: Callable[..., T], bucket: str, **more: int) -> T:
-        return what(topology, host, deployment.name, bucket, bucket_region(bucket, account), objects, **more)
+    outside = topology.outside(host)
 
-    # Told before the first call; the real name is as long as this one, and hardly better to compress.
-    boot(user_data, bucket_name(deployment.name, account, home), spare_bytes=_NAME_BYTES)
+    def boot(what: Callable[..., T], bucket: str, known: Outside, **more: int) -> T:
+        return what(
+            topology, host, deployment.name, bucket, bucket_region(bucket, account), objects, dict(known), **more
+        )
+
+    # Told before the first call; the real name is as long as this one, and hardly better to compress, and so are the
+    # addresses.
+    long = tuple((key, "203.0.113.123") for key in outside)
+    boot(user_data, bucket_name(deployment.name, account, home), long, spare_bytes=_NAME_BYTES)
     spec = InstanceSpec(
         name=host.name,
         subnet=subnet,
@@ -173,7 +181,9 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
         routes_for_others=host.role == "nat",
         bucket=BUCKET,
         user_data=functools.partial(boot, user_data),
-        boot_files=functools.cache(lambda bucket: digest(boot(host_files, bucket))),
+        boot_files=functools.cache(lambda bucket, known: digest(boot(host_files, bucket, known))),
+        outside=outside,
+        elastic=f"address/{host.name}" if host.name in topology.fixed else "",
         key_pair=key,
         key_digest=topology.access.ssh_key.strip(),
         placement_group=placement,
@@ -186,17 +196,30 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
         group,
         identity,
         *(f"object/{name}" for name in objects),
-        *(name for name in (key, placement) if name),
+        *(name for name in (key, placement, spec.elastic) if name),
+        *outside,
     )
     nodes.append(Node(f"host/{host.name}", "instance", site.region, spec, needs))
     if host.public == "elastic":
-        nodes.append(
-            Node(
-                f"address/{host.name}",
-                "elastic-ip",
-                site.region,
-                AddressSpec(f"host/{host.name}"),
-                (f"host/{host.name}",),
-            )
-        )
+        its = "" if host.name in topology.fixed else f"host/{host.name}"
+        nodes.append(Node(f"address/{host.name}", "elastic-ip", site.region, AddressSpec(its), (its,) if its else ()))
     return nodes
+
+
+def _accelerators(topology: Topology) -> list[Node]:
+    """An accelerator for every receiver that links reach by one; the control connection is TCP for both transports."""
+    home = topology.regions[0]
+    nodes: dict[str, Node] = {}
+    for link in topology.link:
+        if link.via != "accelerator":
+            continue
+        receiver, key = link.receiver, f"accelerator/{link.receiver}"
+        nodes[key] = Node(key, "accelerator", home, AcceleratorSpec())
+        region = topology.site_of(topology.named_host(receiver)).region
+        for protocol in {"tcp", link.transport}:
+            name = f"listener/{receiver}/{protocol}-{link.port}"
+            spec = ListenerSpec(key, protocol.upper(), link.port, f"host/{receiver}", region)
+            # It keeps its clients' addresses by interfaces in the host's VPC, which needs an internet gateway.
+            needs = (key, f"host/{receiver}", f"gateway/{topology.named_host(receiver).site}")
+            nodes[name] = Node(name, "listener", home, spec, needs)
+    return list(nodes.values())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from provisioning.errors import AwsError, PendingError, ProvisionError, RemainsError
+from provisioning.kinds.accelerator import AcceleratorKind, LeftoverGroupKind, ListenerKind
 from provisioning.kinds.compute import (
     AddressKind,
     InterfaceKind,
@@ -53,6 +54,9 @@ KINDS: dict[str, Kind] = {
         IdentityKind(),
         VolumeKind(),
         InterfaceKind(),
+        AcceleratorKind(),
+        ListenerKind(),
+        LeftoverGroupKind(),
     )
 }
 
@@ -62,8 +66,8 @@ _LISTED_WITHIN_SECONDS = 10.0
 """A list may lack what was made so long ago, and tell of what was taken away so long ago (EC2 API, "Eventual
 consistency", which names no time: it is assumed). A look that comes sooner after the run began may miss what a run that
 was killed just before has made; a run that ends sooner after a removal leaves a next one to build on what is gone."""
-_OPTIONAL_KINDS = {"volume", "network-interface"}
-"""They come and go with their instances, so only ``down`` looks for them."""
+_OPTIONAL_KINDS = {"volume", "network-interface", "accelerator-group"}
+"""They come and go with their instances, or with what leads to them, so only ``down`` looks for them."""
 
 Verb = Literal["create", "change", "replace", "remove", "blocked"]
 T = TypeVar("T")
@@ -279,8 +283,8 @@ class Engine:
         return True
 
     def _removable_surplus(self) -> list[Found]:
-        """Volumes and interfaces belong to their instances and go with them; they are not removed on their own."""
-        return [found for found in self.view.surplus if found.kind not in ("volume", "network-interface")]
+        """What comes and goes with something else is not removed on its own."""
+        return [found for found in self.view.surplus if found.kind not in _OPTIONAL_KINDS]
 
     def _candidates(self, node: Node) -> list[Found]:
         found = KINDS[node.kind].find(self.view, node.region, node.key)

@@ -95,6 +95,18 @@ _RULES = (
     # Of a transit gateway's parts: another one is still changing. What is known to be going was waited for before; the
     # gateway itself was seen to be refused for two minutes after its last attachment was gone.
     _Rule(("IncorrectState",), 300.0, _TRANSIT),
+    # Of an accelerator: another change is under way, or what was ended just now is not gone everywhere.
+    _Rule(
+        (
+            "TransactionInProgressException",
+            "AcceleratorNotDisabledException",
+            "AssociatedListenerFoundException",
+            "AssociatedEndpointGroupFoundException",
+        ),
+        300.0,
+    ),
+    # What was just made is not known everywhere.
+    _Rule(("AcceleratorNotFoundException", "ListenerNotFoundException"), 60.0, ("create_", "update_", "tag_")),
     # A VPC is attached, and the routes of its tables may not know the gateway yet.
     _Rule(("InvalidTransitGatewayID.NotFound",), 180.0, ("create_route", "replace_route")),
     # These two read by an id what no list tells, and what is asked about may have been made a moment ago.

@@ -20,6 +20,7 @@ ALSO_CHECKED = {
     "ec2:RunInstances": ("iam:PassRole", "ec2:CreateTags"),
     "ec2:AssociateIamInstanceProfile": ("iam:PassRole",),
     "ec2:ReplaceIamInstanceProfileAssociation": ("iam:PassRole",),
+    "globalaccelerator:CreateAccelerator": ("globalaccelerator:TagResource", "iam:CreateServiceLinkedRole"),
     "iam:CreateRole": ("iam:TagRole",),
     "iam:CreateInstanceProfile": ("iam:TagInstanceProfile",),
     "s3:CreateBucket": ("s3:TagResource",),

@@ -15,7 +15,10 @@ from provisioning.patience import Patience, in_use, patience_seconds
 __all__ = ["Left", "Removal"]
 
 _STAGES = (
+    ("listener",),
+    ("accelerator",),
     ("instance",),
+    ("accelerator-group",),
     ("elastic-ip", "volume", "network-interface"),
     ("route-table",),
     ("transit-table",),

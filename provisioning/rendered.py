@@ -16,6 +16,10 @@ from provisioning.topology import Topology
 __all__ = ["check_rendered"]
 
 
+_EXAMPLES = {"address": "192.0.2.1", "accelerator": "198.51.100.1"}
+"""For what AWS will choose (RFC 5737)."""
+
+
 def check_rendered(topology: Topology) -> None:
     """Refuse a topology from which a daemon would be given a configuration that it refuses.
 
@@ -25,7 +29,8 @@ def check_rendered(topology: Topology) -> None:
     for host in topology.host:
         if host.role not in _LOADERS:
             continue
-        for path, _, text in role_files(topology, host, "any"):
+        outside = {key: _EXAMPLES[key.partition("/")[0]] for key in topology.outside(host)}
+        for path, _, text in role_files(topology, host, "any", outside):
             if not path.endswith(".toml"):
                 continue
             try:

@@ -1,7 +1,7 @@
 """The daemons' configuration files for each host: the one place where their keys are written down."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from provisioning.firewall import METRICS_PORTS
 from provisioning.overlay import File
@@ -27,13 +27,24 @@ def units_of(host: Host) -> tuple[str, ...]:
     }[host.role]
 
 
-def role_files(topology: Topology, host: Host, deployment: str) -> list[File]:
-    """The host's files under ``/etc/latency``; a monitor's list of what to scrape, which names the deployment."""
+def role_files(topology: Topology, host: Host, deployment: str, outside: Mapping[str, str] | None = None) -> list[File]:
+    """The host's files under ``/etc/latency``; a monitor's list of what to scrape, which names the deployment.
+
+    Args:
+        topology: the whole.
+        host: the host.
+        deployment: the deployment's name.
+        outside: the addresses that AWS chose, by the keys that :meth:`Topology.outside` tells;
+            without them the keys stand there.
+    """
     if host.role in ("nat", "proxy"):
         return [("/etc/latency/nic-exporter.json", 0o644, json.dumps({"listen": _metrics(topology, host)}) + "\n")]
     if host.role == "monitor":
         return [("/etc/prometheus/targets/deployment.json", 0o644, targets(topology, deployment, local=True))]
-    lines = {"forwarder": _forwarder, "receiver": _receiver, "probe": _probe}[host.role](topology, host)
+    if host.role == "probe":
+        lines = _probe(topology, host)
+    else:
+        lines = {"forwarder": _forwarder, "receiver": _receiver}[host.role](topology, host, outside)
     text = "\n".join([*lines, "", "[metrics]", f"listen = {_text(_metrics(topology, host))}", ""])
     files: list[File] = [(f"/etc/latency/{host.role}.toml", 0o644, text)]
     ports = sorted({link.port for link in topology.link if link.receiver == host.name})
@@ -59,16 +70,16 @@ def _texts(values: Iterable[str]) -> str:
     return json.dumps(list(values))
 
 
-def _forwarder(topology: Topology, host: Host) -> list[str]:
+def _forwarder(topology: Topology, host: Host, outside: Mapping[str, str] | None) -> list[str]:
     lines = ["[feed]", f"url = {_text(host.feed)}"]
     for link in topology.link:
         if link.forwarder == host.name:
-            sender, listener = topology.ends(link)
+            sender, listener = topology.ends(link, outside)
             lines += [
                 "",
                 "[[destination]]",
                 f"address = {_text(f'{listener}:{link.port}')}",
-                *([f"source_address = {_text(sender)}"] if sender != host.address else []),
+                *([f"source_address = {_text(sender)}"] if sender == host.second_address else []),
                 f"path_name = {_text(link.name)}",
                 f"transport = {_text(link.transport)}",
                 f"key_file = {_text(_KEY_FILE)}",
@@ -76,11 +87,11 @@ def _forwarder(topology: Topology, host: Host) -> list[str]:
     return lines
 
 
-def _receiver(topology: Topology, host: Host) -> list[str]:
+def _receiver(topology: Topology, host: Host, outside: Mapping[str, str] | None) -> list[str]:
     lines: list[str] = []
     for link in topology.link:
         if link.receiver == host.name:
-            sender, _ = topology.ends(link)
+            sender, _ = topology.ends(link, outside)
             lines += [
                 "[[path]]",
                 f"name = {_text(link.name)}",

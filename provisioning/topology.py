@@ -5,6 +5,7 @@ The structs of a topology file. ``loading`` reads them and ``validation`` refuse
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -30,7 +31,7 @@ __all__ = [
 
 Role = Literal["forwarder", "receiver", "probe", "nat", "proxy", "monitor"]
 OverlayKind = Literal["ipip", "wireguard"]
-Via = Literal["peering", "transit"]
+Via = Literal["peering", "transit", "accelerator", "internet"]
 CpuCredits = Literal["", "standard", "unlimited"]
 
 
@@ -172,7 +173,8 @@ class Link(Section, frozen=True):
         name: of the path.
         port: of the receiver.
         transport: what carries the events.
-        via: the network between the two: a VPC peering, or transit gateways.
+        via: the network between the two: a VPC peering, transit gateways, a Global Accelerator before the receiver, or
+            the internet.
     """
 
     forwarder: str
@@ -299,16 +301,31 @@ class Topology(Section, frozen=True):
             if site in (transit.requester, transit.accepter)
         )
 
-    def ends(self, link: Link) -> tuple[str, str]:
+    def ends(self, link: Link, outside: Mapping[str, str] | None = None) -> tuple[str, str]:
         """The addresses that a link goes between, the forwarder's first.
 
         A route table has one target for a block, so a host that a peering and a transit gateway both reach has an
-        address for each.
+        address for each. Addresses that AWS chooses are taken from ``outside``, by the keys of what has them; without
+        that the keys stand for them. An accelerator keeps the addresses of its clients.
         """
+        if link.via in ("accelerator", "internet"):
+            keys = f"address/{link.forwarder}", f"{'address' if link.via == 'internet' else link.via}/{link.receiver}"
+            return (keys[0], keys[1]) if outside is None else (outside[keys[0]], outside[keys[1]])
         hosts = (self.named_host(link.forwarder), self.named_host(link.receiver))
         if link.via == "transit" and all(host.second_address for host in hosts):
             return hosts[0].second_address, hosts[1].second_address
         return hosts[0].address, hosts[1].address
+
+    def outside(self, host: Host) -> tuple[str, ...]:
+        """The keys of the addresses that AWS chooses and a host's configuration names."""
+        ends = (self.ends(link) for link in self.link if host.name in (link.forwarder, link.receiver))
+        return tuple(sorted({end for pair in ends for end in pair if "/" in end}))
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The hosts whose Elastic IPs are made before them, for others to know."""
+        keys = {key for host in self.host for key in self.outside(host)}
+        return frozenset(key.partition("/")[2] for key in keys if key.startswith("address/"))
 
     @property
     def gateways(self) -> dict[str, str]:

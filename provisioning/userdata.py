@@ -8,6 +8,7 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib import resources
 
 from provisioning.errors import ProvisionError
@@ -46,6 +47,7 @@ def user_data(
     bucket: str,
     bucket_region: str,
     objects: tuple[str, ...],
+    outside: Mapping[str, str] | None = None,
     spare_bytes: int = 0,
 ) -> str:
     """The user data of a host.
@@ -57,6 +59,7 @@ def user_data(
         bucket: where its objects are.
         bucket_region: the bucket's region.
         objects: the keys of its objects.
+        outside: the addresses that AWS chose for what its configuration names.
         spare_bytes: so much of EC2's limit is left free.
 
     Raises:
@@ -65,7 +68,7 @@ def user_data(
     overlay = topology.overlay
     in_tunnel = overlay is not None and host.name in (overlay.client, overlay.gateway)
     lines = [_BEGIN]
-    for path, mode, text in host_files(topology, host, deployment, bucket, bucket_region, objects):
+    for path, mode, text in host_files(topology, host, deployment, bucket, bucket_region, objects, outside):
         lines.append(_put(path, mode, text))
     if host.role == "proxy":
         # The distribution's own unit would listen to everyone as soon as its package is there.
@@ -105,7 +108,13 @@ def _put(path: str, mode: int, text: str) -> str:
 
 
 def host_files(
-    topology: Topology, host: Host, deployment: str, bucket: str, bucket_region: str, objects: tuple[str, ...]
+    topology: Topology,
+    host: Host,
+    deployment: str,
+    bucket: str,
+    bucket_region: str,
+    objects: tuple[str, ...],
+    outside: Mapping[str, str] | None = None,
 ) -> list[File]:
     """Every file that user data puts on a host; for the arguments see :func:`user_data`."""
     overlay = topology.overlay
@@ -153,7 +162,7 @@ def host_files(
         *_second_address(host),
         *overlay_files(topology, host),
         *proxy_files(topology, host, s3_host(bucket, bucket_region)),
-        *role_files(topology, host, deployment),
+        *role_files(topology, host, deployment, outside),
     ]
 
 

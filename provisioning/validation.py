@@ -276,6 +276,14 @@ def _check_way(topology: Topology, where: str, link: Link) -> None:
     sites = ends[0].site, ends[1].site
     if link.via == "peering" and not topology.peered(*sites):
         raise ConfigError(where, "its sites are not peered", "add the [[peering]]; peering is not transitive")
+    if link.via in ("accelerator", "internet"):
+        wanted = ends if link.via == "internet" else ends[:1]
+        if lacking := [host.name for host in wanted if host.public != "elastic"]:
+            raise ConfigError(
+                f"host.{lacking[0]}.public", f"its link {link.name} needs a fixed outside address", 'write "elastic"'
+            )
+        if not topology.subnet_of(ends[1]).public:
+            raise ConfigError(where, f"{ends[1].name} stands in a private subnet", "put it into a public subnet")
     if link.via == "transit":
         if sites[1] not in {other.name for _, other in topology.transits(sites[0])}:
             raise ConfigError(where, "no transit gateways join its sites", "add the [[transit]]; it is not transitive")

@@ -9,8 +9,10 @@ from provisioning.aftermath import expires_at, stops_at
 from provisioning.commands.common import agree, engine_of, tell_elsewhere, told_what_stands
 from provisioning.console import host_report
 from provisioning.documents import Resource
+from provisioning.drawing import drawing
 from provisioning.engine import Engine, Step
 from provisioning.errors import PendingError
+from provisioning.kinds.instance import outside_address
 from provisioning.model import Found, Node, View
 from provisioning.preflight import preflight
 from provisioning.screen import Screen
@@ -29,6 +31,8 @@ def plan(settings: Settings) -> None:
     engine = engine_of(settings, screen)
     engine.read()
     steps = engine.plan()
+    for line in drawing(topology_of(settings)):
+        screen.say(line)
     screen.plan(steps)
     _warn(topology_of(settings), engine, screen)
     for told in preflight(engine.view, _to_make(steps)):
@@ -128,8 +132,8 @@ def status(settings: Settings) -> None:
                 report = host_report(view, found)
                 public = found.facts.get("PublicIpAddress", "no public address")
                 row["detail"] = f"{found.facts.get('PrivateIpAddress')} {public}; {report.state} {report.text}".rstrip()
-            elif node.kind == "elastic-ip":
-                row["detail"] = found.facts.get("PublicIp", "")
+            elif node.kind in ("elastic-ip", "accelerator"):
+                row["detail"] = outside_address(found)
         rows.append(row)
     rows += [_row(found.key, found.region, found.id, "surplus", "`up` removes it") for found in view.surplus]
     if settings.json:

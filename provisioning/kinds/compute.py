@@ -129,6 +129,8 @@ class PlacementGroupKind(Ec2Kind):
 
 @dataclass(frozen=True, slots=True)
 class AddressSpec:
+    """``host`` is empty where others must know the address before the host stands, which then takes it itself."""
+
     host: str
 
 
@@ -155,12 +157,17 @@ class AddressKind(Ec2Kind):
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
+        if node.spec.host:
+            yield from self.associated(view, node, found, node.spec.host, view.id(node.spec.host))
+
+    def associated(self, view: View, node: Node, found: Found, host: str, wanted: str) -> Iterator[Difference]:
+        """What is between an address and the host of a key and an id."""
+        it = "" if node.spec.host else f"{node.key} "
         holder = found.facts.get("InstanceId") or found.facts.get("NetworkInterfaceId")
-        wanted = view.id(node.spec.host)
         if holder and holder != wanted:
-            yield Difference(f"take back from {holder}", lambda: _disassociate(view, found))
+            yield Difference(f"take {it}back from {holder}", lambda: _disassociate(view, found))
         if holder != wanted:
-            yield Difference(f"associate with {node.spec.host}", lambda: self._associate(view, node, found))
+            yield Difference(f"associate {it}with {host}", lambda: self._associate(view, node, found, wanted))
 
     def delete(self, view: View, found: Found) -> None:
         _disassociate(view, found)
@@ -172,14 +179,14 @@ class AddressKind(Ec2Kind):
             AllocationId=found.id,
         )
 
-    def _associate(self, view: View, node: Node, found: Found) -> None:
+    def _associate(self, view: View, node: Node, found: Found, instance: str) -> None:
         view.cloud.call(
             node.region,
             "ec2",
             "associate_address",
             node.key,
             AllocationId=found.id,
-            InstanceId=view.id(node.spec.host),
+            InstanceId=instance,
             AllowReassociation=False,
         )
 

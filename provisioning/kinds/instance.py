@@ -10,11 +10,15 @@ from typing import Any, ClassVar
 from provisioning.console import host_report
 from provisioning.errors import CapacityError, ProvisionError
 from provisioning.images import image_id, root_device
+from provisioning.kinds.compute import AddressKind
 from provisioning.kinds.network import SubnetKind
 from provisioning.model import SPEC_TAG, Difference, Ec2Kind, Found, Node, View, tag, tag_differences, tags_of
 from provisioning.publicaccess import block_of, closed_to, faces_the_internet
 
-__all__ = ["InstanceKind", "InstanceSpec"]
+__all__ = ["InstanceKind", "InstanceSpec", "Outside", "outside_address"]
+
+Outside = tuple[tuple[str, str], ...]
+"""Keys of nodes whose addresses AWS chooses, with the addresses."""
 
 PEER_KEY_TAG = "latency:peer-key"
 _BOOT_SECONDS = 300.0
@@ -31,7 +35,8 @@ class InstanceSpec:
     and tells the public half on its console, and learns the other's from a tag of its own.
 
     ``user_data`` goes by the bucket's name, and so does ``boot_files``, the digest of what that puts on the host: alike
-    for operators whose compressors differ.
+    for operators whose compressors differ. Both go by the addresses of the nodes in ``outside`` too, which AWS chooses
+    and which stand before the host does. ``elastic`` is the key of such an address that the host takes itself.
     """
 
     name: str
@@ -46,14 +51,16 @@ class InstanceSpec:
     public: bool
     routes_for_others: bool
     bucket: str
-    user_data: Callable[[str], str]
-    boot_files: Callable[[str], str]
+    user_data: Callable[[str, "Outside"], str]
+    boot_files: Callable[[str, "Outside"], str]
+    outside: tuple[str, ...] = ()
+    elastic: str = ""
     key_pair: str = ""
     key_digest: str = ""
     placement_group: str = ""
     tunnel_peer: str = ""
 
-    def digest(self, bucket: str) -> str:
+    def digest(self, bucket: str, outside: "Outside") -> str:
         """A short name of everything that cannot be changed in a host that exists."""
         parts = (
             # A deployment that stands goes by the digest that one address always had.
@@ -63,7 +70,7 @@ class InstanceSpec:
             self.image,
             self.volume_gib,
             self.public,
-            self.boot_files(bucket),
+            self.boot_files(bucket, outside),
             self.key_digest,
             self.placement_group,
         )
@@ -134,7 +141,9 @@ class InstanceKind(Ec2Kind):
             return f"type is {facts['InstanceType']}, not {spec.type}"
         if spec.bucket not in view.found:
             return "its bucket is gone, and hosts boot from it by its name"
-        if tags_of(facts).get(SPEC_TAG) != spec.digest(view.id(spec.bucket)):
+        if gone := [key for key in spec.outside if key not in view.found]:
+            return f"{gone[0]} is gone, and its configuration names that address"
+        if tags_of(facts).get(SPEC_TAG) != spec.digest(view.id(spec.bucket), _outside(view, spec)):
             return "image, volume, address, key, credit mode or boot configuration changed"
         return ""
 
@@ -146,6 +155,9 @@ class InstanceKind(Ec2Kind):
             yield Difference(f"start, now {state}", lambda: self._start(view, node, found))
         elif state == "pending":
             yield Difference("wait until it runs", lambda: self._running(view, node, found.id))
+        if spec.elastic:
+            address = view.found[spec.elastic]
+            yield from AddressKind().associated(view, view.nodes[spec.elastic], address, node.key, found.id)
         if profile := self._lost_profile(view, spec, found):
             yield Difference(
                 f"give it the profile of {spec.identity}, made anew since",
@@ -247,6 +259,8 @@ class InstanceKind(Ec2Kind):
     def _request(self, view: View, node: Node) -> dict[str, Any]:
         spec: InstanceSpec = node.spec
         image = image_id(view.cloud, node.region, spec.image)
+        outside = _outside(view, spec)
+        digest = spec.digest(view.id(spec.bucket), outside)
         request: dict[str, Any] = {
             "ImageId": image,
             "InstanceType": spec.type,
@@ -283,9 +297,9 @@ class InstanceKind(Ec2Kind):
             "IamInstanceProfile": {"Name": view.id(spec.identity)},
             # A host that ends itself at its expiry keeps what it measured; `down` or `reap` takes it away.
             "InstanceInitiatedShutdownBehavior": "stop",
-            "UserData": spec.user_data(view.id(spec.bucket)),
+            "UserData": spec.user_data(view.id(spec.bucket), outside),
             "TagSpecifications": view.deployment.tag_specification(
-                node.key, "instance", "volume", "network-interface", **{SPEC_TAG: spec.digest(view.id(spec.bucket))}
+                node.key, "instance", "volume", "network-interface", **{SPEC_TAG: digest}
             ),
         }
         if spec.credit_mode:
@@ -397,6 +411,17 @@ class InstanceKind(Ec2Kind):
             HttpTokens="required",
             HttpEndpoint="enabled",
         )
+
+
+def _outside(view: View, spec: InstanceSpec) -> Outside:
+    return tuple((key, outside_address(view.found[key])) for key in spec.outside)
+
+
+def outside_address(found: Found) -> str:
+    """The address of an Elastic IP or an accelerator; of the latter's two the first."""
+    if found.kind == "accelerator":
+        return str(found.facts["IpSets"][0]["IpAddresses"][0])
+    return str(found.facts["PublicIp"])
 
 
 def _private(addresses: tuple[str, ...]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Security groups: compared rule by rule, so that a rule changed by hand is seen and put right."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from provisioning.firewall import Rule
+from provisioning.kinds.instance import outside_address
 from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
 from provisioning.names import resource_name
 
@@ -43,8 +44,8 @@ class SecurityGroupKind(Ec2Kind):
             yield Difference(f"stands in {found.facts['VpcId']}", replace=True)
             return
         for direction, wanted, field in (
-            ("ingress", node.spec.ingress, "IpPermissions"),
-            ("egress", node.spec.egress, "IpPermissionsEgress"),
+            ("ingress", _named(view, node.spec.ingress), "IpPermissions"),
+            ("egress", _named(view, node.spec.egress), "IpPermissionsEgress"),
         ):
             have, foreign = rules_of(found.facts.get(field, []))
             # Revoking first keeps the window in which a wrong rule is open as short as it can be.
@@ -91,6 +92,17 @@ class SecurityGroupKind(Ec2Kind):
                 GroupId=found.id,
                 IpPermissions=[permission],
             )
+
+
+def _named(view: View, rules: Iterable[Rule]) -> set[Rule]:
+    """Rules with the addresses in place of the keys of what has them."""
+    keys = {f"{key}/32": key for key in view.nodes if key.startswith(("address/", "accelerator/"))}
+    return {
+        replace(rule, cidr=f"{outside_address(view.found[keys[rule.cidr]])}/32")
+        if keys.get(rule.cidr) in view.found
+        else rule
+        for rule in rules
+    }
 
 
 def rules_of(permissions: Iterable[Mapping[str, Any]]) -> tuple[set[Rule], list[dict[str, Any]]]:

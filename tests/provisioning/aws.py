@@ -268,6 +268,7 @@ def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, s
             ({**i, "Tags": i.get("TagSet", [])} for i in ec2.describe_network_interfaces()["NetworkInterfaces"]),
         )
         count(region, "key", ec2.describe_key_pairs()["KeyPairs"])
+    found += _accelerators(endpoint)
     s3, iam = client(endpoint, "s3", regions[0]), client(endpoint, "iam", regions[0])
     for bucket in s3.list_buckets()["Buckets"]:
         # Eight digits of a deployment's bucket are random.
@@ -279,4 +280,17 @@ def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, s
         found["", "role", role["RoleName"]] += 1
     for profile in iam.list_instance_profiles()["InstanceProfiles"]:
         found["", "profile", profile["InstanceProfileName"]] += 1
+    return found
+
+
+def _accelerators(endpoint: str) -> Counter[tuple[str, str, str]]:
+    """Accelerators, their listeners, and how many hosts those lead to."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    service = client(endpoint, "globalaccelerator", "us-west-2")
+    for item in service.list_accelerators()["Accelerators"]:
+        found["", "accelerator", item["Name"]] += 1
+        for listener in service.list_listeners(AcceleratorArn=item["AcceleratorArn"])["Listeners"]:
+            groups = service.list_endpoint_groups(ListenerArn=listener["ListenerArn"])["EndpointGroups"]
+            led = [len(group["EndpointDescriptions"]) for group in groups]
+            found["", "listener", f"{listener['Protocol']} {listener['PortRanges'][0]['FromPort']} to {led}"] += 1
     return found

@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.provisioning import emulator_transit
+from tests.provisioning import emulator_accelerator, emulator_transit
 
 EFFECT_HEADER = "x-effect"
 REGIONS = ("ap-northeast-1", "ap-southeast-1", "eu-central-1", "eu-west-1", "us-east-1")
 """The regions that the account has enabled."""
 EFFECTS = itertools.count(1)
 """The place of a call in the order of effects: one counter for what the emulator does and for what tests fake."""
+
+ACCELERATORS = emulator_accelerator.Accelerators()
+"""Those of the account, as moto's backends are: one for the process."""
 
 DEBIAN = "136693071363"
 
@@ -220,12 +223,23 @@ class _OneByOne:
         self._lock = threading.Lock()
 
     def __call__(self, environ: Any, start_response: Callable[..., Any]) -> Any:
+        if environ["PATH_INFO"] == "/moto-api/reset":
+            ACCELERATORS.reset()
         with self._lock:
             place = (EFFECT_HEADER, str(next(EFFECTS)))
 
             def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
                 return start_response(status, [*headers, place], *more)
 
+            target = environ.get("HTTP_X_AMZ_TARGET", "")
+            if target.startswith(emulator_accelerator.TARGET):
+                body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                # One endpoint stands for all: the region is that which the request was signed for.
+                where = environ.get("HTTP_AUTHORIZATION", "")
+                code, told = ACCELERATORS.answer(target.removeprefix(emulator_accelerator.TARGET), body, where)
+                kind = ("Content-Type", "application/x-amz-json-1.1")
+                start(f"{code} told", [kind, ("Content-Length", str(len(told)))])
+                return [told]
             return self._application(environ, start)
 
 

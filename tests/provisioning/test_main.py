@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from provisioning.drawing import drawing
 from provisioning.loading import load_topology
 from tests.provisioning.aws import Operator, census, client
 from tests.provisioning.emulator import REGIONS
@@ -120,6 +121,9 @@ def test_a_deployment_from_plan_to_down(shell: Shell, endpoint: str, name: str) 
 def test_a_whole_plan_is_shown_on_every_terminal(shell: Shell, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     steps = conforming(shell.ok("plan", "--topology", "full", "--json"), "provision-plan")
     piped = shell.ok("plan", "--topology", "full").splitlines()
+    drawn = drawing(load_topology("full"))
+    assert piped[: len(drawn)] == drawn
+    del piped[: len(drawn)]
     assert len(piped) == len(steps) + 1 > 30
     for name, value in shell.environment.items():
         monkeypatch.setenv(name, value)

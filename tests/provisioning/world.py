@@ -22,6 +22,8 @@ PROFILE_SECONDS = 118.0
 """EC2 may refuse an instance profile that got its role so long ago."""
 STATE_SECONDS = 40.0
 """A state lasts no longer than this, where the next one comes by itself."""
+ACCELERATOR_SECONDS = 1800.0
+"""A change of an accelerator lasts up to half an hour."""
 ADDRESS_SECONDS = 100.0
 """The address of a host may stay taken so long after its end was asked for."""
 BUCKET_NAME_SECONDS = 72 * 3600.0
@@ -154,12 +156,15 @@ class World:
         self._peerings: dict[str, dict[str, dict[str, float]]] = {}  # id, stage, region: until when
         self._peering_tags: dict[tuple[str, str], dict[str, str]] = {}  # region, id: the tags put on there
         self._buckets: dict[str, float] = {}
+        self._deploying: dict[str, float] = {}  # an accelerator: until when
+        self._beside: list[tuple[float, str, dict[str, Any]]] = []  # until when an interface of one is there, and where
         self._transit = TransitWorld(self.clock.monotonic, self._random, self._reach)
 
     def before(self, call: Any) -> Refusal | dict[str, Any] | None:
         """Refuse a call, or answer it, as AWS would and the emulator does not."""
         with self._lock:
-            for check in (self._unknown, self._token, self._named, self._in_use, self._transit.before):
+            checks = (self._unknown, self._token, self._named, self._in_use, self._transit.before, self._accelerator)
+            for check in checks:
                 if (outcome := check(call)) is not None:
                     return outcome
         return None
@@ -172,6 +177,7 @@ class World:
             if handler := getattr(self, f"_on_{call.operation}", None):
                 handler(call, answer)
             self._transit.after(call, answer)
+            self._after_accelerator(call, answer)
             if call.operation in _ENDED:
                 self._haunt(call)
             self._hide(call, answer)
@@ -352,6 +358,53 @@ class World:
 
     def _on_DeleteBucket(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
         self._buckets[call.params["Bucket"]] = self._within(BUCKET_NAME_SECONDS)
+
+    # accelerators
+
+    def _accelerator(self, call: Any) -> Refusal | None:
+        """One change at a time (Global Accelerator API, UpdateAccelerator and DeleteAccelerator)."""
+        one_at_a_time = ("UpdateAccelerator", "DeleteAccelerator")
+        if call.operation in one_at_a_time and self._later(self._deploying.get(call.params["AcceleratorArn"], 0.0)):
+            return "TransactionInProgressException", "another transaction is in progress"
+        if call.operation == "DeleteSecurityGroup":
+            for until, region, item in self._beside:
+                worn = [group["GroupId"] for group in item["Groups"]]
+                if self._later(until) and region == call.region and call.params["GroupId"] in worn:
+                    return "DependencyViolation", "resource has a dependent object"
+        if call.operation == "DeleteEndpointGroup":
+            self._leave(call.params["EndpointGroupArn"])
+        return None
+
+    def _leave(self, group: str) -> None:
+        """The interfaces of an endpoint group go some time after it."""
+        groups = self._reach("globalaccelerator", "us-west-2").list_endpoint_groups(
+            ListenerArn=group.partition("/endpoint-group/")[0]
+        )["EndpointGroups"]
+        for region in (item["EndpointGroupRegion"] for item in groups if item["EndpointGroupArn"] == group):
+            for item in self._reach("ec2", region).describe_network_interfaces()["NetworkInterfaces"]:
+                if item["InterfaceType"] == "global_accelerator_managed":
+                    self._beside.append((self._within(ADDRESS_SECONDS), region, item))
+
+    def _on_DescribeNetworkInterfaces(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        asked = {one["Name"]: one["Values"] for one in call.params.get("Filters", [])}
+        for until, region, item in self._beside:
+            worn = {group["GroupId"] for group in item["Groups"]}
+            if self._later(until) and region == call.region and worn & set(asked.get("group-id", [])):
+                answer["NetworkInterfaces"].append(copy.deepcopy(item))
+
+    def _after_accelerator(self, call: Any, answer: dict[str, Any]) -> None:
+        if call.service != "globalaccelerator":
+            return
+        if call.changes and call.operation not in ("TagResource", "DeleteAccelerator"):
+            told = answer.get("Accelerator", {}).get("AcceleratorArn") or next(
+                value for name, value in call.params.items() if name.endswith("Arn")
+            )
+            self._deploying[told.partition("/listener/")[0]] = self._within(
+                ACCELERATOR_SECONDS if self._random.random() < 0.1 else STATE_SECONDS
+            )
+        for item in [answer.get("Accelerator", {}), *answer.get("Accelerators", [])]:
+            if self._later(self._deploying.get(item.get("AcceleratorArn", ""), 0.0)):
+                item["Status"] = "IN_PROGRESS"
 
     # peerings
 
