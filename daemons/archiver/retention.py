@@ -1,45 +1,19 @@
 """The bounds of an archive's folder: files that are too old, or too much together, go, the oldest first."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from daemons.archiver.confirmations import Confirmations
 from daemons.archiver.segment import sync_folder
 from daemons.archiver.session import lock
+from daemons.archiver.stored import Stored, stored
 from daemons.formats.archive.handover import ArchiverReport, Setup
-from daemons.formats.archive.layout import SegmentName, parse
 
-__all__ = ["FileAge", "Retention", "Stored", "stored"]
+__all__ = ["FileAge", "Retention"]
 
 _LOCK = ".keeper"
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A finished file."""
-
-    name: SegmentName
-    file: Path
-    size: int
-
-
-def stored(folder: Path) -> list[Stored]:
-    """List an archive's finished files, the oldest first."""
-    return sorted(_found(folder), key=lambda one: (one.name.end_ns, one.name.relative))
-
-
-def _found(folder: Path) -> Iterator[Stored]:
-    for file in folder.glob("date=*/path=*/*.parquet"):
-        name = parse(str(file.relative_to(folder)))
-        if name is None:
-            continue
-        try:
-            size = file.stat().st_size
-        except FileNotFoundError:
-            continue
-        yield Stored(name, file, size)
 
 
 class FileAge:
@@ -70,11 +44,11 @@ class Retention:
         setup: has the bounds.
         report: is counted in.
         wall_ns: tells the time by which files are old.
-        confirmed: whether a file may be removed; where files are uploaded, not before that is confirmed.
+        confirmed: where files are uploaded, which of them the store has: no other is removed.
     """
 
     def __init__(
-        self, setup: Setup, report: ArchiverReport, wall_ns: Callable[[], int], confirmed: Callable[[Stored], bool]
+        self, setup: Setup, report: ArchiverReport, wall_ns: Callable[[], int], confirmed: Confirmations | None
     ) -> None:
         self._setup = setup
         self._folder = Path(setup.folder)
@@ -107,7 +81,7 @@ class Retention:
         for one in files:
             old = oldest_ns is not None and one.name.end_ns < self._wall_ns() - oldest_ns
             much = most is not None and total > most
-            if not (old or much) or not self._confirmed(one):
+            if not (old or much) or not (self._confirmed is None or self._confirmed.has(one)):
                 kept.append(one)
                 continue
             self._remove(one)
@@ -118,6 +92,8 @@ class Retention:
     def _remove(self, one: Stored) -> None:
         one.file.unlink(missing_ok=True)
         sync_folder(one.file.parent)
+        if self._confirmed is not None:
+            self._confirmed.drop(one)
         for folder in (one.file.parent, one.file.parent.parent):
             try:
                 folder.rmdir()

@@ -4,6 +4,7 @@ import contextlib
 import mmap
 import os
 import platform
+import random
 import secrets
 import socket
 import threading
@@ -14,10 +15,12 @@ from typing import BinaryIO, NamedTuple, cast
 import msgspec
 import pyarrow as pa
 
+from daemons.archiver.confirmations import Confirmations
 from daemons.archiver.intake import JournalIntake
 from daemons.archiver.keeper import Keeper
 from daemons.archiver.retention import FileAge, Retention
 from daemons.archiver.session import JournalFolder
+from daemons.archiver.upload import IDLE_SECONDS, Uploader
 from daemons.formats.archive.handover import HEAD, ArchiverReport, FrameKind, Setup
 from daemons.formats.summary import ClockSummary
 from daemons.service import logs
@@ -80,6 +83,17 @@ def _tell(link: socket.socket, report: ArchiverReport) -> None:
         link.sendall(msgspec.json.encode(report) + b"\n")
 
 
+def _made_uploader(setup: Setup, report: ArchiverReport) -> tuple[Uploader | None, Confirmations | None]:
+    if setup.upload is None:
+        return None, None
+    from daemons.archiver.store import Store  # noqa: PLC0415 needs boto3
+
+    folder = Path(setup.folder)
+    confirmed = Confirmations(folder, setup.upload.target)
+    rng = random.Random(secrets.randbits(64))
+    return Uploader(folder, Store(setup.upload).put, confirmed, report, rng), confirmed
+
+
 class _Work:
     """All of it: this thread takes rows in, a second one tells and closes what is over, a third one finishes files."""
 
@@ -88,7 +102,8 @@ class _Work:
         self._link = link
         self._report = ArchiverReport(session=session.name)
         self._age = FileAge(time.time_ns, time.monotonic_ns)
-        retention = Retention(setup, self._report, self._age.now_ns, lambda _file: True)
+        self._uploader, confirmed = _made_uploader(setup, self._report)
+        retention = Retention(setup, self._report, self._age.now_ns, confirmed)
         self._keeper = Keeper(setup, session, self._report, retention)
         versions = {DISTRIBUTION: installed_version(), "python": platform.python_version(), "pyarrow": pa.__version__}
         self._intake = JournalIntake(setup, session, versions, self._report, self._keeper.closed, time.monotonic)
@@ -106,6 +121,9 @@ class _Work:
         threads = [threading.Thread(target=work, daemon=True) for work in (self._watch, self._keep)]
         for thread in threads:
             thread.start()
+        if self._uploader is not None:
+            # Nobody waits for it at the end: what is not confirmed by then the next start brings.
+            threading.Thread(target=self._upload, args=(self._uploader,), daemon=True).start()
         goodbye = self._take_all(reader)
         with self._busy:
             lost = self._intake.end(None if goodbye else [*observed])
@@ -137,6 +155,15 @@ class _Work:
             with self._busy:
                 self._intake.tend(time.time_ns())
             _tell(self._link, self._report)
+
+    def _upload(self, uploader: Uploader) -> None:
+        seconds = 0.0
+        while not self._ended.wait(seconds):
+            try:
+                seconds = uploader.work()
+            except Exception as error:  # noqa: BLE001 as for files
+                logs.unexpected(error, "archive upload")
+                seconds = IDLE_SECONDS
 
     def _keep(self) -> None:
         tend_at, made = time.monotonic(), 0

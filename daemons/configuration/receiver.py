@@ -1,6 +1,7 @@
 """The receiver's configuration: paths, and what to make of them."""
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +11,7 @@ from msgspec import Meta
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
 from daemons.configuration.feed import FeedFields
 from daemons.errors import ConfigError
+from daemons.formats.archive.handover import UploadSettings
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.wire import Transport
 from daemons.service.config import (
@@ -35,9 +37,13 @@ __all__ = [
     "listener_of",
     "load_receiver",
     "race_order",
+    "upload_of",
 ]
 
 MINUTES_OF_DAY = 24 * 60
+# Names of buckets: Amazon S3, "General purpose bucket naming rules".
+_S3_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(?:/[\x21-\x7e]*)?)")
+_HTTP_URL = re.compile(r"https?://[^\s/@?#]+/?")
 
 Mode = Literal["baseline", "aws-backbone", "race"]
 
@@ -107,12 +113,19 @@ class ArchiveSection(Section, frozen=True):
         segment_minutes: the span of a file; spans divide the day, in UTC.
         retention_days: remove files that are older; None to keep them.
         retention_gigabytes: remove the oldest files beyond so much together; None for no bound.
+        upload: where finished files are copied to, as ``s3://BUCKET`` or ``s3://BUCKET/PREFIX``; none is removed from
+            the folder before the store has it, proven. Needs the extra ``aws``. None for nowhere.
+        upload_endpoint: URL of the store's API; None for AWS.
+        upload_region: None for the one that the host or its environment is in.
     """
 
     folder: str | None = None
     segment_minutes: Count = 15
     retention_days: Annotated[float, Meta(gt=0, le=100_000)] | None = None
     retention_gigabytes: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    upload: str | None = None
+    upload_endpoint: str | None = None
+    upload_region: str | None = None
 
 
 class ClockSection(Section, frozen=True):
@@ -242,6 +255,39 @@ def _check_archive(archive: ArchiveSection) -> None:
         )
     if importlib.util.find_spec("pyarrow") is None:
         raise ConfigError("archive", "pyarrow not installed", "pip install 'backbone-latency[archive]'")
+    upload_of(archive)
+
+
+def upload_of(archive: ArchiveSection) -> UploadSettings | None:
+    """Check where files are copied to; None for nowhere.
+
+    Raises:
+        ConfigError: it is no place, or cannot be reached for want of a library.
+    """
+    if archive.upload is None:
+        if archive.upload_endpoint is not None or archive.upload_region is not None:
+            raise ConfigError("archive.upload", "is not given", "write s3://BUCKET, or remove what belongs to it")
+        return None
+    found = _S3_URL.fullmatch(archive.upload)
+    if found is None:
+        raise ConfigError(
+            "archive.upload", f"{archive.upload!r} is no bucket", "write s3://BUCKET or s3://BUCKET/PREFIX"
+        )
+    if archive.upload_endpoint is not None and not _HTTP_URL.fullmatch(archive.upload_endpoint):
+        raise ConfigError(
+            "archive.upload_endpoint",
+            f"{archive.upload_endpoint!r} is no URL",
+            "write http://HOST:PORT or https://HOST",
+        )
+    if importlib.util.find_spec("boto3") is None:
+        raise ConfigError("archive.upload", "boto3 not installed", "pip install 'backbone-latency[aws]'")
+    prefix = found["prefix"].strip("/")
+    return UploadSettings(
+        bucket=found["bucket"],
+        prefix=f"{prefix}/" if prefix else "",
+        endpoint=archive.upload_endpoint,
+        region=archive.upload_region,
+    )
 
 
 def _check_open(where: str, path: LinkPathSection) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from daemons.configuration.receiver import ArchiveSection
+from daemons.configuration.receiver import ArchiveSection, upload_of
 from daemons.errors import ResultsError
 from daemons.formats.archive.handover import ARRAY_HEAD, HEAD, ArchiverReport, FrameKind, Setup
 from daemons.formats.archive.layout import DAY_NS, MINUTE_NS
@@ -125,6 +125,7 @@ def archive_setup(section: ArchiveSection, paths: tuple[str, ...], log: LogSecti
         observed=(0,) * len(paths),
         retention_ns=None if days is None else int(days * DAY_NS),
         retention_bytes=None if gigabytes is None else int(gigabytes * 1e9),
+        upload=upload_of(section),
         log_format=log.format,
         log_level=log.level,
     )

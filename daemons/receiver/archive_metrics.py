@@ -30,7 +30,10 @@ def archive_families(archive: Archive | None) -> Iterator[Metric]:
         [([], report.unknown_ends)],
     )
     yield counter(
-        f"{PREFIX}_errors", "Failures of the disk, by what was to be done.", ["operation"], each(report.errors)
+        f"{PREFIX}_errors",
+        "Failures of disk or store, by what was to be done.",
+        ["operation"],
+        each(report.errors),
     )
     yield counter(
         f"{PREFIX}_restarts",
@@ -40,6 +43,11 @@ def archive_families(archive: Archive | None) -> Iterator[Metric]:
     )
     yield counter(f"{PREFIX}_finished_files", "Files made, by how their rows ended.", ["how"], each(report.files))
     yield counter(f"{PREFIX}_removed_files", "Files beyond a bound of the folder.", ["bound"], each(report.removed))
+    yield counter(f"{PREFIX}_uploaded_files", "Files that the store has, proven.", [], [([], report.uploaded_files)])
+    yield counter(f"{PREFIX}_uploaded_bytes", "Their size.", [], [([], report.uploaded_bytes)])
+    yield gauge(
+        f"{PREFIX}_upload_waiting_files", "Files that are to be uploaded, or proven.", [], [([], report.waiting_files)]
+    )
     yield gauge(f"{PREFIX}_stored_files", "Finished files in the folder.", [], [([], report.stock_files)])
     yield gauge(f"{PREFIX}_stored_bytes", "Their size.", [], [([], report.stock_bytes)])
     yield gauge(

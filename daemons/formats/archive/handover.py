@@ -60,6 +60,11 @@ class UploadSettings(msgspec.Struct, frozen=True):
     endpoint: str | None = None
     region: str | None = None
 
+    @property
+    def target(self) -> str:
+        """Where files are copied to, in one word."""
+        return f"{self.endpoint or ''}s3://{self.bucket}/{self.prefix}"
+
 
 class Setup(msgspec.Struct, frozen=True):
     """All that an archiver has to know.

@@ -1,15 +1,15 @@
 """A receiver's end and an archiver in one process, without sockets, on a clock that is set by hand."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daemons.archiver.confirmations import Confirmations
 from daemons.archiver.intake import JournalIntake
 from daemons.archiver.keeper import Keeper
-from daemons.archiver.retention import Retention, Stored
+from daemons.archiver.retention import Retention
 from daemons.archiver.session import JournalFolder
 from daemons.formats.archive.columns import SegmentFacts
 from daemons.formats.archive.handover import HEAD, ArchiverReport, Setup
@@ -60,7 +60,7 @@ class Desk:
         self.paths = [PathRows(self.observed, index) for index in range(len(names))]
         self.seconds = 0.0
         self.wall_ns = DAY
-        self.confirmed: Callable[[Stored], bool] = lambda _file: True
+        self.confirmed: Confirmations | None = None
         self._lives = 0
         self.begin()
 
@@ -69,15 +69,12 @@ class Desk:
         self._lives += 1
         self.report = ArchiverReport()
         self.session = JournalFolder.begin(self.folder, f"{self._lives:012x}")
-        retention = Retention(self.setup, self.report, lambda: self.wall_ns, self._may_go)
+        retention = Retention(self.setup, self.report, lambda: self.wall_ns, self.confirmed)
         self.keeper = Keeper(self.setup, self.session, self.report, retention)
         versions = {"backbone-latency": "0.1.0"}
         self.intake = JournalIntake(
             self.setup, self.session, versions, self.report, self.keeper.closed, lambda: self.seconds
         )
-
-    def _may_go(self, file: Stored) -> bool:
-        return self.confirmed(file)
 
     def kill(self) -> None:
         """End the archiver without warning: the kernel lets go of its lock."""

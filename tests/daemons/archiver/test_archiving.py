@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemons.archiver.confirmations import Confirmations
 from daemons.archiver.intake import GRACE_SECONDS, worse
 from daemons.archiver.retention import FileAge
+from daemons.archiver.stored import stored
 from daemons.formats.archive.layout import DAY_NS, MINUTE_NS
 from daemons.formats.rows import Row
 from daemons.formats.summary import ClockSummary
@@ -253,13 +255,17 @@ def test_files_go_by_age_and_size_the_oldest_first(tmp_path: Path) -> None:
     (tmp_path / ".keeper").unlink()
 
     desk.setup = msgspec.structs.replace(desk.setup, retention_ns=None, retention_bytes=int(2.5 * size))
+    desk.confirmed = Confirmations(tmp_path, "s3://bucket/")
+    for one in stored(tmp_path)[1:]:
+        desk.confirmed.add(one, "proven")
     desk.begin()
-    desk.confirmed = lambda file: file.name.start_ns != DAY + DAY_NS
     desk.keeper.tend()
     # What may not go yet does not keep the next from going.
     assert [one.facts.first_arrival_ns - DAY for one in found(tmp_path)] == [DAY_NS, 3 * DAY_NS]
     assert desk.report.removed == {"age": 0, "size": 1}
-    assert not list(tmp_path.glob("date=*/path=*/nothing"))
+    assert len(list(tmp_path.glob(".uploaded/*/*/*.json"))) == 1
+    # To somewhere else nothing has been copied yet.
+    assert not any(Confirmations(tmp_path, "s3://other/").has(one) for one in stored(tmp_path))
 
 
 def test_a_clock_set_forward_by_mistake_removes_nothing(tmp_path: Path) -> None:

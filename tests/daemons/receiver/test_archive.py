@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from daemons.archiver.session import lock
 from tests.daemons.archiver.desk import found
@@ -239,12 +241,48 @@ def test_two_receivers_write_into_one_folder(tmp_path: Path) -> None:
     assert len({found.facts.session for found in found(archive)}) == 2
 
 
+def test_finished_files_are_in_the_bucket_after_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive, server = tmp_path / "archive", ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(f"AWS_{name}", "testing")
+        s3 = boto3.client("s3", region_name="us-east-1", endpoint_url=endpoint)
+        s3.create_bucket(Bucket="my-archive")
+        upload = f'upload = "s3://my-archive/desk"\nupload_endpoint = "{endpoint}"\nupload_region = "us-east-1"'
+        with simulator("--rate", "500", "--wait-for-clients", "1", "--stop-after-events", "300") as exchange:
+            file = configuration(tmp_path, exchange.ready["near"], archive, upload)
+            with receiver("--config", str(file)) as program:
+                settled(program, ROWS, 300)
+            with receiver("--config", str(file)) as program:
+                settled(program, "latency_receiver_archive_uploaded_files_total", 1)
+                assert scrape(program).sum("latency_receiver_archive_errors_total") == 0
+        (one,) = found(archive)
+        (there,) = s3.list_objects_v2(Bucket="my-archive")["Contents"]
+        assert there["Key"] == f"desk/{one.relative}"
+        body = s3.get_object(Bucket="my-archive", Key=there["Key"])["Body"].read()
+        assert body == (archive / one.relative).read_bytes()
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize(
     ("more", "error"),
     [
         ("segment_minutes = 7", "archive.segment_minutes: 7 minutes do not divide a day; choose a divisor of 1440"),
         ("retention_days = 0", "retention_days"),
         ("retention_gigabyte = 1", "retention_gigabyte"),
+        ('upload = "my-bucket"', "archive.upload: 'my-bucket' is no bucket; write s3://BUCKET or s3://BUCKET/PREFIX"),
+        ('upload = "s3://My_Bucket/x"', "archive.upload: 's3://My_Bucket/x' is no bucket"),
+        (
+            'upload_region = "eu-west-1"',
+            "archive.upload: is not given; write s3://BUCKET, or remove",
+        ),
+        (
+            'upload = "s3://my-bucket"\nupload_endpoint = "minio:9000"',
+            "upload_endpoint: 'minio:9000' is no URL",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, more: str, error: str) -> None:

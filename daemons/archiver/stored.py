@@ -1,0 +1,35 @@
+"""The finished files of an archive's folder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemons.formats.archive.layout import SegmentName, parse
+
+__all__ = ["Stored", "stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A finished file."""
+
+    name: SegmentName
+    file: Path
+    size: int
+
+
+def stored(folder: Path) -> list[Stored]:
+    """List an archive's finished files, the oldest first."""
+    return sorted(_found(folder), key=lambda one: (one.name.end_ns, one.name.relative))
+
+
+def _found(folder: Path) -> Iterator[Stored]:
+    for file in folder.glob("date=*/path=*/*.parquet"):
+        name = parse(str(file.relative_to(folder)))
+        if name is None:
+            continue
+        try:
+            size = file.stat().st_size
+        except FileNotFoundError:
+            continue
+        yield Stored(name, file, size)
