@@ -31,8 +31,10 @@ class _Command(NamedTuple):
 COMMANDS = {
     "compare": _Command("compare", "Compare two runs, or rank the paths of one race.", "compare"),
     "demo": _Command("demo", "Race two paths on this machine, at distances of known length."),
+    "export": _Command("export", "Write an archive's rows to FILE for other programs.", "compare"),
     "import": _Command("importing", "Recompute egress validation runs from their raw samples.", "compare"),
     "monitoring": _Command("monitoring", "Run Prometheus and Alertmanager on the demo, or on daemons of yours."),
+    "query": _Command("query", "Ask an archive in SQL.", "compare"),
     "report": _Command("report", "Write a report about the runs in FOLDER and below.", "report"),
     "run": _Command("run", "Measure for a while, then say which path is faster and how sure that is."),
     "validate": _Command(

@@ -7,6 +7,7 @@ import msgspec
 
 from daemons.formats.summary import RunSummary
 from daemons.probe.once.document import Document
+from experiments.archive.tables import QueryAnswer
 from experiments.comparison.model import Comparison
 from experiments.egress.document import EgressDocument
 from experiments.live.figures import Watched
@@ -25,6 +26,7 @@ WRITTEN: dict[str, tuple[Any, str]] = {
     "experiment-compare.json": (Comparison, "what experiment compare --json prints of two paths"),
     "experiment-ranking.json": (Ranking, "what experiment compare --json prints of more paths"),
     "experiment-import.json": (EgressDocument, "what experiment import --json prints"),
+    "experiment-query.json": (QueryAnswer, "what experiment query --json prints"),
     "experiment-watch.json": (Watched, "what experiment watch --json prints, one for each reading"),
     "latency-probe-once.json": (Document, "what latency-probe --once --json writes"),
     "provision-plan.json": (list[PlannedStep], "what provision plan and up print with --json"),

@@ -26,6 +26,7 @@ MOST_FILES = 14
 LARGE = {
     "provisioning": "what is read, decided and done, in layers that an import contract holds",
     "daemons/probe": "the parts of a measured request, in layers that an import contract holds",
+    "experiments/commands": "a command each, and what it does where that imports more than its help needs",
     "daemons/service": "what every daemon is made with, each of it by itself",
 }
 
