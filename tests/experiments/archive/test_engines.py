@@ -1,0 +1,88 @@
+"""What docs/archive.md says to ask of other engines, asked of one that is not ours, of files that an archiver wrote."""
+
+import csv
+import io
+import random
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from daemons.formats.archive.columns import COLUMNS
+from experiments.main import main
+from tests.daemons.archiver.desk import DAY, Desk, row
+
+_DOCUMENT = Path(__file__).parents[3] / "docs" / "archive.md"
+_EVENTS = 500
+# A process of its own: its allocator and those of the other engines need not get along.
+_ASK = """
+import sys
+from chdb.session import Session
+session = Session(sys.argv[1])
+for question in sys.stdin.read().split(";"):
+    sys.stdout.write(str(session.query(question, "CSVWithNames")))
+"""
+
+
+def questions(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", _DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def written(folder: Path) -> dict[str, dict[int, int]]:
+    """Write an archive of two paths; give the arrival of each event on each."""
+    desk, chance = Desk(folder, "direct", "backbone"), random.Random(1)
+    arrived: dict[str, dict[int, int]] = {"direct": {}, "backbone": {}}
+    for number in range(1, _EVENTS + 1):
+        event_ns = DAY + number * 5_000_000_000
+        for path, delay_ns in (("direct", 215_000_000), ("backbone", 100_000_000)):
+            arrival_ns = event_ns + delay_ns + chance.randrange(9_000_000)
+            took_ns = arrival_ns - event_ns
+            desk.give(row(arrival_ns, number, path, event_id=number, event_time_ns=event_ns, end_to_end_ns=took_ns))
+            arrived[path][number] = arrival_ns
+    desk.end()
+    return arrived
+
+
+@pytest.mark.process
+def test_clickhouse_reads_the_archive_and_agrees_with_what_was_written(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    arrived = written(archive)
+    asked = ";".join(questions("clickhouse")).replace("/var/lib/latency/archive", str(archive))
+    command = [sys.executable, "-c", _ASK, str(tmp_path / "clickhouse")]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
+    rows = [line for line in csv.reader(io.StringIO(done.stdout)) if line]
+    assert len(rows) == 5, done.stdout
+    # Its exact quantile is an element: of an even number the upper one of the middle two.
+    medians = {
+        path: statistics.median_high(ns - DAY - number * 5_000_000_000 for number, ns in its.items()) / 1e6
+        for path, its in arrived.items()
+    }
+    assert rows[0] == ["path", "events", "median_ms"]
+    assert [(name, int(count)) for name, count, _median in rows[1:3]] == [("backbone", _EVENTS), ("direct", _EVENTS)]
+    for name, _count, median in rows[1:3]:
+        assert float(median) == pytest.approx(medians[name])
+    leads = [arrived["direct"][number] - arrived["backbone"][number] for number in arrived["direct"]]
+    assert rows[4] == ["backbone", rows[4][1]]
+    assert float(rows[4][1]) == pytest.approx(statistics.median_high(leads) / 1e6)
+
+
+def test_a_query_of_ours_agrees_too(tmp_path: Path) -> None:
+    arrived = written(tmp_path / "archive")
+    asked = (
+        "SELECT median(a.arrival_ns - b.arrival_ns) / 1e6 AS lead_ms FROM rows a JOIN rows b USING (stream, event_id) "
+        "WHERE a.path = 'direct' AND b.path = 'backbone'"
+    )
+    result = CliRunner().invoke(main, ["query", str(tmp_path / "archive"), asked, "--csv"], catch_exceptions=False)
+    leads = [arrived["direct"][number] - arrived["backbone"][number] for number in arrived["direct"]]
+    assert float(result.stdout.splitlines()[1]) == pytest.approx(statistics.median(leads) / 1e6)
+
+
+def test_the_table_for_athena_has_the_archive_s_columns() -> None:
+    (definition,) = questions("athena")
+    columns = re.findall(r"(\w+) (string|bigint|int|boolean)[,)]", definition.partition("PARTITIONED")[0])
+    types = {"name": "string", "int64": "bigint", "int32": "int", "bool": "boolean"}
+    assert columns == [(column.name, types[column.kind]) for column in COLUMNS]
