@@ -186,8 +186,8 @@ class Tail:
         """Return how much earlier than its stamp an event may have come, and how long it may have lain behind a hole.
 
         The last event of the read has a stamp of its own: this one left as much earlier as it came earlier, if the way
-        was alike; and no earlier than the read before, which would have brought it. Of a read that was hardly late it
-        was not asked whether a packet was missing: then it is now.
+        was alike; and no earlier than the read before, which would have brought it. Where packets overtook, TCP
+        waited: a process that is late as well hides that from the stamp, and not from the count.
 
         Args:
             lead_ns: how much later than this event the last one of the read left.
@@ -198,13 +198,12 @@ class Tail:
             return 0, stamp.held_ns + lead_ns
         if kind is not SHARED:
             return 0, 0
-        host_delay_ns = stamp.handled_ns - stamp.ns
-        if host_delay_ns <= LATE_NS and self._came_out_of_order(stamp):
+        if self._came_out_of_order(stamp):
             # A read before it need not have brought it: there may be several holes.
             return 0, lead_ns
         # What came before a word of the forwarder's was handed on before what came after it, and is of the same read.
         bound_ns = stamp.ns - self.read_ns if self.read_ns < stamp.handled_ns else lead_ns
-        return _believed(min(lead_ns, bound_ns), host_delay_ns), 0
+        return _believed(min(lead_ns, bound_ns), stamp.handled_ns - stamp.ns), 0
 
     def _came_out_of_order(self, stamp: Stamp) -> bool:
         if self._disordered[0] != stamp.handled_ns:
