@@ -12,7 +12,7 @@ DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit coverage unit-daemons unit-rest deployments commands exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit coverage unit-daemons unit-rest deployments commands processes-daemons processes-rest exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -56,9 +56,17 @@ reference: $(STAMP)  ## write docs/reference, manuals, completions and schemas f
 
 test: $(PACKAGES) $(if $(COVERAGE),coverage,unit)  ## unit, process and soak tests: the fast ones first
 	@$(MAKE) --no-print-directory --output-sync=target -j2 deployments commands
-	$(BIN)/python -m pytest -m '(process or soak) and not exhaustive and not lab' --ignore tests/provisioning
+	@$(MAKE) --no-print-directory --output-sync=target -j2 processes-daemons processes-rest
 
-# Nothing here is about time, so the halves may disturb each other.
+PROCESSES := $(BIN)/python -m pytest -q -m '(process or soak) and not exhaustive and not lab'
+
+# Nothing here is about time, so the halves may disturb each other: what is waited for is a count, a line or a page.
+processes-daemons:
+	$(PROCESSES) tests/daemons tests/scenarios
+
+processes-rest:
+	$(PROCESSES) tests --ignore tests/daemons --ignore tests/scenarios --ignore tests/provisioning
+
 WHOLE_DEPLOYMENTS := $(addprefix tests/provisioning/test_,crashes.py engine.py properties.py)
 
 deployments:
