@@ -10,8 +10,8 @@ from daemons.configuration.defaults import FORWARDER_METRICS
 from daemons.configuration.feed import FeedFields
 from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
-from daemons.link.buffer import BufferLimits
-from daemons.link.sender import LinkSettings
+from daemons.link.sending.buffer import BufferLimits
+from daemons.link.sending.sender import LinkSettings
 from daemons.link.wire import Transport
 from daemons.service.config import LogSection, MetricsSection, Section, address, load, secret
 from daemons.service.numbers import Count, Dscp, Seconds

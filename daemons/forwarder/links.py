@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from daemons.link.sender import LinkCounts, LinkSender, LinkSettings
+from daemons.link.sending.sender import LinkCounts, LinkSender, LinkSettings
 from daemons.service.lifecycle import end
 
 __all__ = ["Links"]

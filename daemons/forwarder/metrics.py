@@ -9,7 +9,7 @@ from daemons.configuration.forwarder import ForwarderConfig
 from daemons.feed.counts import FeedCounts
 from daemons.feed_metrics import feed_families
 from daemons.forwarder.intake import Intake
-from daemons.link.sender import LinkSender
+from daemons.link.sending.sender import LinkSender
 from daemons.measurement.histogram import octaves
 from daemons.records import ClockState
 from daemons.service.clock_metrics import clock_families

@@ -15,7 +15,7 @@ from daemons.feed.feed import Feed
 from daemons.forwarder.intake import Intake
 from daemons.forwarder.links import Links
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family, kernel_hold_family
-from daemons.link.sender import LinkCounts, LinkSender, LinkSettings
+from daemons.link.sending.sender import LinkCounts, LinkSender, LinkSettings
 from daemons.records import FeedEvent, Stamp
 from daemons.service import logs
 from daemons.service.announcing import announce

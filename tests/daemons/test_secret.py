@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.sender import LinkSettings
+from daemons.link.sending.sender import LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
 from daemons.link.wire import Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daemons.link import wire
-from daemons.link.buffer import BufferLimits, Pending
 from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.sender import LinkSender, LinkSettings
+from daemons.link.sending.buffer import BufferLimits, Pending
+from daemons.link.sending.sender import LinkSender, LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession, TimeReport
 from daemons.link.wire import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_STREAMS, PathAccount

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from daemons.formats.rows import Row
 from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.sender import LinkSender, LinkSettings
+from daemons.link.sending.sender import LinkSender, LinkSettings
 from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments

@@ -14,7 +14,7 @@ from daemons.link import wire
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.seal import DatagramSealer
-from daemons.link.sender import KEEP_OPEN_BEATS, LinkSender, LinkSettings
+from daemons.link.sending.sender import KEEP_OPEN_BEATS, LinkSender, LinkSettings
 from daemons.link.wire import Transport
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind

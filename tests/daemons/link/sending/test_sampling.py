@@ -4,7 +4,7 @@ import itertools
 import random
 from dataclasses import dataclass
 
-from daemons.link.sampling import SAMPLE_NS, Sampling
+from daemons.link.sending.sampling import SAMPLE_NS, Sampling
 from daemons.link.wire import Departure, Departures, FrameDecoder
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.records import Stamp, StampKind

@@ -6,9 +6,9 @@ from typing import Literal
 import pytest
 
 from daemons.errors import LinkError, TransportError
-from daemons.link.buffer import Pending
 from daemons.link.forwarded import MAX_LINE, LineDecoder
-from daemons.link.sender import MAX_DATAGRAM_BYTES, LinkSender, LinkSettings
+from daemons.link.sending.buffer import Pending
+from daemons.link.sending.sender import MAX_DATAGRAM_BYTES, LinkSender, LinkSettings
 from daemons.link.wire import MAX_BODY, DropReason, FrameDecoder, Transport
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind

@@ -13,12 +13,12 @@ import structlog
 
 from daemons.errors import LinkError, StreamError, TransportError
 from daemons.link import wire
-from daemons.link.buffer import BufferLimits, EventCounts, Pending, SendBuffer
-from daemons.link.carrier import Carrier, DatagramCarrier, StreamCarrier
 from daemons.link.forwarded import MAX_LINE, encode_forwarded
-from daemons.link.sampling import Sampling
+from daemons.link.sending.buffer import BufferLimits, EventCounts, Pending, SendBuffer
+from daemons.link.sending.carrier import Carrier, DatagramCarrier, StreamCarrier
+from daemons.link.sending.sampling import Sampling
+from daemons.link.sending.uplink import Uplink
 from daemons.link.session import ForwarderSession, Introduction
-from daemons.link.uplink import Uplink
 from daemons.link.wire import DropReason, Transport
 from daemons.measurement.histogram import BucketHistogram
 from daemons.records import ClockState, FeedEvent, Stamp, shared

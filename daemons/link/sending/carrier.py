@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from daemons.errors import StreamError
-from daemons.link.buffer import Pending
+from daemons.link.sending.buffer import Pending
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
 from daemons.stream.departures import Departed

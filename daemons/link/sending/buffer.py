@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from daemons.link.given_up import GivenUp
+from daemons.link.sending.given_up import GivenUp
 from daemons.link.wire import DropReason
 
 __all__ = ["BufferLimits", "EventCounts", "Pending", "SendBuffer"]

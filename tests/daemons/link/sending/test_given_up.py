@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.link.given_up import GivenUp
+from daemons.link.sending.given_up import GivenUp
 from daemons.link.wire import MAX_RANGES
 
 
