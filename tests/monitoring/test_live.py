@@ -90,6 +90,9 @@ WITHOUT_A_PANEL = {
     "latency_receiver_events_without_event_time": "a property of the streams",
     "latency_receiver_forwarder_time_step_seconds": "a property of the forwarder",
     "latency_receiver_link_connections": "their ends are shown",
+    "latency_receiver_link_dscp": "what was configured, at the other end",
+    "latency_receiver_link_ttl_changes": "how many, for whoever asks whether the route changed",
+    "latency_receiver_link_ttl_hops": "the same",
     "latency_receiver_path_ties": "neither wins",
     "latency_receiver_race_waiting_events": "a second's worth",
     "latency_receiver_result_rows": "failures alert",
@@ -101,6 +104,8 @@ WITHOUT_A_PANEL = {
     "latency_receiver_segment_seconds": "parts of what is shown; a report has them",
     "latency_receiver_sequence_gaps": "the events in them are shown",
     "latency_receiver_sessions": "restarts are shown",
+    "latency_receiver_tail_excess_seconds": "how many events are in the tail by cause is shown; a report has both",
+    "latency_receiver_tail_threshold_seconds": "the p99 of end to end is shown",
     "latency_tcp_reordering_segments": "a setting of the kernel's",
     "latency_tcp_rtt_deviation_seconds": "the round trip is shown",
 }

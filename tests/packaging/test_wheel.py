@@ -130,7 +130,7 @@ def test_its_metadata_is_valid_and_complete(wheel: Path) -> None:
     assert metadata.description_content_type == "text/markdown"
     assert metadata.requires_python is not None
     assert "3.11" in metadata.requires_python
-    assert set(metadata.provides_extra or ()) == {"all", "aws", "compare", "demo", "report"}
+    assert set(metadata.provides_extra or ()) == {"all", "archive", "aws", "compare", "demo", "report"}
     assert len(metadata.classifiers or ()) > 10
     assert metadata.keywords
 
