@@ -10,6 +10,7 @@ import msgspec
 
 from daemons.formats.archive.columns import COLUMNS
 from experiments.archive.engine import engine, literal, pattern_of
+from experiments.archive.facts import facts_in
 from experiments.archive.selection import Selection, segments_of
 from experiments.errors import InputError
 
@@ -38,11 +39,14 @@ def opened(folder: Path, selection: Selection, paths: tuple[str, ...] = ()) -> I
     """Open what is selected of an archive; nothing else on this machine can be read through it.
 
     Raises:
-        InputError: there are no such rows.
+        InputError: there are no such rows, or one of the files is none of an archive.
     """
     files = segments_of(folder, selection, paths)
     if not files:
         raise InputError(folder, None, "no such rows in the archive", "give another --from, --to or --path")
+    for _name, file in files:
+        # By names alone the engine would take any table for one of ours, with nothing in the columns that it lacks.
+        facts_in(file)
     names = [str(file) for _name, file in files]
     conditions = ["true"]
     conditions += [] if selection.from_ns is None else [f"arrival_ns >= {selection.from_ns}"]
@@ -51,10 +55,12 @@ def opened(folder: Path, selection: Selection, paths: tuple[str, ...] = ()) -> I
     # As plain texts, which every comparison takes.
     columns = [f"{one.name}::VARCHAR AS {one.name}" if one.kind == "name" else one.name for one in COLUMNS]
     with engine() as connection:
-        connection.execute(
+        _create(
+            connection,
+            folder,
             f"CREATE VIEW rows AS SELECT {', '.join(columns)} "
             f"FROM read_parquet([{', '.join(literal(pattern_of(name)) for name in names)}], "
-            f"hive_partitioning = false, union_by_name = true) WHERE {' AND '.join(conditions)}"
+            f"hive_partitioning = false, union_by_name = true) WHERE {' AND '.join(conditions)}",
         )
         connection.execute("CREATE TABLE files (file VARCHAR, session VARCHAR, start_ns BIGINT, end_ns BIGINT)")
         connection.executemany(
@@ -65,6 +71,15 @@ def opened(folder: Path, selection: Selection, paths: tuple[str, ...] = ()) -> I
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
+
+
+def _create(connection: duckdb.DuckDBPyConnection, folder: Path, view: str) -> None:
+    """Make a view, for which the engine opens the files: each was whole when it was written."""
+    try:
+        connection.execute(view)
+    except duckdb.Error as error:
+        why = str(error).splitlines()[0]
+        raise InputError(folder, None, f"a file cannot be read: {why}", "fetch it again, or remove it") from error
 
 
 def answer(connection: duckdb.DuckDBPyConnection, question: str) -> QueryAnswer:

@@ -5,14 +5,12 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from daemons.formats.archive.columns import FORMAT, SegmentFacts
+from daemons.formats.archive.columns import SegmentFacts
 from daemons.formats.archive.layout import SegmentName
-from daemons.formats.archive.schema import facts_of
 from daemons.formats.summary import ClockSummary, RowsSummary, RunClock, RunSummary
 from experiments.archive.engine import EngineError, batches, engine, literal, pattern_of
+from experiments.archive.facts import facts_in
 from experiments.archive.selection import Selection, segments_of
 from experiments.errors import InputError
 from experiments.results.gathering import SAMPLED, Gathering
@@ -46,7 +44,7 @@ def load_segments(
         InputError: there are no such rows, or a file is damaged, or none of ours.
     """
     files = segments_of(folder, selection, paths)
-    facts = [_facts(file) for _name, file in files]
+    facts = [facts_in(file) for _name, file in files]
     by_path: dict[str, Files] = {}
     for one, file in zip(facts, files, strict=True):
         by_path.setdefault(one.path, []).append(file)
@@ -108,19 +106,6 @@ def _sessions(files: Files) -> list[str]:
     """Name the lives of receivers in order of time; none where two of them overlap, as those of two receivers do."""
     order = [name for name, _group in groupby(name.session for name, _file in files)]
     return order if len(order) == len(set(order)) else []
-
-
-def _facts(file: Path) -> SegmentFacts:
-    try:
-        facts = facts_of(pq.read_metadata(file).metadata)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(file, None, f"cannot be read: {error}", "fetch it again, or remove it") from error
-    if facts is None or facts.format != FORMAT:
-        found = "is not of a receiver's archive" if facts is None else f"has format {facts.format!r}, not {FORMAT!r}"
-        raise InputError(
-            file, None, found, "use the version of `experiment` that belongs to the receiver which wrote it"
-        )
-    return facts
 
 
 def _summary(series: dict[str, PathSeries], facts: list[SegmentFacts]) -> RunSummary:

@@ -1,7 +1,10 @@
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -90,3 +93,54 @@ def test_a_question_reads_the_archive_and_does_nothing_else(archive: Path, quest
     assert result.exit_code == 2
     assert why in result.output
     assert "rows and files (docs/archive.md)" in " ".join(result.output.split())
+
+
+def foreign(file: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), file)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_bytes(b"PAR1"),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[:-100]),
+        lambda file: file.write_bytes(file.read_bytes()[:4] + bytes(400) + file.read_bytes()[404:]),
+        foreign,
+    ],
+    ids=["four bytes", "empty", "cut off", "zeros in it", "another table"],
+)
+@pytest.mark.parametrize("command", ["query", "export", "compare"])
+def test_a_file_that_is_none_ends_in_a_sentence_with_its_remedy(
+    tmp_path: Path, command: str, spoil: Callable[[Path], object]
+) -> None:
+    file, *_others = archive_of(tmp_path / "archive", PINNED["race"][0](tmp_path))
+    spoil(file)
+    arguments = {
+        "query": ["SELECT * FROM rows"],
+        "export": [str(tmp_path / "rows.csv")],
+        "compare": [],
+    }[command]
+    result = CliRunner().invoke(main, [command, str(tmp_path / "archive"), *arguments], env={"COLUMNS": "200"})
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) <= 5
+
+
+@pytest.mark.parametrize("names", [("007", "1.0"), ("true", "NULL"), ("2026-11-29", "-0"), ("..", "a=b/c%2e 'x'")])
+def test_names_of_paths_are_texts_whatever_they_look_like(tmp_path: Path, names: tuple[str, str]) -> None:
+    (source,) = PINNED["race"][0](tmp_path)
+    renamed = dict(zip(("backbone", "direct"), names, strict=True))
+    with source.open(newline="") as file:
+        rows = [{**row, "path": renamed[row["path"]]} for row in csv.DictReader(file)]
+    with (tmp_path / "renamed.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    archive_of(tmp_path / "archive", [tmp_path / "renamed.csv"])
+    told = list(csv.reader(io.StringIO(ask(tmp_path / "archive", "SELECT DISTINCT path FROM rows", "--csv"))))[1:]
+    assert sorted(told) == sorted([name] for name in names)
+    for name in names:
+        chosen = ask(tmp_path / "archive", "SELECT DISTINCT path FROM rows", "--csv", "--path", name)
+        assert list(csv.reader(io.StringIO(chosen)))[1:] == [[name]]

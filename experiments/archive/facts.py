@@ -1,0 +1,30 @@
+"""What an archive's file says of itself; whether it is one at all."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daemons.formats.archive.columns import FORMAT, SegmentFacts
+from daemons.formats.archive.schema import facts_of
+from experiments.errors import InputError
+
+__all__ = ["facts_in"]
+
+
+def facts_in(file: Path) -> SegmentFacts:
+    """Read a file's facts, without its rows.
+
+    Raises:
+        InputError: it is cut off, or none that a receiver of this format has written.
+    """
+    try:
+        facts = facts_of(pq.read_metadata(file).metadata)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(file, None, f"cannot be read: {error}", "fetch it again, or remove it") from error
+    if facts is None or facts.format != FORMAT:
+        found = "is not of a receiver's archive" if facts is None else f"has format {facts.format!r}, not {FORMAT!r}"
+        raise InputError(
+            file, None, found, "use the version of `experiment` that belongs to the receiver which wrote it"
+        )
+    return facts
