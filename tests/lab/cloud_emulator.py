@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from tests.lab.namespace import enter
 from tests.provisioning.aws import client
-from tests.provisioning.emulator import correct_moto
+from tests.provisioning.emulator import emulated_aws
 
 __all__ = ["Emulator", "listen_in", "metadata_tree", "serve_in", "serve_metadata"]
 
@@ -66,14 +66,12 @@ class Emulator:
     """
 
     def __init__(self, console: Callable[[str], bytes]) -> None:
-        correct_moto()
+        self._app = emulated_aws()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         from moto.ec2.models import elastic_ip_addresses  # noqa: PLC0415
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
 
         # moto's own are from 127.0.0.0/8, which no machine takes from outside.
         vars(elastic_ip_addresses)["random_ip"] = _public_address
-        self._app = DomainDispatcherApplication(create_backend_app)
         self._console = console
         self._servers: list[Any] = []
         self.endpoint = f"http://127.0.0.1:{self.serve(socket.create_server(('127.0.0.1', 0)))}"

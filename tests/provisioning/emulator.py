@@ -253,19 +253,21 @@ def correct_moto() -> None:
     _bind_profiles()
 
 
+def emulated_aws() -> Callable[..., Any]:
+    """Make the emulator, a WSGI application; it is one for this whole process."""
+    correct_moto()
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+
+    return _OneByOne(DomainDispatcherApplication(create_backend_app))
+
+
 def serve() -> tuple[Any, str]:
     """Start the emulator; returns the server, to be shut down, and its endpoint."""
-    correct_moto()
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
+    from moto.moto_server.werkzeug_app import MotoRequestHandler  # noqa: PLC0415
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application = _OneByOne(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server("127.0.0.1", 0, emulated_aws(), threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     host, port = server.server_address[:2]
     return server, f"http://{host!s}:{port}"
