@@ -58,7 +58,7 @@ def test_what_can_be_made_is_not_refused(endpoint: str, name: str) -> None:
             backbone({"forwarder": "m5.large", "receiver": "c7i.large"}, image=NEWEST_IMAGE, precision_time=True),
             "host/forwarder: m5.large has no PTP hardware clock in ap-northeast-1; use a type such as c7i.large",
         ),
-        (zoned("ap-northeast-1b"), "subnet/tokyo/public: ap-northeast-1b does not offer t3.micro; use another"),
+        (zoned("ap-northeast-1b"), "subnet/tokyo/public: this account has no zone ap-northeast-1b in ap-northeast-1"),
     ],
 )
 def test_what_a_launch_would_be_refused_for(endpoint: str, topology: Topology, told: str) -> None:

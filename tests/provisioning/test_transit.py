@@ -178,7 +178,11 @@ def test_gateways_that_nothing_asks_for_any_more_go(endpoint: str) -> None:
     Operator(endpoint, topology).up()
     assert census(endpoint, topology.regions) != without
     Operator(endpoint, plain).up()
-    assert census(endpoint, topology.regions) == without
+    # An accelerator leaves its group in the VPC, costs nothing by it, and may come again: it goes with the VPC.
+    left = census(endpoint, topology.regions) - without
+    assert left == {("eu-central-1", "group", "None/None"): 1}
+    Operator(endpoint, plain).down()
+    assert not census(endpoint, topology.regions)
 
 
 @pytest.mark.process
