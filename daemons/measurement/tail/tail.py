@@ -1,7 +1,7 @@
 """A path's tail: which events are in it, and how many for which cause."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median_low
 from typing import Final
 
@@ -58,6 +58,8 @@ class Tail:
         self._refreshed_ns: int | None = None
         self._events_then = 0
         self.read_ns = 0
+        self._feed_read: _FeedRead | None = None
+        self._link_read: _LinkRead | None = None
 
     # What happens beside events
 
@@ -108,7 +110,9 @@ class Tail:
         event = events[index]
         late_ns = held_ns = 0
         if kind is not KERNEL:
-            lead_ns = _newest(event.event_time_ns, (other.event_time_ns for other in events))
+            if self._feed_read is None or self._feed_read.events is not events:
+                self._feed_read = _FeedRead(events)
+            lead_ns = _newer_by(event.event_time_ns, self._feed_read.newest_ns)
             late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind)
         return self._count(
             TailEvidence(
@@ -151,13 +155,16 @@ class Tail:
         self, recent: Recent, delay_ns: int, events: Sequence[LinkEvent], index: int, stamp: Stamp, kind: StampKind
     ) -> Cause:
         event = events[index]
+        if self._link_read is None or self._link_read.events is not events:
+            self._link_read = _LinkRead(events)
+        read = self._link_read
         late_ns = held_ns = 0
         if kind is not KERNEL:
-            late_ns, held_ns = self._late_or_held(_newest(_left_ns(event), map(_left_ns, events)), stamp, kind)
+            late_ns, held_ns = self._late_or_held(read.newest_left_ns - _left_ns(event), stamp, kind)
         hold_ns = 0 if event.departure_ns is None else event.departure_ns - event.receive_ns - self._usual_hold_ns
         forwarder_late_ns = 0
         if event.receive_kind is SHARED and recent is self.timed:
-            forwarder_late_ns = _believed(self._forwarder_late_ns(event, events), hold_ns)
+            forwarder_late_ns = _believed(self._forwarder_late_ns(event, read), hold_ns)
         return self._count(
             TailEvidence(
                 delay_ns - recent.usual_ns,
@@ -172,14 +179,14 @@ class Tail:
             )
         )
 
-    def _forwarder_late_ns(self, event: LinkEvent, events: Sequence[LinkEvent]) -> int:
+    def _forwarder_late_ns(self, event: LinkEvent, read: "_LinkRead") -> int:
         """Return how much earlier than its stamp there an event may have come to the forwarder, by the same reasoning.
 
         A long read there comes here in several: without its last event, what an event usually takes to come there says.
         """
-        together = [other for other in events if other.receive_ns == event.receive_ns]
-        if together[-1].receive_kind is KERNEL or self._usual_feed_ns is None or event.event_time_ns is None:
-            return _newest(event.event_time_ns, (other.event_time_ns for other in together))
+        newest_ns, last_kind = read.there[event.receive_ns]
+        if last_kind is KERNEL or self._usual_feed_ns is None or event.event_time_ns is None:
+            return _newer_by(event.event_time_ns, newest_ns)
         return max(0, event.receive_ns - event.event_time_ns - self._usual_feed_ns)
 
     def _late_or_held(self, lead_ns: int, stamp: Stamp, kind: StampKind) -> tuple[int, int]:
@@ -220,6 +227,44 @@ class Tail:
         return cause
 
 
+class _FeedRead:
+    """What the events of one read of a feed have in common: reckoned once for all of them that are in the tail.
+
+    Attributes:
+        events: of the read.
+        newest_ns: the newest of their event times; None without any.
+    """
+
+    __slots__ = ("events", "newest_ns")
+
+    def __init__(self, events: Sequence[FeedEvent]) -> None:
+        self.events = events
+        self.newest_ns = max((one.event_time_ns for one in events if one.event_time_ns is not None), default=None)
+
+
+class _LinkRead:
+    """The same of a read of a link.
+
+    Attributes:
+        events: of the read.
+        newest_left_ns: when the last of them left the forwarder.
+        there: of those that one read of the forwarder brought, by that read's stamp: the newest of their event times,
+            and the kind of the stamp of its last event.
+    """
+
+    __slots__ = ("events", "newest_left_ns", "there")
+
+    def __init__(self, events: Sequence[LinkEvent]) -> None:
+        self.events = events
+        self.newest_left_ns = max(map(_left_ns, events))
+        self.there: dict[int, tuple[int | None, StampKind]] = {}
+        for event in events:
+            newest_ns, _kind = self.there.get(event.receive_ns, (None, KERNEL))
+            if event.event_time_ns is not None and (newest_ns is None or event.event_time_ns > newest_ns):
+                newest_ns = event.event_time_ns
+            self.there[event.receive_ns] = newest_ns, event.receive_kind
+
+
 def _believed(late_ns: int, delay_ns: int) -> int:
     """Return by how much a process was late, if it was.
 
@@ -234,8 +279,6 @@ def _left_ns(event: LinkEvent) -> int:
     return event.receive_ns if event.departure_ns is None else event.departure_ns
 
 
-def _newest(own_ns: int | None, times_ns: Iterable[int | None]) -> int:
+def _newer_by(own_ns: int | None, newest_ns: int | None) -> int:
     """Return how much newer than an event the newest of those read with it is."""
-    if own_ns is None:
-        return 0
-    return max((time_ns - own_ns for time_ns in times_ns if time_ns is not None), default=0)
+    return 0 if own_ns is None or newest_ns is None else newest_ns - own_ns

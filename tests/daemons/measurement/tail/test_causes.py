@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.tail.causes import MEANINGS, Cause, TailEvidence, judge
 from daemons.measurement.tail.recent import HALF_NS, LEAST, NEVER_NS, Recent
 from daemons.measurement.tail.tail import Tail
-from daemons.records import KERNEL, Stamp, StampKind
+from daemons.records import KERNEL, LinkEvent, Stamp, StampKind
 from tests.daemons.made import feed_event
 from tests.daemons.measurement.tail.world import EPOCH_NS, MS, Sent, World
 
@@ -256,3 +256,36 @@ def test_what_waited_for_its_connection_or_comes_with_a_new_one_is_the_reconnect
         Cause.NETWORK: 1,
     }
     assert path.tail.worst_ns[Cause.NETWORK] == pytest.approx(20 * MS, rel=0.01)
+
+
+class Read(list[Any]):
+    """The events of a read, which notes how often somebody goes through all of them."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.passes += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_read_that_is_all_tail_is_gone_through_once_and_not_for_each_of_its_events(*, link: bool) -> None:
+    tail = Tail()
+    for _sample in range(2 * LEAST):
+        tail.timed.record(MS)
+    tail.tend(1, 0)
+    stamp = Stamp(EPOCH_NS, StampKind.SHARED, EPOCH_NS + MS, MS)
+    left_ns = EPOCH_NS - 10 * MS
+    events = Read(
+        LinkEvent(number, left_ns, StampKind.SHARED, left_ns - MS, left_ns, number, "btcusdt@trade", False, b"{}")
+        if link
+        else feed_event("btcusdt@trade", number)
+        for number in range(500)
+    )
+    for index in range(len(events)):
+        if link:
+            assert tail.take_link(tail.timed, 50 * MS, events, index, stamp, StampKind.SHARED, sample=False) is not None
+        else:
+            tail.judge_feed(50 * MS, events, index, stamp, StampKind.SHARED)
+    assert sum(tail.events.values()) == len(events)
+    assert 0 < events.passes <= 2
