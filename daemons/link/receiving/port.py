@@ -128,7 +128,11 @@ class LinkPort:
 
     def seats(self, host: str) -> Sequence[LinkListener]:
         """Give the paths that a forwarder from this address may bring."""
-        return [listener for listener in self.listeners if listener.settings.allows(host)]
+        listeners = self.listeners
+        if len(listeners) == 1:
+            # For each datagram of a port that is not shared, which most are.
+            return listeners if listeners[0].settings.allows(host) else ()
+        return [listener for listener in listeners if listener.settings.allows(host)]
 
     def discard(self, peer: Downlink) -> None:
         """Note that a connection is no stranger any more, or has gone."""
@@ -191,7 +195,8 @@ class LinkPort:
             self.refuse("source", f"{host} is not in allowed_sources", host)
         elif data[:1] == b"{" and (taking := [one for one in listeners if one.settings.formats != "binary"]):
             self._take_json(taking[0], data, stamp, source)
-        elif all(listener.settings.formats == "json" for listener in listeners):
+        elif len(listeners) == 1 and listeners[0].settings.formats == "json":
+            # Of paths that share a port one alone takes JSON, so more than one have one that takes ours.
             listeners[0].spoil(1)
         else:
             self._take_binary(listeners, data, stamp, host)
