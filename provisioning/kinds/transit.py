@@ -71,13 +71,26 @@ class _TransitKind(Ec2Kind):
 
     def state(self, view: View, key: str, region: str, identity: str) -> tuple[str, str]:
         """The state and what AWS says of it; empty while the id is not known."""
-        # Filters, unlike the id parameter, answer an id that is not known yet with an empty list.
-        name = "transit-gateway-id" if self.id_key == "TransitGatewayId" else _ID_FILTER[self.id_key]
-        items = view.cloud.pages(
-            region, "ec2", self.describe, self.list_key, key, Filters=[{"Name": name, "Values": [identity]}]
-        )
-        item: Mapping[str, Any] = next((item for item in items if item[self.id_key] == identity), {})
+        item = self.described(view, key, region, identity)
         return str(item.get("State", "")), str((item.get("Status") or {}).get("Message") or "")
+
+    def described(self, view: View, key: str, region: str, identity: str) -> Mapping[str, Any]:
+        """What a region knows of it; empty while the id is not known."""
+        # Filters, unlike the id parameter, answer an id that is not known yet with an empty list.
+        wanted = [{"Name": _ID_FILTER[self.id_key], "Values": [identity]}]
+        items = view.cloud.pages(region, "ec2", self.describe, self.list_key, key, Filters=wanted)
+        return next((item for item in items if item[self.id_key] == identity), {})
+
+    def living(self, view: View, key: str, region: str, identity: str) -> str:
+        """Its state; empty while the id is not known.
+
+        Raises:
+            ProvisionError: it will never be available.
+        """
+        state, told = self.state(view, key, region, identity)
+        if state in (*_GONE, *_GOING):
+            raise ProvisionError(f"{key}: {identity} in {region} is {state}: {told or 'no reason given'}; run again")
+        return state
 
     def available(self, view: View, key: str, region: str, identity: str) -> None:
         """Wait for it.
@@ -88,12 +101,7 @@ class _TransitKind(Ec2Kind):
         """
 
         def there() -> bool | None:
-            state, told = self.state(view, key, region, identity)
-            if state in (*_GONE, *_GOING):
-                raise ProvisionError(
-                    f"{key}: {identity} in {region} is {state}: {told or 'no reason given'}; run again"
-                )
-            return True if state == "available" else None
+            return self.living(view, key, region, identity) == "available" or None
 
         view.cloud.wait(key, f"available in {region}", there, _WITHIN_SECONDS, _PAUSE_SECONDS)
 
@@ -107,6 +115,7 @@ class _TransitKind(Ec2Kind):
 
 
 _ID_FILTER = {
+    "TransitGatewayId": "transit-gateway-id",
     "TransitGatewayAttachmentId": "transit-gateway-attachment-id",
     "TransitGatewayRouteTableId": "transit-gateway-route-table-id",
 }
@@ -291,23 +300,13 @@ class TransitPeeringKind(_TransitKind):
             self.available(view, node.key, region, found.id)
 
     def _beyond_request(self, view: View, key: str, region: str, identity: str) -> str | None:
-        state, told = self.state(view, key, region, identity)
-        if state in (*_GONE, *_GOING):
-            raise ProvisionError(f"{key}: {identity} in {region} is {state}: {told or 'no reason given'}; run again")
+        state = self.living(view, key, region, identity)
         return None if state in ("", "initiating", "initiatingRequest") else state
 
     def _untagged(self, view: View, node: Node, found: Found) -> dict[str, str] | None:
         """The tags that the accepter's side lacks; None where it has them all."""
-        items = view.cloud.pages(
-            node.spec.accepter_region,
-            "ec2",
-            self.describe,
-            self.list_key,
-            node.key,
-            Filters=[{"Name": "transit-gateway-attachment-id", "Values": [found.id]}],
-        )
-        facts: Mapping[str, Any] = next((item for item in items if item[self.id_key] == found.id), {})
-        have, want = tags_of(facts), view.deployment.tags(node.key)
+        there = self.described(view, node.key, node.spec.accepter_region, found.id)
+        have, want = tags_of(there), view.deployment.tags(node.key)
         wrong = {name: value for name, value in want.items() if have.get(name) != value}
         return wrong or None
 
