@@ -44,7 +44,8 @@ class LocalEnd:
             if sock.type == socket.SOCK_STREAM:
                 # The port is chosen at connect(2), for this peer: as many are free as without an address (ip(7)).
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((self.address, 0))
+            # Resolved, for bind itself drops the zone of a link-local address (fe80::1%eth0; RFC 4007, section 11).
+            sock.bind(socket.getaddrinfo(self.address, 0, type=sock.type, flags=socket.AI_NUMERICHOST)[0][4])
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.address, self.interface) if part)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,17 @@ def test_datagrams_leave_from_there_too() -> None:
             assert caught.value.reason == "local"
 
     asyncio.run(work())
+
+
+def test_a_link_local_address_keeps_its_zone() -> None:
+    bound: list[Any] = []
+
+    class Noting(socket.socket):
+        def bind(self, address: Any) -> None:
+            bound.append(address)
+
+    with Noting(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        LocalEnd("fe80::77%lo").bind(sock)
+    ((host, *rest),) = bound
+    assert host.startswith("fe80::77")
+    assert rest == [0, 0, socket.if_nametoindex("lo")]
