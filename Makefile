@@ -7,12 +7,13 @@ PACKAGES := $(VENV)/.packages
 
 # Of the tests, what needs no process, no root and no minute.
 UNIT := $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -q -m 'not process and not soak and not exhaustive and not lab'
-DEPLOYMENTS := $(BIN)/python -m pytest -q -m 'process and not exhaustive'
+# Nothing here is about time, so two may run at once, a file each: what is waited for is a count, a line or a page.
+PROCESSES := $(BIN)/python -m pytest -q -n 2 --dist loadfile -m '(process or soak) and not exhaustive and not lab'
 
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit coverage unit-daemons unit-rest deployments commands processes-daemons processes-rest exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit coverage unit-daemons unit-rest exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -55,25 +56,7 @@ reference: $(STAMP)  ## write docs/reference, manuals, completions and schemas f
 	$(BIN)/python -m reference.generate
 
 test: $(PACKAGES) $(if $(COVERAGE),coverage,unit)  ## unit, process and soak tests: the fast ones first
-	@$(MAKE) --no-print-directory --output-sync=target -j2 deployments commands
-	@$(MAKE) --no-print-directory --output-sync=target -j2 processes-daemons processes-rest
-
-PROCESSES := $(BIN)/python -m pytest -q -m '(process or soak) and not exhaustive and not lab'
-
-# Nothing here is about time, so the halves may disturb each other: what is waited for is a count, a line or a page.
-processes-daemons:
-	$(PROCESSES) tests/daemons tests/scenarios
-
-processes-rest:
-	$(PROCESSES) tests --ignore tests/daemons --ignore tests/scenarios --ignore tests/provisioning
-
-WHOLE_DEPLOYMENTS := $(addprefix tests/provisioning/test_,crashes.py engine.py properties.py)
-
-deployments:
-	$(DEPLOYMENTS) $(WHOLE_DEPLOYMENTS)
-
-commands:
-	$(DEPLOYMENTS) tests/provisioning $(addprefix --ignore ,$(WHOLE_DEPLOYMENTS))
+	$(PROCESSES)
 
 unit: $(STAMP)  ## the fast part of the tests, a half on each of two cores
 	@$(MAKE) --no-print-directory --output-sync=target -j2 unit-daemons unit-rest
@@ -98,7 +81,7 @@ lint: $(STAMP)  ## ruff, mypy strict, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --scripts-are-modules systemd/install systemd/wheelhouse
+	$(BIN)/mypy --scripts-are-modules systemd/install systemd/overlay/nic-exporter systemd/wheelhouse
 	$(BIN)/lint-imports
 
 # The right to set the clock is dropped: hosts share it with this machine.
@@ -121,16 +104,17 @@ audit: $(STAMP)  ## ask the package index for known vulnerabilities of all that 
 	  esac
 
 wheelhouse:  ## all that systemd/install needs on a host without internet, in dist/wheelhouse
-	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version))
+	systemd/wheelhouse $(foreach version,$(WHEELHOUSE_PYTHON),--python $(version)) $(foreach extra,$(EXTRAS),--extra $(extra))
 
 deb: $(PACKAGES)  ## the Debian package for hosts, in dist; needs a package index
-	debian/build-package
+	debian/build-package $(foreach extra,$(EXTRAS),--extra $(extra))
 
-# Twice, from two exports: what differs would be of this machine. Twine comes from the package index, for this alone.
+# Twice, from two exports: what differs would be of this machine. A wheel keeps the modes of files: all as under umask 022,
+# root or not. Twine comes from the package index, for this alone.
 release: $(PACKAGES)  ## what a release publishes, in dist, with SHA256SUMS (CONTRIBUTING.md; needs a package index)
 	rm -rf dist
-	for place in dist/one dist/two; do \
-	  git archive --prefix="$$place/source/" HEAD | tar -x && \
+	umask 022; for place in dist/one dist/two; do \
+	  git -c tar.umask=0022 archive --prefix="$$place/source/" HEAD | tar -x --no-same-permissions && \
 	  SOURCE_DATE_EPOCH=946684800 $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $$place $$place/source || exit 1; done
 	cmp dist/one/*.whl dist/two/*.whl
 	mv dist/one/*.whl dist && rm -rf dist/one dist/two

@@ -13,7 +13,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, counts, latency, machine, probe_phases, scrape, signing, startup, throughput
+from benchmarks import (
+    accuracy,
+    archive,
+    budget,
+    connections,
+    counts,
+    latency,
+    machine,
+    many,
+    probe_phases,
+    scrape,
+    signing,
+    startup,
+    throughput,
+)
 from benchmarks.bench import Bench
 from benchmarks.contestants import build_native, contestants
 
@@ -35,10 +49,14 @@ PARTS = {
     "startup": Part(startup.measure, startup.tables),
     "latency": Part(latency.measure, latency.tables),
     "throughput": Part(throughput.measure, throughput.tables),
+    "many": Part(many.measure, many.tables),
     "signing": Part(signing.measure, signing.tables),
     "scrape": Part(scrape.measure, scrape.tables),
     "accuracy": Part(accuracy.measure, accuracy.tables),
+    "budget": Part(budget.measure, budget.tables),
+    "connections": Part(connections.measure, connections.tables),
     "counts": Part(counts.measure, counts.tables),
+    "archive": Part(archive.measure, archive.tables),
     "probe": Part(probe_phases.measure, probe_phases.tables),
 }
 

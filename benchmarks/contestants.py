@@ -11,16 +11,41 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import observed
+from benchmarks.certificate import issue
 from benchmarks.feeder import STREAM
 from benchmarks.machine import READY_SECONDS, Process, free_port, http_get
 
-__all__ = ["Chain", "Contestant", "build_native", "contestants", "ours", "running"]
+__all__ = ["JSON", "MIXED", "Chain", "Contestant", "Feed", "build_native", "contestants", "ours", "running"]
 
 FORWARDER_CORE = 1
 RECEIVER_CORE = 0
 """Shared with the feeder, which sleeps while its event is on the way."""
 
+MIXED = "native to ours"
+"""The native forwarder before our receiver."""
+
 NATIVE = Path(__file__).parent / "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What the feeder serves.
+
+    Attributes:
+        suffix: of the names of those who read it.
+        tls: over TLS 1.3.
+        sbe: binary messages instead of JSON.
+    """
+
+    suffix: str = ""
+    tls: bool = False
+    sbe: bool = False
+
+
+JSON = Feed()
+TLS = Feed(" tls", tls=True)
+SBE = Feed(" sbe", tls=True, sbe=True)
+"""With a key, which goes over TLS alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +55,17 @@ class Contestant:
     Attributes:
         name: in tables.
         about: what it is, in a line.
-        forwarder, receiver: make the commands, given URL and destination, or listening address and sample file.
+        forwarder, receiver: make the commands, given URL, destination and a folder, or address and sample file.
+        feed: what it reads; those of one feed are compared.
         our_forwarder, our_receiver: whether it is this project's, with metrics page and log.
         busy: whether it uses a whole core even when nothing happens, so that its CPU time says nothing.
     """
 
     name: str
     about: str
-    forwarder: Callable[[str, str], list[str]]
+    forwarder: Callable[[str, str, Path], list[str]]
     receiver: Callable[[str, Path], list[str]]
+    feed: Feed = JSON
     our_forwarder: bool = False
     our_receiver: bool = False
     busy: bool = False
@@ -60,22 +87,19 @@ def contestants(native: Path | None) -> list[Contestant]:
         ours("tcp", "binary"),
         ours("udp", "json"),
         ours("udp", "binary", busy=True),
+        ours("udp", "binary", feed=TLS),
+        ours("udp", "binary", feed=SBE),
     ]
     if native is not None:
-        peer = Contestant(
-            "native",
-            "tokio, tungstenite, serde_json; JSON by UDP",
-            lambda url, to: [str(native), "forward", url, to],
-            lambda at, file: [str(native), "receive", at, str(file)],
-        )
+        peer = _native(native, JSON)
         mixed = Contestant(
-            "native to ours",
+            MIXED,
             "the native forwarder before our receiver, whose kernel stamps then judge both forwarders alike",
             peer.forwarder,
             ours("udp", "json").receiver,
             our_receiver=True,
         )
-        found += [peer, mixed]
+        found += [peer, mixed, _native(native, TLS), _native(native, SBE)]
     for name, about in (
         ("plain", "websockets' client API, json; JSON by UDP"),
         ("relay", "blocking sockets, bytes unread: the floor"),
@@ -84,29 +108,61 @@ def contestants(native: Path | None) -> list[Contestant]:
     return found
 
 
+def _native(program: Path, feed: Feed) -> Contestant:
+    about = "tokio, tungstenite, serde_json; JSON by UDP"
+    if feed.tls:
+        about += f"; {'SBE' if feed.sbe else 'JSON'} over TLS by rustls"
+    return Contestant(
+        "native" + feed.suffix,
+        about,
+        lambda url, to, _folder: [str(program), "forward", url, to],
+        lambda at, file: [str(program), "receive", at, str(file)],
+        feed,
+    )
+
+
 def _script(name: str, about: str) -> Contestant:
     module = [sys.executable, "-m", f"benchmarks.{name}"]
     return Contestant(
         name,
         about,
-        lambda url, to: [*module, "forward", url, to],
+        lambda url, to, _folder: [*module, "forward", url, to],
         lambda at, file: [*module, "receive", at, str(file)],
     )
 
 
-def ours(transport: str, wire_format: str, *, busy: bool = False, key: Path | None = None) -> Contestant:
+def ours(
+    transport: str, wire_format: str, *, busy: bool = False, key: Path | None = None, feed: Feed = JSON
+) -> Contestant:
     """Return this project's own, with one of its settings; ``key`` is the link's key file."""
     link = ["--transport", transport, "--format", wire_format, *(["--key-file", str(key)] if key else [])]
     # The receiver shares its core with the feeder, which it must let run.
     poll = ["--busy-poll"] if busy else []
     python = [sys.executable, "-m"]
     receive = ["--mode", "aws-backbone", *link]
+    words = ["ours", transport, *(["json"] if wire_format == "json" else []), *(["busy"] if busy else [])]
+    about = f"latency-forwarder and latency-receiver, {wire_format} by {transport.upper()}"
+    if busy:
+        about += ", the forwarder polling busily"
+    if feed.tls:
+        about += f", {'SBE' if feed.sbe else 'JSON'} over TLS"
+
+    def forward(url: str, to: str, folder: Path) -> list[str]:
+        source = ["--feed-url", url]
+        if feed.sbe:
+            secret, file = folder / "api.key", folder / "forwarder.toml"
+            secret.write_text("0123456789abcdef" * 4)
+            secret.chmod(0o600)
+            file.write_text(f'[feed]\nurl = "{url}"\nencoding = "sbe"\napi_key_file = "{secret}"\n')
+            source = ["--config", str(file)]
+        return [*python, "daemons.forwarder.main", *source, "--destination", to, *link, *poll]
+
     return Contestant(
-        " ".join(["ours", transport, *(["json"] if wire_format == "json" else []), *(["busy"] if busy else [])]),
-        f"latency-forwarder and latency-receiver, {wire_format} by {transport.upper()}"
-        + (", the forwarder polling busily" if busy else ""),
-        lambda url, to: [*python, "daemons.forwarder.main", "--feed-url", url, "--destination", to, *link, *poll],
+        " ".join(words) + feed.suffix,
+        about,
+        forward,
         lambda at, _file: [*python, "benchmarks.observed", "--listen", at, *receive],
+        feed,
         our_forwarder=True,
         our_receiver=True,
         busy=busy,
@@ -185,16 +241,17 @@ def running(
     samples = folder / "samples"
     link = f"127.0.0.1:{free_port()}"
     ports = (free_port(), free_port())
-    python = sys.executable
+    served, trust = _served(contestant.feed, folder)
     with ExitStack() as stack:
 
         def start(command: list[str], core: int) -> Process:
-            env = {observed.FILE_VARIABLE: str(samples), "PYTHONPATH": str(Path(__file__).parent.parent)}
+            env = {observed.FILE_VARIABLE: str(samples), "PYTHONPATH": str(Path(__file__).parent.parent), **trust}
             return stack.enter_context(Process(command, core=core, env=env, realtime=realtime))
 
-        feeder = start([python, "-m", "benchmarks.feeder"], RECEIVER_CORE)
-        url = f"ws://127.0.0.1:{feeder.answer()['port']}/stream?streams={STREAM}"
-        receive, forward = contestant.receiver(link, samples), contestant.forwarder(url, link)
+        feeder = start([sys.executable, "-m", "benchmarks.feeder", *served], RECEIVER_CORE)
+        scheme = "wss" if contestant.feed.tls else "ws"
+        url = f"{scheme}://127.0.0.1:{feeder.answer()['port']}/stream?streams={STREAM}"
+        receive, forward = contestant.receiver(link, samples), contestant.forwarder(url, link, folder)
         if contestant.our_forwarder:
             forward += ["--metrics", f"127.0.0.1:{ports[0]}"]
         if contestant.our_receiver:
@@ -214,3 +271,13 @@ def running(
             forwarder.answer(ready_seconds)
         ours = contestant.our_forwarder and contestant.our_receiver
         yield Chain(feeder, forwarder, receiver, samples, ports if ours else None)
+
+
+def _served(feed: Feed, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the feeder's options, and what the environment of those who read it needs."""
+    options = ["--sbe"] if feed.sbe else []
+    if not feed.tls:
+        return options, {}
+    authority, certificate, private = issue(folder)
+    # OpenSSL's own variable, which rustls' native roots know as well.
+    return [*options, "--tls", str(certificate), str(private)], {"SSL_CERT_FILE": str(authority)}

@@ -17,7 +17,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.bench import Bench
-from benchmarks.contestants import Chain, Contestant, running
+from benchmarks.contestants import MIXED, Chain, Contestant, running
 from benchmarks.machine import Process
 
 __all__ = ["measure", "tables"]
@@ -43,7 +43,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         if shutil.which(tool) is None:
             bench.say(f"counts: no {tool} here: what it counts is left out")
     for contestant in bench.contestants:
-        if contestant.busy or contestant.name == "native to ours":
+        if contestant.busy or contestant.name == MIXED:
             continue
         bench.say(f"counts: {contestant.name}")
         counted: dict[str, Any] = {load: {role: {} for role in ROLES} for load in LOADS}

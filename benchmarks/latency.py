@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks import observed
 from benchmarks.bench import Bench
-from benchmarks.contestants import Contestant, running
+from benchmarks.contestants import JSON, MIXED, Contestant, Feed, running
 from benchmarks.samples import Samples, quantiles
 
 __all__ = ["measure", "tables"]
@@ -27,7 +27,6 @@ TURNS = ((100, 1.2), (1_000, 0.8), (10_000, 0.4))
 """Events a second, and seconds: enough for a 99th percentile of its own."""
 ROUNDS = 9
 OF_A_ROUND = ("p50_us", "p99_us")
-STAMPED_BASE = "native to ours"
 COLUMNS = ("contestant", "p50", "×", "p99", "×", "p99.9", "max", "lost", "CPU/event fwd", "rcv")
 
 
@@ -50,15 +49,20 @@ def measure(bench: Bench) -> dict[str, Any]:
         order = bench.contestants if number % 2 == 0 else bench.contestants[::-1]
         for contestant in order:
             _take_turn(contestant, bench, turns[contestant.name])
-    measured, stamped = turns.get(_base(turns), {}), turns.get(STAMPED_BASE, {})
-    return {
-        name: {str(rate): _figures(own, measured.get(rate), stamped.get(rate)) for rate, own in by_rate.items()}
-        for name, by_rate in turns.items()
-    }
+    figures = {}
+    for one in bench.contestants:
+        measured = turns.get(_base(one.feed, turns), {})
+        # The forwarders alone are compared on the clear feed.
+        stamped = turns.get(MIXED, {}) if one.feed == JSON else {}
+        figures[one.name] = {
+            str(rate): _figures(own, measured.get(rate), stamped.get(rate)) for rate, own in turns[one.name].items()
+        }
+    return figures
 
 
-def _base(names: Iterable[str]) -> str:
-    return "native" if "native" in names else "plain"
+def _base(feed: Feed, names: Iterable[str]) -> str:
+    """Name whom the others of a feed are compared with: the native peer, or the plain program where there is none."""
+    return "native" + feed.suffix if feed != JSON or "native" in names else "plain"
 
 
 def _take_turn(contestant: Contestant, bench: Bench, turns: dict[int, _Turns]) -> None:
@@ -116,12 +120,14 @@ def tables(figures: dict[str, Any]) -> list[Table]:
     made = []
     for rate, _seconds in TURNS:
         at_rate = {name: of_name[str(rate)] for name, of_name in figures.items()}
-        table = _table(f"hop latency at {rate:,} events/s, µs; × is to {_base(figures)}", COLUMNS)
+        table = _table(
+            f"hop latency at {rate:,} events/s, µs; × is to {_base(JSON, figures)}, over the same feed", COLUMNS
+        )
         for name, row in at_rate.items():
             cells = [*_with_ratios(row), *map(_shown, (row["p999_us"], row["max_us"])), str(row["lost"])]
             table.add_row(name, *cells, _shown(row["forwarder_cpu_us"]), _shown(row["receiver_cpu_us"]))
         made.append(table)
-        table = _table(f"the same to the kernel's stamp; × is to {STAMPED_BASE}", COLUMNS[:5])
+        table = _table(f"the same to the kernel's stamp; × is to {MIXED}", COLUMNS[:5])
         for name, row in at_rate.items():
             if "stamped" in row:
                 table.add_row(name, *_with_ratios(row["stamped"]))

@@ -13,8 +13,10 @@
         └── WireError            bytes that are not the wire format
 
 Messages are lower case and say three things in this order: the offending value, why it is refused, and what
-to do about it. ``reason`` fields are short fixed words, fit to be the value of a metric label.
+to do about it. ``reason`` fields are the words of :mod:`daemons.reasons`, fit to be the value of a metric label.
 """
+
+from daemons.reasons import FeedReason, LinkReason, StreamReason
 
 __all__ = [
     "ClockError",
@@ -25,7 +27,6 @@ __all__ = [
     "ListenError",
     "ResultsError",
     "StreamError",
-    "TransportError",
     "WireError",
     "brief",
 ]
@@ -77,31 +78,44 @@ class ResultsError(LatencyError):
     exit_code = 5
 
 
-class TransportError(LatencyError):
-    """What the three below have in common.
+class StreamError(LatencyError):
+    """A socket could not be connected, or broke: name resolution, TCP, TLS.
 
     Args:
-        reason: a fixed word for the metric label, such as ``refused`` or ``tls``.
-        detail: the sentence for the log: offending value, why, remedy.
-        retry_after_seconds: how long the peer asked us to stay away; None when it did not.
+        reason: the word for the metric label.
+        detail: the sentence for the log: offending value, why, remedy; likewise below.
     """
 
-    def __init__(self, reason: str, detail: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(self, reason: StreamReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class FeedError(LatencyError):
+    """A feed connection was refused by the exchange, or broke its protocol.
+
+    Args:
+        reason: the word for the metric label.
+        detail: the sentence for the log.
+        status: the HTTP status of an answer that was none of a WebSocket's; None where there was no such answer.
+        retry_after_seconds: how long the exchange asked us to stay away; None when it did not.
+    """
+
+    def __init__(
+        self, reason: FeedReason, detail: str, *, status: int | None = None, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.status = status
         self.retry_after_seconds = retry_after_seconds
 
 
-class StreamError(TransportError):
-    """A socket could not be connected, or broke: name resolution, TCP, TLS."""
-
-
-class FeedError(TransportError):
-    """A feed connection was refused by the exchange, or broke its protocol."""
-
-
-class LinkError(TransportError):
+class LinkError(LatencyError):
     """A link connection was refused by the peer, or broke its protocol."""
+
+    def __init__(self, reason: LinkReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class WireError(LinkError):

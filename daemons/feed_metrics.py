@@ -1,11 +1,12 @@
 """The metrics of feeds, for both programs that have one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.metrics_core import Metric
 
 from daemons.feed.counts import FeedCounts
-from daemons.service.families import counter, each, each_of, gauge
+from daemons.service.metrics.families import Rows, counter, each, each_of, gauge
+from daemons.stream.tcp_info import TcpAccount
 
 __all__ = ["feed_families"]
 
@@ -76,14 +77,19 @@ def _tcp(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         "latency_feed_connection_tcp_retransmitted_segments",
         "Segments of ours that were sent again.",
         _CONNECTION,
-        ((labels, account.total("retransmitted")) for labels, account in accounts),
+        _told(accounts, "retransmitted"),
     )
     yield counter(
         "latency_feed_connection_tcp_out_of_order_segments",
         "Packets that came before one that should have come first: it was lost or overtaken, and they waited.",
         _CONNECTION,
-        ((labels, account.total("out_of_order")) for labels, account in accounts),
+        _told(accounts, "out_of_order"),
     )
+
+
+def _told(accounts: Sequence[tuple[list[str], TcpAccount]], name: str) -> Rows:
+    """Give a count of each as rows, where the kernel tells it."""
+    return ((labels, total) for labels, account in accounts if (total := account.total(name)) is not None)
 
 
 def _pings(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
@@ -102,7 +108,7 @@ def _pings(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         ),
         counter(
             "latency_feed_connection_pongs",
-            "Those that it has answered.",
+            "WebSocket pings that the exchange has answered.",
             _CONNECTION,
             ((labels, pings.answered) for labels, pings, _stands in all_pings),
         ),
@@ -142,7 +148,7 @@ def _races(feeds: Mapping[str, FeedCounts]) -> Iterator[Metric]:
         ),
         counter(
             "latency_feed_connection_behind_seconds",
-            "By how much those came later, added up.",
+            "How much later than the first copy this connection's copies came, added up.",
             _CONNECTION,
             ((labels, standing.behind_ns / 1e9) for labels, standing, _door in standings),
         ),

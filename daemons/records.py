@@ -6,9 +6,12 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "HARDWARE",
     "KERNEL",
     "LATE_NS",
+    "NO_HARDWARE",
     "WARMUP",
+    "ClockReport",
     "ClockState",
     "EventKind",
     "FeedEvent",
@@ -17,13 +20,14 @@ __all__ = [
     "Stamp",
     "StampKind",
     "Validity",
+    "exact",
     "inexact",
     "shared",
 ]
 
 
 class StampKind(IntEnum):
-    """Where an arrival stamp comes from, best first; the numbers are part of the wire format."""
+    """Where an arrival stamp comes from; how the wire tells it is the wire's (``daemons/link/events.py``)."""
 
     KERNEL = 0
     """By the kernel, for the packet that completed this event."""
@@ -34,12 +38,18 @@ class StampKind(IntEnum):
     our own host delay."""
     WARMUP = 3
     """By the kernel, in the moments after stamping was switched on, when it may be late."""
+    HARDWARE = 4
+    """By the interface, when the packet that completed this event came off the wire."""
+    NO_HARDWARE = 5
+    """By the kernel, where the interface's was asked for and none came that can be believed."""
 
 
 # By names of their own, here and where else every event passes: Python 3.11 takes 70 ns to find a member on its class.
 KERNEL: Final = StampKind.KERNEL
 SHARED: Final = StampKind.SHARED
 WARMUP: Final = StampKind.WARMUP
+HARDWARE: Final = StampKind.HARDWARE
+NO_HARDWARE: Final = StampKind.NO_HARDWARE
 
 
 LATE_NS: Final = 200_000
@@ -47,9 +57,14 @@ LATE_NS: Final = 200_000
 tens of microseconds, and no packet is repeated in less than a round trip; to ask costs a microsecond."""
 
 
+def exact(kind: StampKind) -> bool:
+    """Say whether a stamp is of the packet that completed the event."""
+    return kind is KERNEL or kind is HARDWARE
+
+
 def shared(kind: StampKind) -> StampKind:
     """Return the kind of a read's stamp for events that the read completed before its last one."""
-    return SHARED if kind is KERNEL else kind
+    return SHARED if exact(kind) else kind
 
 
 class Validity(StrEnum):
@@ -66,8 +81,12 @@ class Validity(StrEnum):
     """A time outside what any path can take: a unit or clock error."""
     CLOCK_STEP = "clock_step"
     """The wall clock was stepped around its arrival."""
+    CLOCK_DISRUPTED = "clock_disrupted"
+    """The host has disrupted a clock that it was measured with, and nobody has set that right yet."""
     WARMUP = "warmup"
     """Its stamp was made while kernel stamping was warming up."""
+    NO_HARDWARE_STAMP = "no_hardware_stamp"
+    """The interface's stamp was asked for, and none came that can be believed."""
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +111,7 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
 
 def inexact(stamp: Stamp) -> Stamp:
     """Return the stamp of a read that ended with something else than its last event: no event has it for its own."""
-    return msgspec.structs.replace(stamp, kind=SHARED) if stamp.kind is KERNEL else stamp
+    return msgspec.structs.replace(stamp, kind=SHARED) if exact(stamp.kind) else stamp
 
 
 class Numbering(Enum):
@@ -157,6 +176,8 @@ class LinkEvent(msgspec.Struct, gc=False):
         payload: the exchange's message, untouched.
         sampled: when the forwarder's kernel sent it will be told afterwards.
         waited: it waited in the forwarder's buffer, whether the link was down or had no room.
+        feed_held: on its way to the forwarder it lay behind a packet that was missing, or was in that.
+        feed_renewed: the connection that brought it to the forwarder, or that of its feed's other streams, was new.
     """
 
     sequence: int
@@ -170,6 +191,8 @@ class LinkEvent(msgspec.Struct, gc=False):
     payload: bytes
     sampled: bool = False
     waited: bool = False
+    feed_held: bool = False
+    feed_renewed: bool = False
 
 
 class ClockState(msgspec.Struct, frozen=True):
@@ -180,7 +203,8 @@ class ClockState(msgspec.Struct, frozen=True):
         offset_ns: the clock's estimated error, positive when it is ahead of true time.
         error_bound_ns: |offset| + root dispersion + root delay / 2, aged by drift; None when unknown.
         source: who says so: ``chrony``, ``kernel``, ``ptp`` or ``none``.
-        steps: how often the clock was stepped since the daemon started.
+        steps: how often the clock was stepped, or disrupted, since the daemon started.
+        disrupted: the host of a virtual machine has disrupted it, and it is not to be believed yet.
     """
 
     synchronized: bool
@@ -188,6 +212,24 @@ class ClockState(msgspec.Struct, frozen=True):
     error_bound_ns: int | None
     source: str
     steps: int = 0
+    disrupted: bool = False
+
+
+class ClockReport(msgspec.Struct, frozen=True):
+    """All that is known of this host's clock.
+
+    Attributes:
+        state: how far it can be trusted.
+        bounds_ns: the error bounds that sources give, beside each other: ``chrony``, ``kernel``, and ``phc``, the
+            interface's own clock; those that are known.
+        has_device: whether the host of this virtual machine tells of disruptions.
+        disruptions: those told of.
+    """
+
+    state: ClockState
+    bounds_ns: dict[str, int] = {}
+    has_device: bool = False
+    disruptions: int = 0
 
 
 UNKNOWN_CLOCK = ClockState(synchronized=False, offset_ns=0, error_bound_ns=None, source="none")

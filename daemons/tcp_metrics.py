@@ -58,5 +58,6 @@ def tcp_families(accounts: Mapping[str, TcpAccount]) -> Iterator[Metric]:
             reordering.add_metric([side], max(info.reordering for info in infos))
         queue.add_metric([side], account.send_queue_bytes())
         for name, counter in counters.items():
-            counter.add_metric([side], account.total(name))
+            if (total := account.total(name)) is not None:
+                counter.add_metric([side], total)
     yield from (*gauges.values(), reordering, queue, *counters.values())

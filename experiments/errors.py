@@ -11,7 +11,7 @@ class InputError(LatencyError):
     """A file that cannot be used: unreadable, cut off, in other units, or not what it is said to be.
 
     Args:
-        path: the file.
+        path: the file, or where it lies in a bucket.
         line: the line at fault, from 1, or None where the fault is not in one line.
         why: the offending value and what is wrong with it.
         remedy: what to do about it.
@@ -19,7 +19,7 @@ class InputError(LatencyError):
 
     exit_code = 2
 
-    def __init__(self, path: Path, line: int | None, why: str, remedy: str) -> None:
+    def __init__(self, path: Path | str, line: int | None, why: str, remedy: str) -> None:
         where = f"{path}:{line}" if line is not None else str(path)
         super().__init__(f"{where}: {why}; {remedy}")
         self.path = path

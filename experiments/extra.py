@@ -10,6 +10,7 @@ EXTRAS = {
     "aws": ("boto3",),
     "compare": ("numpy", "duckdb", "pyarrow"),
     "demo": ("trustme",),
+    "doors": ("dns", "numpy"),
     "report": ("numpy", "duckdb", "pyarrow", "matplotlib", "jinja2"),
 }
 """Of each extra the modules that it brings; ``pyproject.toml`` has the versions."""

@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from daemons.errors import LatencyError
-from daemons.service.command_line import CONTEXT, OurGroup, version_option
+from daemons.service.console.command_line import CONTEXT, OurGroup, version_option
 from experiments.extra import require_extra
 
 __all__ = ["main"]
@@ -31,8 +31,12 @@ class _Command(NamedTuple):
 COMMANDS = {
     "compare": _Command("compare", "Compare two runs, or rank the paths of one race.", "compare"),
     "demo": _Command("demo", "Race two paths on this machine, at distances of known length."),
-    "export": _Command("export", "Write an archive's rows to FILE for other programs.", "compare"),
-    "import": _Command("importing", "Recompute egress validation runs from their raw samples.", "compare"),
+    "doors": _Command("doors", "Find out which of an exchange's addresses brings its events first."),
+    "export": _Command("export", "Write rows to FILE for other programs.", "compare"),
+    "hunt": _Command("hunt", "Say which hosts of a deployment may go.", "compare"),
+    "import": _Command(
+        "importing", "Take in what others recorded: another recorder's CSV file, or egress validation runs.", "compare"
+    ),
     "monitoring": _Command("monitoring", "Run Prometheus and Alertmanager on the demo, or on daemons of yours."),
     "query": _Command("query", "Ask an archive in SQL.", "compare"),
     "report": _Command("report", "Write a report about the runs in FOLDER and below.", "report"),
@@ -76,7 +80,7 @@ class _Group(OurGroup):
         try:
             return super().invoke(ctx)
         except LatencyError as error:
-            from daemons.service.screen import error_line  # noqa: PLC0415 - of use to failures alone
+            from daemons.service.console.screen import error_line  # noqa: PLC0415 - of use to failures alone
 
             error_line(error)
             sys.exit(error.exit_code)

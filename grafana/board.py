@@ -20,7 +20,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from grafana.panels import DATASOURCE, RED, Panel
+from grafana.panels import DATASOURCE, NO_RIVAL, RED, Panel
 
 __all__ = ["DEPLOYMENT", "PAIR", "PATH", "PATH_STREAM", "TARGET", "Board", "Placed", "json_of"]
 
@@ -33,12 +33,18 @@ PATH_STREAM = PATH + ',stream=~"$stream"'
 TARGET = DEPLOYMENT + ',target=~"$target"'
 PAIR = DEPLOYMENT + ',path="$racer",reference=~"$reference"'
 
+_PATHS = f"label_values(latency_receiver_sequence_gaps_total{{{DEPLOYMENT}}},path)"
+# Wins are counted in both directions: every path can be asked for, against every other. Titles name what is chosen, and
+# without a choice Grafana writes "All".
+_RIVALS = (
+    f'query_result(group by (reference) (last_over_time(latency_receiver_path_wins_total{{{DEPLOYMENT},path="$racer"}}'
+    f'[$__range])) or on () label_replace(vector(1), "reference", "{NO_RIVAL}", "", ""))'
+)
 _QUERIES = {
     "deployment": ("Deployment", 'label_values(up{job="latency"},deployment)'),
-    "path": ("Path", f"label_values(latency_receiver_sequence_gaps_total{{{DEPLOYMENT}}},path)"),
-    # Wins are counted in both directions: every path can be asked for, against every other.
-    "racer": ("Path", f"label_values(latency_receiver_path_wins_total{{{DEPLOYMENT}}},path)"),
-    "reference": ("Against", f'label_values(latency_receiver_path_wins_total{{{DEPLOYMENT},path="$racer"}},reference)'),
+    "path": ("Path", _PATHS),
+    "racer": ("Path", _PATHS),
+    "reference": ("Against", _RIVALS),
     "stream": ("Stream", f"label_values(latency_receiver_events_total{{{PATH}}},stream)"),
     "target": ("Target", f"label_values(latency_probe_success{{{DEPLOYMENT}}},target)"),
 }
@@ -143,6 +149,8 @@ def _variable(name: str) -> QueryVariable:
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
     )
+    if query.startswith("query_result("):
+        variable = variable.regex(f'/{name}="([^"]*)"/')
     if name in ("deployment", "racer"):
         return variable
     return variable.multi(True).include_all(True).current(VariableOption(text="All", value="$__all"))

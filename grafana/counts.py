@@ -1,9 +1,9 @@
 """Counts of five minutes: of ten paths, as of one, a legend names those of which there is something to tell."""
 
 from grafana.between import most
-from grafana.panels import Query
+from grafana.panels import Panel, Query, lines
 
-__all__ = ["counted", "nothing"]
+__all__ = ["counted", "counts", "nothing"]
 
 
 def counted(metric: str, matchers: str, by: str, legend: str) -> Query:
@@ -14,3 +14,9 @@ def counted(metric: str, matchers: str, by: str, legend: str) -> Query:
 def nothing(*series: str) -> Query:
     """Draw one line of zeros where any of these counters is there: nothing was counted, and that is known."""
     return Query(f"0 * ({' or '.join(f'sum(rate({each}[$__rate_interval]))' for each in series)})", "none else")
+
+
+def counts(title: str, description: str, queries: list[Query], watched: list[str]) -> Panel:
+    """Make a panel of such counts; of ``watched`` one is always there, so that zeros are told from nobody counting."""
+    every = [*queries, nothing(*watched)]
+    return lines(title, description, "short", every, minimum=0, reaching=(1,), narrow=True)

@@ -2,7 +2,7 @@
 
 from grafana.between import highest, lowest
 from grafana.board import PATH, PATH_STREAM, Board
-from grafana.counts import counted, nothing
+from grafana.counts import counted, counts
 from grafana.limits import limit
 from grafana.panels import AMBER, GREEN, RED, Column, Panel, Query, heat, lines, rows
 from grafana.spread import spread
@@ -93,6 +93,7 @@ def _by_stream() -> Panel:
         "Good: a path's streams close together; what moves one stream on all paths is the exchange.",
         "s",
         _quantiles(_END_TO_END, "path, stream", (0.99,)),
+        narrow=True,
     )
 
 
@@ -106,25 +107,20 @@ def _jitter() -> Panel:
                 f"max by (path, stream) ({highest('latency_receiver_jitter_seconds', PATH_STREAM)})",
                 "{{path}} {{stream}}",
             ),
-            Query("max(latency:threshold:jitter_seconds)", "limit"),
         ],
-        limits="^limit$",
+        limit="jitter_seconds",
         minimum=0,
+        narrow=True,
     )
 
 
 def _causes() -> Panel:
-    return lines(
-        "Why the slowest events were slow, in 5 minutes",
+    return counts(
+        "Why the slowest were slow, in 5 minutes",
         "Events above the 99th percentile of their path's last minutes, by the one cause that explains half of their "
         "excess. Good: network alone, at one event in a hundred; any other cause is ours to mend, and says where.",
-        "short",
-        [
-            counted("latency_receiver_tail_events_total", PATH, "path, cause", "{{path}} {{cause}}"),
-            nothing(f"latency_receiver_tail_events_total{{{PATH}}}"),
-        ],
-        minimum=0,
-        reaching=(1,),
+        [counted("latency_receiver_tail_events_total", PATH, "path, cause", "{{path}} {{cause}}")],
+        [f"latency_receiver_tail_events_total{{{PATH}}}"],
     )
 
 
@@ -197,14 +193,15 @@ def _waited() -> Panel:
         ],
         minimum=0,
         reaching=(1,),
+        narrow=True,
     )
 
 
 def _table() -> Panel:
     return rows(
         "By path and stream",
-        "Percentiles of the whole delay; of what carries no event time, there are none. Yesterday: p99 of "
-        "the same hour of the last days, empty on the first day.",
+        "Percentiles of the whole delay; of what carries no event time, there are none. Usually: in the "
+        "same hour of the last days; empty on the first.",
         {
             name: Query(
                 "max by (path, stream) (latency:delay_seconds:quantile5m"
@@ -234,4 +231,6 @@ def _table() -> Panel:
             "events": Column("Events/s", "short"),
         },
         sort="Jitter",
+        # The name of a stream has no place at which a line could end.
+        widths={"Stream": 150},
     )

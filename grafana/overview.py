@@ -3,7 +3,26 @@
 from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, PATH, Board
 from grafana.limits import limit
-from grafana.panels import AMBER, GREEN, GREY, NO_RACE, RED, Column, Panel, Query, State, lines, numbers, rows, states
+from grafana.pairs import late, unseen
+from grafana.panels import (
+    AMBER,
+    GREEN,
+    GREY,
+    NO_RACE,
+    NO_RACE_SEEN,
+    NO_RECEIVER,
+    RED,
+    RULES_LATE,
+    Column,
+    Panel,
+    Query,
+    State,
+    by_name,
+    lines,
+    numbers,
+    rows,
+    states,
+)
 
 __all__ = ["overview"]
 
@@ -12,7 +31,17 @@ _LEAD = f'min by (path) (latency:lead_seconds:quantile5m{{{DEPLOYMENT},quantile=
 _FIRST = f"max by (path) (latency:path:first{{{DEPLOYMENT}}}) == 1"
 _AHEAD = ((None, GREY), (-1000, RED), (0, GREEN))
 """Colours of a lead; the first is only that of "no race", for no lead is as far below zero as the second."""
+_WITHOUT = Query(
+    f'label_replace({RULES_LATE.value} * ({late()}), "of", "recording rules", "", "")'
+    f' or label_replace({NO_RECEIVER.value} * {unseen()}, "of", "scraped:", "", "")',
+    "{{of}}",
+)
+"""Why there is no figure of a race, where that is not for want of one."""
+_NOT_EVALUATED = f"(0 * group(latency:threshold:jitter_seconds) or vector({RULES_LATE.value}))"
+"""No alert, if the rules are evaluated: they record the limits in any case."""
 _NAME_SIZE = 13
+_COUNT_SIZE = 36
+"""Under a name of three lines, as of ten paths at 1280 pixels, there is room for no more."""
 _AVAILABLE = ((None, RED), (limit("availability_ratio"), GREEN))
 
 
@@ -30,7 +59,7 @@ def overview() -> Board:
         .row("", (_fastest(), 8, 5), (_by(), 4, 5), (_surely(), 4, 5), (_since(), 3, 5), (_trust(), 5, 5))
         .row("", (_jitter_now(), 7, 4), (_lost(), 7, 4), (_events(), 7, 4), (_alert_count(), 3, 4))
         .row("", (_lead(), 12, 8), (_jitter(), 12, 8))
-        .row("", (_end_to_end(), 5, 7), (_alerts(), 7, 7), (_paths(), 6, 7), (_availability(), 6, 7))
+        .row("", (_end_to_end(), 4, 7), (_alerts(), 7, 7), (_paths(), 7, 7), (_availability(), 6, 7))
     )
 
 
@@ -38,9 +67,12 @@ def _fastest() -> Panel:
     return numbers(
         "First",
         "The path that is earlier than each other one for the most events, and in what part of the events it beats its "
-        "closest rival (last 5 minutes). Good: your backbone, near 100 %. With one path there is no race.",
+        "closest rival (last 5 minutes). Good: your backbone, near 100 %. With one path there is no race. Rules late: "
+        "there is one, but Prometheus has not evaluated the recording rules for five minutes, or has not loaded them. "
+        "No receiver: it has not scraped one for five minutes.",
         "percentunit",
-        [Query(f"topk(1, min by (path) (latency:wins:ratio5m{{{DEPLOYMENT}}}))", "{{path}}")],
+        [Query(f"topk(1, min by (path) (latency:wins:ratio5m{{{DEPLOYMENT}}}))", "{{path}}"), _WITHOUT],
+        states=(RULES_LATE, NO_RECEIVER),
         steps=((None, GREY), (0, RED), (limit("win_ratio"), AMBER), (0.9, GREEN)),
         decimals=1,
         none=NO_RACE,
@@ -56,7 +88,8 @@ def _by() -> Panel:
         "How much earlier the first path brings the same event than its closest rival, in the median of 5 minutes. One "
         "clock measures both, so it holds whatever the clocks do. Good: steady, and worth what the detour costs.",
         "s",
-        [Query(f"{_LEAD % '0.5'} and on (path) ({_FIRST})", "{{path}}")],
+        [Query(f"{_LEAD % '0.5'} and on (path) ({_FIRST})", "{{path}}"), _WITHOUT],
+        states=(RULES_LATE, NO_RECEIVER),
         steps=_AHEAD,
         names=False,
         none=NO_RACE,
@@ -71,7 +104,8 @@ def _surely() -> Panel:
         "How sure that is: the lead over the closest rival that all but the worst hundredth of the events have (last 5 "
         "minutes). Good: above zero; below, some events come earlier by another path.",
         "s",
-        [Query(f"{_LEAD % '0.01'} and on (path) ({_FIRST})", "{{path}}")],
+        [Query(f"{_LEAD % '0.01'} and on (path) ({_FIRST})", "{{path}}"), _WITHOUT],
+        states=(RULES_LATE, NO_RECEIVER),
         steps=((None, GREY), (-1000, AMBER), (0, GREEN)),
         names=False,
         none=NO_RACE,
@@ -91,7 +125,8 @@ def _since() -> Panel:
         "For how long this path has been the first without a break, to the minute; a day at most. Good: since your "
         "last change. A short time means that the paths are hard to tell apart, or that a route has changed.",
         "s",
-        [Query(f"time() - ({begun}) and on (path) ({_FIRST})", "{{path}}")],
+        [Query(f"time() - ({begun}) and on (path) ({_FIRST})", "{{path}}"), _WITHOUT],
+        states=(RULES_LATE, NO_RECEIVER),
         names=False,
         none=NO_RACE,
         value_size=30,
@@ -123,12 +158,13 @@ def _trust() -> Panel:
 
 
 def _alert_count() -> Panel:
-    firing = f'count(ALERTS{{alertstate="firing",severity="%s",{DEPLOYMENT}}}) or vector(0)'
+    firing = f'count(ALERTS{{alertstate="firing",severity="%s",{DEPLOYMENT}}}) or {_NOT_EVALUATED}'
     return numbers(
         "Alerts",
-        "Alerts that fire now. Good: 0.",
+        "Alerts that fire now; rules late: Prometheus has not evaluated them for five minutes. Good: 0.",
         "short",
         [Query(firing % "page", "pages"), Query(firing % "ticket", "tickets")],
+        states=(RULES_LATE,),
         steps=((None, GREEN), (1, RED)),
         more="latency-health",
     )
@@ -157,6 +193,7 @@ def _lost() -> Panel:
         steps=((None, GREEN), (1, RED)),
         decimals=0,
         name_size=_NAME_SIZE,
+        value_size=_COUNT_SIZE,
         more="latency-health",
     )
 
@@ -174,6 +211,7 @@ def _events() -> Panel:
         ],
         decimals=0,
         name_size=_NAME_SIZE,
+        value_size=_COUNT_SIZE,
         more="latency-delay",
     )
 
@@ -182,7 +220,7 @@ def _paths() -> Panel:
     return states(
         "Paths",
         "Whether each path is connected or bringing events. Good: green throughout.",
-        [Query(f"max by (path) ({lowest('latency:path:up', PATH)})", "{{path}}")],
+        [by_name(f"max by (path) ({lowest('latency:path:up', PATH)})", "path")],
         (State(0, "down", RED), State(1, "up", GREEN)),
         more="latency-health",
     )
@@ -196,7 +234,7 @@ def _lead() -> Panel:
         "s",
         [Query(f'min by (path) (latency:lead_seconds:quantile5m{{{PATH},quantile="0.5"}})', "{{path}}")],
         reaching=(0,),
-        none=NO_RACE,
+        none=NO_RACE_SEEN,
         more="latency-race",
     )
 
@@ -209,9 +247,8 @@ def _jitter() -> Panel:
         "s",
         [
             Query(f"max by (path) ({highest('latency:jitter_seconds:mean15s', PATH)})", "{{path}}"),
-            Query("max(latency:threshold:jitter_seconds)", "limit"),
         ],
-        limits="^limit$",
+        limit="jitter_seconds",
         minimum=0,
         more="latency-delay",
     )
@@ -222,13 +259,13 @@ def _end_to_end() -> Panel:
     return lines(
         "End to end",
         "Median and p99 of exchange's event time to arrival, all streams that carry a time; p99 is dashed, in the same "
-        "colour. Right within the clock bound. Good: p99 close to the median.",
+        "colour, which is that of the path's jitter. Right within the clock bound. Good: p99 close to the median.",
         "s",
         [
             Query(f"histogram_quantile(0.5, {bucket})", "{{path}}"),
             Query(f"histogram_quantile(0.99, {bucket})", "{{path}}", dashed=True),
         ],
-        narrow=True,
+        named=False,
         minimum=0,
         more="latency-delay",
     )
@@ -241,15 +278,16 @@ def _alerts() -> Panel:
         of = f'label_replace({of}, "of", "$1", "{label}", "(.+)")'
     paths = f'label_join({of}, "paths", " / ", "path", "reference")'
     of = f'label_replace({paths}, "of", "$1", "paths", "([^ ].*?)(?: / )?")'
+    late = f'label_replace(absent(latency:threshold:jitter_seconds), "alertname", "{RULES_LATE.text}", "", "")'
     return rows(
         "Alerts that fire",
         "One line for each, with the path, target, link or daemon that it is of; docs/runbook.md says what to do. "
         "Good: none.",
-        {"firing": Query(of)},
+        {"firing": Query(f"{of} or {late}")},
         labels={"alertname": "Alert", "severity": "Severity", "of": "Of"},
         values={},
         none="none",
-        widths={"Alert": 185, "Severity": 70},
+        widths={"Alert": 165, "Severity": 72},
         more="latency-health",
     )
 
@@ -270,6 +308,6 @@ def _availability() -> Panel:
             "month": Column("30 days", "percentunit", _AVAILABLE),
             "burn": Column("Burn", "short", ((None, GREEN), (1, AMBER), (limit("budget_burn_ratio"), RED))),
         },
-        widths={"Hour": 70, "30 days": 75, "Burn": 60},
+        widths={"Hour": 65, "30 days": 68, "Burn": 50},
         more="latency-health",
     )

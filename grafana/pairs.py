@@ -6,11 +6,31 @@ and ``…_path_ahead_seconds_total`` are counted in both directions.
 
 from grafana.board import DEPLOYMENT, PAIR
 
-__all__ = ["ahead", "compared", "lead_buckets", "lead_quantile", "losses", "wins"]
+__all__ = ["ahead", "compared", "late", "lead_buckets", "lead_quantile", "losses", "unseen", "wins"]
 
 _LEAD = "latency_receiver_path_lead_seconds"
 _TURNED = DEPLOYMENT + ',path=~"$reference",reference="$racer"'
 """The matchers of :data:`~grafana.board.PAIR` with its roles exchanged."""
+
+
+def late() -> str:
+    """Give 1 where paths race and the recording rules have nothing of it, else nothing.
+
+    The race must be a minute old, for rules come after what they read.
+    """
+    raced = f"latency_receiver_path_wins_total{{{DEPLOYMENT}}}"
+    return (
+        f"group(rate({raced}[5m]) > 0) and on () group(rate({raced}[5m] offset 1m) > 0)"
+        f" unless on () latency:wins:ratio5m{{{DEPLOYMENT}}}"
+    )
+
+
+def unseen() -> str:
+    """Give 1 where no receiver has been scraped for as long as figures look back, else nothing.
+
+    It goes by what every receiver's page has, not by ``up``: a receiver that does not answer is not seen either.
+    """
+    return f"group(absent_over_time(latency_receiver_clock_synchronized{{{DEPLOYMENT}}}[5m]))"
 
 
 def wins(window: str) -> str:

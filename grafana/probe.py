@@ -2,9 +2,24 @@
 
 from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, TARGET, Board
-from grafana.counts import counted, nothing
+from grafana.counts import counted, counts
 from grafana.limits import limit
-from grafana.panels import AMBER, GREEN, GREY, NOTHING, RED, Column, Panel, Query, State, lines, numbers, rows, states
+from grafana.panels import (
+    AMBER,
+    GREEN,
+    GREY,
+    NOTHING,
+    RED,
+    Column,
+    Panel,
+    Query,
+    State,
+    by_name,
+    lines,
+    numbers,
+    rows,
+    states,
+)
 
 __all__ = ["probe"]
 
@@ -47,7 +62,7 @@ def probe() -> Board:
             ("deployment", "target"),
             "now-1h",
         )
-        .row("", (_success(), 10, 6), (_egress(), 8, 6), (_expected(), 3, 6), (_certificate(), 3, 6))
+        .row("", (_success(), 10, 6), (_egress(), 6, 6), (_expected(), 4, 6), (_certificate(), 4, 6))
         .row(
             "Requests",
             (_cold_and_warm(), 12, 10),
@@ -55,7 +70,7 @@ def probe() -> Board:
             (_cold_phases(), 12, 9),
             (_warm_phases(), 12, 9),
         )
-        .row("Way out", (_overlay(), 8, 9), (_overlay_lost(), 6, 9), (_route(), 10, 9))
+        .row("Way out", (_overlay(), 7, 9), (_overlay_lost(), 5, 9), (_route(), 12, 9))
         .row("The probe itself", (_lateness(), 8, 9), (_besides(), 8, 9), (_targets(), 8, 9))
     )
 
@@ -66,7 +81,7 @@ def _success() -> Panel:
         "Whether the latest attempts of each target succeeded, and whether this host lets the probe ping "
         "its tunnel peer. Good: green throughout.",
         [
-            Query(f"min by (target) ({lowest('latency_probe_success', TARGET)})", "{{target}}"),
+            by_name(f"min by (target) ({lowest('latency_probe_success', TARGET)})", "target"),
             Query(f"min by (peer) ({lowest('latency_probe_overlay_socket_open', DEPLOYMENT)})", "may ping {{peer}}"),
             # Of all panels this kind alone cannot say that it has no series.
             Query(f"-absent(max_over_time(latency_probe_success{{{TARGET}}}[$__range] @ end()))", NOTHING),
@@ -144,6 +159,7 @@ def _failures() -> Panel:
         ],
         minimum=0,
         reaching=(1,),
+        narrow=True,
         connect=True,
     )
 
@@ -214,15 +230,15 @@ def _route() -> Panel:
         {
             "address": Query(f"latency_probe_route_hop_info{{{DEPLOYMENT}}}"),
             "rtt": Query(
-                f"latency_probe_route_hop_rtt_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                f"latency_probe_route_hop_rtt_seconds{{{DEPLOYMENT}}} * ignoring (address) "
                 f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
             ),
             "worst": Query(
-                f"latency_probe_route_hop_rtt_worst_seconds{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                f"latency_probe_route_hop_rtt_worst_seconds{{{DEPLOYMENT}}} * ignoring (address) "
                 f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
             ),
             "loss": Query(
-                f"latency_probe_route_hop_loss_ratio{{{DEPLOYMENT}}} * on (instance, target, hop) "
+                f"latency_probe_route_hop_loss_ratio{{{DEPLOYMENT}}} * ignoring (address) "
                 f"group_left (address) latency_probe_route_hop_info{{{DEPLOYMENT}}}"
             ),
         },
@@ -232,7 +248,7 @@ def _route() -> Panel:
             "worst": Column("Worst", "s"),
             "loss": Column("Loss", "percentunit"),
         },
-        widths={"Target": 190},
+        widths={"Target": 150, "Hop": 50},
     )
 
 
@@ -259,12 +275,11 @@ def _lateness() -> Panel:
 
 
 def _besides() -> Panel:
-    return lines(
+    return counts(
         "Besides, in 5 minutes",
         "Connections that had to be made anew, by reason; interim responses; traces that failed, and "
         "routes that changed; echoes answered late, twice, or refused by this host's kernel. Good: 0, but "
         "for what a server closes when it has been idle.",
-        "short",
         [
             counted("latency_probe_reconnects_total", TARGET, "target, reason", "{{target}} {{reason}}"),
             counted("latency_probe_interim_responses_total", TARGET, "target", "{{target}} interim"),
@@ -273,11 +288,8 @@ def _besides() -> Panel:
             counted("latency_probe_overlay_late_total", DEPLOYMENT, "peer", "{{peer}} late"),
             counted("latency_probe_overlay_duplicates_total", DEPLOYMENT, "peer", "{{peer}} twice"),
             counted("latency_probe_overlay_send_errors_total", DEPLOYMENT, "peer", "{{peer}} refused"),
-            nothing(f"latency_probe_slots_total{{{TARGET}}}"),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
+        [f"latency_probe_slots_total{{{TARGET}}}"],
     )
 
 
@@ -288,7 +300,8 @@ def _targets() -> Panel:
         {
             "info": Query(f"latency_probe_target_info{{{TARGET}}}"),
             "failures": Query(
-                f"latency:probe_failures:ratio5m{{{TARGET}}} * on (instance, target) "
+                f"latency:probe_failures:ratio5m{{{TARGET}}} "
+                "* ignoring (address, cipher, http_version, proxy, tls_version) "
                 "group_left (address, proxy, http_version, tls_version) "
                 f"latency_probe_target_info{{{TARGET}}}"
             ),

@@ -2,8 +2,22 @@
 
 from grafana.board import DEPLOYMENT, Board
 from grafana.limits import limit
-from grafana.pairs import ahead, compared, lead_buckets, lead_quantile, losses, wins
-from grafana.panels import GREEN, NO_RACE, RED, Column, Panel, Query, bars, heat, lines, rows
+from grafana.pairs import ahead, compared, late, lead_buckets, lead_quantile, losses, unseen, wins
+from grafana.panels import (
+    GREEN,
+    NO_RACE,
+    NO_RACE_SEEN,
+    NO_RECEIVER,
+    RED,
+    RULES_LATE,
+    Column,
+    Panel,
+    Query,
+    bars,
+    heat,
+    lines,
+    rows,
+)
 from grafana.spread import spread
 
 __all__ = ["race"]
@@ -44,7 +58,7 @@ def race() -> Board:
 def _leads() -> Panel:
     return (
         heat(
-            "Lead of $racer over $reference",
+            "Lead over $reference, of $racer",
             "How the lead is spread, over time: above zero the path was earlier. Good: one narrow band above "
             "zero. Two bands are two routes; a band that widens is jitter. One in a thousand at either end of "
             "the time range may be left out.",
@@ -59,7 +73,7 @@ def _leads() -> Panel:
 
 def _quantiles() -> Panel:
     return lines(
-        "Lead of $racer: p1, median, p99",
+        "p1, median, p99 of the lead of $racer",
         "Over each other path: the median is drawn solid, p1 dashed and p99 dotted in its colour. Above "
         "zero $racer is earlier. Good: p1 above zero, that is earlier nearly always.",
         "s",
@@ -68,13 +82,13 @@ def _quantiles() -> Panel:
             for fraction in (0.01, 0.5, 0.99)
         ],
         reaching=(0,),
-        none=NO_RACE,
+        none=NO_RACE_SEEN,
     )
 
 
 def _earlier() -> Panel:
     return lines(
-        "Events that $racer brought earlier",
+        "Brought earlier by $racer",
         "Part of the events that it brought before each other path. Good: near 100 %. At 50 % both are "
         "equal; below, the detour does not pay.",
         "percentunit",
@@ -83,37 +97,37 @@ def _earlier() -> Panel:
                 f"{wins('$__rate_interval')} / ({wins('$__rate_interval')} + {losses('$__rate_interval')} > 0)",
                 "{{reference}}",
             ),
-            Query("max(latency:threshold:win_ratio)", "limit"),
         ],
-        limits="^limit$",
+        limit="win_ratio",
         minimum=0,
         maximum=1,
+        none=NO_RACE_SEEN,
     )
 
 
 def _mean_by_hour() -> Panel:
     return bars(
-        "Mean lead of $racer by hour",
+        "Mean lead by hour, of $racer",
         "The mean lead in each hour of the day, over the whole time range. Choose a week to see the rhythm of the "
         "internet. Good: the same at all hours.",
         "s",
         Query(_by_hour(ahead("1m"), compared("1m"))),
         category="hour",
         series="reference",
-        none=NO_RACE,
+        none=NO_RACE_SEEN,
     )
 
 
 def _earlier_by_hour() -> Panel:
     return bars(
-        "$racer earlier, by hour",
+        "Brought earlier by hour, by $racer",
         "Part of the events that it brought earlier in each hour of the day, over the whole time range. Good: near "
         "100 % at all hours.",
         "percentunit",
         Query(_by_hour(wins("1m"), compared("1m"))),
         category="hour",
         series="reference",
-        none=NO_RACE,
+        none=NO_RACE_SEEN,
         maximum=1,
     )
 
@@ -121,7 +135,7 @@ def _earlier_by_hour() -> Panel:
 def _pairs() -> Panel:
     return rows(
         "Who is earlier than whom, the last 5 minutes",
-        "Every pair, the path with the positive median lead first. Good: your backbone before every feed, "
+        "Every pair, the path with the positive median lead (p50) first. Good: your backbone before every feed, "
         "for nearly all events.",
         {
             name: Query(
@@ -137,13 +151,14 @@ def _pairs() -> Panel:
         labels={"path": "Path", "reference": "Before"},
         values={
             "p1": Column("p1", "s"),
-            "p50": Column("Median", "s"),
+            "p50": Column("p50", "s"),
             "p99": Column("p99", "s"),
             "wins": Column("Of events", "percentunit", ((None, RED), (limit("win_ratio"), GREEN))),
             "pairs": Column("Compared", "short"),
         },
-        sort="Median",
+        sort="p50",
         none=NO_RACE,
+        unless={RULES_LATE.text: late(), NO_RECEIVER.text: unseen()},
     )
 
 
@@ -165,5 +180,6 @@ def _not_compared() -> Panel:
         ],
         minimum=0,
         reaching=(1,),
-        none=NO_RACE,
+        narrow=True,
+        none=NO_RACE_SEEN,
     )

@@ -208,7 +208,7 @@ def wireguard(overlay: dict[str, Any]) -> None:
 
 
 def verify(config: dict[str, Any]) -> None:
-    """Check the tunnel's interface, rules and forwarding, and that a packet comes back from the other end."""
+    """Check a tunnel's interface, rules and forwarding, and that a packet comes back from the other end."""
     overlay = config["overlay"]
     if overlay["kind"] == "wireguard":
         wireguard(overlay)
@@ -217,7 +217,8 @@ def verify(config: dict[str, Any]) -> None:
     except Failed:
         # networkd leaves a link alone for ever when one step of its configuration has failed.
         with contextlib.suppress(Failed):
-            run("networkctl", "reconfigure", overlay["interface"])
+            if overlay["interface"]:
+                run("networkctl", "reconfigure", overlay["interface"])
         await_tunnel(overlay, 45)
 
 
@@ -238,14 +239,17 @@ def await_tunnel(overlay: dict[str, Any], seconds: float) -> None:
 def check_tunnel(overlay: dict[str, Any]) -> None:
     """One look at everything that must hold; Failed says which does not."""
     name = overlay["interface"]
-    link = json.loads(run("ip", "-json", "link", "show", "dev", name))[0]
-    if link["mtu"] != overlay["mtu"]:
-        raise Failed(f"{name}: mtu {link['mtu']}, not {overlay['mtu']}")
-    if overlay["client"]:
-        check_client(name)
-    else:
+    if name:
+        link = json.loads(run("ip", "-json", "link", "show", "dev", name))[0]
+        if link["mtu"] != overlay["mtu"]:
+            raise Failed(f"{name}: mtu {link['mtu']}, not {overlay['mtu']}")
+    if not overlay["client"]:
         check_gateway()
-    run("ping", "-n", "-q", "-c", "1", "-W", "2", "-I", name, overlay["peer"])
+    elif name:
+        check_client(name)
+    elif "--dport 53 -j REJECT" not in run("iptables", "-S", "OUTPUT"):
+        raise Failed("the rule against this site's resolver is missing")
+    run("ping", "-n", "-q", "-c", "1", "-W", "2", *(("-I", name) if name else ()), overlay["peer"])
 
 
 def check_client(name: str) -> None:

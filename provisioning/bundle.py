@@ -23,12 +23,13 @@ _PLATFORM = "manylinux_2_28_x86_64"
 """What glibc 2.28 and newer accept, so all our images do, and all our dependencies publish."""
 
 
-def build(checkout: Path | None, pythons: Sequence[str]) -> bytes:
+def build(checkout: Path | None, pythons: Sequence[str], extras: Sequence[str] = ()) -> bytes:
     """Make the bundle for hosts of these Python versions.
 
     Args:
         checkout: of the project; None to make it of the installation that runs.
         pythons: such as ``3.11``.
+        extras: of the project, that hosts need.
 
     Raises:
         ProvisionError: it is not a checkout, the installation was changed, or the wheelhouse cannot be made.
@@ -47,6 +48,7 @@ def build(checkout: Path | None, pythons: Sequence[str]) -> bytes:
             own.write_bytes(content)
             command += ["--wheel", str(own)]
         command += [word for version in pythons for word in ("--python", version)]
+        command += [word for extra in extras for word in ("--extra", extra)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own program
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]

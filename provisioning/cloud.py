@@ -260,7 +260,7 @@ class Cloud:
     def wait(
         self, about: str, state: str, probe: Callable[[], T | None], within_seconds: float, pause: float = 0.5
     ) -> T:
-        """Ask until there is an answer.
+        """Ask until there is an answer; the last question is asked when the time is over.
 
         Args:
             about: the resource's key, for the message.
@@ -275,9 +275,10 @@ class Cloud:
         deadline = self.clock.monotonic() + within_seconds
         longest = max(5.0, pause)
         while True:
+            asked = self.clock.monotonic()
             if (answer := probe()) is not None:
                 return answer
-            if self.clock.monotonic() >= deadline:
+            if asked >= deadline:
                 raise PendingError(
                     f"{about}: not {state} after {within_seconds:.0f} s; AWS may be slow: run the command again"
                 )

@@ -1,18 +1,21 @@
 """What a topology costs by item, from a dated price table, and a NAT instance beside a NAT gateway."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 
-from daemons.service.config import Section, load
+from daemons.service.settings.config import Section, load
 from provisioning.errors import ProvisionError
 from provisioning.model import Found
-from provisioning.topology import Host, Topology
+from provisioning.topology import Host, Link, Topology
 
 __all__ = ["Estimate", "Item", "Traffic", "estimate", "hour_of", "prices"]
 
 HOURS_PER_DAY = 24
 HOURS_PER_30_DAYS = 720
+_DAYS = 30
+_FILES_AN_HOUR = 4
+"""Of a path: a quarter of an hour is a file's span unless a receiver is told otherwise."""
 
 
 class RegionPrices(Section, frozen=True):
@@ -26,6 +29,8 @@ class RegionPrices(Section, frozen=True):
     volume_gb_30_days: float
     transit_attachment_hour: float
     transit_gb: float
+    s3_gb_30_days: float
+    s3_write_1000: float
     instance_hour: dict[str, float]
     unverified: tuple[str, ...] = ()
 
@@ -61,21 +66,35 @@ class Prices(Section, frozen=True):
     region: dict[str, RegionPrices]
     burstable: dict[str, Burstable]
     accelerator: AcceleratorPrices
+    multipath_gb: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """GB in 30 days: over each link to its receiver, through overlay and proxy each way, from each host outwards."""
+    """GB in 30 days: over each link to its receiver, through overlay and proxy each way, from each host outwards.
+
+    ``by_link`` names the links that carry another amount than the others; ``archive_gb`` goes from each receiver to the
+    bucket.
+    """
 
     link_gb: float = 0.0
     overlay_gb: float = 0.0
     internet_gb: float = 0.0
     proxy_gb: float = 0.0
+    by_link: Mapping[str, float] = field(default_factory=dict)
+    archive_gb: float = 0.0
+
+    def over(self, link: str) -> float:
+        """GB over a link."""
+        return self.by_link.get(link, self.link_gb)
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of the estimate. ``hour`` is None for traffic, which has ``per_gb`` and the wanted amount instead."""
+    """A line of the estimate. ``hour`` is None for traffic, which has ``per_gb`` and the wanted amount instead.
+
+    Both are None where a rate is not known: such a line is in no sum.
+    """
 
     what: str
     where: str
@@ -83,6 +102,11 @@ class Item:
     per_gb: float | None
     gb_per_30_days: float
     verified: bool = True
+
+    @property
+    def known(self) -> bool:
+        """Whether the table has its rate."""
+        return self.hour is not None or self.per_gb is not None
 
     @property
     def per_30_days(self) -> float:
@@ -178,6 +202,7 @@ def estimate(topology: Topology, traffic: Traffic) -> Estimate:
     reached = dict.fromkeys(link.receiver for link in topology.link if link.via == "accelerator")
     items += [Item(f"accelerator of {name}", "", table.accelerator.hour, None, 0.0) for name in reached]
     items += _peering_items(topology, table, traffic)
+    items += _archive_items(topology, table, traffic)
     return Estimate(
         table.date,
         table.currency,
@@ -254,24 +279,74 @@ def _peering_items(topology: Topology, table: Prices, traffic: Traffic) -> list[
         target = topology.site_of(topology.named_host(link.receiver)).region
         if link.via in ("accelerator", "internet"):
             out = _rates(table, source).internet_gb
-            items.append(Item(f"link {link.name}: to the internet", source, None, out, traffic.link_gb))
+            items.append(Item(f"link {link.name}: to the internet", source, None, out, traffic.over(link.name)))
         else:
-            items.append(_between(table, f"link {link.name}", source, target, traffic.link_gb))
+            items.append(_between(table, f"link {link.name}", source, target, traffic.over(link.name)))
+        if link.via == "peering" and _multipath(topology, link):
+            told, rate = f"link {link.name}: multipath resilience", table.multipath_gb
+            items.append(Item(told, source, None, rate, traffic.over(link.name), verified=False))
         if link.via == "accelerator":
             told, verified = f"link {link.name}: accelerator", "gb" not in table.accelerator.unverified
-            items.append(Item(told, source, None, table.accelerator.gb, traffic.link_gb, verified))
+            items.append(Item(told, source, None, table.accelerator.gb, traffic.over(link.name), verified))
         if link.via == "transit":
-            # What comes from a peering is not charged for again (transit gateway pricing, "Data processing").
-            rates = _rates(table, source)
-            told, verified = f"link {link.name}: transit gateway", "transit_gb" not in rates.unverified
-            items.append(Item(told, source, None, rates.transit_gb, traffic.link_gb, verified))
+            items.append(_through_gateway(table, f"link {link.name}", source, traffic.over(link.name)))
     ways = (("overlay", topology.overlay, traffic.overlay_gb), ("proxy", topology.proxy, traffic.proxy_gb))
     for name, way, gb in ways:
         if way is not None:
             client, gateway = (topology.site_of(topology.named_host(end)).region for end in (way.client, way.gateway))
             items.append(_between(table, f"{name} out", client, gateway, gb))
             items.append(_between(table, f"{name} back", gateway, client, gb))
+    if topology.overlay is not None and not topology.overlay.tunnel:
+        for told, end in (("out", topology.overlay.client), ("back", topology.overlay.gateway)):
+            source = topology.site_of(topology.named_host(end)).region
+            items.append(_through_gateway(table, f"overlay {told}", source, traffic.overlay_gb))
     return items
+
+
+def _multipath(topology: Topology, link: Link) -> bool:
+    """Whether a link's peering has its packets sent over several physical paths, which costs more by the GB."""
+    ends = {topology.named_host(name).site for name in (link.forwarder, link.receiver)}
+    return any(
+        peering.multipath_resilience and {peering.requester, peering.accepter} == ends for peering in topology.peering
+    )
+
+
+def _archive_items(topology: Topology, table: Prices, traffic: Traffic) -> list[Item]:
+    """What archives cost: the way to the bucket, writing, and as many days as its rule keeps each GB."""
+    archive = topology.archive
+    if archive is None:
+        return []
+    home = archive.upload_region or topology.regions[0]
+    items = []
+    for host in (host for host in topology.host if host.role == "receiver"):
+        source = topology.site_of(host).region
+        if source != home:
+            items.append(_between(table, f"archive of {host.name}", source, home, traffic.archive_gb))
+        if archive.upload:
+            continue
+        rates = _rates(table, home)
+        paths = sum(link.receiver == host.name for link in topology.link) + bool(host.feed)
+        writes = paths * _FILES_AN_HOUR * rates.s3_write_1000 / 1000
+        told = f"archive of {host.name}"
+        kept = rates.s3_gb_30_days * archive.bucket_days / _DAYS
+        items += [
+            Item(f"{told}: writing files", home, writes, None, 0.0, "s3_write_1000" not in rates.unverified),
+            Item(
+                f"{told}: {archive.bucket_days} days",
+                home,
+                None,
+                kept,
+                traffic.archive_gb,
+                "s3_gb_30_days" not in rates.unverified,
+            ),
+        ]
+    return items
+
+
+def _through_gateway(table: Prices, what: str, source: str, gb: float) -> Item:
+    # What comes from a peering is not charged for again (transit gateway pricing, "Data processing").
+    rates = _rates(table, source)
+    return Item(f"{what}: transit gateway", source, None, rates.transit_gb, gb, "transit_gb" not in rates.unverified)
 
 
 def _between(table: Prices, what: str, source: str, target: str, gb: float) -> Item:

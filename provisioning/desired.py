@@ -13,7 +13,7 @@ from provisioning.kinds.instance import InstanceSpec, Outside
 from provisioning.kinds.network import GatewaySpec, RouteTableSpec, SubnetSpec, VpcSpec
 from provisioning.kinds.peering import PeeringSpec
 from provisioning.kinds.security import SecurityGroupSpec
-from provisioning.kinds.storage import ObjectSpec, bucket_name, bucket_region
+from provisioning.kinds.storage import BucketSpec, ObjectSpec, bucket_name, bucket_region
 from provisioning.model import Deployment, Node
 from provisioning.topology import Host, Site, Subnet, Topology
 from provisioning.transits import transit_nodes, transit_routes
@@ -42,7 +42,7 @@ def desired(topology: Topology, deployment: Deployment, account: str, bundle: Ca
     """
     home = topology.regions[0]
     nodes = [
-        Node(BUCKET, "bucket", home, None),
+        Node(BUCKET, "bucket", home, BucketSpec(_kept_days(topology))),
         Node(f"object/{BUNDLE_OBJECT}", "object", home, ObjectSpec(BUCKET, BUNDLE_OBJECT, bundle), (BUCKET,)),
     ]
     if topology.link:
@@ -53,9 +53,8 @@ def desired(topology: Topology, deployment: Deployment, account: str, bundle: Ca
     for peering in topology.peering:
         requester, accepter = (topology.named_site(name) for name in (peering.requester, peering.accepter))
         ends = (f"vpc/{requester.name}", f"vpc/{accepter.name}")
-        nodes.append(
-            Node(f"peering/{peering.name}", "peering", requester.region, PeeringSpec(*ends, accepter.region), ends)
-        )
+        spec = PeeringSpec(*ends, accepter.region, peering.multipath_resilience)
+        nodes.append(Node(f"peering/{peering.name}", "peering", requester.region, spec, ends))
     nodes += transit_nodes(topology)
     nodes += _accelerators(topology)
     if topology.access.ssh_key:
@@ -66,6 +65,12 @@ def desired(topology: Topology, deployment: Deployment, account: str, bundle: Ca
     for host in topology.host:
         nodes += _host(topology, host, deployment, account)
     return {node.key: node for node in nodes}
+
+
+def _kept_days(topology: Topology) -> int | None:
+    """How long the deployment's bucket keeps archives; None where none go there."""
+    archive = topology.archive
+    return None if archive is None or archive.upload else archive.bucket_days
 
 
 def objects_of(topology: Topology, host: Host) -> tuple[str, ...]:
@@ -104,7 +109,7 @@ def _subnet(topology: Topology, site: Site, subnet: Subnet, vpc: str, gateway: s
     types = [host.type for host in topology.host if (host.site, host.subnet) == (site.name, subnet.name)]
     # Only the peer's own block is routed to the peering: AWS accepts a default route to it and carries nothing.
     routes = [(peer.cidr, f"peering/{peering.name}") for peering, peer in topology.peers(site.name)]
-    through, attached = transit_routes(topology, site)
+    through, attached = transit_routes(topology, site, subnet)
     routes += through
     if subnet.public:
         routes.append(("0.0.0.0/0", gateway))
@@ -148,7 +153,7 @@ def _host(topology: Topology, host: Host, deployment: Deployment, account: str) 
             identity,
             "identity",
             home,
-            IdentitySpec(host.name, BUCKET, objects),
+            IdentitySpec(host.name, BUCKET, objects, topology.archive if host.role == "receiver" else None),
             (BUCKET,),
         ),
     ]

@@ -50,7 +50,7 @@ class CostItem(TypedDict):
         item: what costs.
         region: where.
         hour: an hour of it; null where traffic alone costs.
-        per_gb: a GB through it; null where traffic costs nothing.
+        per_gb: a GB through it; null where traffic costs nothing, and where the rate is not known: then both are.
         gb_per_30_days: the traffic that was said.
         per_30_days: all of it in 30 days.
         verified: the price was read from AWS; otherwise it is old or inferred.

@@ -334,9 +334,18 @@ class Engine:
             )
 
     def _clear(self, resources: Sequence[Found]) -> None:
-        """Delete what is to make room; what does not go ends the run."""
-        if left := self._removal().delete(resources):
-            _raise_first([_with_note(item) for item in left])
+        """Delete what is to make room; what does not go ends the run.
+
+        What stands in the way may be the deployment's own, made by a run that was killed and not listed until now.
+        """
+        tried: set[tuple[str, str]] = set()
+        while left := self._removal().delete(resources):
+            tried |= {(found.kind, found.id) for found in resources}
+            self.read()
+            fresh = [found for found in self._removable_surplus() if (found.kind, found.id) not in tried]
+            if not fresh:
+                _raise_first([_with_note(item) for item in left])
+            resources = [*fresh, *(item.found for item in left)]
 
     def _removal(self) -> Removal:
         def removed(found: Found) -> None:

@@ -197,7 +197,8 @@ _REMEDIES = {
     "InvalidAMIID.NotFound": "use another --image: the region has it not, or the account's Allowed AMIs hide it",
     "InvalidAMIID.Unavailable": "use another --image: this one was withdrawn",
     "OptInRequiredException": "enable the region for the account, or use another",
-    "DependencyViolation": "something not made by this deployment uses it: remove that by hand and run again",
+    "DependencyViolation": "something still uses it: remove by hand what this deployment did not make, wait for "
+    "hosts that are shutting down, and run again",
     "Resource.AlreadyAssociated": "the address serves something else: it is not taken away from it",
     "TagPolicyViolation": "the organisation allows other values for that tag: correct --tag KEY=VALUE, or ask whoever "
     "keeps its tag policy",

@@ -7,9 +7,10 @@ single addresses wherever the other end is one of ours: they are fixed.
 
 from dataclasses import dataclass
 
+from daemons.service.settings.config import networks
 from provisioning.packages import packages, packages_wished
 from provisioning.proxy import destinations
-from provisioning.topology import Host, Topology, port_of
+from provisioning.topology import Host, Overlay, Topology, port_of
 
 __all__ = ["METRICS_PORTS", "WIREGUARD_PORT", "Rule", "firewall"]
 
@@ -105,6 +106,9 @@ def _overlay(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rul
     overlay = topology.overlay
     if overlay is None or host.name not in (overlay.client, overlay.gateway):
         return
+    if not overlay.tunnel:
+        _routed(topology, host, overlay, ingress, egress)
+        return
     other = topology.named_host(overlay.gateway if host.name == overlay.client else overlay.client)
     tunnel = Rule(_IPIP, 0, 0, _only(other))
     if overlay.kind == "wireguard":
@@ -115,6 +119,27 @@ def _overlay(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rul
         for target in topology.named_host(overlay.client).target:
             egress.add(_port("tcp", port_of(target.url), _ANYWHERE))
         egress.add(_ECHO_REQUEST)
+
+
+def _routed(topology: Topology, host: Host, overlay: Overlay, ingress: set[Rule], egress: set[Rule]) -> None:
+    """Without a tunnel the groups see the client's packets as they are, on their way through the gateway too."""
+    client, gateway = topology.named_host(overlay.client), topology.named_host(overlay.gateway)
+    ports = {443, *(port_of(target.url) for target in client.target)}
+    if client.image.startswith("ubuntu") and (packages(client) or packages_wished(client)):
+        ports.add(80)
+    for port in ports:
+        egress.add(_port("tcp", port, _ANYWHERE))
+    egress.add(_ECHO_REQUEST)
+    for protocol in ("tcp", "udp"):
+        if host is client:
+            egress.add(_port(protocol, 53, _only(gateway)))
+        else:
+            ingress.add(_port(protocol, 53, _only(client)))
+    if host is client:
+        ingress.add(Rule("icmp", 8, 0, _only(gateway)))
+    else:
+        ingress.update(_port("tcp", port, _only(client)) for port in ports)
+        ingress.add(Rule("icmp", 8, 0, _only(client)))
 
 
 def _proxy(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) -> None:
@@ -142,7 +167,9 @@ def _ssh(topology: Topology, host: Host, ingress: set[Rule], egress: set[Rule]) 
     if not topology.access.ssh_from:
         return
     if host.public != "none":
-        ingress.update(_port("tcp", 22, cidr) for cidr in topology.access.ssh_from)
+        # EC2 takes no bare address, and gives every block back in its one form.
+        blocks = networks("access.ssh_from", topology.access.ssh_from)
+        ingress.update(_port("tcp", 22, str(block)) for block in blocks)
     for client, gateway in topology.gateways.items():
         if host.name == client:
             ingress.add(_port("tcp", 22, _only(topology.named_host(gateway))))

@@ -1,7 +1,8 @@
 """What stands in the way of a removal: things that this deployment did not make, in or around what it did.
 
 Services put interfaces and security groups into a VPC unasked (a threat detector's endpoint, an accelerator), and
-programs of the account's owner attach, protect and fill. ``down`` takes none of that away; it says what it is.
+programs of the account's owner attach, protect and fill. ``down`` takes none of that away; it says what it is. So it
+does of a host of its own that AWS has not ended yet.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,10 @@ __all__ = ["in_the_way"]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One question to EC2: by ``filters``, what of ``list_key`` uses the thing; ``dead`` are states that do not."""
+    """One question to EC2: by ``filters``, what of ``list_key`` uses the thing; ``dead`` are states that do not.
+
+    Instances come in reservations: what is in those is looked at.
+    """
 
     operation: str
     list_key: str
@@ -40,6 +44,11 @@ def _attachments(name: str) -> _Look:
         ("ResourceType", "State"),
         ("deleted", "failed", "rejected"),
     )
+
+
+def _hosts(name: str) -> _Look:
+    """What is shutting down still uses its subnet and groups; mostly for a minute, and hours have been seen."""
+    return _Look("describe_instances", "Reservations", "InstanceId", (name,), ("State",), ("terminated",))
 
 
 _LOOKS: dict[str, tuple[_Look, ...]] = {
@@ -68,8 +77,9 @@ _LOOKS: dict[str, tuple[_Look, ...]] = {
         _attachments("resource-id"),
     ),
     "transit-gateway": (_attachments("transit-gateway-id"),),
-    "subnet": (_interfaces("subnet-id"),),
+    "subnet": (_hosts("subnet-id"), _interfaces("subnet-id")),
     "security-group": (
+        _hosts("instance.group-id"),
         _interfaces("group-id"),
         _Look(
             "describe_security_groups",
@@ -110,9 +120,8 @@ def _ask(view: View, found: Found, look: _Look) -> Iterator[dict[str, Any]]:
     for value in _values(found):
         for name in look.filters:
             filters = [{"Name": name, "Values": [value]}]
-            for item in view.cloud.pages(
-                found.region, "ec2", look.operation, look.list_key, found.key, Filters=filters
-            ):
+            answer = view.cloud.pages(found.region, "ec2", look.operation, look.list_key, found.key, Filters=filters)
+            for item in (one for entry in answer for one in entry.get("Instances", [entry])):
                 if item[look.id_key] in seen or _is_gone(item, look) or not _joins(item, look, value):
                     continue
                 # A default group goes with its VPC, but what its rules refer to does not go before it.
@@ -136,8 +145,12 @@ def _goes_with_it(item: Mapping[str, Any]) -> bool:
 
 def _is_gone(item: Mapping[str, Any], look: _Look) -> bool:
     """Whether it is gone already and only still listed."""
-    state = item.get("State") or item.get("Status") or ""
-    return (state.get("Code") if isinstance(state, Mapping) else state) in look.dead
+    return _state(item.get("State") or item.get("Status") or "") in look.dead
+
+
+def _state(told: Any) -> Any:
+    """A peering's state is a code in words; an instance's code is a number, and the words are its name."""
+    return (told.get("Name") or told.get("Code")) if isinstance(told, Mapping) else told
 
 
 def _joins(item: Mapping[str, Any], look: _Look, vpc: str) -> bool:
@@ -148,5 +161,5 @@ def _joins(item: Mapping[str, Any], look: _Look, vpc: str) -> bool:
 
 
 def _told(look: _Look, item: Mapping[str, Any]) -> str:
-    words = [str(item[name]) for name in look.about if item.get(name) and item[name] != "interface"]
+    words = [str(_state(item[name])) for name in look.about if item.get(name) and item[name] != "interface"]
     return f"{item[look.id_key]} ({', '.join(words)})" if words else str(item[look.id_key])

@@ -5,18 +5,20 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from daemons.errors import ConfigError
-from daemons.service.config import load
+from daemons.service.settings.config import load
 from provisioning.names import BUILT_IN
-from provisioning.topology import Access, Host, Topology
+from provisioning.topology import Access, Host, Site, Topology, Transit
 from provisioning.validation import RESERVED_ADDRESSES, check
 
 __all__ = ["BUILT_IN", "adjusted", "default_name", "deployment_name", "load_topology"]
 
+_GATEWAY_PREFIX = 26
+"""Of the block that a site's transit gateway gets: a /28 for each of four zones."""
 _DEPLOYMENT = re.compile(r"[a-z](?:[a-z0-9-]{0,22}[a-z0-9])?")
 
 
@@ -60,6 +62,7 @@ def adjusted(
     image: str = "",
     volume_gib: int = 0,
     precision_time: bool = False,
+    placement: Mapping[str, str] | None = None,
     cpu_credits: str = "",
     monitor: bool = False,
     overlay: str = "",
@@ -77,9 +80,11 @@ def adjusted(
         image: an image for every host.
         volume_gib: the root volume's size for every host; 0 keeps the topology's.
         precision_time: put every host into a precision-time placement group.
+        placement: strategy of placement groups by role or by host name; ``none`` takes a host out of its group.
         cpu_credits: ``standard`` or ``unlimited`` for every burstable host; empty keeps the roles' own modes.
         monitor: add a monitor host in the public subnet that reaches the most hosts, beside a receiver if it can.
-        overlay: ``ipip`` or ``wireguard``; empty keeps the topology's.
+        overlay: the overlay's kind; ``transit`` brings the transit gateways with it where the topology has none
+            between the overlay's sites. Empty keeps the topology's.
         access: who may log in; None keeps the topology's.
         owner: the owner tag.
         expires: the expiry tag, RFC 3339.
@@ -87,14 +92,10 @@ def adjusted(
         tags: further tags of everything.
 
     Raises:
-        ConfigError: an unknown role or host in ``types``, or the result is not valid.
+        ConfigError: an unknown role or host in ``types`` or ``placement``, or the result is not valid.
     """
-    known = {host.name for host in topology.host} | {host.role for host in topology.host} | {"monitor"}
-    for name in types:
-        if name not in known:
-            raise ConfigError(
-                "--instance-type", f"{name!r} is neither a host nor a role", f"use {', '.join(sorted(known))}"
-            )
+    placement = placement or {}
+    _check_named(topology, types, placement)
     hosts = list(topology.host)
     if monitor and not topology.monitors:
         hosts.append(_monitor(topology))
@@ -105,6 +106,7 @@ def adjusted(
             image=image or host.image,
             volume_gib=volume_gib or host.volume_gib,
             precision_time=precision_time or host.precision_time,
+            placement=_placement(placement.get(host.name, placement.get(host.role, host.placement))),
             cpu_credits=cpu_credits or host.cpu_credits,
         )
         for host in hosts
@@ -123,9 +125,43 @@ def adjusted(
         stop_at_expiry=stop_at_expiry or topology.stop_at_expiry,
         tags={**topology.tags, **(tags or {})},
     )
+    if overlay == "transit":
+        changed = _with_gateways(changed)
     changed = msgspec.convert(msgspec.to_builtins(changed), Topology)
     check(changed)
     return changed
+
+
+def _check_named(topology: Topology, types: Mapping[str, str], placement: Mapping[str, str]) -> None:
+    known = {host.name for host in topology.host} | {host.role for host in topology.host} | {"monitor"}
+    for option, names in (("--instance-type", types), ("--placement", placement)):
+        for name in names:
+            if name not in known:
+                raise ConfigError(option, f"{name!r} is neither a host nor a role", f"use {', '.join(sorted(known))}")
+    for strategy in placement.values():
+        if strategy not in ("cluster", "none"):
+            raise ConfigError("--placement", f"{strategy!r} is no strategy", "write cluster, or none")
+
+
+def _placement(strategy: str) -> Literal["", "cluster"]:
+    return "cluster" if strategy == "cluster" else ""
+
+
+def _with_gateways(topology: Topology) -> Topology:
+    """Join the overlay's sites by transit gateways; each gets the last block of its site for them."""
+    assert topology.overlay is not None
+    sites = tuple(topology.named_host(name).site for name in (topology.overlay.client, topology.overlay.gateway))
+    if sites[1] in {other.name for _, other in topology.transits(sites[0])}:
+        return topology
+
+    def with_block(site: Site) -> Site:
+        if site.transit or site.name not in sites:
+            return site
+        last = ipaddress.IPv4Network(site.cidr).broadcast_address
+        return msgspec.structs.replace(site, transit=str(ipaddress.IPv4Network((last, _GATEWAY_PREFIX), strict=False)))
+
+    transit = (*topology.transit, Transit(*sites))
+    return msgspec.structs.replace(topology, transit=transit, site=tuple(map(with_block, topology.site)))
 
 
 def _monitor(topology: Topology) -> Host:

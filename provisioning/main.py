@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from daemons.errors import LatencyError
-from daemons.service.command_line import CONTEXT, OurGroup, version_option
-from daemons.service.numbers import Number
-from daemons.service.spans import Span
+from daemons.service.console.command_line import CONTEXT, OurGroup, version_option
+from daemons.service.settings.numbers import Number
+from daemons.service.settings.spans import Span
 from provisioning.settings import Settings, shared
 
 __all__ = ["Settings", "main"]
@@ -20,7 +20,7 @@ class _Group(OurGroup):
         try:
             return super().invoke(context)
         except LatencyError as error:
-            from daemons.service.screen import error_line  # noqa: PLC0415 - of use to failures alone
+            from daemons.service.console.screen import error_line  # noqa: PLC0415 - of use to failures alone
 
             for line in (str(error), *getattr(error, "__notes__", ())):
                 error_line(line)
@@ -105,10 +105,11 @@ def reap(settings: Settings) -> None:
 
 @main.command()
 @shared
-@click.option("--link-gb", type=Number(0), default=0.0, help="GB in 30 days over each link.")
+@click.option("--link-gb", multiple=True, metavar="GB|LINK=GB", help="GB in 30 days over each link, or over one.")
 @click.option("--overlay-gb", type=Number(0), default=0.0, help="GB in 30 days through the overlay, each way.")
 @click.option("--proxy-gb", type=Number(0), default=0.0, help="GB in 30 days through the proxy, each way.")
 @click.option("--internet-gb", type=Number(0), default=0.0, help="GB in 30 days from each public host to the internet.")
+@click.option("--archive-gb", type=Number(0), default=0.0, help="GB in 30 days from each receiver's archive.")
 @click.pass_obj
 def cost(settings: Settings, /, **flags: Any) -> None:
     """What the deployment costs per hour, day and 30 days. Calls nothing."""

@@ -5,7 +5,7 @@ stands for.
 """
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, ClassVar
@@ -142,6 +142,19 @@ class View:
     def launching(self, subnet: str) -> Lock:
         """What whoever launches into a subnet holds meanwhile."""
         return self._launching.setdefault(subnet, Lock())
+
+    def ec2(
+        self, about: Node | Found, operation: str, *, tolerate: Collection[str] = (), **params: Any
+    ) -> dict[str, Any]:
+        """Make a call of EC2 for a resource, in its region; see :meth:`~provisioning.cloud.Cloud.call`."""
+        return self.cloud.call(about.region, "ec2", operation, about.key, tolerate=tolerate, **params)
+
+    def make(
+        self, node: Node, operation: str, resource_type: str, *, tolerate: Collection[str] = (), **params: Any
+    ) -> dict[str, Any]:
+        """Make the call that makes a node's resource, tagged: ``resource_type`` is EC2's name for what tags are for."""
+        tags = self.deployment.tag_specification(node.key, resource_type)
+        return self.ec2(node, operation, tolerate=tolerate, TagSpecifications=tags, **params)
 
     def id(self, key: str) -> str:
         """The id of the resource that stands for a node; a placeholder while there is none (only in plans)."""

@@ -1,4 +1,4 @@
-"""The overlay's files for one end of the tunnel, rendered from ``systemd/overlay/``."""
+"""The overlay's files for one end of it, rendered from ``systemd/overlay/``."""
 
 import ipaddress
 import re
@@ -37,10 +37,12 @@ def prometheus_files() -> list[str]:
 
 
 def overlay_files(topology: Topology, host: Host) -> list[File]:
-    """The files that make a host an end of the tunnel; none if it is not one."""
+    """The files that make a host an end of the overlay; none if it is not one."""
     overlay = topology.overlay
     if overlay is None or host.name not in (overlay.client, overlay.gateway):
         return []
+    if not overlay.tunnel:
+        return _routed_files(topology, host)
     is_client = host.name == overlay.client
     client, gateway = topology.named_host(overlay.client), topology.named_host(overlay.gateway)
     client_inner, gateway_inner = overlay.addresses
@@ -80,6 +82,31 @@ def overlay_files(topology: Topology, host: Host) -> list[File]:
     if not is_client:
         files.append(("/etc/modules-load.d/latency-nat.conf", 0o644, "nf_conntrack\n"))
     return files
+
+
+def _routed_files(topology: Topology, host: Host) -> list[File]:
+    """Those of a host where routes lead to the NAT instance and there is no tunnel.
+
+    The resolver of the NAT instance's VPC answers nobody outside: the instance passes the client's questions on to it.
+    """
+    assert topology.overlay is not None
+    client, gateway = topology.named_host(topology.overlay.client), topology.named_host(topology.overlay.gateway)
+    network = ipaddress.IPv4Network(topology.site_of(gateway).cidr).network_address
+    values = {"CLIENT": f"{client.address}/32", "GATEWAY": gateway.address, "RESOLVER": str(network + 2)}
+    end = "client" if host is client else "nat"
+    names = [
+        ("/etc/latency/overlay.v4", f"routed-{end}.v4"),
+        ("/etc/latency/overlay.v6", f"{end}.v6"),
+        ("/etc/systemd/system/latency-filter.service", "latency-filter.service"),
+        ("/etc/systemd/system/latency-overlay.service", "latency-overlay.service"),
+    ]
+    if host is client:
+        names.append(("/etc/systemd/resolved.conf.d/latency.conf", "routed-client.resolved"))
+    else:
+        names.append(("/etc/sysctl.d/60-latency-nat.conf", "nat.sysctl"))
+        names.append(("/etc/sysctl.d/61-latency-routed.conf", "routed-nat.sysctl"))
+    files = [(path, 0o644, render(source(name), values)) for path, name in names]
+    return files if host is client else [*files, ("/etc/modules-load.d/latency-nat.conf", 0o644, "nf_conntrack\n")]
 
 
 def render(text: str, values: dict[str, str]) -> str:

@@ -76,6 +76,7 @@ _RULES = (
             "SlowDown",
             "PriorRequestNotComplete",
             "ConcurrentModification",
+            "EntityTemporarilyUnmodifiable",
             "OperationAborted",
             "ConditionalRequestConflict",
         ),
@@ -91,7 +92,11 @@ _RULES = (
     _Rule(("PendingVerification",), 300.0),
     # The interface of the host that had the address goes after its host.
     _Rule(("InvalidIPAddress.InUse",), 180.0, ("run_instances",)),
+    # A cluster stands in one zone: hosts of it that are ending in another have to be gone first.
+    _Rule(("InvalidPlacementGroup.InUse",), 180.0, ("run_instances",)),
     _Rule(("IncorrectInstanceState",), 60.0),
+    # The same of an address that is associated, told by another code (public reports).
+    _Rule(("InvalidInstanceID",), 60.0, ("associate_address",), said="not in a valid state"),
     # Of a transit gateway's parts: another one is still changing. What is known to be going was waited for before; the
     # gateway itself was seen to be refused for two minutes after its last attachment was gone.
     _Rule(("IncorrectState",), 300.0, _TRANSIT),
@@ -112,7 +117,7 @@ _RULES = (
     # These two read by an id what no list tells, and what is asked about may have been made a moment ago.
     _Rule((".NotFound",), 60.0, ("get_transit_gateway", "search_transit_gateway")),
     # What was just made is not known everywhere (EC2 API, "Eventual consistency"; IAM guide, "Troubleshoot IAM").
-    _Rule((".NotFound", "NoSuchEntity", "NoSuchBucket"), 60.0, but_not=_READS),
+    _Rule((".NotFound", "NoSuchEntity", "NoSuchBucket", "InvalidPlacementGroup.Unknown"), 60.0, but_not=_READS),
     _Rule((*_IN_USE,), 120.0, _REMOVALS),
 )
 
@@ -139,24 +144,27 @@ def is_change(operation: str) -> bool:
 
 
 class Patience:
-    """The pauses between the attempts at one thing, for each reason from its first refusal on.
+    """The pauses between the attempts at one thing, for each reason from its first refusal on; made before the first.
 
     Not from its first attempt on: an answer that was waited for in vain, until the connection's own limit, would leave
     no time to ask again. Nor from another reason's: an answer that is lost after a minute of "no such entity" is the
-    first that is lost.
+    first that is lost. And the last attempt begins when the time is over: one that took long, or a process that was
+    stopped meanwhile, says nothing of what is so now.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._began: dict[str, float] = {}
         self._attempts = 0
+        self._asked = clock.monotonic()
 
     def again(self, within_seconds: float, reason: str = "") -> bool:
-        """Sleep until the next attempt; False, at once, where the last one was made that late that it was the last."""
-        began = self._began.setdefault(reason, self._clock.monotonic())
-        left = began + within_seconds - self._clock.monotonic()
-        if left <= 0:
+        """Sleep until the next attempt; False, at once, where the last one began that late that it was the last."""
+        end = self._began.setdefault(reason, self._clock.monotonic()) + within_seconds
+        if within_seconds <= 0 or self._asked >= end:
             return False
-        self._clock.sleep(min(_PAUSES_SECONDS[min(self._attempts, len(_PAUSES_SECONDS) - 1)], left))
+        pause = _PAUSES_SECONDS[min(self._attempts, len(_PAUSES_SECONDS) - 1)]
+        self._clock.sleep(max(0.0, min(pause, end - self._clock.monotonic())))
         self._attempts += 1
+        self._asked = self._clock.monotonic()
         return True

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from provisioning.firewall import METRICS_PORTS
 from provisioning.overlay import File
 from provisioning.targets import targets
-from provisioning.topology import Host, Topology
+from provisioning.topology import Archiving, Host, Topology
 
 __all__ = ["role_files", "units_of"]
 
@@ -27,7 +27,13 @@ def units_of(host: Host) -> tuple[str, ...]:
     }[host.role]
 
 
-def role_files(topology: Topology, host: Host, deployment: str, outside: Mapping[str, str] | None = None) -> list[File]:
+def role_files(
+    topology: Topology,
+    host: Host,
+    deployment: str,
+    outside: Mapping[str, str] | None = None,
+    store: tuple[str, str] = ("latency-bucket", "eu-central-1"),
+) -> list[File]:
     """The host's files under ``/etc/latency``; a monitor's list of what to scrape, which names the deployment.
 
     Args:
@@ -36,6 +42,7 @@ def role_files(topology: Topology, host: Host, deployment: str, outside: Mapping
         deployment: the deployment's name.
         outside: the addresses that AWS chose, by the keys that :meth:`Topology.outside` tells;
             without them the keys stand there.
+        store: the deployment's bucket and its region, for archives.
     """
     if host.role in ("nat", "proxy"):
         return [("/etc/latency/nic-exporter.json", 0o644, json.dumps({"listen": _metrics(topology, host)}) + "\n")]
@@ -45,6 +52,8 @@ def role_files(topology: Topology, host: Host, deployment: str, outside: Mapping
         lines = _probe(topology, host)
     else:
         lines = {"forwarder": _forwarder, "receiver": _receiver}[host.role](topology, host, outside)
+    if host.role == "receiver" and topology.archive is not None:
+        lines += ["", *_archive(topology, topology.archive, host, store)]
     text = "\n".join([*lines, "", "[metrics]", f"listen = {_text(_metrics(topology, host))}", ""])
     files: list[File] = [(f"/etc/latency/{host.role}.toml", 0o644, text)]
     ports = sorted({link.port for link in topology.link if link.receiver == host.name})
@@ -108,6 +117,20 @@ def _receiver(topology: Topology, host: Host, outside: Mapping[str, str] | None)
     return lines
 
 
+def _archive(topology: Topology, archive: Archiving, host: Host, store: tuple[str, str]) -> list[str]:
+    bucket, prefix = archive.place(host.name, store[0])
+    lines = [
+        "[archive]",
+        'folder = "/var/lib/latency/archive"',
+        f"retention_gigabytes = {archive.host_gigabytes!r}",
+        f"upload = {_text(f's3://{bucket}/{prefix}'.rstrip('/'))}",
+        f"upload_region = {_text(archive.upload_region or store[1])}",
+    ]
+    if topology.s3_endpoint:
+        lines.append(f"upload_endpoint = {_text(topology.s3_endpoint)}")
+    return lines
+
+
 def _probe(topology: Topology, host: Host) -> list[str]:
     lines: list[str] = []
     for target in host.target:
@@ -119,6 +142,5 @@ def _probe(topology: Topology, host: Host) -> list[str]:
             lines.append(f"proxy = {_text(proxy)}")
         lines.append("")
     if topology.overlay is not None and host.name == topology.overlay.client:
-        _, gateway_inner = topology.overlay.addresses
-        lines += ["[overlay]", f"peer = {_text(gateway_inner)}"]
+        lines += ["[overlay]", f"peer = {_text(topology.overlay_ends(host)[1])}"]
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from daemons.service.screen import Grid, screen, sentence
+from daemons.service.console.screen import Grid, screen, sentence
 from provisioning.documents import PlannedStep
 from provisioning.engine import Event, Step
 

@@ -32,6 +32,7 @@ class Settings:
     image: str = ""
     volume_gib: int = 0
     precision_time: bool = False
+    placement: tuple[str, ...] = ()
     cpu_credits: str = ""
     ssh_from: tuple[str, ...] = ()
     ssh_key: str = ""
@@ -54,12 +55,17 @@ _SHARED = (
     click.option("--json", is_flag=True, help="Print the result as JSON."),
     click.option("--profile", help="Profile of the AWS configuration files."),
     click.option("--monitor", is_flag=True, help="Add a host that scrapes the others."),
-    click.option("--overlay", type=click.Choice(["ipip", "wireguard"]), help="The tunnel's kind.  [default: ipip]"),
+    click.option(
+        "--overlay", type=click.Choice(["ipip", "wireguard", "transit"]), help="The overlay's kind.  [default: ipip]"
+    ),
     click.option("--instance-type", multiple=True, metavar="ROLE=TYPE", help="Instance type of a role or host."),
     click.option("--image", metavar="NAME|AMI", help="debian-12, debian-13, ubuntu-24.04 or an ami- id."),
     click.option("--volume-gib", type=click.IntRange(1), help="Size of every root volume."),
     click.option(
         "--precision-time", is_flag=True, help="Placement groups with a PTP hardware clock (not for t types)."
+    ),
+    click.option(
+        "--placement", multiple=True, metavar="ROLE=cluster", help="Near to each other in a zone (not for t types)."
     ),
     click.option(
         "--cpu-credits",

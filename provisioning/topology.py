@@ -6,14 +6,17 @@ The structs of a topology file. ``loading`` reads them and ``validation`` refuse
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from daemons.service.config import Section, address
+from daemons.service.settings.config import Section, address
 
 __all__ = [
+    "ARCHIVE_PREFIX",
     "Access",
+    "Archiving",
     "Host",
     "Link",
     "Overlay",
@@ -29,8 +32,10 @@ __all__ = [
 ]
 
 
+ARCHIVE_PREFIX = "archive/"
+"""What the names of archives' files begin with in the deployment's own bucket; the host's name follows."""
 Role = Literal["forwarder", "receiver", "probe", "nat", "proxy", "monitor"]
-OverlayKind = Literal["ipip", "wireguard"]
+OverlayKind = Literal["ipip", "wireguard", "transit"]
 Via = Literal["peering", "transit", "accelerator", "internet"]
 CpuCredits = Literal["", "standard", "unlimited"]
 
@@ -76,10 +81,13 @@ class Peering(Section, frozen=True):
     Attributes:
         requester: the site that asks for it.
         accepter: the site that accepts it.
+        multipath_resilience: AWS sends its packets over several paths between two regions; for some pairs of regions,
+            and at an extra price.
     """
 
     requester: str
     accepter: str
+    multipath_resilience: bool = False
 
     @property
     def name(self) -> str:
@@ -186,19 +194,25 @@ class Link(Section, frozen=True):
 
 
 class Overlay(Section, frozen=True):
-    """``[overlay]``: the tunnel by which a private client leaves through a NAT instance in a peered site.
+    """``[overlay]``: the way by which a private client leaves through a NAT instance in another site.
 
     Attributes:
         client: the host that leaves by it.
         gateway: the host of role nat at its other end.
-        kind: plain IP in IP, or encrypted.
-        network: the tunnel's inner addresses, a block of four.
+        kind: a tunnel over a peering, plain IP in IP or encrypted by WireGuard; or the sites' transit gateways, which
+            lead to the NAT instance's interface without a tunnel.
+        network: a tunnel's inner addresses, a block of four.
     """
 
     client: str
     gateway: str
     kind: OverlayKind = "ipip"
     network: str = "10.99.0.0/30"
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether it is a tunnel, and not routes alone."""
+        return self.kind != "transit"
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -235,6 +249,29 @@ class Access(Section, frozen=True):
     ssh_key: str = ""
 
 
+class Archiving(Section, frozen=True):
+    """``[archive]``: receivers keep every event, and copy finished files to a bucket.
+
+    Attributes:
+        upload: ``s3://BUCKET/PREFIX`` of another bucket; empty for the deployment's own.
+        upload_region: of that bucket.
+        bucket_days: how long the deployment's own bucket keeps a file, by a life-cycle rule.
+        host_gigabytes: how much of its disk a receiver's files may take.
+    """
+
+    upload: str = ""
+    upload_region: str = ""
+    bucket_days: int = 90
+    host_gigabytes: Annotated[float, Meta(gt=0, le=1e9)] = 2.0
+
+    def place(self, host: str, own_bucket: str) -> tuple[str, str]:
+        """Where a receiver's files go: the bucket, and what their names begin with, which ends in a slash."""
+        if not self.upload:
+            return own_bucket, f"{ARCHIVE_PREFIX}{host}/"
+        bucket, _, prefix = self.upload.removeprefix("s3://").partition("/")
+        return bucket, "/".join(filter(None, (prefix.strip("/"), host))) + "/"
+
+
 class Topology(Section, frozen=True):
     """The beginning of the file.
 
@@ -253,6 +290,7 @@ class Topology(Section, frozen=True):
     link: tuple[Link, ...] = ()
     overlay: Overlay | None = None
     proxy: Proxy | None = None
+    archive: Archiving | None = None
     access: Access = Access()
     owner: str = ""
     expires: str = ""
@@ -337,6 +375,13 @@ class Topology(Section, frozen=True):
         if self.proxy is None or host.name != self.proxy.client:
             return ""
         return f"http://{self.named_host(self.proxy.gateway).address}:{self.proxy.port}"
+
+    def overlay_ends(self, host: Host) -> tuple[str, str]:
+        """The addresses by which the overlay's ends know each other, the host's own first."""
+        assert self.overlay is not None
+        client, gateway = (self.named_host(name).address for name in (self.overlay.client, self.overlay.gateway))
+        pair = self.overlay.addresses if self.overlay.tunnel else (client, gateway)
+        return pair if host.name == self.overlay.client else (pair[1], pair[0])
 
     @property
     def monitors(self) -> tuple[Host, ...]:

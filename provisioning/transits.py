@@ -7,7 +7,7 @@ stands in another zone cannot reach the gateway (transit gateway guide, "Transit
 import ipaddress
 
 from daemons.errors import ConfigError
-from provisioning.kinds.network import SubnetSpec
+from provisioning.kinds.network import RouteTableSpec, SubnetSpec
 from provisioning.kinds.transit import TransitAttachmentSpec, TransitGatewaySpec, TransitPeeringSpec, TransitTableSpec
 from provisioning.model import Node
 from provisioning.topology import Site, Subnet, Topology
@@ -16,6 +16,7 @@ __all__ = ["check_transits", "transit_nodes", "transit_routes"]
 
 _FIRST_ASN = 64512
 """Private ones begin here, and end at 65534 (RFC 6996)."""
+_EVERYWHERE = "0.0.0.0/0"
 _PREFIX = 28
 """AWS recommends a small subnet for each attachment (transit gateway guide, "Design best practices")."""
 
@@ -79,8 +80,17 @@ def _check_block(topology: Topology, site: Site) -> None:
 
 
 def _with_hosts(topology: Topology, site: Site) -> list[Subnet]:
-    """The subnets in which hosts stand; the first one where none does, for an attachment needs some."""
-    taken = {host.subnet for host in topology.host if host.site == site.name}
+    """The subnets of hosts that go by the gateway; the first one where none does, for an attachment needs some.
+
+    Beside peerings only those go by it that have a second address for it, or are an end of an overlay by it.
+    """
+    beside = all(topology.peered(site.name, other.name) for _, other in topology.transits(site.name))
+    ends = _overlay_ends(topology)
+    taken = {
+        host.subnet
+        for host in topology.host
+        if host.site == site.name and (not beside or host.second_address or host.name in ends)
+    }
     return [subnet for subnet in site.subnet if subnet.name in taken] or [site.subnet[0]]
 
 
@@ -114,16 +124,50 @@ def _gateway(topology: Topology, site: Site, asn: int) -> list[Node]:
     nodes.append(Node(attachment, "transit-attachment", site.region, attached, (gateway, vpc, *subnets)))
     peerings = [(other.cidr, f"transit-peering/{transit.name}") for transit, other in topology.transits(name)]
     routes = ((site.cidr, attachment), *peerings)
+    if out := _way_out(topology, site, attachment):
+        routes = (*routes, (_EVERYWHERE, out))
+        if out == attachment:
+            nodes.append(_to_nat(topology, site, vpc, tuple(subnets)))
     attachments = (attachment, *(key for _, key in peerings))
     table = TransitTableSpec(gateway, attachments, routes)
     nodes.append(Node(f"transit-routes/{name}", "transit-table", site.region, table, (gateway, *attachments)))
     return nodes
 
 
-def transit_routes(topology: Topology, site: Site) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """What a site's own route tables send to its gateway, and the keys that must stand first.
+def _overlay_ends(topology: Topology) -> tuple[str, ...]:
+    """The hosts at the ends of an overlay that is made of gateways; none without one."""
+    overlay = topology.overlay
+    return (overlay.client, overlay.gateway) if overlay is not None and not overlay.tunnel else ()
 
-    A peering has the peer's block where there is one, and the gateway the second addresses of the hosts there.
+
+def _way_out(topology: Topology, site: Site, attachment: str) -> str:
+    """The attachment by which a site's gateway sends on what goes to the internet; empty where nothing does.
+
+    From the client's gateway to the one beside the NAT instance, and there into the VPC: a gateway reaches no internet
+    gateway, but an interface in an attached VPC it does ("Transit gateway route tables").
+    """
+    ends = _overlay_ends(topology)
+    if not ends:
+        return ""
+    client, gateway = (topology.named_host(name).site for name in ends)
+    if site.name == gateway:
+        return attachment
+    peering = (transit for transit, other in topology.transits(site.name) if other.name == gateway)
+    return f"transit-peering/{next(peering).name}" if site.name == client else ""
+
+
+def _to_nat(topology: Topology, site: Site, vpc: str, subnets: tuple[str, ...]) -> Node:
+    """The table of an attachment's own subnets: what comes out of the gateway for the internet goes to the NAT."""
+    nat = f"host/{_overlay_ends(topology)[1]}"
+    spec = RouteTableSpec(vpc, subnets, ((_EVERYWHERE, nat),))
+    return Node(f"routes/{site.name}/transit", "route-table", site.region, spec, (vpc, *subnets, nat))
+
+
+def transit_routes(topology: Topology, site: Site, subnet: Subnet) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """What a subnet's table sends to the site's gateway, and the keys that must stand first.
+
+    A peering has the peer's block where there is one, and the gateway the second addresses of the hosts there, and the
+    ends of an overlay by gateways: both directions between them go the same way.
     """
     gateway = f"transit/{site.name}"
     routes: list[tuple[str, str]] = []
@@ -133,5 +177,12 @@ def transit_routes(topology: Topology, site: Site) -> tuple[list[tuple[str, str]
             routes += [(f"{host.second_address}/32", gateway) for host in hosts]
         else:
             routes.append((other.cidr, gateway))
+    ends = [topology.named_host(name) for name in _overlay_ends(topology)]
+    for own, end in zip(ends, reversed(ends), strict=True):
+        if (own.site, own.subnet) == (site.name, subnet.name):
+            if topology.peered(own.site, end.site):
+                routes.append((f"{end.address}/32", gateway))
+            if own is ends[0]:
+                routes.append((_EVERYWHERE, gateway))
     # EC2 takes a route to a gateway only in a VPC that is attached to it.
     return routes, (f"transit-attachment/{site.name}",) if routes else ()

@@ -16,7 +16,7 @@ from provisioning.overlay import File, overlay_files, prometheus_files, render, 
 from provisioning.packages import packages, packages_wished
 from provisioning.proxy import proxy_files, s3_host
 from provisioning.roleconfig import role_files, units_of
-from provisioning.topology import Host, Topology
+from provisioning.topology import Host, Overlay, Topology
 
 __all__ = ["MAX_BYTES", "digest", "host_files", "user_data"]
 
@@ -65,8 +65,6 @@ def user_data(
     Raises:
         ProvisionError: longer than EC2 takes.
     """
-    overlay = topology.overlay
-    in_tunnel = overlay is not None and host.name in (overlay.client, overlay.gateway)
     lines = [_BEGIN]
     for path, mode, text in host_files(topology, host, deployment, bucket, bucket_region, objects, outside):
         lines.append(_put(path, mode, text))
@@ -74,15 +72,7 @@ def user_data(
         # The distribution's own unit would listen to everyone as soon as its package is there.
         lines.append("systemctl mask squid.service\n")
     lines.append("systemctl daemon-reload\n")
-    if in_tunnel:
-        if overlay is not None and host.name == overlay.gateway:
-            lines.append("systemctl restart systemd-modules-load.service systemd-sysctl.service\n")
-        lines.append("systemctl enable --now latency-filter.service\n")
-        lines.append("systemctl enable systemd-networkd.service\nsystemctl restart systemd-networkd.service\n")
-        lines.append("systemctl enable latency-overlay.service\nsystemctl start --no-block latency-overlay.service\n")
-    if overlay is not None and host.name == overlay.client:
-        # Debian's image lists every interface's servers there; the stub asks the tunnel's alone.
-        lines.append('ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"\n')
+    lines += _overlay_lines(topology.overlay, host)
     # An image has one of them, and systemctl fails on a unit that it does not know.
     clock = 'if systemctl cat "$unit" >/dev/null 2>&1; then systemctl try-restart "$unit"; fi'
     lines.append(f"for unit in chrony.service systemd-timesyncd.service; do {clock}; done\n")
@@ -99,6 +89,25 @@ def user_data(
             "use fewer targets"
         )
     return script
+
+
+def _overlay_lines(overlay: Overlay | None, host: Host) -> list[str]:
+    """Shell that starts what makes a host an end of the overlay."""
+    if overlay is None or host.name not in (overlay.client, overlay.gateway):
+        return []
+    lines = []
+    if host.name == overlay.gateway:
+        lines.append("systemctl restart systemd-modules-load.service systemd-sysctl.service\n")
+    lines.append("systemctl enable --now latency-filter.service\n")
+    if overlay.tunnel:
+        lines.append("systemctl enable systemd-networkd.service\nsystemctl restart systemd-networkd.service\n")
+    else:
+        lines.append("systemctl try-restart systemd-resolved.service\n")
+    lines.append("systemctl enable latency-overlay.service\nsystemctl start --no-block latency-overlay.service\n")
+    if host.name == overlay.client:
+        # Debian's image lists every interface's servers there; the stub asks the overlay's alone.
+        lines.append('ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"\n')
+    return lines
 
 
 def _put(path: str, mode: int, text: str) -> str:
@@ -120,14 +129,12 @@ def host_files(
     overlay = topology.overlay
     tunnel = None
     if overlay is not None and host.name in (overlay.client, overlay.gateway):
-        client_inner, gateway_inner = overlay.addresses
-        is_client = host.name == overlay.client
         tunnel = {
             "kind": overlay.kind,
-            "client": is_client,
-            "interface": "latency0",
-            "mtu": _MTU[overlay.kind],
-            "peer": gateway_inner if is_client else client_inner,
+            "client": host.name == overlay.client,
+            "interface": "latency0" if overlay.tunnel else "",
+            "mtu": _MTU.get(overlay.kind, 0),
+            "peer": topology.overlay_ends(host)[1],
         }
     config = {
         "host": host.name,
@@ -162,7 +169,7 @@ def host_files(
         *_second_address(host),
         *overlay_files(topology, host),
         *proxy_files(topology, host, s3_host(bucket, bucket_region)),
-        *role_files(topology, host, deployment, outside),
+        *role_files(topology, host, deployment, outside, (bucket, bucket_region)),
     ]
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 
 from daemons.errors import ConfigError
-from daemons.service.config import networks
+from daemons.service.settings.config import networks
 from provisioning.proxy import host_and_port
 from provisioning.rendered import check_rendered
 from provisioning.tags import check_tags
@@ -22,6 +22,8 @@ from provisioning.transits import check_transits
 __all__ = ["RESERVED_ADDRESSES", "check", "expiry", "zone_id_prefix"]
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
+_PRIVATE = tuple(ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+"""RFC 1918, section 3. What else is not global (link-local, documentation, shared space) has a use of its own there."""
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _IMAGE = re.compile(r"debian-1[23]|ubuntu-24\.04|ami-[0-9a-f]{8,17}")
@@ -58,10 +60,34 @@ def check(topology: Topology) -> None:
     _check_links(topology)
     _check_overlay(topology)
     _check_proxy(topology)
+    _check_archive(topology)
     _check_access(topology.access)
     check_tags(topology.owner, topology.tags)
     _check_end(topology)
     check_rendered(topology)
+
+
+def _check_archive(topology: Topology) -> None:
+    archive = topology.archive
+    if archive is None:
+        return
+    receivers = [host for host in topology.host if host.role == "receiver"]
+    if not receivers:
+        raise ConfigError("archive", "no host is a receiver", "remove the table: receivers alone keep events")
+    if archive.bucket_days < 1:
+        raise ConfigError("archive.bucket_days", f"{archive.bucket_days} is no number of days", "write 1 or more")
+    if archive.upload_region and not archive.upload:
+        raise ConfigError("archive.upload_region", "the deployment's own bucket has its region", "remove it")
+    if archive.upload and not archive.upload_region:
+        raise ConfigError("archive.upload_region", "is missing", f"name the region of {archive.upload}")
+    for host in receivers:
+        # The other half is the system's, and the software's of two releases.
+        if archive.host_gigabytes > host.volume_gib / 2:
+            raise ConfigError(
+                "archive.host_gigabytes",
+                f"{archive.host_gigabytes:g} are not within half of {host.name}'s disk of {host.volume_gib} GiB",
+                f"raise host.{host.name}.volume_gib, or write less",
+            )
 
 
 def _unique(what: str, names: Iterable[str]) -> None:
@@ -80,6 +106,9 @@ def _block(where: str, text: str, shortest: int = 16, longest: int = 28) -> ipad
         raise ConfigError(where, f"{text} is not IPv4", "use an IPv4 block; the project does not use IPv6")
     if not shortest <= network.prefixlen <= longest:
         raise ConfigError(where, f"{text} is /{network.prefixlen}", f"use /{shortest} to /{longest}")
+    # The text goes to EC2 as it is, and is compared with what EC2 gives back.
+    if text != str(network):
+        raise ConfigError(where, f"{text} is not how EC2 writes it", f"write {network}")
     return network
 
 
@@ -88,7 +117,7 @@ def _check_site(site: Site) -> None:
     if not _REGION.fullmatch(site.region):
         raise ConfigError(f"{where}.region", f"{site.region!r} is not a region", "write one such as ap-northeast-1")
     network = _block(f"{where}.cidr", site.cidr)
-    if not network.is_private:
+    if not any(network.subnet_of(block) for block in _PRIVATE):
         raise ConfigError(f"{where}.cidr", f"{site.cidr} is not private", "use RFC 1918 addresses")
     if not site.subnet:
         raise ConfigError(f"{where}.subnet", "there is none", "add a [[site.subnet]] table")
@@ -145,6 +174,12 @@ def _check_peerings(topology: Topology) -> None:
             raise ConfigError(where, "the two sites are peered already", "AWS allows one peering for each pair")
         pairs.add(pair)
         one, other = topology.named_site(peering.requester), topology.named_site(peering.accepter)
+        if peering.multipath_resilience and one.region == other.region:
+            raise ConfigError(
+                f"{where}.multipath_resilience",
+                f"both sites are in {one.region}",
+                "it is between regions; leave it out",
+            )
         if ipaddress.ip_network(one.cidr).overlaps(ipaddress.ip_network(other.cidr)):
             raise ConfigError(where, f"{one.cidr} overlaps {other.cidr}", "peered sites need distinct address blocks")
     for site in topology.site:
@@ -304,6 +339,11 @@ def _check_overlay(topology: Topology) -> None:
             raise ConfigError(f"host.{nats[0]}", "a NAT instance without an overlay serves nobody", "add [overlay]")
         return
     _check_ends(topology, "overlay", overlay, "nat")
+    if not overlay.tunnel:
+        client, gateway = topology.named_host(overlay.client), topology.named_host(overlay.gateway)
+        if gateway.site not in {other.name for _, other in topology.transits(client.site)}:
+            raise ConfigError("overlay.kind", "no transit gateways join the two ends' sites", "add the [[transit]]")
+        return
     tunnel = _block("overlay.network", overlay.network, 24, 30)
     for site in topology.site:
         if tunnel.overlaps(ipaddress.IPv4Network(site.cidr)):
@@ -350,7 +390,8 @@ def _check_ends(topology: Topology, where: str, way: Overlay | Proxy, role: str)
         raise ConfigError(f"{where}.client", f"{client.name} has a public address", "the client must be private")
     if topology.subnet_of(client).public:
         raise ConfigError(f"{where}.client", f"{client.name} stands in a public subnet", "put it into a private subnet")
-    if client.site == gateway.site or not topology.peered(client.site, gateway.site):
+    routed = isinstance(way, Overlay) and not way.tunnel
+    if client.site == gateway.site or not (routed or topology.peered(client.site, gateway.site)):
         raise ConfigError(where, "the two ends are not in peered sites", "add the [[peering]]")
 
 

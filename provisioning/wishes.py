@@ -41,6 +41,7 @@ def topology_of(settings: Settings) -> Topology:
         image=settings.image,
         volume_gib=settings.volume_gib,
         precision_time=settings.precision_time,
+        placement=_pairs("--placement", settings.placement, "ROLE=cluster or HOST=cluster"),
         cpu_credits=settings.cpu_credits,
         monitor=settings.monitor,
         overlay=settings.overlay,

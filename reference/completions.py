@@ -11,23 +11,24 @@ __all__ = ["scripts"]
 
 _NAMES = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}
 """As each shell looks for the script of a command."""
-_JOIN = """\
-    # Readline cuts --option=value into three words (COMP_WORDBREAKS), of which the sign is none for the command.
-    local index words=() cword=$COMP_CWORD
+_JOIN = r"""
+    # Readline cuts words at = and : too (COMP_WORDBREAKS); what no space divides is one word for the command.
+    local index line=$COMP_LINE words=() cword=0
     for index in "${!COMP_WORDS[@]}"; do
-        if [[ ${COMP_WORDS[index]} != "=" ]]; then
-            words+=("${COMP_WORDS[index]}")
-        elif ((index == COMP_CWORD)); then
-            words+=("")
-        elif ((index < COMP_CWORD)); then
-            ((cword--))
-        fi
+        [[ $index == 0 || $line == [[:space:]]* ]] && words+=("")
+        words[-1]+=${COMP_WORDS[index]}
+        line=${line#*"${COMP_WORDS[index]}"}
+        ((index == COMP_CWORD)) && cword=$((${#words[@]} - 1))
     done
+    # The command's name is as it was typed: maybe in quotes, or with ~ for the home.
+    local program=${1//[\\\"\']/}
+    program=$(type -P -- "${program/#"~/"/$HOME/}") || return 0
 
-"""
+""".removeprefix("\n")
 _MENDED = {
     "bash": (
         ('COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD', 'COMP_WORDS="${words[*]}" COMP_CWORD=$cword'),
+        ("=bash_complete $1)", '=bash_complete "$program")'),
         ("    response=$(", _JOIN + "    response=$("),
     ),
     "zsh": (
@@ -43,7 +44,10 @@ _MENDED = {
         ("compadd -U -V", "compadd -V"),
     ),
     "fish": (
+        # Of a command over several lines there are several answers, but an environment has one of each name.
+        ("=(commandline -cp)", r"=(commandline -cp | string replace --regex '\\\\$' '' | string join ' ')"),
         ("            echo $metadata[2];", '            echo "$option"$metadata[2];'),
+        (" $metadata[2];\n        else", ' $metadata[2] | string replace --regex -- "^" "$option";\n        else'),
         (
             "    for completion in",
             (

@@ -23,6 +23,11 @@ def _head() -> Iterator[str]:
     yield "JSON Schema for each file: an editor that knows TOML (Even Better TOML, taplo) completes and checks by it"
     yield "when the file begins with `#:schema` and the schema's address."
     yield ""
+    yield "A key that is a quantity has its unit in its name (`drain_seconds`, `buffer_total_bytes`) and takes a"
+    yield "number of that unit, and so does an option such as `--far-delay-ms`. Spans such as `500ms`, `15m` or"
+    yield "`1h30m` are for options without a unit in their name. A span in a file is refused, with the number to"
+    yield "write: a value in a file is written in one way, which editors can check by the schema."
+    yield ""
     for file in FILES:
         yield f"- [{file.name}](#{_anchor(file)}): {file.title}, `{file.read_by}`"
     yield ""

@@ -1,11 +1,12 @@
 """Every key of every configuration file, read from the typed sections that the programs load with."""
 
+import ast
 import inspect
 import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, is_typeddict
 
 import msgspec
 from msgspec import inspect as shape
@@ -185,8 +186,7 @@ def _type(kind: shape.Type) -> str:
 def meanings(kind: type[Any]) -> dict[str, str]:
     """Read the ``Attributes:`` of a class and of what it inherits from."""
     found: dict[str, str] = {}
-    # A TypedDict is a plain dict when it runs, and what it inherits from stands beside it.
-    for one in reversed([kind, *getattr(kind, "__orig_bases__", ()), *kind.__mro__]):
+    for one in reversed([kind, *_written_bases(kind), *kind.__mro__]):
         text = inspect.cleandoc(one.__doc__ or "") if one.__module__.partition(".")[0] in _OURS else ""
         _head, _mark, listed = text.partition("\nAttributes:\n")
         for entry in re.split(r"\n(?=\S)", textwrap.dedent(listed).strip("\n")):
@@ -195,6 +195,17 @@ def meanings(kind: type[Any]) -> dict[str, str]:
                 for each in name.split(","):
                     found[each.strip()] = " ".join(meaning.split())
     return found
+
+
+def _written_bases(kind: type[Any]) -> list[type[Any]]:
+    """Return what a TypedDict inherits from: a plain dict when it runs, which knows that since Python 3.12 alone."""
+    if not is_typeddict(kind):
+        return []
+    [written] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(written, ast.ClassDef)
+    names = [base.id for base in written.bases if isinstance(base, ast.Name) and base.id != "TypedDict"]
+    bases = [getattr(inspect.getmodule(kind), name) for name in names]
+    return [each for base in bases for each in (base, *_written_bases(base))]
 
 
 def purpose(kind: type[Any]) -> str:

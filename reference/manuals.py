@@ -1,5 +1,6 @@
 """Manual pages in man(7): one for each command, and one for each configuration file."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from daemons.service.distribution import DISTRIBUTION, installed_version
@@ -17,6 +18,8 @@ EXIT = (
     ("4", "an address cannot be listened on"),
     ("5", "results cannot be written"),
 )
+_ASCII = str.maketrans({"'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"})
+"""What groff else sets as printers do, and no shell understands (groff_man_style(7), "Portability")."""
 _READERS = {"latency-forwarder": "latency-forwarder.toml", "latency-receiver": "latency-receiver.toml"} | {
     "latency-probe": "latency-probe.toml",
     "experiment-run": "latency-hosts.toml",
@@ -59,7 +62,11 @@ def _file(file: File) -> str:
     for table in tables(file):
         if table.keys:
             header = table.header.partition(" kind = ")[0]
-            lines += [*([_text(header)] if header else []), *(_text(key.example) for key in table.keys), ""]
+            lines += [
+                *([_text(header)] if header else []),
+                *(_text(key.example).translate(_ASCII) for key in table.keys),
+                "",
+            ]
     while lines[-1] == "":
         lines.pop()
     lines = ["\\&" if line == "" else line for line in lines]
@@ -117,7 +124,6 @@ def _quoted(text: str) -> str:
 def _text(text: str) -> str:
     """Write plain text: nothing in it is a request or an escape, and a dash can be copied (man-pages(7))."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
-    pieces = text.split("``")
-    text = "".join(piece if number % 2 == 0 else f"\\fB{piece}\\fR" for number, piece in enumerate(pieces))
+    text = re.sub("(``?)([^`]+)\\1", lambda code: f"\\fB{code[2].translate(_ASCII)}\\fR", text)
     text = "".join(letter if letter.isascii() else f"\\[u{ord(letter):04X}]" for letter in text)
     return f"\\&{text}" if text.startswith((".", "'")) else text

@@ -9,8 +9,10 @@ from daemons.formats.summary import RunSummary
 from daemons.probe.once.document import Document
 from experiments.archive.tables import QueryAnswer
 from experiments.comparison.model import Comparison
+from experiments.doors.model import DoorsRun
 from experiments.egress.document import EgressDocument
 from experiments.live.figures import Watched
+from experiments.ranking.hunting import Hunt
 from experiments.ranking.model import Ranking
 from experiments.runs.manifest import Manifest
 from experiments.validation.suite import Validation
@@ -25,7 +27,9 @@ WRITTEN: dict[str, tuple[Any, str]] = {
     "validation.json": (Validation, "what experiment validate writes"),
     "experiment-compare.json": (Comparison, "what experiment compare --json prints of two paths"),
     "experiment-ranking.json": (Ranking, "what experiment compare --json prints of more paths"),
+    "experiment-doors.json": (DoorsRun, "what experiment doors writes: doors.json, and --json"),
     "experiment-import.json": (EgressDocument, "what experiment import --json prints"),
+    "experiment-hunt.json": (Hunt, "what experiment hunt --json prints"),
     "experiment-query.json": (QueryAnswer, "what experiment query --json prints"),
     "experiment-watch.json": (Watched, "what experiment watch --json prints, one for each reading"),
     "latency-probe-once.json": (Document, "what latency-probe --once --json writes"),

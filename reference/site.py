@@ -26,7 +26,7 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
     "What it answers": ("index.md",),
     "Try it": ("simulator.md", "original-programs.md"),
     "Run it for real": ("operations.md", "feeds.md", "probe.md", "provisioning.md", "experiments.md"),
-    "Understand the number": ("measurement.md", "glossary.md", "performance.md"),
+    "Understand the number": ("measurement.md", "glossary.md", "performance.md", "scale.md"),
     "Operate": ("monitoring.md", "symptoms.md", "runbook.md", "security.md", "reporting.md"),
     "Reference": ("reference/configuration.md", "wire-format.md", "archive.md"),
     "How it is made": ("architecture.md", "lab.md", "contributing.md", "changelog.md"),

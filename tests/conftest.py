@@ -1,12 +1,21 @@
-"""What holds for every test: in CI a skip is a failure, for it hides a missing install step; no task fails unseen."""
+"""What holds for every test: in CI a skip is a failure, for it hides a missing install step; no task fails unseen.
+
+Elsewhere a test is skipped that asks a program which is not installed.
+"""
 
 import logging
 import os
 import signal
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from tests.tools import is_missing
+
+if TYPE_CHECKING:
+    from tests.s3_layer import Layer
 
 # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: the suite asks for it anew.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -19,9 +28,12 @@ settings.load_profile("quick")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.failed and call.excinfo is not None and (name := is_missing(call.excinfo.value)):
+        path, line, _name = item.location
+        report.outcome, report.longrepr = "skipped", (path, line or 0, f"{name} is not installed")
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} skipped in CI: {report.longrepr}"
@@ -54,3 +66,21 @@ def no_task_fails_unseen(request: pytest.FixtureRequest) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
     assert not handler.said, handler.said
+
+
+@pytest.fixture(scope="module")
+def s3_port() -> Iterator[int]:
+    """The port of an S3 emulator."""
+    from tests.s3_layer import emulated  # noqa: PLC0415 - seconds, which most tests need not wait for
+
+    with emulated() as port:
+        yield port
+
+
+@pytest.fixture
+def layer(s3_port: int, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Layer]":
+    """What stands before the emulator, counts, and fails as it is told; boto3 finds it by the environment."""
+    from tests.s3_layer import layered  # noqa: PLC0415 - likewise
+
+    with layered(s3_port, monkeypatch) as made:
+        yield made

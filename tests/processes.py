@@ -13,9 +13,10 @@ from typing import IO, Any
 
 __all__ = ["Program", "running", "until"]
 
-KILL_SECONDS = 5.0
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 300.0
 """Of no test's meaning: only what never comes is waited for so long, for a machine with much else to do is slow."""
+LEAVE_SECONDS = 5.0
+"""How long a program of a test that has failed may take over its end."""
 
 
 class _Lines:
@@ -49,7 +50,7 @@ class _Lines:
                 self._changed.wait(left)
 
     def join(self) -> None:
-        self._thread.join(KILL_SECONDS)
+        self._thread.join(DEADLINE_SECONDS)
 
     def _gather(self) -> None:
         for line in self._pipe:
@@ -136,7 +137,7 @@ class Program:
         """Kill it, as ``kill -9`` does, and wait for its end."""
         self._killed = True
         self._process.kill()
-        self.wait(KILL_SECONDS)
+        self.wait()
 
     def last_json(self) -> dict[str, Any]:
         """Return the last line of standard output as a JSON object; call after the end."""
@@ -198,7 +199,7 @@ def running(
             # Asked first: a program that has others of its own takes them along.
             with contextlib.suppress(AssertionError):
                 if program.exit_code is None:
-                    program.terminate(KILL_SECONDS)
+                    program.terminate(LEAVE_SECONDS)
             if program.exit_code is None:
                 program.kill()
 

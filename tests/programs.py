@@ -15,7 +15,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.processes import Program, running, until
+from tests.processes import DEADLINE_SECONDS, Program, running, until
 
 __all__ = [
     "Metrics",
@@ -129,7 +129,7 @@ def scrape(program: Program) -> Metrics:
 
 def read(url: str) -> Metrics:
     """Read a metrics page."""
-    with urllib.request.urlopen(url, timeout=10) as page:
+    with urllib.request.urlopen(url, timeout=300) as page:
         return Metrics(page.read().decode())
 
 
@@ -173,7 +173,7 @@ def settled(
     program: Program,
     name: str,
     value: float,
-    deadline_seconds: float = 30.0,
+    deadline_seconds: float = DEADLINE_SECONDS,
     every_seconds: float = 0.05,
     **labels: str,
 ) -> None:

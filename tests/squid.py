@@ -3,13 +3,13 @@
 import contextlib
 import os
 import pwd
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.processes import until
+from tests.tools import required
 
 SQUID = "squid"
 
@@ -17,7 +17,7 @@ SQUID = "squid"
 @contextlib.contextmanager
 def squid(folder: Path, rules: str) -> Iterator[str]:
     """Run squid with these rules on a port of the loopback; give its URL."""
-    assert shutil.which(SQUID), "install the Debian package squid"
+    required(SQUID)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     place = folder / "squid"
@@ -33,7 +33,7 @@ def squid(folder: Path, rules: str) -> Iterator[str]:
     command = [SQUID, "-N", "-n", f"test{port}", "-f", str(place / "squid.conf")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=place) as process:
         try:
-            until(lambda: _listens(port) or process.poll() is not None, "squid listens", 30)
+            until(lambda: _listens(port) or process.poll() is not None, "squid listens")
             assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
             yield f"http://127.0.0.1:{port}"
         finally:

@@ -56,7 +56,7 @@ def program(module: str, *arguments: str) -> list[str]:
 
 
 def on_terminal(
-    command: Sequence[str], width: int, *, cwd: Path | None = None, seconds: float = 60.0, interrupt_at: str = ""
+    command: Sequence[str], width: int, *, cwd: Path | None = None, seconds: float = 300.0, interrupt_at: str = ""
 ) -> Shown:
     """Run a command on a pseudo-terminal until it ends.
 

@@ -6,19 +6,20 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from daemons.service.spans import Span
+from daemons.service.settings.spans import Span
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
-HEAVY = ("boto3", "botocore", "h2", "jinja2", "matplotlib", "numpy", "structlog", "uvloop")
+FOR_HELP = {"click", "msgspec", "typing_extensions"}
+"""Libraries of others that a command line is read with; what else is installed is for work."""
 
 WITH_A_UNIT = re.compile(r"--.*-(ms|gb)$|--(rate|confidence)$")
 """Options that are numbers and no spans: their names say the unit, or they have none."""
@@ -59,6 +60,17 @@ def test_help_has_a_short_name_everywhere(words: tuple[str, ...]) -> None:
     assert told[0].output.startswith(f"Usage: {' '.join(words)} ")
 
 
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_line_of_help_ends_within_a_name(words: tuple[str, ...], width: int) -> None:
+    told = CliRunner().invoke(program(words[0]), [*words[1:], "--help"], prog_name=words[0], terminal_width=width)
+    assert told.exit_code == 0
+    # But for "an ami- id".
+    assert not re.findall(r".*\w(?<!\bami)-$", told.output, re.MULTILINE)
+    # What keeps a name whole is not what is read, and copied.
+    assert "\u2011" not in told.output
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_waits_for_no_library_that_only_work_needs(name: str) -> None:
     """Each takes a tenth of a second or more to import, and completion asks for help at every press of the key."""
@@ -69,10 +81,13 @@ def test_help_waits_for_no_library_that_only_work_needs(name: str) -> None:
         "for words in sys.argv[2].split(','):\n"
         "    done = CliRunner().invoke(main, [*words.split(), '--help'])\n"
         "    assert done.stdout.startswith('Usage:'), (words, done.output)\n"
-        "print(*sorted(set(sys.argv[1].split()) & set(sys.modules)))"
+        "tops = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted(set(sys.argv[1].split()) & tops))"
     )
     below = ",".join(" ".join(words[1:]) for words in COMMANDS if words[0] == name)
-    command = [sys.executable, "-c", script, " ".join(HEAVY), below]
+    others = {name for name in packages_distributions() if name.isidentifier()}
+    others -= {*FOR_HELP, "_distutils_hack", "daemons", "experiments", "provisioning", *sys.stdlib_module_names}
+    command = [sys.executable, "-c", script, " ".join(others), below]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
@@ -106,3 +121,5 @@ def test_a_number_is_a_span_or_its_name_says_its_unit(words: tuple[str, ...]) ->
         counted = option.opts[0].startswith(("--skip-ids", "--malformed"))
         if re.search("duration|interval|timeout|wait$|every$|rehearsal", option.opts[0]) and not counted:
             assert isinstance(option.type, Span), option.opts
+        if isinstance(option.type, Span):
+            assert not re.search("-(ms|seconds|minutes)$", option.opts[0]), f"{option.opts}: a span says its own unit"

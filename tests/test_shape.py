@@ -1,7 +1,9 @@
 """The shape of the code that no other tool watches: short functions, small rooms, no circle of imports."""
 
 import ast
+import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,7 +29,6 @@ LARGE = {
     "provisioning": "what is read, decided and done, in layers that an import contract holds",
     "daemons/probe": "the parts of a measured request, in layers that an import contract holds",
     "experiments/commands": "a command each, and what it does where that imports more than its help needs",
-    "daemons/service": "what every daemon is made with, each of it by itself",
 }
 
 SHARED = {
@@ -46,6 +47,20 @@ SHARED = {
     "Target": "of the probe, and of a topology",
 }
 """Names of two public classes, with what each is."""
+
+
+LEAST_SECONDS = 120
+"""Before a test gives up what it waits for: a machine with much else to do is slow, and that says nothing."""
+
+HASTY = {
+    "tests/daemons/service/test_lifecycle_busy_poll.py": "waits in vain for CPU time that an idle daemon does not use",
+    "tests/monitoring/servers.py": "asks again and again whether a server is there yet",
+    "tests/proof/__main__.py": "asks a host on the internet, for a person who waits",
+    "tests/scenarios/test_prometheus.py": "asks again and again whether a server is there yet",
+    "tests/squid.py": "asks again and again whether a server is there yet",
+    "tests/test_processes.py": "waits in vain, which it is about",
+}
+"""Files of tests that give up sooner somewhere, each with its reason; programs in tests/lab have their own."""
 
 
 @cache
@@ -128,15 +143,35 @@ def reached(graph: dict[str, set[str]], start: str) -> set[str]:
     return found
 
 
-def test_modules_import_in_no_circle_also_where_types_are_checked() -> None:
+@cache
+def graph_of_imports() -> dict[str, set[str]]:
+    """Return what each module of the product imports of it, also where types are checked, and in functions."""
     sources = {
         name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"): name
         for name in files()
         if name.split("/")[0] in PRODUCT
     }
     modules = frozenset(sources)
-    graph = {module: set(imports(modules, tree(name))) for module, name in sources.items()}
-    assert in_circles(graph) == set()
+    return {module: set(imports(modules, tree(name))) for module, name in sources.items()}
+
+
+def depth(graph: dict[str, set[str]], start: str) -> int:
+    """Return how many imports the longest chain has that begins there; the graph has no circle."""
+    return max((1 + depth(graph, below) for below in graph[start]), default=0)
+
+
+def test_modules_import_in_no_circle_also_where_types_are_checked() -> None:
+    assert in_circles(graph_of_imports()) == set()
+
+
+def test_the_probe_is_seven_imports_deep_at_the_most() -> None:
+    whole = graph_of_imports()
+    own = {name for name in whole if name.startswith("daemons.probe.")}
+    assert depth({name: whole[name] & own for name in own}, "daemons.probe.main") <= 7
+
+
+def test_a_chain_of_imports_is_as_long_as_its_longest_way() -> None:
+    assert depth({"a": {"b", "d"}, "b": {"c"}, "c": {"d"}, "d": set()}, "a") == 3
 
 
 def test_a_circle_is_seen_and_what_hangs_on_it_is_not() -> None:
@@ -150,3 +185,65 @@ def test_a_long_function_is_seen_wherever_it_is_and_its_decorators_are_not() -> 
     assert list(long_functions(ast.parse(f"class A:\n    async def f(self):\n{body}\n"))) == [("f", MOST_LINES + 1)]
     options = "\n".join("@option" for _ in range(MOST_LINES))
     assert not list(long_functions(ast.parse(f"{options}\ndef f(): pass\n")))
+
+
+def hasty(source: ast.Module) -> Iterator[str]:
+    """Yield the calls that give up too soon what is not expected to fail."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            limits = [word.value for word in node.keywords if word.arg in {"timeout", "deadline_seconds"}]
+            if called == "asyncio.timeout" or called.endswith(".settimeout"):
+                limits += node.args
+            elif called in {"until", "settled"} or called.endswith((".wait_for_log", ".wait_for_json")):
+                # After what is waited for: of a metric, its name and value.
+                limits += node.args[{"until": 2, "settled": 3}.get(called, 1) :][:1]
+            for limit in limits:
+                # None is for ever, and 0 asks without waiting.
+                value = limit.value if isinstance(limit, ast.Constant) else None
+                if isinstance(value, int | float) and 0 < value < LEAST_SECONDS:
+                    yield ast.unparse(node)
+
+
+def test_tests_wait_long_for_what_must_come_or_have_a_reason() -> None:
+    found = {
+        name: calls
+        for name in files()
+        if name.startswith("tests/") and not name.startswith("tests/lab/") and (calls := list(hasty(tree(name))))
+    }
+    assert {name: calls for name, calls in found.items() if name not in HASTY} == {}, "wait longer, or give the reason"
+    assert HASTY.keys() - found.keys() == set(), "wait long now, or are gone: strike them off the list"
+
+
+def test_a_hasty_wait_is_seen_however_it_is_written() -> None:
+    for text in (
+        "run(command, timeout=30)",
+        "sock.settimeout(5)",
+        "until(lambda: True, 'it comes', 10.0)",
+        "settled(program, 'a_total', 120, 5)",
+        "program.wait_for_log('ready', 1)",
+        "asyncio.timeout(20)",
+    ):
+        assert list(hasty(ast.parse(text))) == [text]
+    for text in (
+        "run(command, timeout=300)",
+        "sock.settimeout(None)",
+        "settled(program, 'a_total', 5)",
+        "until(f, 'it')",
+    ):
+        assert not list(hasty(ast.parse(text)))
+
+
+def test_linters_know_every_program_without_a_suffix() -> None:
+    """As pre-commit does, which goes by a file's first line."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    files = [ROOT / name for name in tracked.split("\0") if name and "." not in Path(name).name]
+    python = {
+        str(file.relative_to(ROOT))
+        for file in files
+        if file.is_file() and re.match(rb"#!.*python", file.read_bytes().partition(b"\n")[0])
+    }
+    assert len(python) > 2
+    assert python == set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["extend-include"])
+    (types,) = re.findall("--scripts-are-modules (.+)", (ROOT / "Makefile").read_text())
+    assert set(types.split()) == python

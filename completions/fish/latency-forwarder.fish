@@ -1,5 +1,5 @@
 function _latency_forwarder_completion;
-    set -l response (env _LATENCY_FORWARDER_COMPLETE=fish_complete COMP_WORDS=(commandline -cp) COMP_CWORD=(commandline -t) latency-forwarder);
+    set -l response (env _LATENCY_FORWARDER_COMPLETE=fish_complete COMP_WORDS=(commandline -cp | string replace --regex '\\\\$' '' | string join ' ') COMP_CWORD=(commandline -t) latency-forwarder);
 
     # A whole word is completed, of which the command answers what follows --option=.
     set -l option (string match --regex -- '^--[^=]+=' (commandline -t));
@@ -8,9 +8,9 @@ function _latency_forwarder_completion;
         set -l metadata (string split "," $completion);
 
         if test $metadata[1] = "dir";
-            __fish_complete_directories $metadata[2];
+            __fish_complete_directories $metadata[2] | string replace --regex -- "^" "$option";
         else if test $metadata[1] = "file";
-            __fish_complete_path $metadata[2];
+            __fish_complete_path $metadata[2] | string replace --regex -- "^" "$option";
         else if test $metadata[1] = "plain";
             echo "$option"$metadata[2];
         end;

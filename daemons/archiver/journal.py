@@ -225,6 +225,9 @@ def read(data: memoryview) -> Contents:
 
 
 def batch_of(data: memoryview, batch: Batch) -> pa.RecordBatch:
-    """Read a batch."""
+    """Read a batch; columns that the version that wrote it did not have are empty."""
     with pa.ipc.open_stream(pa.py_buffer(data[batch.offset : batch.offset + batch.length])) as reader:
-        return reader.read_next_batch()
+        found = reader.read_next_batch()
+    names = set(found.schema.names)
+    columns = [found[one.name] if one.name in names else pa.nulls(found.num_rows, one.type) for one in JOURNAL_SCHEMA]
+    return pa.record_batch(columns, JOURNAL_SCHEMA)

@@ -15,7 +15,7 @@ __all__ = ["batch_of_rows", "decoded"]
 _FIELDS = Row.__struct_fields__
 _ARRIVAL = _FIELDS.index("arrival_ns")
 _STAMPS = [kind.name.lower() for kind in StampKind]
-_MOST = (1 << 63) - 1
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 
 Rows = Sequence[Sequence[Any]]
 """Each the fields of a :class:`~daemons.formats.rows.Row`, in their order."""
@@ -39,4 +39,4 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     except (OverflowError, pa.ArrowInvalid):
         # The wire has numbers of 64 bits without a sign: no exchange's, and none that an engine could be asked for.
-        return pa.array([value if value is None or -_MOST <= value <= _MOST else None for value in values], kind)
+        return pa.array([value if value is None or _LEAST <= value <= _MOST else None for value in values], kind)

@@ -14,17 +14,19 @@ from daemons.formats.archive.columns import COLUMNS, FORMAT, SegmentFacts
 from daemons.formats.archive.layout import SegmentName
 from daemons.formats.archive.schema import SCHEMA, with_facts
 
-__all__ = ["GROUP_ROWS", "finish", "in_order", "sync_folder"]
+__all__ = ["GROUP_ROWS", "WRITING", "completed", "finish", "in_order", "sync_folder"]
 
 GROUP_ROWS = 250_000
 """Rows of a group, and how many are in memory at a time where they arrived in order: some 60 MB."""
 
 _NAMES = [column.name for column in COLUMNS if column.kind == "name"]
 _NUMBERS = [column.name for column in COLUMNS if column.kind in ("int64", "int32")]
-_WRITING = {
+WRITING = {
     "version": "2.6",
     "compression": "zstd",
     "compression_level": 3,
+    # CRC-32 of each page (parquet-format, "Checksumming"), for 0.03 % of the bytes: flipped bits would be other rows.
+    "write_page_checksum": True,
     "use_dictionary": _NAMES,
     # Times differ from row to row by far less than they are: a third of the bytes of plain ones, read by every engine.
     "column_encoding": dict.fromkeys(_NUMBERS, "DELTA_BINARY_PACKED"),
@@ -103,9 +105,9 @@ def finish(data: memoryview, contents: Contents, name: SegmentName, folder: Path
     schema = with_facts(facts)
     try:
         with scratch.open("wb") as handle:
-            with pq.ParquetWriter(handle, schema, **_WRITING) as writer:
+            with pq.ParquetWriter(handle, schema, **WRITING) as writer:
                 for table in in_order(data, contents):
-                    writer.write_table(_completed(table, head.path, schema), row_group_size=2 * GROUP_ROWS)
+                    writer.write_table(completed(table, head.path, schema), row_group_size=2 * GROUP_ROWS)
             handle.flush()
             os.fsync(handle.fileno())
             size = handle.tell()
@@ -119,7 +121,7 @@ def finish(data: memoryview, contents: Contents, name: SegmentName, folder: Path
     return size
 
 
-def _completed(table: pa.Table, path: str, schema: pa.Schema) -> pa.Table:
+def completed(table: pa.Table, path: str, schema: pa.Schema) -> pa.Table:
     """Add the path, and make names dictionaries."""
     columns = {name: table[name].dictionary_encode() if name in _NAMES else table[name] for name in table.column_names}
     number = pa.repeat(pa.scalar(0, pa.int32()), table.num_rows)

@@ -23,14 +23,26 @@ from daemons.archiver.session import JournalFolder
 from daemons.archiver.upload import IDLE_SECONDS, Uploader
 from daemons.formats.archive.handover import HEAD, ArchiverReport, FrameKind, Setup
 from daemons.formats.summary import ClockSummary
-from daemons.service import logs
 from daemons.service.distribution import DISTRIBUTION, installed_version
+from daemons.service.log import logs
 
-__all__ = ["work"]
+__all__ = ["step_aside", "work"]
 
 TELL_SECONDS = 1.0
 TEND_SECONDS = 30.0
 NICENESS = 5
+
+
+def step_aside() -> None:
+    """Leave the processor to the receiver: it has no time, and the archiver has.
+
+    A receiver at a real-time priority would hand that on, and 12,000 rows in one go would keep it waiting (sched(7)).
+    """
+    # Where that may not be asked for, it is only less polite.
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
 
 
 def work(link: socket.socket, page: int) -> None:
@@ -40,9 +52,7 @@ def work(link: socket.socket, page: int) -> None:
         link: to the receiver.
         page: descriptor of the memory in which it counts.
     """
-    # It has time, and the receiver has not; where that may not be asked for, it is only less polite.
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    step_aside()
     pa.set_cpu_count(1)
     reader = cast("BinaryIO", link.makefile("rb", buffering=1 << 20))
     frame = _frame(reader)

@@ -13,8 +13,8 @@ from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls, is_futures, shown
 from daemons.feed.sbe import known_as
 from daemons.feed.settings import FeedSettings
 from daemons.secret import Secret
-from daemons.service.config import Section, is_loopback, secret
-from daemons.service.numbers import Count, Seconds
+from daemons.service.settings.config import Section, is_loopback, secret
+from daemons.service.settings.numbers import Count, Dscp, Seconds
 from daemons.stream.tls import client_context
 
 __all__ = ["DEFAULT_URL", "FeedFields", "feed_settings"]
@@ -37,6 +37,7 @@ class FeedFields(Section, frozen=True):
             first that answers is taken. Name and certificate stay the URL's.
         source_address: an address of this host that connections leave from; without it the routes choose.
         interface: the only interface that connections may use.
+        dscp: the class of its packets, such as 46 for expedited forwarding; without it the system's.
         connections: how many to have at a time, on different addresses where there are; the first copy counts.
         ca_file: authorities to trust instead of the system's.
         microseconds: ask for microsecond event times.
@@ -54,6 +55,7 @@ class FeedFields(Section, frozen=True):
     address: str | tuple[str, ...] | None = None
     source_address: str | None = None
     interface: str | None = None
+    dscp: Dscp | None = None
     connections: Annotated[int, Meta(ge=1, le=MAX_CONNECTIONS)] = 1
     ca_file: str | None = None
     microseconds: bool = True
@@ -85,7 +87,7 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
     urls = feed_urls(url, streams, microseconds=fields.microseconds, binary=sbe)
     _check_encoding(where, fields, urls)
     addresses = _addresses(where, fields.address)
-    local = local_end(where, fields.source_address, fields.interface)
+    local = local_end(where, fields.source_address, fields.interface, fields.dscp)
     # The key last: where it cannot be seen from here, all else has been checked.
     api_key = _api_key(where, fields.api_key_file) if fields.api_key_file is not None else None
     context = client_context(fields.ca_file) if urls[0].startswith("wss:") else None
@@ -147,8 +149,9 @@ def _check_encoding(where: str, fields: FeedFields, urls: Sequence[str]) -> None
 
 
 def _api_key(where: str, file: str) -> Secret:
-    key = secret(f"{where}.api_key_file", file)
+    remedy = "write the API key that the exchange shows, alone, on one line"
+    key = secret(f"{where}.api_key_file", file, remedy=remedy)
     # It becomes a header's value.
     if not (key.value.isascii() and key.value.isalnum()):
-        raise ConfigError(f"{where}.api_key_file", f"{file}: holds no API key", "the key alone, on one line")
+        raise ConfigError(f"{where}.api_key_file", f"{file}: holds no API key", remedy)
     return key

@@ -8,13 +8,14 @@ from msgspec import Meta
 
 from daemons.configuration.defaults import FORWARDER_METRICS
 from daemons.configuration.feed import FeedFields
+from daemons.configuration.hardware_stamps import HardwareStampsSection, check_hardware_stamps
 from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
+from daemons.link.messages import Transport
 from daemons.link.sending.buffer import BufferLimits
 from daemons.link.sending.sender import LinkSettings
-from daemons.link.wire import Transport
-from daemons.service.config import LogSection, MetricsSection, Section, address, load, secret
-from daemons.service.numbers import Count, Dscp, Seconds
+from daemons.service.settings.config import LogSection, MetricsSection, Section, address, load, secret
+from daemons.service.settings.numbers import Count, Dscp, Seconds
 
 __all__ = [
     "DestinationSection",
@@ -71,6 +72,7 @@ class ForwarderConfig(Section, frozen=True):
     metrics: MetricsSection = MetricsSection(listen=FORWARDER_METRICS)
     log: LogSection = LogSection()
     busy_poll: bool = False
+    hardware_stamps: HardwareStampsSection = HardwareStampsSection()
     drain_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 2.0
     buffer_total_bytes: Count = 128 << 20
 
@@ -96,12 +98,15 @@ def load_forwarder(
     if given and not destinations:
         sections = [{**_plain(section), **given} for section in config.destination]
         config = load(ForwarderConfig, file, {**overrides, "destination": sections})
+    check_hardware_stamps(config.hardware_stamps)
     if not config.destination:
         raise ConfigError("destination", "none is given", "name a receiver: --destination HOST:PORT")
     addresses = [section.address for section in config.destination]
     for text in addresses:
         if addresses.count(text) > 1:
-            raise ConfigError("destination", f"{text} is given twice", "send to each receiver once")
+            raise ConfigError(
+                "destination", f"{text} is given twice", "send to each receiver once, or to another port of it"
+            )
     for section in config.destination:
         if config.feed.encoding == "sbe" and section.format == "json":
             raise ConfigError(

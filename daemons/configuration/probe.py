@@ -11,10 +11,11 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from daemons.configuration.defaults import PROBE_METRICS
+from daemons.configuration.local_end import check_source
 from daemons.errors import ConfigError
-from daemons.service.config import LogSection, MetricsSection, Section, address, load
-from daemons.service.numbers import Dscp, Seconds
 from daemons.service.secrecy import shown_url, values_in_query
+from daemons.service.settings.config import LogSection, MetricsSection, Section, address, load
+from daemons.service.settings.numbers import Dscp, Seconds
 
 __all__ = [
     "EGRESS_NAME",
@@ -347,7 +348,7 @@ def _check_request(where: str, request: RequestSection) -> None:
     _check_proxy(where, request)
     _check_links(where, request, parts.hostname or "")
     if request.source_address:
-        _check_address(f"{where}.source_address", request.source_address)
+        check_source(f"{where}.source_address", request.source_address, request.interface)
     for name, value in request.headers.items():
         if not _TOKEN.fullmatch(name) or not value.isascii() or not value.isprintable() or value != value.strip():
             # Without the value, which may be a key.
@@ -405,7 +406,7 @@ def _check_route(route: RouteSection) -> None:
             "lengthen it",
         )
     if route.source_address:
-        _check_address("route.source_address", route.source_address)
+        check_source("route.source_address", route.source_address, route.interface)
 
 
 def _check_overlay(overlay: OverlaySection) -> None:
@@ -413,7 +414,7 @@ def _check_overlay(overlay: OverlaySection) -> None:
     if not 8 <= overlay.payload_bytes <= 65000:
         raise ConfigError("overlay.payload_bytes", f"{overlay.payload_bytes} is out of range", "use 8 to 65000")
     if overlay.source_address:
-        _check_address("overlay.source_address", overlay.source_address)
+        check_source("overlay.source_address", overlay.source_address, overlay.interface)
 
 
 def _check_address(where: str, text: str) -> None:

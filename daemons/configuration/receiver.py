@@ -10,11 +10,13 @@ from msgspec import Meta
 
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
 from daemons.configuration.feed import FeedFields
+from daemons.configuration.hardware_stamps import HardwareStampsSection, check_hardware_stamps
 from daemons.errors import ConfigError
 from daemons.formats.archive.handover import UploadSettings
+from daemons.link.messages import Transport
 from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.wire import Transport
-from daemons.service.config import (
+from daemons.service.distribution import remedy_for
+from daemons.service.settings.config import (
     Address,
     LogSection,
     MetricsSection,
@@ -25,7 +27,7 @@ from daemons.service.config import (
     networks,
     secret,
 )
-from daemons.service.numbers import Count, Milliseconds, Seconds
+from daemons.service.settings.numbers import Count, Milliseconds, Seconds
 
 __all__ = [
     "ArchiveSection",
@@ -155,6 +157,7 @@ class ReceiverConfig(Section, frozen=True):
     metrics: MetricsSection = MetricsSection(listen=RECEIVER_METRICS)
     log: LogSection = LogSection()
     busy_poll: bool = False
+    hardware_stamps: HardwareStampsSection = HardwareStampsSection()
 
     @property
     def setup_type(self) -> Mode:
@@ -239,6 +242,7 @@ def _check(config: ReceiverConfig) -> None:
             _check_open(f"path[{index}]", path)
             _check_shared(f"path[{index}]", path, config.path[:index])
     _check_archive(config.archive)
+    check_hardware_stamps(config.hardware_stamps)
 
 
 def _check_archive(archive: ArchiveSection) -> None:
@@ -254,7 +258,7 @@ def _check_archive(archive: ArchiveSection) -> None:
             "choose a divisor of 1440, such as 5, 15 or 60",
         )
     if importlib.util.find_spec("pyarrow") is None:
-        raise ConfigError("archive", "pyarrow not installed", "pip install 'backbone-latency[archive]'")
+        raise ConfigError("archive", "pyarrow not installed", remedy_for("archive"))
     upload_of(archive)
 
 
@@ -280,7 +284,7 @@ def upload_of(archive: ArchiveSection) -> UploadSettings | None:
             "write http://HOST:PORT or https://HOST",
         )
     if importlib.util.find_spec("boto3") is None:
-        raise ConfigError("archive.upload", "boto3 not installed", "pip install 'backbone-latency[aws]'")
+        raise ConfigError("archive.upload", "boto3 not installed", remedy_for("aws"))
     prefix = found["prefix"].strip("/")
     return UploadSettings(
         bucket=found["bucket"],

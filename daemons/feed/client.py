@@ -7,15 +7,16 @@ proven to continue where the old one is, before the old one is closed: see :mod:
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
-from daemons.errors import StreamError, TransportError
+from daemons.errors import FeedError, StreamError
 from daemons.feed.binance import Invalid
 from daemons.feed.connection import FeedConnection
-from daemons.feed.counts import Door, FeedCounts, Pings, ReconnectReason
+from daemons.feed.counts import Door, FeedCounts, Pings, ReplacementReason
 from daemons.feed.endpoints import shown
 from daemons.feed.overlap import Overlap
 from daemons.feed.settings import FeedSettings
@@ -97,6 +98,10 @@ class FeedClient:
         if self._connection is not None:
             self._connection.adopt(settings)
 
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.settings.url).hostname or ""
+
     async def run(self) -> None:
         """Stay connected until cancelled."""
         connection: FeedConnection | None = None
@@ -107,8 +112,9 @@ class FeedClient:
                     connection = await self._connected(None)
                     continue
                 # Also one that was being made while the settings changed.
-                why = "reload" if connection.origin != self.settings.origin else await connection.watch()
-                if isinstance(why, str):
+                stale = connection.origin != self.settings.origin
+                why = ReplacementReason.RELOAD if stale else await connection.watch()
+                if isinstance(why, ReplacementReason):
                     connection = await self._replaced(connection, why)
                 else:
                     connection.close()
@@ -185,11 +191,13 @@ class FeedClient:
                 return None
             await self._lost(made, proven=False, beside=beside)
 
-    async def _attempt(self) -> FeedConnection | TransportError:
+    async def _attempt(self) -> FeedConnection | StreamError | FeedError:
         """Dial and shake hands once, as soon as the budget allows it."""
-        while wait := self._budget.wait_seconds(self._clock.monotonic_ns()):
-            self._log.warning("connection attempts are used up for now", wait_seconds=round(wait, 1))
-            await self._clock.sleep(wait)
+        while wait := self._budget.wait_seconds(self._clock.monotonic_ns(), self._host):
+            why = "no attempt to connect for now: they are used up, or the exchange has asked to stay away"
+            self._log.warning(why, wait_seconds=round(wait, 1))
+            # Not longer than the settings hold: they may name another host.
+            await self._pause(wait, None)
         self._budget.spend(self._clock.monotonic_ns())
         self.counts.attempts += 1
         settings = self.settings
@@ -240,24 +248,34 @@ class FeedClient:
         """Say whether a connection has lived long enough for the back-off to start over."""
         return connection.events > 0 and connection.age_seconds > HEALTHY_SECONDS
 
-    async def _lost(self, error: TransportError, proven: bool, beside: FeedConnection | None = None) -> None:
+    async def _lost(self, error: StreamError | FeedError, proven: bool, beside: FeedConnection | None = None) -> None:
         """Count a connection lost or not made, and wait before the next attempt."""
         if beside is None:
             self.counts.doors.pop(self._number, None)
             self._watch.interrupt()
-        self.counts.reconnects[ReconnectReason.of(error.reason)] += 1
+        self.counts.reconnects[error.reason] += 1
         # What has worked for long and broke is tried again at once: a feed that is down loses data by the second.
         delay = 0.0
         if proven:
             self._backoff.reset()
         else:
             delay = self._backoff.next_seconds()
-        if error.reason in ("http_429", "http_418"):
+        reason: str = error.reason
+        if isinstance(error, FeedError) and error.status is not None:
+            reason = f"http_{error.status}"
+            delay = self._asked_to_wait(error, error.status, delay)
+        self._log.warning("feed lost", reason=reason, error=str(error), retry_seconds=round(delay, 3))
+        await self._pause(delay, beside)
+
+    def _asked_to_wait(self, error: FeedError, status: int, delay: float) -> float:
+        """Return how long to wait after an answer of HTTP; of a host that wants no attempts no other feed makes any."""
+        if limited := status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT):
             delay = max(delay, RATE_LIMIT_SECONDS)
         if error.retry_after_seconds is not None:
             delay = max(delay, min(error.retry_after_seconds, LONGEST_WAIT_SECONDS))
-        self._log.warning("feed lost", reason=error.reason, error=str(error), retry_seconds=round(delay, 3))
-        await self._pause(delay, beside)
+        if limited:
+            self._budget.stay_away(self._host, delay, self._clock.monotonic_ns())
+        return delay
 
     async def _pause(self, delay: float, beside: FeedConnection | None) -> None:
         """Wait; not longer than the connection beside stands, nor than the settings hold."""
@@ -275,9 +293,9 @@ class FeedClient:
 
     # Replacing
 
-    async def _replaced(self, old: FeedConnection, why: str) -> FeedConnection | None:
+    async def _replaced(self, old: FeedConnection, why: ReplacementReason) -> FeedConnection | None:
         """Put a new connection in the place of one that still works; None when both are lost."""
-        if why == "notice":
+        if why is ReplacementReason.NOTICE:
             self.counts.notices += 1
         self._log.info("feed connection is being replaced", why=why)
         self._old = old

@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any, Protocol
 
-from daemons.errors import FeedError, StreamError, TransportError
+from daemons.errors import FeedError, StreamError
 from daemons.feed.binance import Invalid
+from daemons.feed.counts import ReplacementReason
 from daemons.feed.endpoints import shown
 from daemons.feed.pulse import PING_SECONDS, Pulse
 from daemons.feed.session import FeedSession
 from daemons.feed.settings import FeedSettings
+from daemons.reasons import FeedReason
 from daemons.records import FeedEvent, Stamp, inexact
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
@@ -62,8 +64,8 @@ class FeedConnection:
             limits.url, max_message_bytes=limits.max_message_bytes, sbe=limits.sbe, api_key=limits.api_key
         )
         self._stood: asyncio.Future[None] = self._loop.create_future()
-        self._noticed: asyncio.Future[str] = self._loop.create_future()
-        self.ended: asyncio.Future[TransportError] = self._loop.create_future()
+        self._noticed: asyncio.Future[ReplacementReason] = self._loop.create_future()
+        self.ended: asyncio.Future[StreamError | FeedError] = self._loop.create_future()
         self.address = dialled.address
         self.streams, self.origin = limits.streams, limits.origin
         self.events = 0
@@ -72,7 +74,7 @@ class FeedConnection:
             dialled.socket, stamper, on_data=self._on_data, on_close=self._on_close, tls=dialled.tls, peer=dialled.peer
         )
 
-    async def stand(self, deadline: float) -> TransportError | None:
+    async def stand(self, deadline: float) -> StreamError | FeedError | None:
         """Complete the handshake until the loop's time is ``deadline``; return why it failed, or None."""
         self._session.start()
         self._flush()
@@ -88,13 +90,13 @@ class FeedConnection:
         if self.ended.done():
             return self.ended.result()
         why = "no WebSocket handshake in time; check the URL and the exchange"
-        return FeedError("timeout", f"{shown(self._limits.url)}: {why}")
+        return FeedError(FeedReason.TIMEOUT, f"{shown(self._limits.url)}: {why}")
 
-    async def watch(self) -> TransportError | str:
+    async def watch(self) -> StreamError | FeedError | ReplacementReason:
         """Wait until the connection ended, fell silent, or is to be replaced.
 
         Returns:
-            Why it is over; or, while it still works, why it should be replaced: ``age``, ``notice`` or ``reload``.
+            Why it is over; or, while it still works, why it should be replaced.
         """
         seen, quiet_since = -1, self._loop.time()
         while True:
@@ -105,7 +107,7 @@ class FeedConnection:
             if now >= silent:
                 return self._silent()
             if now >= old:
-                return "age"
+                return ReplacementReason.AGE
             # Looking a few times within the limit keeps it exact to a quarter.
             pause = min(silent - now, old - now, max(0.01, self._limits.silence_seconds / 4))
             ends: set[asyncio.Future[Any]] = {self.ended, self._noticed}
@@ -123,7 +125,7 @@ class FeedConnection:
         """Keep to other limits, and have the connection replaced where they need another one."""
         self._limits = limits
         if limits.origin != self.origin and not self._noticed.done():
-            self._noticed.set_result("reload")
+            self._noticed.set_result(ReplacementReason.RELOAD)
 
     @property
     def age_seconds(self) -> float:
@@ -148,12 +150,12 @@ class FeedConnection:
             await asyncio.sleep(0)
             if self._pulse.outstanding and self.events == before:
                 why = f"neither an event nor an answer to a ping for {PING_SECONDS:g} s; the way or the peer is dead"
-                self._finish(FeedError("silent", f"{shown(self._limits.url)}: {why}"))
+                self._finish(FeedError(FeedReason.SILENT, f"{shown(self._limits.url)}: {why}"))
 
     def _silent(self) -> FeedError:
         silence = self._limits.silence_seconds
         why = f"connected, but no event for {silence:g} s; the stream may be quiet: then raise silence_seconds"
-        return FeedError("silent", f"{shown(self._limits.url)}: {why}")
+        return FeedError(FeedReason.SILENT, f"{shown(self._limits.url)}: {why}")
 
     def _on_data(self, data: bytes, stamp: Stamp) -> None:
         session = self._session
@@ -183,7 +185,7 @@ class FeedConnection:
     def _on_close(self, error: StreamError | None) -> None:
         self._finish(error if error is not None else self._session.receive_eof())
 
-    def _finish(self, error: TransportError) -> None:
+    def _finish(self, error: StreamError | FeedError) -> None:
         self._account()
         if not self.ended.done():
             self.ended.set_result(error)
@@ -200,7 +202,7 @@ class FeedConnection:
         if session.notices:
             session.notices = 0
             if not self._noticed.done():
-                self._noticed.set_result("notice")
+                self._noticed.set_result(ReplacementReason.NOTICE)
 
     def _flush(self) -> None:
         for data in self._session.data_to_send():

@@ -2,46 +2,23 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
 from daemons.feed.binance import Invalid
 from daemons.feed.merge import Standing
+from daemons.reasons import FeedReason, StreamReason
 from daemons.stream.tcp_info import TcpAccount
 
-__all__ = ["Door", "FeedCounts", "ReconnectReason"]
-
-REPLACEMENT_REASONS: Final = ("age", "notice", "reload")
+__all__ = ["Door", "FeedCounts", "ReplacementReason"]
 
 
-class ReconnectReason(StrEnum):
-    """Why a feed connection ended or could not be made; ``http_…`` are classes, so that labels stay few."""
+class ReplacementReason(StrEnum):
+    """Why a connection that works is replaced."""
 
-    CLOSED = "closed"
-    SILENT = "silent"
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    RESET = "reset"
-    UNREACHABLE = "unreachable"
-    DNS = "dns"
-    TLS = "tls"
-    CERTIFICATE = "certificate"
-    IO = "io"
-    LOCAL = "local"
-    PROTOCOL = "protocol"
-    HANDSHAKE = "handshake"
-    TOO_LARGE = "too_large"
-    UNEXPECTED = "unexpected"
-    UNREAD = "unread"
-    HTTP_4XX = "http_4xx"
-    HTTP_5XX = "http_5xx"
-    HTTP_OTHER = "http_other"
-
-    @classmethod
-    def of(cls, reason: str) -> "ReconnectReason":
-        """Return under which of them an error's reason is counted."""
-        if reason.startswith("http_"):
-            return {"4": cls.HTTP_4XX, "5": cls.HTTP_5XX}.get(reason[5:6], cls.HTTP_OTHER)
-        return cls(reason)
+    AGE = "age"
+    NOTICE = "notice"
+    RELOAD = "reload"
 
 
 class Door(NamedTuple):
@@ -74,6 +51,10 @@ class Pings:
     round_trip_ns: int | None = None
 
 
+def _every_reason() -> dict[StreamReason | FeedReason, int]:
+    return dict.fromkeys(chain(StreamReason, FeedReason), 0)
+
+
 @dataclass(slots=True)
 class FeedCounts:
     """What happened on a feed, all its connections together; plain integers for the metrics.
@@ -95,10 +76,10 @@ class FeedCounts:
     pings: dict[int, Pings] = field(default_factory=dict)
     attempts: int = 0
     connections: int = 0
-    replacements: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REPLACEMENT_REASONS, 0))
+    replacements: dict[ReplacementReason, int] = field(default_factory=lambda: dict.fromkeys(ReplacementReason, 0))
     overlap_events: int = 0
     notices: int = 0
-    reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ReconnectReason, 0))
+    reconnects: dict[StreamReason | FeedReason, int] = field(default_factory=_every_reason)
     invalid: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Invalid})
     tcp: TcpAccount = field(default_factory=TcpAccount)
     tcp_of: dict[int, TcpAccount] = field(default_factory=dict)

@@ -28,29 +28,32 @@ DEPTH_DIFF: Final = 10003
 _KINDS: Final = {TRADES: "trade", BEST_BID_ASK: "bestBidAsk", DEPTH_SNAPSHOT: "depth20@sbe", DEPTH_DIFF: "depth@sbe"}
 _SERVED: Final = {kind.removesuffix("@sbe"): kind for kind in _KINDS.values()}
 
-_unpack_head: Final = Struct("<HHHxxqq").unpack_from
-"""Length of the root block, template, schema; the schema's version; event time, first id (of trades: another time)."""
+_HEAD: Final = Struct("<HHHH")
+"""Length of the root block, template, schema, and the schema's version."""
 _BODY_AT: Final = 8
+_unpack_head: Final = Struct("<HHHxxq8x").unpack_from
+"""Length of the root block, template, schema; event time, behind which every message has eight bytes more at least."""
 _ID: Final = Struct("<q")
 _ID_AT: Final = 16
 _ROOT_BYTES: Final = {TRADES: 18, BEST_BID_ASK: 50, DEPTH_SNAPSHOT: 18, DEPTH_DIFF: 26}
-_BOOK_BYTES: Final = _ROOT_BYTES[BEST_BID_ASK]
-_BOOK_SYMBOL_AT: Final = _BODY_AT + _BOOK_BYTES
-_TRADES_BYTES: Final = _ROOT_BYTES[TRADES]
-_unpack_one_trade: Final = Struct("<HIq").unpack_from
-"""Of a group of trades: the length of each, how many, and the first one's id."""
-_TRADES_AT: Final = _BODY_AT + _TRADES_BYTES
 _TRADES_HEAD: Final = Struct("<HI")
 _TRADE_BYTES: Final = 25
-_TRADE_SYMBOL_AT: Final = _BODY_AT + _TRADES_BYTES + 6 + _TRADE_BYTES
 _LEVELS_HEAD: Final = Struct("<HH")
 _LEVEL_BYTES: Final = 16
+
+# What nearly all messages are, read in one piece: version 0, known by their first eight bytes.
+_ONE_TRADE, _BOOK, _DIFF = (
+    _HEAD.pack(_ROOT_BYTES[template], template, SCHEMA_ID, 0) for template in (TRADES, BEST_BID_ASK, DEPTH_DIFF)
+)
+_unpack_one_trade: Final = Struct("<8xq10xHIq").unpack_from
+"""Event time; of the group of trades the length of each, and how many; the first one's id."""
+_ONE_TRADE_SYMBOL_AT: Final = _BODY_AT + _ROOT_BYTES[TRADES] + _TRADES_HEAD.size + _TRADE_BYTES
+_unpack_book: Final = Struct("<8xqq").unpack_from
+_BOOK_SYMBOL_AT: Final = _BODY_AT + _ROOT_BYTES[BEST_BID_ASK]
+_unpack_diff: Final = Struct("<8xqqqxxHH").unpack_from
+"""Event time, first and last id, and after the exponents the length of each bid, and how many."""
+_DIFF_LEVELS_AT: Final = _BODY_AT + _ROOT_BYTES[DEPTH_DIFF] + _LEVELS_HEAD.size
 _unpack_levels: Final = _LEVELS_HEAD.unpack_from
-_DIFF_BYTES: Final = _ROOT_BYTES[DEPTH_DIFF]
-_DIFF_AT: Final = _ID_AT + _ID.size
-_unpack_diff: Final = Struct("<qxxHH").unpack_from
-"""Of a depth message its last id, and the head of its bids, between which stand the exponents."""
-_DIFF_LEVELS_AT: Final = _BODY_AT + _DIFF_BYTES + _LEVELS_HEAD.size
 _MAX_KNOWN: Final = 8192
 _EARLIEST_US: Final = EARLIEST_NS // 1000
 _LATEST_US: Final = LATEST_NS // 1000
@@ -86,51 +89,46 @@ class SbeDecoder:
         Returns:
             Its events, of which a message of trades may hold several; or why it has none.
         """
+        stream: Stream | None = None
+        previous: int | None = None
+        time_us = number = 0
+        head = payload[:_BODY_AT]
         try:
-            block, template, schema, time_us, number = _unpack_head(payload)
-            if schema != SCHEMA_ID or template not in _ROOT_BYTES:
-                return Invalid.UNKNOWN
-            if not _EARLIEST_US < time_us < _LATEST_US:
-                return Invalid.EVENT_TIME
-            # What most messages are, in one piece: a best bid and ask, one trade, or levels, of version 0.
-            stream: Stream | None = None
-            previous: int | None = None
-            if block == _BOOK_BYTES and template == BEST_BID_ASK:
-                stream = self._books.get(payload[_BOOK_SYMBOL_AT:])
-            elif template == TRADES:
-                size, count, number = _unpack_one_trade(payload, _TRADES_AT)
-                if size == _TRADE_BYTES and count == 1 and block == _TRADES_BYTES:
-                    stream, previous = self._trades_of.get(payload[_TRADE_SYMBOL_AT:]), number - 1
-            elif block == _DIFF_BYTES and template == DEPTH_DIFF:
-                stream, last = self._usual_diff(payload, number)
-                previous, number = number - 1, last
-            if stream is None:
-                return self._unusual(payload, block, template, time_us)
+            if head == _ONE_TRADE:
+                time_us, size, count, number = _unpack_one_trade(payload)
+                if size == _TRADE_BYTES and count == 1 and number >= 0:
+                    stream, previous = self._trades_of.get(payload[_ONE_TRADE_SYMBOL_AT:]), number - 1
+            elif head == _BOOK:
+                time_us, number = _unpack_book(payload)
+                if number >= 0:
+                    stream = self._books.get(payload[_BOOK_SYMBOL_AT:])
+            elif head == _DIFF:
+                time_us, first, number, size, bids = _unpack_diff(payload)
+                at = _DIFF_LEVELS_AT + size * bids
+                other, asks = _unpack_levels(payload, at)
+                if size == other == _LEVEL_BYTES and number >= first >= 0:
+                    stream, previous = self._diffs.get(payload[at + _LEVELS_HEAD.size + other * asks :]), first - 1
+            if stream is not None and _EARLIEST_US < time_us < _LATEST_US:
+                return [FeedEvent(stream.name, stream.symbol, stream.kind, number, previous, time_us * 1000, payload)]
+        except StructError:
+            # It is cut off; what is wrong with it first is said below.
+            pass
+        try:
+            return self._unusual(payload)
         except (StructError, IndexError, ValueError):
             return Invalid.MALFORMED
-        if number < 0:
-            return Invalid.MALFORMED
-        return [FeedEvent(stream.name, stream.symbol, stream.kind, number, previous, time_us * 1000, payload)]
 
-    def _usual_diff(self, payload: bytes, first: int) -> tuple[Stream | None, int]:
-        """Find the stream and the last id of a depth message, unless something in it is unusual.
-
-        Raises:
-            StructError: it is cut off.
-        """
-        last, size, bids = _unpack_diff(payload, _DIFF_AT)
-        at = _DIFF_LEVELS_AT + size * bids
-        other, asks = _unpack_levels(payload, at)
-        if not (size == other == _LEVEL_BYTES and last >= first >= 0):
-            return None, last
-        return self._diffs.get(payload[at + _LEVELS_HEAD.size + other * asks :]), last
-
-    def _unusual(self, payload: bytes, block: int, template: int, time_us: int) -> list[FeedEvent] | Invalid:
+    def _unusual(self, payload: bytes) -> list[FeedEvent] | Invalid:
         """Read a message of any form.
 
         Raises:
             StructError, IndexError, ValueError: it is malformed.
         """
+        block, template, schema, time_us = _unpack_head(payload)
+        if schema != SCHEMA_ID or template not in _ROOT_BYTES:
+            return Invalid.UNKNOWN
+        if not _EARLIEST_US < time_us < _LATEST_US:
+            return Invalid.EVENT_TIME
         if block < _ROOT_BYTES[template]:
             return Invalid.MALFORMED
         at = _BODY_AT + block

@@ -19,6 +19,7 @@ from daemons.errors import FeedError
 from daemons.feed.binance import Decoder, Invalid, Notice
 from daemons.feed.endpoints import is_raw, shown, streams_in
 from daemons.feed.sbe import SbeDecoder
+from daemons.reasons import FeedReason
 from daemons.records import FeedEvent
 from daemons.secret import Secret
 
@@ -136,7 +137,7 @@ class FeedSession:
             self._raise_closed()
         except FeedError as error:
             return error
-        return FeedError("closed", f"{self._shown}: closed by the exchange")
+        return FeedError(FeedReason.CLOSED, f"{self._shown}: closed by the exchange")
 
     def ping(self, payload: bytes) -> None:
         """Ask the exchange for a pong with this payload, once established."""
@@ -270,17 +271,19 @@ class FeedSession:
         if isinstance(error, InvalidStatus):
             status, headers = error.response.status_code, error.response.headers
             raise _refusal(self._shown, status, headers.get("Retry-After"), headers.get("Location")) from error
-        raise FeedError("handshake", f"{self._shown}: {error}; is this a WebSocket endpoint?") from error
+        raise FeedError(FeedReason.HANDSHAKE, f"{self._shown}: {error}; is this a WebSocket endpoint?") from error
 
     def _raise_closed(self) -> None:
         error: Exception | None = self._protocol.parser_exc
         if isinstance(error, PayloadTooBig):
-            raise FeedError("too_large", f"{self._shown}: {error}; raise max_message_bytes if it is genuine") from error
+            raise FeedError(
+                FeedReason.TOO_LARGE, f"{self._shown}: {error}; raise max_message_bytes if it is genuine"
+            ) from error
         if isinstance(error, ProtocolError | UnicodeDecodeError | InvalidHandshake):
-            raise FeedError("protocol", f"{self._shown}: broke the WebSocket protocol: {error}") from error
+            raise FeedError(FeedReason.PROTOCOL, f"{self._shown}: broke the WebSocket protocol: {error}") from error
         said = self._protocol.close_rcvd
         why = f" ({said})" if said is not None else ""
-        raise FeedError("closed", f"{self._shown}: closed by the exchange{why}; reconnecting")
+        raise FeedError(FeedReason.CLOSED, f"{self._shown}: closed by the exchange{why}; reconnecting")
 
 
 def _payload(window: bytes | bytearray, at: int, end: int) -> tuple[int, int]:
@@ -304,7 +307,9 @@ def _refusal(url: str, status: int, retry_after: str | None, location: str | Non
         remedy = f"it points to {shown(location[:MAX_SHOWN])}: if that is meant, write it as the feed's url"
     seconds = _seconds_of(retry_after) if retry_after is not None else None
     asked = f" and asked to stay away for {seconds:g} s" if seconds is not None else ""
-    return FeedError(f"http_{status}", f"{url}: answered HTTP {status}{asked}; {remedy}", retry_after_seconds=seconds)
+    reason = {4: FeedReason.HTTP_4XX, 5: FeedReason.HTTP_5XX}.get(status // 100, FeedReason.HTTP_OTHER)
+    detail = f"{url}: answered HTTP {status}{asked}; {remedy}"
+    return FeedError(reason, detail, status=status, retry_after_seconds=seconds)
 
 
 def _seconds_of(retry_after: str) -> float | None:

@@ -26,6 +26,10 @@ COLUMNS = (
     "stamp",
     "validity",
     "delayed",
+    "cause",
+    "tcp_rtt_ns",
+    "tcp_retransmitted",
+    "tcp_out_of_order",
 )
 
 HEADER = ",".join(COLUMNS) + "\n"
@@ -34,7 +38,8 @@ HEADER = ",".join(COLUMNS) + "\n"
 class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One event on one path; None where there is no such time or figure, which is an empty cell.
 
-    ``kind`` and ``connection`` are the archive's alone: see :mod:`daemons.formats.archive.columns`.
+    ``kind`` and ``connection`` are the archive's alone: see :mod:`daemons.formats.archive.columns`. ``cause`` and
+    what TCP said then are of events in their path's tail alone: see :mod:`daemons.measurement.tail`.
     """
 
     path: str
@@ -52,6 +57,10 @@ class Row(msgspec.Struct, frozen=True, gc=False, array_like=True):
     delayed: bool
     kind: str = ""
     connection: int | None = None
+    cause: str | None = None
+    tcp_rtt_ns: int | None = None
+    tcp_retransmitted: int | None = None
+    tcp_out_of_order: int | None = None
 
 
 def encode_row(row: Row) -> str:
@@ -60,11 +69,15 @@ def encode_row(row: Row) -> str:
     By hand, for every event passes here: the csv module takes three times as long.
     """
     event_ms = "" if row.event_time_ns is None else row.event_time_ns // 1_000_000
+    why = ",,,"
+    if row.cause is not None:
+        tcp = f"{_blank(row.tcp_rtt_ns)},{_blank(row.tcp_retransmitted)},{_blank(row.tcp_out_of_order)}"
+        why = f"{row.cause},{tcp}"
     return (
         f"{row.sequence},{event_ms},{_blank(row.forwarder_ns)},{row.arrival_ns},"
         f"{_milliseconds(row.end_to_end_ns)},{_milliseconds(row.backbone_ns)},{_quoted(row.path)},"
         f"{_quoted(row.stream)},{_blank(row.event_id)},{_blank(row.event_time_ns)},{_blank(row.departure_ns)},"
-        f"{row.stamp.name.lower()},{row.validity},{int(row.delayed)}\n"
+        f"{row.stamp.name.lower()},{row.validity},{int(row.delayed)},{why}\n"
     )
 
 

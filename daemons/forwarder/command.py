@@ -8,13 +8,12 @@ from msgspec.structs import replace
 
 from daemons.configuration.feed import feed_settings
 from daemons.configuration.forwarder import ForwarderConfig, link_settings, load_forwarder
-from daemons.errors import LatencyError
 from daemons.forwarder.program import Forwarder
-from daemons.service import lifecycle, logs
-from daemons.service.checking import report_check, with_credentials
-from daemons.service.exits import die
+from daemons.service import lifecycle
+from daemons.service.console.options import shared_sections
 from daemons.service.exporter import check_metrics
-from daemons.service.options import shared_sections
+from daemons.service.log import logs
+from daemons.service.settings.checking import loaded, with_credentials
 
 __all__ = ["carry_out"]
 
@@ -44,12 +43,8 @@ def carry_out(flags: dict[str, Any]) -> None:
         check_metrics(config.metrics, unseen)
         return config
 
-    if flags["check_config"]:
-        report_check(load)
+    config = loaded(load, check_only=flags["check_config"])
+    if config is None:
         return
-    try:
-        config = load()
-    except LatencyError as error:
-        die(error)
     logs.configure(config.log.format, config.log.level)
     sys.exit(lifecycle.run(lambda: Forwarder(config, load), busy_poll=config.busy_poll))

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from daemons.measurement.histogram import BucketHistogram
-from daemons.records import WARMUP, FeedEvent, Stamp
-from daemons.service.metrics import HistogramFamily
+from daemons.records import NO_HARDWARE, WARMUP, FeedEvent, Stamp
+from daemons.service.metrics.page import HistogramFamily
 
 __all__ = ["Intake"]
 
@@ -23,6 +24,17 @@ class StreamCounts:
     delay: BucketHistogram
 
 
+class InvalidDelay(StrEnum):
+    """Why the delay of an event was refused."""
+
+    NEGATIVE = "negative"
+    ABSURD = "absurd"
+    CLOCK_STEP = "clock_step"
+    CLOCK_DISRUPTED = "clock_disrupted"
+    WARMUP = "warmup"
+    NO_HARDWARE_STAMP = "no_hardware_stamp"
+
+
 class Intake:
     """Counts and measures events.
 
@@ -32,13 +44,15 @@ class Intake:
     Attributes:
         streams: what came, by the names of the streams subscribed to; all others share one.
         invalid_delays: figures refused, by reason.
+        disrupted: this host's clock is not to be believed.
     """
 
     def __init__(self, delays: HistogramFamily) -> None:
         self._delays = delays
         self.streams: dict[str, StreamCounts] = {}
         self.expect((OTHER_STREAM,))
-        self.invalid_delays = {"negative": 0, "absurd": 0, "clock_step": 0, "warmup": 0}
+        self.invalid_delays = dict.fromkeys(InvalidDelay, 0)
+        self.disrupted = False
 
     def expect(self, names: Iterable[str]) -> None:
         """Show zeros for these streams before their first event."""
@@ -60,10 +74,14 @@ class Intake:
                 continue
             delay_ns = stamp.ns - event.event_time_ns
             if stamp.step_ns:
-                self.invalid_delays["clock_step"] += 1
+                self.invalid_delays[InvalidDelay.CLOCK_STEP] += 1
+            elif self.disrupted:
+                self.invalid_delays[InvalidDelay.CLOCK_DISRUPTED] += 1
             elif stamp.kind is WARMUP:
-                self.invalid_delays["warmup"] += 1
+                self.invalid_delays[InvalidDelay.WARMUP] += 1
+            elif stamp.kind is NO_HARDWARE:
+                self.invalid_delays[InvalidDelay.NO_HARDWARE_STAMP] += 1
             elif 0 <= delay_ns < ABSURD_NS:
                 counts.delay.observe(delay_ns)
             else:
-                self.invalid_delays["negative" if delay_ns < 0 else "absurd"] += 1
+                self.invalid_delays[InvalidDelay.NEGATIVE if delay_ns < 0 else InvalidDelay.ABSURD] += 1

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from daemons.link.sending.sender import LinkCounts, LinkSender, LinkSettings
+from daemons.reasons import LinkReason
 from daemons.service.lifecycle import end
 
 __all__ = ["Links"]
@@ -98,7 +99,7 @@ class Links:
             if (settings.key, settings.path, settings.local) == (old.key, old.path, old.local):
                 sender.adopt(settings)
                 return
-            sender.counts.reconnects["reload"] += sender.connected
+            sender.counts.reconnects[LinkReason.RELOAD] += sender.connected
             await end([self.tasks[name]])
             sender.adopt(settings)
             self.tasks[name] = self._start(sender.run())

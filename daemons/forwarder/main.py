@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from daemons.configuration.defaults import FORWARDER_METRICS
-from daemons.service.command_line import CONTEXT, OurCommand
-from daemons.service.options import common
-from daemons.service.spans import SPAN
+from daemons.service.console.command_line import CONTEXT, OurCommand
+from daemons.service.console.options import common
+from daemons.service.settings.spans import SPAN
 
 __all__ = ["main"]
 

@@ -1,6 +1,8 @@
 """The forwarder's metric names: daemon, quantity, unit."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -9,13 +11,15 @@ from daemons.configuration.forwarder import ForwarderConfig
 from daemons.feed.counts import FeedCounts
 from daemons.feed_metrics import feed_families
 from daemons.forwarder.intake import Intake
+from daemons.hardware_stamps import hardware_families
 from daemons.link.sending.sender import LinkSender
 from daemons.measurement.histogram import octaves
-from daemons.records import ClockState
-from daemons.service.clock_metrics import clock_families
-from daemons.service.families import Rows, counter, each, each_of, gauge
-from daemons.service.metrics import HistogramFamily
-from daemons.service.reload import Reloader
+from daemons.records import ClockReport
+from daemons.service.metrics.clock_metrics import clock_families
+from daemons.service.metrics.families import Rows, counter, each, each_of, gauge
+from daemons.service.metrics.page import HistogramFamily
+from daemons.service.settings.reload import Reloader
+from daemons.stream.hardware import HardwareStamps
 from daemons.tcp_metrics import tcp_families
 
 __all__ = ["ForwarderCollector", "feed_delay_family", "hold_family", "kernel_hold_family"]
@@ -53,6 +57,7 @@ def kernel_hold_family() -> HistogramFamily:
     )
 
 
+@dataclass(eq=False)
 class ForwarderCollector(Collector):
     """Reads the forwarder's plain counters at scrape time.
 
@@ -60,37 +65,32 @@ class ForwarderCollector(Collector):
         intake: what the feed has brought.
         feed: the feed's connections.
         senders: the links, as they are now.
-        clock: tells this host's clock state.
+        clock: tells what is known of this host's clock.
         reloader: whose success to show.
+        hardware: tells of the interface's stamps, where they are used.
     """
 
-    def __init__(
-        self,
-        intake: Intake,
-        feed: FeedCounts,
-        senders: Callable[[], Sequence[LinkSender]],
-        clock: Callable[[], ClockState],
-        reloader: Reloader[ForwarderConfig],
-    ) -> None:
-        self._intake = intake
-        self._feed = feed
-        self._senders = senders
-        self._clock = clock
-        self._reloader = reloader
+    intake: Intake
+    feed: FeedCounts
+    senders: Callable[[], Sequence[LinkSender]]
+    clock: Callable[[], ClockReport]
+    reloader: Reloader[ForwarderConfig]
+    hardware: Callable[[], HardwareStamps | None] = lambda: None
 
     def collect(self) -> Iterator[Metric]:
-        senders = self._senders()
+        senders = self.senders()
         # Read in the same moment as what became of them, for the page gives way to events between its families.
         yield from (*self._received(), *_delivered(senders))
         yield from self._feeds()
         yield from _links(senders)
         yield self._reconnects(senders)
-        yield from tcp_families({"feed": self._feed.tcp} | {one.settings.label: one.counts.tcp for one in senders})
-        yield from clock_families(PREFIX, self._clock())
-        yield from self._reloader.families()
+        yield from tcp_families({"feed": self.feed.tcp} | {one.settings.label: one.counts.tcp for one in senders})
+        yield from clock_families(PREFIX, self.clock())
+        yield from hardware_families(PREFIX, self.hardware())
+        yield from self.reloader.families()
 
     def _received(self) -> Iterator[Metric]:
-        streams = self._intake.streams.items()
+        streams = self.intake.streams.items()
         yield counter(
             f"{PREFIX}_events_received",
             "Events from the feed; each is offered to every link.",
@@ -107,11 +107,11 @@ class ForwarderCollector(Collector):
             f"{PREFIX}_invalid_delays",
             "Feed delays kept out of the histogram because no path can have them.",
             ["reason"],
-            each(self._intake.invalid_delays),
+            each(self.intake.invalid_delays),
         )
 
     def _feeds(self) -> Iterator[Metric]:
-        feed = self._feed
+        feed = self.feed
         yield counter(f"{PREFIX}_events_invalid", "Feed messages that were no events.", ["reason"], each(feed.invalid))
         yield gauge(f"{PREFIX}_feed_connected", "1 while the feed is connected.", [], [([], int(feed.connected))])
         yield gauge(
@@ -127,7 +127,10 @@ class ForwarderCollector(Collector):
             f"{PREFIX}_reconnects",
             "Connections that ended or could not be made; side is feed or the link.",
             ["side", "reason"],
-            each_of({"feed": self._feed.reconnects} | {one.settings.label: one.counts.reconnects for one in senders}),
+            chain(
+                each_of({"feed": self.feed.reconnects}),
+                each_of({one.settings.label: one.counts.reconnects for one in senders}),
+            ),
         )
 
 
@@ -195,7 +198,7 @@ def _links(senders: Sequence[LinkSender]) -> Iterator[Metric]:
     )
     yield counter(
         f"{PREFIX}_departure_stamps",
-        "Those of which it has told.",
+        "Events whose transmit stamp the kernel has given.",
         ["link"],
         _each(senders, lambda one: one.counts.sampled),
     )

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -12,17 +12,21 @@ from daemons.configuration.forwarder import ForwarderConfig, links_of
 from daemons.errors import ConfigError
 from daemons.feed.counts import FeedCounts
 from daemons.feed.feed import Feed
+from daemons.forwarder.feedway import FeedWay
 from daemons.forwarder.intake import Intake
 from daemons.forwarder.links import Links
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family, kernel_hold_family
+from daemons.hardware_stamps import asked_for
 from daemons.link.sending.sender import LinkCounts, LinkSender, LinkSettings
 from daemons.records import FeedEvent, Stamp
-from daemons.service import logs
 from daemons.service.announcing import announce
-from daemons.service.config import effective
+from daemons.service.clock_log import ClockLog
 from daemons.service.exporter import Pages
 from daemons.service.lifecycle import Rate, Tasks, end
-from daemons.service.reload import Reloader
+from daemons.service.log import logs
+from daemons.service.settings.config import effective
+from daemons.service.settings.reload import Reloader
+from daemons.stream.hardware import HardwareStamps
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
@@ -46,14 +50,14 @@ class Forwarder:
         clock = SystemClock()
         self._rng = random.Random(secrets.randbits(64))
         self._stamper = Stamper(clock)
-        self.monitor = ClockMonitor(
-            clock, lambda step_ns: self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
-        )
+        self.monitor = ClockMonitor(clock, ClockLog(self._log, self._on_disruption))
+        self._hardware: HardwareStamps | None = None
         delays = feed_delay_family()
         self._holds = hold_family()
         self._kernel_holds = kernel_hold_family()
         self.session = secrets.randbits(64)
         self.sequence = 0
+        self._way = FeedWay(self._out_of_order)
         self._intake = Intake(delays)
         self._feed_counts = FeedCounts()
         self._feed = self._make_feed(config)
@@ -62,7 +66,12 @@ class Forwarder:
         self.links = Links(self._make_link, self._running.start)
         self.links.prepare(links_of(config))
         self.collector = ForwarderCollector(
-            self._intake, self._feed_counts, lambda: self.links.senders, lambda: self.monitor.state, self.reloader
+            self._intake,
+            self._feed_counts,
+            lambda: self.links.senders,
+            lambda: self.monitor.report,
+            self.reloader,
+            lambda: self._hardware,
         )
         self._pages = Pages("forwarder", config.metrics, [self.collector], [delays, self._holds, self._kernel_holds])
         self._rate = Rate()
@@ -71,11 +80,15 @@ class Forwarder:
     async def start(self) -> None:
         self._log.info("starting", config=effective(self.reloader.config), session=f"{self.session:016x}")
         await self._stamper.warm()
+        wanted = self.reloader.config.hardware_stamps
+        self._hardware = await asked_for(wanted.use, wanted.interface, self._stamper, self._log)
         await self.monitor.refresh()
         if metrics := await self._pages.start():
             self._log.info("metrics", address=metrics)
         start = self._running.start
         self._tasks = [start(self.monitor.run()), start(self._expire())]
+        if self._hardware is not None:
+            self._tasks.append(start(self._hardware.run()))
         self._feeding = start(self._feed.run())
         self.links.start()
         self._pages.serving = True
@@ -131,6 +144,7 @@ class Forwarder:
             self._stamper,
             self._rng,
             self.on_events,
+            self._on_feed_connected,
             connections=config.feed.connections,
             counts=self._feed_counts,
         )
@@ -150,16 +164,27 @@ class Forwarder:
             counts=counts,
         )
 
+    def _on_disruption(self, disrupted: bool) -> None:
+        self._intake.disrupted = disrupted
+
     async def _stop_feed(self) -> None:
         if self._feeding is not None:
             await end([self._feeding])
+
+    def _on_feed_connected(self, _streams: Sequence[str]) -> None:
+        self._way.renew(self._stamper.clock.monotonic_ns())
+
+    def _out_of_order(self) -> int:
+        self._feed_counts.tcp.now()
+        return self._feed_counts.tcp.total("out_of_order") or 0
 
     def on_events(self, events: list[FeedEvent], stamp: Stamp) -> None:
         """Number the events of one read and offer them to every link."""
         first = self.sequence + 1
         self.sequence += len(events)
+        held, renewed = self._way.held(events, stamp), self._way.renewed(stamp)
         for sender in self.links.open.values():
-            sender.offer(first, events, stamp)
+            sender.offer(first, events, stamp, held=held, renewed=renewed)
         # Measured after sending: what the forwarder learns for itself must not delay what it forwards.
         self._intake.observe(events, stamp)
 
@@ -168,11 +193,12 @@ class Forwarder:
             await asyncio.sleep(EXPIRE_SECONDS)
             for sender in self.links.senders:
                 sender.expire()
+            self._way.tend()
             self._feed.look(asyncio.get_running_loop().time(), self._intake.received(self._feed.streams))
 
 
 def _can_step(old: ForwarderConfig, new: ForwarderConfig) -> None:
     if old.metrics != new.metrics:
         raise ConfigError("metrics.listen", "cannot change while running", "restart the daemon")
-    if old.busy_poll != new.busy_poll:
-        raise ConfigError("busy_poll", "cannot change while running", "restart the daemon")
+    if (old.busy_poll, old.hardware_stamps) != (new.busy_poll, new.hardware_stamps):
+        raise ConfigError("busy_poll or hardware_stamps", "cannot change while running", "restart the daemon")

@@ -10,6 +10,7 @@ import msgspec
 
 from daemons.decoding import UNDECODABLE
 from daemons.errors import WireError
+from daemons.reasons import LinkReason
 from daemons.records import LinkEvent, StampKind
 
 __all__ = ["LineDecoder", "decode_forwarded", "encode_forwarded"]
@@ -47,12 +48,12 @@ def decode_forwarded(data: bytes) -> LinkEvent:
     try:
         found = _decode(data)
     except UNDECODABLE as error:
-        raise WireError("garbage", f"not a ForwardedEvent: {error}") from error
+        raise WireError(LinkReason.GARBAGE, f"not a ForwardedEvent: {error}") from error
     time = found.binance_event_time
     # 13 digits are milliseconds, 16 microseconds, as the exchange was asked for.
     time_ns = None if time <= 0 else time * (1_000_000 if time < 10**14 else 1_000)
     if time_ns is not None and time_ns > _INT64:
-        raise WireError("garbage", f"binance_event_time {time} is out of range")
+        raise WireError(LinkReason.GARBAGE, f"binance_event_time {time} is out of range")
     return LinkEvent(
         found.sequence_id,
         found.tokyo_receive_timestamp,
@@ -92,7 +93,7 @@ class LineDecoder:
             rest.clear()
         rest += lines.pop()
         if len(rest) > MAX_LINE:
-            raise WireError("too_large", f"line of more than {MAX_LINE} bytes")
+            raise WireError(LinkReason.TOO_LARGE, f"line of more than {MAX_LINE} bytes")
         events: list[LinkEvent] = []
         bad = 0
         ends_with_event = False

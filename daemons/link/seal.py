@@ -12,7 +12,8 @@ from struct import Struct
 from typing import Final
 
 from daemons.errors import WireError
-from daemons.link.wire import datagram_head
+from daemons.link.events import datagram_head
+from daemons.reasons import LinkReason
 
 __all__ = [
     "MAX_RECORD",
@@ -135,9 +136,9 @@ class Opener:
         while end - at >= _RECORD.size:
             magic, length = _RECORD.unpack_from(held, at)
             if magic != RECORD_MAGIC:
-                raise WireError("garbage", f"record starts with {held[at : at + 4].hex()}, not ours")
+                raise WireError(LinkReason.GARBAGE, f"record starts with {held[at : at + 4].hex()}, not ours")
             if length > MAX_RECORD:
-                raise WireError("too_large", f"record of {length} bytes exceeds the limit of {MAX_RECORD}")
+                raise WireError(LinkReason.TOO_LARGE, f"record of {length} bytes exceeds the limit of {MAX_RECORD}")
             content = at + _RECORD.size
             stop = content + length + TAG_BYTES
             if stop > end:
@@ -153,7 +154,7 @@ class Opener:
         expected = self._signer.tag(_PLACE.pack(self._place), head, data)
         if not hmac.compare_digest(expected, tag):
             raise WireError(
-                "forged", "a record was altered, left out or added on the way; the forwarder will reconnect"
+                LinkReason.FORGED, "a record was altered, left out or added on the way; the forwarder will reconnect"
             )
         self._place += 1
         return data
@@ -207,10 +208,10 @@ class DatagramOpener:
             return len(data)
         end = len(data) - TAG_BYTES
         if not hmac.compare_digest(self._signer.tag(data[:end]), data[end:]):
-            raise WireError("forged", "a datagram's tag does not fit; somebody alters or adds datagrams")
+            raise WireError(LinkReason.FORGED, "a datagram's tag does not fit; somebody alters or adds datagrams")
         at = number % WINDOW
         if number <= self._seen[at] or number + WINDOW <= self._newest:
-            raise WireError("replayed", "a datagram came again, or far too late")
+            raise WireError(LinkReason.REPLAYED, "a datagram came again, or far too late")
         # Only of what is known to be genuine: a forged number must not close the window.
         self._seen[at] = number
         self._newest = max(self._newest, number)

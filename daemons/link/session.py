@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from daemons.errors import LinkError, WireError
-from daemons.link import wire
-from daemons.link.seal import DatagramOpener, DatagramSealer, Opener, Sealer, SessionKeys, session_keys
-from daemons.link.wire import (
+from daemons.link.control import encode_control, hello_unsigned, welcome_unsigned
+from daemons.link.decoder import MAX_BODY, MAX_STRANGER_BODY, FrameDecoder
+from daemons.link.frame import Kind
+from daemons.link.messages import (
     VERSION,
     Ack,
     Bye,
@@ -21,11 +22,9 @@ from daemons.link.wire import (
     ClockReply,
     ClockRequest,
     Departures,
-    FrameDecoder,
     GaveUp,
     Heartbeat,
     Hello,
-    Kind,
     Message,
     Reject,
     RejectReason,
@@ -33,6 +32,8 @@ from daemons.link.wire import (
     Transport,
     Welcome,
 )
+from daemons.link.seal import DatagramOpener, DatagramSealer, Opener, Sealer, SessionKeys, session_keys
+from daemons.reasons import LinkReason
 from daemons.records import ClockState, LinkEvent, Stamp
 from daemons.secret import Secret
 from daemons.timing.exchange import ClockSample, exchange
@@ -48,7 +49,7 @@ def _sign(key: Secret | None, role: bytes, *parts: bytes) -> bytes:
 
 
 def _keys(secret: Secret, challenge: bytes, hello: Hello, welcome: Welcome) -> SessionKeys:
-    signed = wire.hello_unsigned(hello) + wire.welcome_unsigned(welcome)
+    signed = hello_unsigned(hello) + welcome_unsigned(welcome)
     return session_keys(secret.value, challenge + hello.nonce, challenge + signed)
 
 
@@ -91,7 +92,7 @@ class ForwarderSession:
     def __init__(self, introduction: Introduction, clock: ClockState) -> None:
         self._me = introduction
         self._clock = clock
-        self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
+        self._decoder = FrameDecoder(MAX_STRANGER_BODY)
         self._decoder.pause_after = Kind.WELCOME
         self._opener: Opener | None = None
         self._sealer: Sealer | None = None
@@ -124,7 +125,7 @@ class ForwarderSession:
                     told.append(message)
                 case ClockRequest() if self.welcome:
                     reply = ClockReply(message.number, message.t1_ns, stamp.ns, wall_ns())
-                    self._out.append(self.seal(wire.encode(reply)))
+                    self._out.append(self.seal(encode_control(reply)))
                 case Challenge() if not self._challenge:
                     self._introduce(message)
                 case Welcome() if self._hello and not self.welcome:
@@ -132,9 +133,9 @@ class ForwarderSession:
                     # What came with it is of the connection's second part.
                     told += self.receive_data(self._decoder.rest(), stamp, wall_ns)
                 case Reject():
-                    raise LinkError(message.reason.name.lower(), f"the receiver refused us: {message.text}")
+                    raise LinkError(message.reason.counted, f"the receiver refused us: {message.text}")
                 case _:
-                    raise WireError("garbage", f"{type(message).__name__} came out of turn")
+                    raise WireError(LinkReason.GARBAGE, f"{type(message).__name__} came out of turn")
         return told
 
     def seal(self, frames: bytes) -> bytes:
@@ -149,23 +150,25 @@ class ForwarderSession:
 
     def _introduce(self, challenge: Challenge) -> None:
         if challenge.version < VERSION:
-            raise LinkError("version", f"the receiver speaks version {challenge.version}, we {VERSION}; upgrade it")
+            raise LinkError(
+                LinkReason.VERSION, f"the receiver speaks version {challenge.version}, we {VERSION}; upgrade it"
+            )
         me = self._me
         self._challenge = challenge.nonce
         hello = Hello(VERSION, me.transport, me.session, me.nonce, me.acknowledged, me.path, self._clock)
-        mac = _sign(me.key, _BY_FORWARDER, challenge.nonce, wire.hello_unsigned(hello))
+        mac = _sign(me.key, _BY_FORWARDER, challenge.nonce, hello_unsigned(hello))
         self._hello = hello
         signed = Hello(VERSION, me.transport, me.session, me.nonce, me.acknowledged, me.path, self._clock, mac)
-        self._out.append(wire.encode(signed))
+        self._out.append(encode_control(signed))
 
     def _check(self, hello: Hello, welcome: Welcome) -> None:
-        key, said = self._me.key, wire.hello_unsigned(hello)
-        expected = _sign(key, _BY_RECEIVER, self._challenge, said, wire.welcome_unsigned(welcome))
+        key, said = self._me.key, hello_unsigned(hello)
+        expected = _sign(key, _BY_RECEIVER, self._challenge, said, welcome_unsigned(welcome))
         if not hmac.compare_digest(expected, welcome.mac):
             why = "has another key" if welcome.mac else "has no key"
-            raise LinkError("peer_key", f"the receiver {why}; give both ends the same key file")
+            raise LinkError(LinkReason.PEER_KEY, f"the receiver {why}; give both ends the same key file")
         self.welcome = welcome
-        self._decoder.limit = wire.MAX_BODY
+        self._decoder.limit = MAX_BODY
         self._decoder.pause_after = None
         self.datagrams = DatagramSealer(welcome.token)
         if key is not None:
@@ -226,11 +229,11 @@ class ReceiverSession:
         self.key: Secret | None = None
         self._nonce = nonce
         self.token = token
-        self._decoder = FrameDecoder(wire.MAX_STRANGER_BODY)
+        self._decoder = FrameDecoder(MAX_STRANGER_BODY)
         self._decoder.pause_after = Kind.HELLO
         self._opener: Opener | None = None
         self._sealer: Sealer | None = None
-        self._out: list[bytes] = [wire.encode(Challenge(VERSION, nonce))]
+        self._out: list[bytes] = [encode_control(Challenge(VERSION, nonce))]
         self._asked: dict[int, int] = {}
         self._number = 0
         self.hello: Hello | None = None
@@ -258,7 +261,7 @@ class ReceiverSession:
             elif isinstance(message, ClockReply):
                 happened.append(self._evaluate(message, stamp))
             else:
-                raise WireError("garbage", f"{type(message).__name__} came out of turn")
+                raise WireError(LinkReason.GARBAGE, f"{type(message).__name__} came out of turn")
         return happened
 
     @property
@@ -290,27 +293,27 @@ class ReceiverSession:
         return data
 
     def _send(self, message: Ack | ClockRequest | Shared) -> None:
-        frame = wire.encode(message)
+        frame = encode_control(message)
         self._out.append(frame if self._sealer is None else self._sealer.seal(frame))
 
     def _admit(self, message: Message) -> Hello:
         if not isinstance(message, Hello):
-            raise WireError("garbage", f"{type(message).__name__} came before HELLO")
+            raise WireError(LinkReason.GARBAGE, f"{type(message).__name__} came before HELLO")
         if message.version != VERSION:
             self._refuse(RejectReason.VERSION, f"it speaks version {message.version}, we {VERSION}; upgrade the older")
         self.named = message.path
-        body = wire.hello_unsigned(message)
+        body = hello_unsigned(message)
         offer, self.key = self._choose(message, body)
         if message.transport not in offer.transports:
             self._refuse(RejectReason.TRANSPORT, f"{message.transport.name} is not enabled for this path")
         if not offer.has_room_for(message.session):
             self._refuse(RejectReason.BUSY, "as many forwarders as may be are connected; give it a path of its own")
         self.hello, self.path = message, offer.path
-        self._decoder.limit = wire.MAX_BODY
+        self._decoder.limit = MAX_BODY
         self._decoder.pause_after = None
         welcome = Welcome(VERSION, self.token, offer.highest_of(message.session))
-        mac = _sign(self.key, _BY_RECEIVER, self._nonce, body, wire.welcome_unsigned(welcome))
-        self._out.append(wire.encode(Welcome(welcome.version, welcome.token, welcome.highest, mac)))
+        mac = _sign(self.key, _BY_RECEIVER, self._nonce, body, welcome_unsigned(welcome))
+        self._out.append(encode_control(Welcome(welcome.version, welcome.token, welcome.highest, mac)))
         if self.key is not None:
             keys = _keys(self.key, self._nonce, message, welcome)
             self._opener, self._sealer = Opener(keys.forwarder), Sealer(keys.receiver)
@@ -344,8 +347,8 @@ class ReceiverSession:
         return fitting[0]
 
     def _refuse(self, reason: RejectReason, text: str) -> NoReturn:
-        self._out.append(wire.encode(Reject(reason, text)))
-        raise LinkError(reason.name.lower(), f"forwarder refused: {text}")
+        self._out.append(encode_control(Reject(reason, text)))
+        raise LinkError(reason.counted, f"forwarder refused: {text}")
 
     def _evaluate(self, reply: ClockReply, stamp: Stamp) -> TimeReport:
         asked = self._asked.pop(reply.number, None)

@@ -13,7 +13,7 @@ from daemons.formats.rows import Row
 from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.identity import MAX_JUMP, IdAccount, Sighting
 from daemons.measurement.jitter import InterarrivalJitter
-from daemons.measurement.judgement import Figure, backbone_of, end_to_end_of, possible
+from daemons.measurement.judgement import DISRUPTED, Figure, backbone_of, end_to_end_of, possible
 from daemons.measurement.race import RaceTable
 from daemons.measurement.segments import Arrived, Segments
 from daemons.measurement.sequence import Outcome, Tally
@@ -21,7 +21,7 @@ from daemons.measurement.sessions import Sessions
 from daemons.measurement.stream_account import StreamAccount
 from daemons.measurement.tail.tail import Tail
 from daemons.measurement.time_step import STEPS_NS, finer_step_ns
-from daemons.records import KERNEL, WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, shared
+from daemons.records import NO_HARDWARE, WARMUP, FeedEvent, LinkEvent, Stamp, StampKind, Validity, exact, shared
 
 __all__ = ["MAX_IDENTITIES", "InvalidReason", "PathAccount"]
 
@@ -40,7 +40,9 @@ class InvalidReason(StrEnum):
     NEGATIVE_BACKBONE = "negative_backbone"
     ABSURD_BACKBONE = "absurd_backbone"
     CLOCK_STEP = "clock_step"
+    CLOCK_DISRUPTED = "clock_disrupted"
     WARMUP = "warmup"
+    NO_HARDWARE_STAMP = "no_hardware_stamp"
     ABSURD_SEQUENCE = "absurd_sequence"
     ABSURD_ANNOUNCEMENT = "absurd_announcement"
     TOO_MANY_STREAMS = "too_many_streams"
@@ -48,7 +50,9 @@ class InvalidReason(StrEnum):
 
 _END_TO_END: Final = {
     Validity.CLOCK_STEP: InvalidReason.CLOCK_STEP,
+    Validity.CLOCK_DISRUPTED: InvalidReason.CLOCK_DISRUPTED,
     Validity.WARMUP: InvalidReason.WARMUP,
+    Validity.NO_HARDWARE_STAMP: InvalidReason.NO_HARDWARE_STAMP,
     Validity.NEGATIVE: InvalidReason.NEGATIVE_END_TO_END,
     Validity.ABSURD: InvalidReason.ABSURD_END_TO_END,
 }
@@ -76,6 +80,7 @@ class PathAccount:
         row: is given every event; None when no file is written.
         identify: tells symbol and kind of a stream's events by its name; the symbol is empty for one of all symbols.
         symbol_of: reads the symbol out of an event's payload; asked for streams of all symbols on links.
+        wall_ns: reads the wall clock, for the end of a sampled event's way; by default there is none to read.
 
     Attributes:
         events: all arrivals, duplicates included.
@@ -84,6 +89,8 @@ class PathAccount:
         stamps: events by the kind of their arrival stamp.
         forwarder_step_ns: in what step the forwarder tells its stamps, as they have shown.
         tail: its slowest events, and why they were.
+        disrupted: this host's clock is not to be believed: nothing is measured with it.
+        disrupted_sessions: those of forwarders of whose clocks the same holds.
     """
 
     def __init__(
@@ -98,6 +105,7 @@ class PathAccount:
         row: Callable[[Row], None] | None = None,
         identify: Callable[[str], tuple[str, str]] = lambda stream: (stream, ""),
         symbol_of: Callable[[bytes], str] = lambda _payload: "",
+        wall_ns: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.name = name
         self.index = index
@@ -109,6 +117,7 @@ class PathAccount:
         self._row = row
         self._identify = identify
         self._symbol_of = symbol_of
+        self._wall_ns = wall_ns
         self.streams: dict[str, StreamAccount] = {}
         self._labels: set[str] = set()
         self._overflow: StreamAccount | None = None
@@ -117,8 +126,11 @@ class PathAccount:
         self.sessions = Sessions(self.invalid)
         self.tail = Tail()
         self._least_of_read_ns: int | None = None
+        self._sampled: list[tuple[Hashable, LinkEvent]] = []
         self.events = 0
         self.delayed = 0
+        self.disrupted = False
+        self.disrupted_sessions: set[Hashable] = set()
         self.forwarder_step_ns = STEPS_NS[0]
         self.stamps = dict.fromkeys(StampKind, 0)
         self.last_event_ns = 0
@@ -210,6 +222,7 @@ class PathAccount:
         tail = self.tail
         recent, stride = tail.timed, tail.stride
         last = len(events) - 1
+        disrupted = self.disrupted
         early = shared(stamp.kind)
         for index, event in enumerate(events):
             kind = stamp.kind if index == last else early
@@ -218,7 +231,7 @@ class PathAccount:
             stream.events += 1
             self.stamps[kind] += 1
             duplicate = event.event_id is not None and stream is not self._overflow and self._seen(stream, event, stamp)
-            figure = end_to_end_of(event.event_time_ns, stamp, kind)
+            figure = DISRUPTED if disrupted else end_to_end_of(event.event_time_ns, stamp, kind)
             end_to_end_ns = self._take_end_to_end(stream, event.event_time_ns, figure, live=not duplicate)
             if end_to_end_ns is not None and figure[1] is _OK and not duplicate:
                 if not self.events % stride:
@@ -229,24 +242,9 @@ class PathAccount:
                 key = (stream.symbol or event.symbol, stream.kind, event.event_id)
                 self._race.observe(key, self.index, stamp.steady_ns, live=not stamp.step_ns)
             if self._row is not None:
-                self._row(
-                    Row(
-                        path=self.name,
-                        stream=stream.named_for(event.symbol),
-                        sequence=self.events,
-                        event_id=event.event_id,
-                        event_time_ns=event.event_time_ns,
-                        forwarder_ns=None,
-                        departure_ns=None,
-                        arrival_ns=stamp.ns,
-                        end_to_end_ns=end_to_end_ns,
-                        backbone_ns=None,
-                        stamp=kind,
-                        validity="duplicate" if duplicate else figure[1],
-                        delayed=False,
-                        kind=stream.kind,
-                    )
-                )
+                validity = _DUPLICATE.value if duplicate else figure[1]
+                figures, place = (end_to_end_ns, None), (self.events, None)
+                self._row(self._row_of(stream, event.symbol, event, stamp, kind, figures, validity, place))
         tail.read_ns = stamp.handled_ns
 
     def observe_link(self, key: Hashable, events: Sequence[LinkEvent], stamp: Stamp, *, together: bool) -> None:
@@ -262,10 +260,11 @@ class PathAccount:
         tracker = sessions.trackers.get(key) or sessions.open(key, events[0].sequence - 1)
         sessions.hear(key)
         self._least_of_read_ns = None
-        before = self.events
-        tail = self.tail
+        before, tail = self.events, self.tail
         stride = tail.stride
         last = len(events) - 1
+        disrupted = self.disrupted
+        either_disrupted = disrupted or key in self.disrupted_sessions
         early = stamp.kind if together else shared(stamp.kind)
         for index, event in enumerate(events):
             # Far behind as well: what came before was nonsense, and must not make duplicates of all that follows.
@@ -282,14 +281,14 @@ class PathAccount:
             duplicate = outcome is _DUPLICATE or outcome is _STALE
             live = not (duplicate or event.delayed)
             if event.delayed and not duplicate:
-                self._take_delayed(event, stamp)
-            figure = end_to_end_of(event.event_time_ns, stamp, kind)
+                self._take_delayed(event, stamp, measured=not (either_disrupted or stamp.step_ns))
+            figure = DISRUPTED if disrupted else end_to_end_of(event.event_time_ns, stamp, kind)
             end_to_end_ns = self._take_end_to_end(stream, event.event_time_ns, figure, live=live)
             validity: str = figure[1] if live else outcome.value if duplicate else Validity.DELAYED
             timed = figure[1] is _OK and not duplicate
             backbone_ns: int | None = None
             if live:
-                figure = backbone_of(event, stamp, kind)
+                figure = DISRUPTED if either_disrupted else backbone_of(event, stamp, kind)
                 backbone_ns = self._take_backbone(key, stream, event, stamp, kind, figure)
                 validity = validity if figure[1] is _OK else figure[1]
             recent, delay_ns = (tail.timed, end_to_end_ns) if timed else (tail.untimed, backbone_ns)
@@ -301,42 +300,62 @@ class PathAccount:
                 identity = (symbol, stream.kind, event.event_id)
                 self._race.observe(identity, self.index, stamp.steady_ns, live=live and not stamp.step_ns)
             if self._row is not None:
-                self._row(
-                    self._link_row(key, stream, symbol, event, stamp, kind, (end_to_end_ns, backbone_ns), validity)
-                )
+                figures, place = (end_to_end_ns, backbone_ns), (event.sequence, sessions.numbers[key])
+                self._row(self._row_of(stream, symbol, event, stamp, kind, figures, validity, place))
         tail.read_ns = stamp.handled_ns
         if counted := self.events - before:
             self._count_read(stamp, counted)
         self._keep_least(key)
+        self._keep_sampled(stamp)
 
-    def _link_row(
+    def _row_of(
         self,
-        session: Hashable,
         stream: StreamAccount,
         symbol: str,
-        event: LinkEvent,
+        event: FeedEvent | LinkEvent,
         stamp: Stamp,
         kind: StampKind,
         figures: tuple[int | None, int | None],
         validity: str,
+        place: tuple[int, int | None],
     ) -> Row:
-        """Make the row of an event; ``figures`` are its end-to-end and backbone latency in nanoseconds."""
+        """Make the row of an event.
+
+        Args:
+            stream: which it is of.
+            symbol: likewise.
+            event: itself.
+            stamp: of its read.
+            kind: of its own stamp.
+            figures: its end-to-end and backbone latency in nanoseconds.
+            validity: of them.
+            place: its number on the path or in its session, and the session's.
+        """
+        forwarder_ns = departure_ns = None
+        delayed = False
+        if isinstance(event, LinkEvent):
+            forwarder_ns, departure_ns, delayed = event.receive_ns, event.departure_ns, event.delayed
+        cause, rtt_ns, retransmitted, out_of_order = self.tail.explanation(event, stamp)
         return Row(
             path=self.name,
             stream=stream.named_for(symbol),
-            sequence=event.sequence,
+            sequence=place[0],
             event_id=event.event_id,
             event_time_ns=event.event_time_ns,
-            forwarder_ns=event.receive_ns,
-            departure_ns=event.departure_ns,
+            forwarder_ns=forwarder_ns,
+            departure_ns=departure_ns,
             arrival_ns=stamp.ns,
             end_to_end_ns=figures[0],
             backbone_ns=figures[1],
             stamp=kind,
             validity=validity,
-            delayed=event.delayed,
+            delayed=delayed,
             kind=stream.kind,
-            connection=self.sessions.numbers[session],
+            connection=place[1],
+            cause=cause,
+            tcp_rtt_ns=rtt_ns,
+            tcp_retransmitted=retransmitted,
+            tcp_out_of_order=out_of_order,
         )
 
     def _keep_least(self, key: Hashable) -> None:
@@ -390,7 +409,7 @@ class PathAccount:
                     self.figures.end_to_end.record(delay_ns)
             return delay_ns
         stream.without_event_time += event_time_ns is None
-        if validity is Validity.CLOCK_STEP:
+        if validity is Validity.CLOCK_STEP or validity is Validity.CLOCK_DISRUPTED:
             stream.end_to_end_jitter.interrupt()
         if validity is Validity.ABSURD and not live:
             return delay_ns
@@ -398,10 +417,10 @@ class PathAccount:
             self.invalid[reason] += 1
         return None
 
-    def _take_delayed(self, event: LinkEvent, stamp: Stamp) -> None:
-        """Measure how long an event was on its way that waited in an outage."""
+    def _take_delayed(self, event: LinkEvent, stamp: Stamp, *, measured: bool) -> None:
+        """Count an event that waited in an outage, and measure how long it was on its way if the clocks allow that."""
         self.delayed += 1
-        if stamp.step_ns:
+        if not measured:
             return
         delay_ns = stamp.ns - event.receive_ns
         if (validity := possible(delay_ns)) is _OK:
@@ -417,8 +436,9 @@ class PathAccount:
         if delay_ns is None:
             stream.backbone_jitter.interrupt()
             # Where our own stamp is to blame, the end-to-end figure is refused for it, and one reason counts once.
-            if validity is Validity.WARMUP and kind is not WARMUP:
-                self.invalid[InvalidReason.WARMUP] += 1
+            ours_is_unfit = kind is WARMUP or kind is NO_HARDWARE
+            if not (stamp.step_ns or self.disrupted or ours_is_unfit):
+                self.invalid[_END_TO_END[validity]] += 1
             return None
         one_way_ns = delay_ns if event.departure_ns is None else stamp.ns - event.departure_ns
         least_ns = self._least_of_read_ns
@@ -444,11 +464,21 @@ class PathAccount:
         return delay_ns
 
     def _sample(self, session: Hashable, event: LinkEvent, stamp: Stamp, kind: StampKind) -> None:
-        """Keep the stamps of an event whose departure is told later, if both of its arrival stamps are its own."""
-        exact = kind is KERNEL and event.receive_kind is KERNEL and not stamp.step_ns
-        if exact and event.departure_ns is not None and self.segments is not None:
-            times = (event.event_time_ns, event.receive_ns, event.departure_ns, stamp.ns, stamp.handled_ns)
-            self.segments.arrived(session, event.sequence, Arrived(*times))
+        """Take an event whose departure is told later, if both of its arrival stamps are its own."""
+        both_exact = exact(kind) and exact(event.receive_kind) and not stamp.step_ns
+        if both_exact and event.departure_ns is not None and self.segments is not None:
+            self._sampled.append((session, event))
+
+    def _keep_sampled(self, stamp: Stamp) -> None:
+        """Keep the stamps of the read's events whose departure is told later, now that all of it is accounted for."""
+        if not self._sampled or self.segments is None:
+            return
+        counted_ns = self._wall_ns()
+        for session, event in self._sampled:
+            assert event.departure_ns is not None
+            sent = (event.event_time_ns, event.receive_ns, event.departure_ns)
+            self.segments.arrived(session, event.sequence, Arrived(*sent, stamp.ns, stamp.handled_ns, counted_ns))
+        self._sampled.clear()
 
     def _stream(self, name: str) -> StreamAccount:
         """Make the account of a stream: labels are few, identities many; events beyond both bounds are only counted."""

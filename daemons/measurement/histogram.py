@@ -5,9 +5,12 @@ values and not on their number.
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+
+from daemons.measurement.percentile import between, minimum_samples, place
 
 __all__ = ["PER_OCTAVE", "Bounds", "BucketHistogram", "QuantileHistogram", "octaves", "signed"]
 
@@ -148,25 +151,33 @@ class QuantileHistogram:
                 self.minimum = value if self.minimum is None else min(self.minimum, value)
                 self.maximum = value if self.maximum is None else max(self.maximum, value)
 
-    def quantile(self, fraction: float) -> int | None:
-        """Return the value at a rank: the smallest with at least ``fraction`` of all values at or below it.
+    def quantile(self, level: float) -> float | None:
+        """Return a quantile by the definition of :func:`~daemons.measurement.percentile.place`.
 
         Args:
-            fraction: 0 < fraction <= 1; 0.5 is the median.
+            level: 0 to 1; 0.5 is the median.
 
         Returns:
-            The value to within 0.05 %, clipped to the exact minimum and maximum; None without a value.
+            What lies between two values, each to within 0.05 %; None without a value.
         """
-        if self.minimum is None or self.maximum is None:
+        if not self.count:
             return None
-        rank = max(1, math.ceil(fraction * self.count))
-        seen = 0
-        for cell in sorted(self._cells):
-            seen += self._cells[cell]
-            if seen >= rank:
-                width = 1 << max(0, cell.bit_length() - PRECISION_BITS)
-                return min(max(cell + width // 2, self.minimum), self.maximum)
-        return self.maximum
+        below, above, share = place(level, self.count)
+        cells = sorted(self._cells)
+        upto = list(accumulate(map(self._cells.__getitem__, cells)))
+        low, high = (self._middle(cells[bisect_right(upto, index)]) for index in (below, above))
+        return between(low, high, share)
+
+    def shown(self, level: float) -> float | None:
+        """Return a quantile, or None where the values are too few for it to be shown."""
+        return self.quantile(level) if self.count >= minimum_samples(level) else None
+
+    def _middle(self, cell: int) -> int:
+        """Return what stands for all values of a cell: its middle, or the least or largest value if that is nearer."""
+        assert self.minimum is not None
+        assert self.maximum is not None
+        width = 1 << max(0, cell.bit_length() - PRECISION_BITS)
+        return min(max(cell + width // 2, self.minimum), self.maximum)
 
     @property
     def cells(self) -> int:

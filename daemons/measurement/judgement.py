@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from daemons.records import WARMUP, LinkEvent, Stamp, StampKind, Validity
+from daemons.records import NO_HARDWARE, WARMUP, LinkEvent, Stamp, StampKind, Validity
 
-__all__ = ["ABSURD_NS", "Figure", "backbone_of", "end_to_end_of", "possible"]
+__all__ = ["ABSURD_NS", "DISRUPTED", "Figure", "backbone_of", "end_to_end_of", "possible"]
 
 ABSURD_NS: Final = 3_600_000_000_000
 """No path takes an hour: such a delay is a clock or a unit gone wrong."""
@@ -13,9 +13,13 @@ ABSURD_NS: Final = 3_600_000_000_000
 _OK: Final = Validity.OK
 _NEGATIVE: Final = Validity.NEGATIVE
 _ABSURD: Final = Validity.ABSURD
+_UNFIT: Final = {WARMUP: Validity.WARMUP, NO_HARDWARE: Validity.NO_HARDWARE_STAMP}
 
 Figure = tuple[int | None, Validity]
 """A delay in nanoseconds, and what may be done with it; None where the stamps give none."""
+
+DISRUPTED: Final[Figure] = (None, Validity.CLOCK_DISRUPTED)
+"""What is to be had of two stamps while one of their clocks is not to be believed."""
 
 
 def possible(delay_ns: int) -> Validity:
@@ -35,8 +39,8 @@ def end_to_end_of(event_time_ns: int | None, stamp: Stamp, kind: StampKind) -> F
     """
     if stamp.step_ns:
         return None, Validity.CLOCK_STEP
-    if kind is WARMUP:
-        return None, Validity.WARMUP
+    if kind is WARMUP or kind is NO_HARDWARE:
+        return None, _UNFIT[kind]
     if event_time_ns is None:
         return None, Validity.WITHOUT_EVENT_TIME
     delay_ns = stamp.ns - event_time_ns
@@ -49,8 +53,11 @@ def backbone_of(event: LinkEvent, stamp: Stamp, kind: StampKind) -> Figure:
     """Judge the delay from arrival at the forwarder to arrival here; arguments as for :func:`end_to_end_of`."""
     if stamp.step_ns:
         return None, Validity.CLOCK_STEP
-    if kind is WARMUP or event.receive_kind is WARMUP:
-        return None, Validity.WARMUP
+    far = event.receive_kind
+    if kind is WARMUP or kind is NO_HARDWARE:
+        return None, _UNFIT[kind]
+    if far is WARMUP or far is NO_HARDWARE:
+        return None, _UNFIT[far]
     delay_ns = stamp.ns - event.receive_ns
     if 0 <= delay_ns <= ABSURD_NS:
         return delay_ns, _OK

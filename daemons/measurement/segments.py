@@ -1,4 +1,4 @@
-"""The parts of an event's delay, from the exchange's clock to where it was handled here, each between two stamps.
+"""The parts of an event's delay, from the exchange's clock to where it was accounted for here, each between two stamps.
 
 Only of events that the forwarder has sampled, for only of those does it know when the kernel sent them, and says so
 after the event itself. Each event's parts add up to its total to the nanosecond, for they share their stamps; what is
@@ -6,6 +6,7 @@ not known is absent, and an event with an impossible part is counted and of no p
 """
 
 from collections.abc import Callable, Hashable
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -14,8 +15,8 @@ from daemons.measurement.histogram import BucketHistogram, QuantileHistogram
 
 __all__ = ["SEGMENTS", "TOTAL", "Segments"]
 
-SEGMENTS: Final = ("feed", "hold_user", "hold_kernel", "way", "host")
-"""Exchange's clock, arrival at the forwarder, handed to its kernel, handed to its device, arrival here, handled."""
+SEGMENTS: Final = ("feed", "hold_user", "hold_kernel", "way", "host", "decode")
+"""From the exchange's clock: arrived at the forwarder, left it, left its kernel, arrived here, read, accounted for."""
 TOTAL: Final = "total"
 MAX_AWAITED: Final = 1024
 """Events whose departure has not been told yet: a hundred seconds of samples."""
@@ -30,6 +31,7 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
     departure_ns: int
     arrival_ns: int
     handled_ns: int
+    counted_ns: int | None
 
 
 class Segments:
@@ -66,10 +68,11 @@ class Segments:
         if event is None:
             self.unmatched += 1
             return
-        stamps = (event.event_time_ns, event.receive_ns, event.departure_ns, kernel_ns, event.arrival_ns)
+        sent = (event.event_time_ns, event.receive_ns, event.departure_ns, kernel_ns)
+        stamps = (*sent, event.arrival_ns, event.handled_ns, event.counted_ns)
         parts = {
             name: end - begin
-            for name, begin, end in zip(SEGMENTS, stamps, (*stamps[1:], event.handled_ns), strict=True)
+            for name, (begin, end) in zip(SEGMENTS, pairwise(stamps), strict=True)
             if begin is not None and end is not None
         }
         if any(not 0 <= part <= ABSURD_NS for part in parts.values()):

@@ -7,9 +7,9 @@ import click
 from daemons.errors import LatencyError
 from daemons.original.files import FRANKFURT_FILE, FrankfurtFile, load
 from daemons.receiver.main import main as receiver
-from daemons.service.command_line import CONTEXT, OurCommand, version_option
-from daemons.service.exits import die
-from daemons.service.spans import SPAN, write_span
+from daemons.service.console.command_line import CONTEXT, OurCommand, version_option
+from daemons.service.console.exits import die
+from daemons.service.settings.spans import SPAN, write_span
 
 __all__ = ["main"]
 

@@ -7,9 +7,9 @@ import click
 from daemons.errors import ConfigError, LatencyError
 from daemons.forwarder.main import main as forwarder
 from daemons.original.files import TOKYO_FILE, TokyoFile, load
-from daemons.service.command_line import CONTEXT, OurCommand, version_option
-from daemons.service.exits import die
-from daemons.service.spans import SPAN, write_span
+from daemons.service.console.command_line import CONTEXT, OurCommand, version_option
+from daemons.service.console.exits import die
+from daemons.service.settings.spans import SPAN, write_span
 
 __all__ = ["main"]
 

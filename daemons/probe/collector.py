@@ -10,7 +10,7 @@ from daemons.probe.checks.egress import EgressCheck
 from daemons.probe.checks.overlay import OverlayPinger
 from daemons.probe.checks.route import RouteTracer
 from daemons.probe.observations import Observations
-from daemons.service.reload import Reloader
+from daemons.service.settings.reload import Reloader
 
 __all__ = ["Collector"]
 

@@ -8,11 +8,11 @@ from daemons.errors import ConfigError, LatencyError
 from daemons.probe.once.program import OnceProgram
 from daemons.probe.program import ProbeProgram
 from daemons.probe.target import prepared, secrets_of
-from daemons.service.checking import report_check
-from daemons.service.exits import die
+from daemons.service.console.exits import die
 from daemons.service.exporter import check_metrics
 from daemons.service.lifecycle import run
-from daemons.service.logs import configure
+from daemons.service.log.logs import configure
+from daemons.service.settings.checking import report_check
 
 __all__ = ["carry_out"]
 

@@ -8,7 +8,7 @@ import msgspec
 from daemons.probe.attempt import Attempt, Reason
 from daemons.probe.prober import Prober
 from daemons.probe.target import Target
-from daemons.service.http import Page, Request, text
+from daemons.service.web.pages import Page, Request, text
 
 __all__ = ["DebugPage", "described"]
 

@@ -1,7 +1,7 @@
 """The probe's histogram families: their names, labels and boundaries."""
 
 from daemons.measurement.histogram import octaves
-from daemons.service.metrics import HistogramFamily
+from daemons.service.metrics.page import HistogramFamily
 
 __all__ = ["Families"]
 

@@ -4,7 +4,7 @@ from traceback import walk_tb
 
 import structlog
 
-from daemons.service.logs import counts
+from daemons.service.log.logs import counts
 
 __all__ = ["Faults"]
 

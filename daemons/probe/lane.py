@@ -2,16 +2,50 @@
 
 import asyncio
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 from daemons.probe.attempt import Attempt, ConnectionKind, Judge, Reason, Reconnect
-from daemons.probe.prober import Prober, Wire
+from daemons.probe.faults import Faults
 from daemons.probe.target import Target
 
-__all__ = ["ColdLane", "Lane", "Observer", "WarmLane"]
+__all__ = ["Asker", "ColdLane", "Lane", "Observer", "WarmLane"]
 
 INSPECTION_NS = 600_000_000_000
 """How often a certificate that is refused is looked at again for its expiry."""
+
+
+class Kept(Protocol):
+    """A connection that has answered, and may serve another request."""
+
+    def watch(self) -> None:
+        """Answer what the server says while nothing is asked."""
+
+    async def lost(self) -> Reconnect | None:
+        """Say why it serves no other request; None when it may."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Asker(Protocol):
+    """Makes the attempts, as :class:`~daemons.probe.prober.Prober` does.
+
+    Attributes:
+        faults: of attempts, by target.
+    """
+
+    faults: Faults
+
+    async def attempt(
+        self, target: Target, intended_ns: int, wire: Any = None, *, keep: bool = False, judge: Judge | None = None
+    ) -> tuple[Attempt, Any]:
+        """Make one attempt; ``wire`` is a connection that it has given back before, a :class:`Kept`, or None."""
+
+    def broken(self, target: Target, kind: ConnectionKind, intended_ns: int, error: Exception) -> Attempt:
+        """Make the record of an attempt of which nothing is known but what broke it off."""
+
+    async def inspect(self, target: Target) -> int | None:
+        """Find out when a certificate that was refused expires, in Unix time."""
 
 
 class Observer(Protocol):
@@ -44,7 +78,7 @@ class Lane:
 
     kind: ConnectionKind
 
-    def __init__(self, target: Target, prober: Prober, observer: Observer, most: int) -> None:
+    def __init__(self, target: Target, prober: Asker, observer: Observer, most: int) -> None:
         self._target = target
         self.target = target.name
         self._prober = prober
@@ -124,7 +158,7 @@ class ColdLane(Lane):
 
     kind = ConnectionKind.COLD
 
-    def __init__(self, target: Target, prober: Prober, observer: Observer, judge: Judge | None = None) -> None:
+    def __init__(self, target: Target, prober: Asker, observer: Observer, judge: Judge | None = None) -> None:
         # One more than can be under way by the timeout, for the moments between its expiry and the end of the attempt.
         most = math.ceil(target.timeout_seconds * 1e9 / target.interval_ns) + 1
         super().__init__(target, prober, observer, most)
@@ -148,9 +182,9 @@ class WarmLane(Lane):
 
     kind = ConnectionKind.WARM
 
-    def __init__(self, target: Target, prober: Prober, observer: Observer) -> None:
+    def __init__(self, target: Target, prober: Asker, observer: Observer) -> None:
         super().__init__(target, prober, observer, most=1)
-        self._wire: Wire | None = None
+        self._wire: Kept | None = None
         self._lost: Reconnect | None = None
 
     async def close(self) -> None:

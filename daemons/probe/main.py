@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from daemons.configuration.defaults import PROBE_METRICS
-from daemons.service.command_line import CONTEXT, OurCommand, version_option
-from daemons.service.spans import SPAN
+from daemons.service.console.command_line import CONTEXT, OurCommand, version_option
+from daemons.service.settings.spans import SPAN
 
 __all__ = ["main"]
 

@@ -5,23 +5,12 @@ import structlog
 from daemons.measurement.histogram import BucketHistogram
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.families import Families
+from daemons.probe.slots import Slots
 from daemons.probe.target import Target
 
-__all__ = ["Observations", "Slots"]
+__all__ = ["Observations"]
 
 _WARM_PHASES = (Phase.PROCESSING, Phase.TRANSFER)
-
-
-class Slots:
-    """The accounts of one lane: ``expected == sent + missed`` and ``sent == ended`` + those under way, always."""
-
-    __slots__ = ("ended", "expected", "missed", "sent")
-
-    def __init__(self) -> None:
-        self.expected = 0
-        self.missed = 0
-        self.sent = 0
-        self.ended = 0
 
 
 class _Latencies:

@@ -15,12 +15,12 @@ from daemons.probe.prober import Prober
 from daemons.probe.roster import Roster
 from daemons.probe.schedule import Timetable
 from daemons.probe.target import prepared, secrets_of
-from daemons.service import logs
 from daemons.service.announcing import announce
-from daemons.service.config import effective
 from daemons.service.exporter import Pages, check_metrics
-from daemons.service.http import Page, Request, text
-from daemons.service.reload import Reloader
+from daemons.service.log import logs
+from daemons.service.settings.config import effective
+from daemons.service.settings.reload import Reloader
+from daemons.service.web.pages import Page, Request, text
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 

@@ -11,12 +11,11 @@ from daemons.probe.checks.egress import EgressCheck
 from daemons.probe.checks.overlay import OverlayPinger
 from daemons.probe.checks.route import RouteTracer
 from daemons.probe.families import Families
-from daemons.probe.lane import ColdLane, WarmLane
+from daemons.probe.lane import Asker, ColdLane, WarmLane
 from daemons.probe.observations import Observations
-from daemons.probe.prober import Prober
 from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.target import Target, prepared
-from daemons.service.config import Section
+from daemons.service.settings.config import Section
 from daemons.stream.stamping import Stamper
 
 __all__ = ["Roster", "lane_kinds"]
@@ -86,7 +85,7 @@ class Roster:
         overlay: the tunnel's pinger, if there is one.
     """
 
-    def __init__(self, stamper: Stamper, prober: Prober, timetable: Timetable, families: Families) -> None:
+    def __init__(self, stamper: Stamper, prober: Asker, timetable: Timetable, families: Families) -> None:
         self._stamper = stamper
         self._prober = prober
         self._timetable = timetable

@@ -24,7 +24,7 @@ from daemons.formats.archive.handover import ARRAY_HEAD, HEAD, ArchiverReport, F
 from daemons.formats.archive.layout import DAY_NS, MINUTE_NS
 from daemons.formats.rows import Row
 from daemons.formats.summary import ClockSummary
-from daemons.service.config import LogSection
+from daemons.service.settings.config import LogSection
 
 __all__ = ["Archive", "PathRows", "archive_setup"]
 

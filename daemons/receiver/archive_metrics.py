@@ -6,7 +6,7 @@ from prometheus_client.metrics_core import Metric
 
 from daemons.formats.archive.handover import ArchiverReport
 from daemons.receiver.archive import Archive
-from daemons.service.families import counter, each, each_of, gauge
+from daemons.service.metrics.families import counter, each, each_of, gauge
 
 __all__ = ["archive_families"]
 

@@ -6,14 +6,11 @@ from rich.console import Console
 
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
-from daemons.measurement.histogram import QuantileHistogram
+from daemons.measurement.percentile import PERCENTILES
 from daemons.measurement.race import Pair
-from daemons.measurement.sample_size import minimum_samples
-from daemons.service.screen import Grid, figure, sentence
+from daemons.service.console.screen import Grid, figure, sentence
 
 __all__ = ["print_conclusion", "verdicts"]
-
-_QUANTILES = (0.5, 0.95, 0.99, 0.999)
 
 
 def print_conclusion(
@@ -36,7 +33,7 @@ def print_conclusion(
         assert isinstance(account.figures, Figures)
         latency = account.figures.end_to_end
         lost = account.total("missing") - account.total("given_up")
-        values = (_ms(_supported(latency, fraction)) for fraction in _QUANTILES)
+        values = (_ms(latency.shown(level)) for level in PERCENTILES.values())
         grid.add(account.name, str(account.events), str(latency.count), *map(figure, values), str(lost))
     console.print(grid)
     for line in verdicts([account.name for account in accounts], pairs):
@@ -69,11 +66,6 @@ def _share(part: int, whole: int) -> str:
     if part == whole:
         return "100 %"
     return f"{min(part / whole, 0.999):.1%}".replace("%", " %")
-
-
-def _supported(values: QuantileHistogram, fraction: float) -> float | None:
-    """Give a quantile where the sample is large enough for one."""
-    return values.quantile(fraction) if values.count >= minimum_samples(fraction) else None
 
 
 def _ms(value_ns: float | None) -> float | None:

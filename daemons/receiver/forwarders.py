@@ -7,10 +7,10 @@ import structlog
 
 from daemons.feed.binance import Decoder
 from daemons.formats.summary import Distribution, LinkSummary
+from daemons.link.messages import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import SessionKey
 from daemons.link.session import TimeReport
-from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.histogram import BucketHistogram
 from daemons.receiver.peer import Peer, least_trusted
@@ -186,13 +186,28 @@ class Forwarders:
             ]:
                 self._drops_of_others.update(self._peers.pop(other).drops)
                 self.account.least_one_way_ns.pop(other, None)
+                self.account.disrupted_sessions.discard(other)
         return peer
 
     def _hear(self, key: SessionKey, peer: Peer, clock: ClockState) -> None:
-        if peer.tell_clock(clock):
+        if changed := peer.tell_clock(clock):
             self.account.least_one_way_ns.pop(key, None)
             self.account.tail.forget()
+        if clock.disrupted != (key in self.account.disrupted_sessions):
+            self._on_disruption(key, disrupted=clock.disrupted)
+        elif changed:
             self._log.error("the forwarder's wall clock was stepped", steps=clock.steps)
+
+    def _on_disruption(self, key: SessionKey, *, disrupted: bool) -> None:
+        if not disrupted:
+            self.account.disrupted_sessions.discard(key)
+            self._log.info("the forwarder's clock is believed again")
+            return
+        self.account.disrupted_sessions.add(key)
+        self._log.error(
+            "the forwarder's clock was disrupted by its host",
+            remedy="nothing is measured with it until it is believed again; end-to-end latency and races go on",
+        )
 
     def _announce(self, key: SessionKey, peer: Peer, highest: int, now_ns: int) -> None:
         tracker = self.account.sessions.trackers.get(key)

@@ -3,7 +3,7 @@
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import octaves
 from daemons.measurement.race import LEAD_BOUNDS
-from daemons.service.metrics import HistogramFamily
+from daemons.service.metrics.page import HistogramFamily
 
 __all__ = ["ReceiverHistograms"]
 
@@ -28,7 +28,7 @@ class ReceiverHistograms:
         )
         self.delayed = HistogramFamily(
             f"{PREFIX}_delayed_seconds",
-            "The same for events that waited while the link was down: an outage, not the path's delay.",
+            "Delay of events that waited while the link was down: an outage, not the path's delay.",
             ["path"],
             octaves(-4, 7),
         )

@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
-from daemons.service.command_line import CONTEXT, OurCommand
-from daemons.service.numbers import Number
-from daemons.service.options import common
-from daemons.service.spans import SPAN
+from daemons.service.console.command_line import CONTEXT, OurCommand
+from daemons.service.console.options import common
+from daemons.service.settings.numbers import Number
+from daemons.service.settings.spans import SPAN
 
 __all__ = ["main"]
 

@@ -1,32 +1,36 @@
 """The receiver's counters and gauges, read from its paths at scrape time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from daemons.configuration.receiver import ReceiverConfig
 from daemons.feed_metrics import feed_families
+from daemons.hardware_stamps import hardware_families
 from daemons.measurement.account import PathAccount
+from daemons.measurement.percentile import PERCENTILES
 from daemons.measurement.race import RaceTable
 from daemons.measurement.tail.recent import NEVER_NS
 from daemons.receiver.archive import Archive
 from daemons.receiver.archive_metrics import archive_families
 from daemons.receiver.paths import FeedPath, LinkPath, ReceiverPath
 from daemons.receiver.rows import RowWriter
-from daemons.records import ClockState
-from daemons.service.clock_metrics import clock_families
-from daemons.service.families import Rows, counter, each_of, gauge
-from daemons.service.reload import Reloader
+from daemons.records import ClockReport
+from daemons.service.metrics.clock_metrics import clock_families
+from daemons.service.metrics.families import Rows, counter, each_of, gauge, quantiles
+from daemons.service.settings.reload import Reloader
+from daemons.stream.hardware import HardwareStamps
 from daemons.tcp_metrics import tcp_families
 
 __all__ = ["ReceiverCollector"]
 
 PREFIX = "latency_receiver"
-RUN_QUANTILES = (("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99), ("0.999", 0.999))
 _NAN = float("nan")
 
 
+@dataclass(eq=False)
 class ReceiverCollector(Collector):
     """Reads plain counters at scrape time.
 
@@ -35,41 +39,34 @@ class ReceiverCollector(Collector):
         race: the table, if paths race.
         rows: writes the CSV file, if there is one.
         archive: takes rows for months, if there is one.
-        clock: tells this host's clock state.
+        clock: tells what is known of this host's clock.
         reloader: whose success to show.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[ReceiverPath],
-        race: RaceTable | None,
-        rows: RowWriter | None,
-        archive: Archive | None,
-        clock: Callable[[], ClockState],
-        reloader: Reloader[ReceiverConfig],
-    ) -> None:
-        self._paths = paths
-        self._race = race
-        self._rows = rows
-        self._archive = archive
-        self._clock = clock
-        self._reloader = reloader
+    paths: Sequence[ReceiverPath]
+    race: RaceTable | None
+    rows: RowWriter | None
+    archive: Archive | None
+    clock: Callable[[], ClockReport]
+    reloader: Reloader[ReceiverConfig]
+    hardware: Callable[[], HardwareStamps | None] = lambda: None
 
     def collect(self) -> Iterator[Metric]:
-        accounts = [path.account for path in self._paths]
+        accounts = [path.account for path in self.paths]
         # In one moment, for they count the same events, and the page gives way to more of them between its families.
-        yield from (*_events(self._paths), *_sequences(accounts))
+        yield from (*_events(self.paths), *_sequences(accounts))
         yield from _jitter(accounts)
         yield from _tails(accounts)
-        yield from _race(self._race, [account.name for account in accounts])
-        yield from _run(accounts, self._race)
-        yield from _feeds([path for path in self._paths if isinstance(path, FeedPath)])
-        yield from _links([path for path in self._paths if isinstance(path, LinkPath)])
-        yield from tcp_families({path.name: path.tcp for path in self._paths})
-        yield from _results(self._rows)
-        yield from archive_families(self._archive)
-        yield from clock_families(PREFIX, self._clock())
-        yield from self._reloader.families()
+        yield from _race(self.race, [account.name for account in accounts])
+        yield from _run(accounts, self.race)
+        yield from _feeds([path for path in self.paths if isinstance(path, FeedPath)])
+        yield from _links([path for path in self.paths if isinstance(path, LinkPath)])
+        yield from tcp_families({path.name: path.tcp for path in self.paths})
+        yield from _results(self.rows)
+        yield from archive_families(self.archive)
+        yield from clock_families(PREFIX, self.clock())
+        yield from hardware_families(PREFIX, self.hardware())
+        yield from self.reloader.families()
 
 
 def _events(paths: Sequence[ReceiverPath]) -> Iterator[Metric]:
@@ -198,7 +195,7 @@ def _tails(accounts: Sequence[PathAccount]) -> Iterator[Metric]:
     )
     yield counter(
         f"{PREFIX}_tail_excess_seconds",
-        "By how much those were above the median of the same minutes, added up.",
+        "By how much events in the tail were above the median of the same minutes, added up.",
         ["path", "cause"],
         each_of(
             {
@@ -264,15 +261,15 @@ def _race(race: RaceTable | None, names: Sequence[str]) -> Iterator[Metric]:
 def _run(accounts: Sequence[PathAccount], race: RaceTable | None) -> Iterator[Metric]:
     """Yield the fine figures of a run that keeps them, so that those who look on see what its result will say."""
     kept = [(account.name, account.figures) for account in accounts if account.figures is not None]
-    yield gauge(
+    yield quantiles(
         f"{PREFIX}_run_delay_seconds",
         "Quantiles of the end-to-end latency since the start, to 0.05 %; of a run that writes results.",
-        ["path", "quantile"],
+        ["path"],
         (
-            ([name, text], delay / 1e9)
+            ([name, str(level)], delay / 1e9)
             for name, figures in kept
-            for text, fraction in RUN_QUANTILES
-            if (delay := figures.end_to_end.quantile(fraction)) is not None
+            for level in PERCENTILES.values()
+            if (delay := figures.end_to_end.quantile(level)) is not None
         ),
     )
     yield gauge(

@@ -5,7 +5,7 @@ import random
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -13,16 +13,17 @@ from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, listener_of
 from daemons.feed.counts import FeedCounts
 from daemons.feed.feed import Feed
+from daemons.link.messages import Transport
 from daemons.link.receiving.listener import LinkListener
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.wire import Transport
 from daemons.measurement.account import PathAccount
+from daemons.measurement.tail.tail import Tcp
 from daemons.receiver.forwarders import Forwarders
 from daemons.receiver.results import ArrivalFacts, distribution
 from daemons.service.activation import Activation
-from daemons.service.config import Address, is_loopback
 from daemons.service.lifecycle import end
+from daemons.service.settings.config import Address, is_loopback
 from daemons.stream.datagram import listening_pair, listening_socket, prepare_listening
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
@@ -52,6 +53,7 @@ class ReceiverPath(ABC):
         self._log = structlog.get_logger("receiver").bind(path=account.name)
         self._told_resets: dict[str, int] = {}
         account.tail.out_of_order = self._out_of_order
+        account.tail.tcp = self._tcp_now
 
     @abstractmethod
     def start(self, start: Start) -> None:
@@ -82,7 +84,11 @@ class ReceiverPath(ABC):
 
     def _out_of_order(self) -> int:
         self.tcp.now()
-        return self.tcp.total("out_of_order")
+        return self.tcp.total("out_of_order") or 0
+
+    def _tcp_now(self) -> Tcp:
+        known = [info.rtt_ns for info in self.tcp.now() if info.rtt_ns is not None]
+        return max(known, default=None), self.tcp.total("retransmitted"), self.tcp.total("out_of_order")
 
     @abstractmethod
     def facts(self) -> ArrivalFacts:
@@ -99,6 +105,11 @@ class ReceiverPath(ABC):
     def on_step(self) -> None:
         """Note that this host's wall clock was stepped."""
         self.account.tail.forget()
+
+    def on_disruption(self, *, disrupted: bool) -> None:
+        """Note that this host's clock was disrupted, or is to be believed again."""
+        self.account.disrupted = disrupted
+        self.on_step()
 
     def status(self) -> str:
         """Say in a few words how it is."""
@@ -390,5 +401,8 @@ def _bound(where: Address, kind: socket.SocketKind, activation: Activation) -> s
     return inherited
 
 
-def _nonzero(counts: Mapping[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in counts.items() if count}
+_Reason = TypeVar("_Reason", bound=str)
+
+
+def _nonzero(counts: Mapping[_Reason, int]) -> dict[str, int]:
+    return {str(reason): count for reason, count in counts.items() if count}

@@ -15,6 +15,7 @@ from daemons.feed.binance import Decoder
 from daemons.feed.streams import identity_of
 from daemons.formats.rows import Row
 from daemons.formats.summary import UNFINISHED, RowsSummary
+from daemons.hardware_stamps import asked_for
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable
@@ -26,13 +27,15 @@ from daemons.receiver.paths import FeedPath, LinkPorts, ReceiverPath
 from daemons.receiver.results import RunFacts, clock_summary, summary, write_json
 from daemons.receiver.rows import RowWriter, set_aside
 from daemons.records import UNKNOWN_CLOCK
-from daemons.service import logs
 from daemons.service.activation import Activation
 from daemons.service.announcing import announce
-from daemons.service.config import effective
+from daemons.service.clock_log import ClockLog
 from daemons.service.exporter import Pages
 from daemons.service.lifecycle import Rate, Tasks, end
-from daemons.service.reload import Reloader
+from daemons.service.log import logs
+from daemons.service.settings.config import effective
+from daemons.service.settings.reload import Reloader
+from daemons.stream.hardware import HardwareStamps
 from daemons.stream.stamping import Stamper
 from daemons.timing.backoff import AttemptBudget
 from daemons.timing.clock import SystemClock
@@ -54,11 +57,13 @@ class Receiver:
     def __init__(self, config: ReceiverConfig, reread: Callable[[], ReceiverConfig]) -> None:
         self.reloader = Reloader(config, reread, "latency_receiver")
         self._log = structlog.get_logger("receiver")
+        self._clock_log = ClockLog(self._log)
         self._clock = SystemClock()
         self._rng = random.Random(secrets.randbits(64))
         self._stamper = Stamper(self._clock)
-        self.monitor = ClockMonitor(self._clock, self._on_step)
+        self.monitor = ClockMonitor(self._clock, self)
         self._clock_at_start = UNKNOWN_CLOCK
+        self._hardware: HardwareStamps | None = None
         self._histograms = ReceiverHistograms()
         self.paths: list[ReceiverPath] = []
         self._ports = LinkPorts(self._stamper)
@@ -72,7 +77,13 @@ class Receiver:
             config.metrics,
             [
                 ReceiverCollector(
-                    self.paths, self._race, self._rows, self._archive, lambda: self.monitor.state, self.reloader
+                    self.paths,
+                    self._race,
+                    self._rows,
+                    self._archive,
+                    lambda: self.monitor.report,
+                    self.reloader,
+                    lambda: self._hardware,
                 )
             ],
             self._histograms.families(),
@@ -87,6 +98,8 @@ class Receiver:
         config = self._config
         self._log.info("starting", config=effective(config), setup_type=config.setup_type)
         await self._stamper.warm()
+        wanted = config.hardware_stamps
+        self._hardware = await asked_for(wanted.use, wanted.interface, self._stamper, self._log)
         await self.monitor.refresh()
         self._clock_at_start = self.monitor.state
         if config.run.duration_seconds is not None:
@@ -101,6 +114,8 @@ class Receiver:
         start = self._running.start
         self._start_ns = self._clock.wall_ns()
         self._tasks = [start(self.monitor.run()), start(self._tend())]
+        if self._hardware is not None:
+            self._tasks.append(start(self._hardware.run()))
         if self._rows is not None:
             self._tasks.append(start(self._rows.run()))
         if self._archive is not None:
@@ -149,10 +164,20 @@ class Receiver:
             await path.adopt(section)
         self._tell_streams()
 
-    def _on_step(self, step_ns: int) -> None:
-        self._log.error("the wall clock was stepped", step_seconds=step_ns / 1e9)
+    # ClockWatcher
+
+    def on_step(self, step_ns: int) -> None:
+        self._clock_log.on_step(step_ns)
         for path in self.paths:
             path.on_step()
+
+    def on_disruption(self, *, disrupted: bool) -> None:
+        self._clock_log.on_disruption(disrupted=disrupted)
+        for path in self.paths:
+            path.on_disruption(disrupted=disrupted)
+
+    def on_device_trouble(self, trouble: str) -> None:
+        self._clock_log.on_device_trouble(trouble)
 
     @property
     def _config(self) -> ReceiverConfig:
@@ -204,6 +229,7 @@ class Receiver:
             row=self._row_of(index),
             identify=identity_of,
             symbol_of=Decoder().symbol_of,
+            wall_ns=self._clock.wall_ns,
         )
 
     def _made_archive(self, config: ReceiverConfig) -> Archive | None:
@@ -269,7 +295,7 @@ class Receiver:
         if (asked := self._config.run.duration_seconds) is None:
             return
         from daemons.receiver.conclusion import print_conclusion  # noqa: PLC0415 - a daemon without an end needs no rich
-        from daemons.service.screen import screen  # noqa: PLC0415
+        from daemons.service.console.screen import screen  # noqa: PLC0415
 
         seconds = asked if self._complete else (self._clock.wall_ns() - self._start_ns) / 1e9
         accounts = [path.account for path in self.paths]
@@ -302,8 +328,8 @@ def _can_step(old: ReceiverConfig, new: ReceiverConfig) -> None:
     """Refuse what needs a restart: sockets, run files, and which paths race."""
     if (old.metrics, old.run, old.archive, old.race) != (new.metrics, new.run, new.archive, new.race):
         raise ConfigError("metrics, run, archive or race", "cannot change while running", "restart the daemon")
-    if old.busy_poll != new.busy_poll:
-        raise ConfigError("busy_poll", "cannot change while running", "restart the daemon")
+    if (old.busy_poll, old.hardware_stamps) != (new.busy_poll, new.hardware_stamps):
+        raise ConfigError("busy_poll or hardware_stamps", "cannot change while running", "restart the daemon")
     if [_fixed(path) for path in old.path] != [_fixed(path) for path in new.path]:
         raise ConfigError("path", "names, kinds and addresses cannot change while running", "restart the daemon")
 

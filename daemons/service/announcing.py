@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from daemons.service.log_writer import LogWriter
+from daemons.service.log.writer import LogWriter
 
 __all__ = ["announce"]
 

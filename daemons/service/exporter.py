@@ -6,11 +6,12 @@ from msgspec.structs import replace
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from daemons.service.checking import with_credentials
-from daemons.service.config import MetricsSection, address
-from daemons.service.http import HttpServer, Route, health, unready
-from daemons.service.metrics import HistogramFamily, MetricsPage, landing, registry
-from daemons.service.web_config import WebFile, tell
+from daemons.service.metrics.page import HistogramFamily, MetricsPage, landing, registry
+from daemons.service.settings.checking import with_credentials
+from daemons.service.settings.config import MetricsSection, address
+from daemons.service.web.pages import Route, health, unready
+from daemons.service.web.server import HttpServer
+from daemons.service.web.web_config import WebFile, tell
 
 __all__ = ["Pages", "check_metrics"]
 
@@ -83,7 +84,7 @@ class Pages:
 
 
 def check_metrics(section: MetricsSection, unseen: list[str] | None) -> None:
-    """Check that the web configuration can be used; see :func:`daemons.service.checking.with_credentials`.
+    """Check that the web configuration can be used; see :func:`daemons.service.settings.checking.with_credentials`.
 
     Raises:
         ConfigError: it cannot.

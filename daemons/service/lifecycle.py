@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from daemons.errors import LatencyError
-from daemons.service import logs
+from daemons.service.log import logs
 from daemons.service.notify import Notifier
 
 __all__ = ["Program", "Rate", "Tasks", "end", "run"]

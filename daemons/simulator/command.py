@@ -4,9 +4,9 @@ import sys
 from typing import Any, Literal
 
 from daemons.errors import ConfigError
-from daemons.service.exits import die
+from daemons.service.console.exits import die
 from daemons.service.lifecycle import run
-from daemons.service.logs import configure
+from daemons.service.log.logs import configure
 from daemons.simulator.program import Simulator
 from daemons.simulator.settings import check
 

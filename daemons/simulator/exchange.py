@@ -118,7 +118,8 @@ class Exchange:
             The monotonic time in ns at which to tick again, past when there is a backlog; None when all is done.
         """
         # The far endpoints first: their delay is a promise, while an event's time is taken when it is emitted.
-        for path in self._far:
+        # In the order in which it is due: after a late wake-up no endpoint is ahead for standing first in a list.
+        for path in sorted((path for path in self._far if path.in_flight), key=lambda path: path.in_flight[0][0]):
             path.deliver(self._clock.monotonic_ns())
         self._emit(self._clock.monotonic_ns())
         due = [path.in_flight[0][0] for path in self._far if path.in_flight]

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import click
 
-from daemons.service.command_line import CONTEXT, OurCommand, version_option
-from daemons.service.numbers import Number
-from daemons.service.spans import SPAN, Span
+from daemons.service.console.command_line import CONTEXT, OurCommand, version_option
+from daemons.service.settings.numbers import Number
+from daemons.service.settings.spans import SPAN, Span
 from daemons.simulator.streams import KINDS
 
 __all__ = ["main"]
@@ -60,14 +60,16 @@ _COUNT = click.IntRange(0)
 @click.option("--tls-certificate", type=click.Path(path_type=Path), help="PEM file; makes it wss.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file.")
 @click.option(
-    "--ping-interval-seconds",
+    "--ping-interval",
+    "ping_interval_seconds",
     type=Span(minimum=0),
-    help="Between pings to a client; 0 for none.  [default: 20; 180 for futures]",
+    help="Between pings to a client; 0 for none.  [default: 20s; 3m for futures]",
 )
 @click.option(
-    "--ping-timeout-seconds",
+    "--ping-timeout",
+    "ping_timeout_seconds",
     type=SPAN,
-    help="Disconnect a client without a pong.  [default: 60; 600 for futures]",
+    help="Disconnect a client without a pong.  [default: 60s; 10m for futures]",
 )
 @click.option(
     "--disconnect-every",

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from daemons.errors import ConfigError
-from daemons.service.config import Address, address
-from daemons.service.spans import parse_span
+from daemons.service.settings.config import Address, address
+from daemons.service.settings.spans import parse_span
 from daemons.simulator.streams import KINDS, Stream, parse
 
 __all__ = ["DoorPath", "Settings", "check"]

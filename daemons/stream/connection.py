@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 from daemons.errors import StreamError, brief
+from daemons.reasons import StreamReason
 from daemons.records import LATE_NS, Stamp, inexact
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
@@ -56,7 +57,8 @@ class Connection:
     ) -> None:
         self._socket = sock
         self._fd = sock.fileno()
-        self._reader = stamper.reader()
+        self._stamper = stamper
+        self._reader = stamper.reader(sock)
         self._disorder = Disorder(sock)
         self._on_data = on_data
         self._on_close = on_close
@@ -105,6 +107,8 @@ class Connection:
         # A kernel that knows nothing of them gives none, which the counts of samples and stamps show.
         with contextlib.suppress(OSError):
             self._departures = Departures(self._socket)
+            # The events go the other way; what comes are answers.
+            self._reader = self._stamper.reader()
 
     def write_stamped(self, data: bytes, told: Departed) -> None:
         """Send bytes as :meth:`write` does, and tell when the last of them left this host and was acknowledged.
@@ -116,7 +120,7 @@ class Connection:
             self.write(data)
             return
         try:
-            sent = self._socket.sendmsg((data,), departures.ask)
+            sent = self._socket.sendmsg((data,), departures.ask, socket.MSG_EOR)
         except OSError:
             # As if it had not been asked for: what is wrong will show again.
             self.write(data)
@@ -137,7 +141,8 @@ class Connection:
             self._keep(data)
             return
         try:
-            sent = self._socket.send(data)
+            # Nothing is put behind it in its packet buffer: only at a new one TCP looks whether too much waits.
+            sent = self._socket.send(data, socket.MSG_EOR)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -152,7 +157,9 @@ class Connection:
     def _keep(self, data: bytes | memoryview) -> None:
         if len(self._unsent) + len(data) > self._max_unsent:
             why = f"{self.peer}: does not read what it is sent: {len(self._unsent) + len(data)} bytes wait"
-            self._loop.call_soon(self._fail, StreamError("unread", f"{why}; look at the peer, and at the way to it"))
+            self._loop.call_soon(
+                self._fail, StreamError(StreamReason.UNREAD, f"{why}; look at the peer, and at the way to it")
+            )
             return
         self._unsent += data
 
@@ -214,7 +221,9 @@ class Connection:
             else:
                 self._deliver(data, stamp)
         except Exception as error:  # noqa: BLE001 the wall: whatever a peer sends ends its own connection at most
-            self._fail(StreamError("unexpected", f"{self.peer}: what it sent was not foreseen: {brief(error)}"))
+            self._fail(
+                StreamError(StreamReason.UNEXPECTED, f"{self.peer}: what it sent was not foreseen: {brief(error)}")
+            )
 
     def _deliver(self, data: bytes, stamp: Stamp) -> None:
         assert self._tls is not None

@@ -135,7 +135,7 @@ class DatagramReceiver:
         self, sock: socket.socket, stamper: Stamper, on_datagram: Callable[[bytes, Stamp, tuple[str, int]], None]
     ) -> None:
         self._socket = sock
-        self._reader = stamper.reader()
+        self._reader = stamper.reader(sock)
         self._on_datagram = on_datagram
         self._dropped_at_close = 0
         self.header: ArrivingHeader | None = None
@@ -243,7 +243,12 @@ class DatagramSender:
         # What an earlier one left behind, if it came late.
         departures.drain()
         try:
-            self._socket.sendmsg((datagram,), departures.ask)
+            try:
+                self._socket.sendmsg((datagram,), departures.ask)
+            except ConnectionRefusedError:
+                # As in :meth:`send`, which would not learn of it any more.
+                self._on_refused()
+                self._socket.sendmsg((datagram,), departures.ask)
         except OSError:
             # As if it had not been asked for: what is wrong will show again.
             return self.send(datagram)

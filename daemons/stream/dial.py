@@ -12,6 +12,7 @@ from functools import partial
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from daemons.errors import StreamError
+from daemons.reasons import StreamReason
 from daemons.stream import stamping
 from daemons.stream.descriptors import lacking
 from daemons.stream.local_end import ANYWHERE, LocalEnd
@@ -25,19 +26,26 @@ NEXT_ADDRESS_SECONDS = 0.25
 DEAD_SECONDS = 15
 """How long the peer's kernel may leave ours without an answer before the connection counts as dead."""
 
+UNSENT_BYTES = 4096
+"""What the kernel may keep that TCP cannot send yet (tcp(7): TCP_NOTSENT_LOWAT), some dozen events; the rest waits with
+us, and is known to wait."""
+
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 _REASONS = {
-    errno.ECONNREFUSED: ("refused", "nothing listens there, or a firewall rejects it"),
-    errno.ECONNRESET: ("reset", "the peer or a middle box cut the connection"),
-    errno.EPIPE: ("reset", "the peer cut the connection"),
-    errno.ETIMEDOUT: ("timeout", "check routes, security groups and the peering connection"),
-    errno.EHOSTUNREACH: ("unreachable", "check routes, security groups and the peering connection"),
-    errno.ENETUNREACH: ("unreachable", "check this host's routes"),
-    errno.EMFILE: ("local", "this process has run out of file descriptors: raise LimitNOFILE"),
-    errno.EADDRNOTAVAIL: ("local", "source_address is none of this host's, or it has no port left for this peer"),
-    errno.ENODEV: ("local", "this host has no such interface: see interface, and ip link"),
-    errno.ENFILE: ("local", "this host has run out of open files: raise fs.file-max"),
+    errno.ECONNREFUSED: (StreamReason.REFUSED, "nothing listens there, or a firewall rejects it"),
+    errno.ECONNRESET: (StreamReason.RESET, "the peer or a middle box cut the connection"),
+    errno.EPIPE: (StreamReason.RESET, "the peer cut the connection"),
+    errno.ETIMEDOUT: (StreamReason.TIMEOUT, "check routes, security groups and the peering connection"),
+    errno.EHOSTUNREACH: (StreamReason.UNREACHABLE, "check routes, security groups and the peering connection"),
+    errno.ENETUNREACH: (StreamReason.UNREACHABLE, "check this host's routes"),
+    errno.EMFILE: (StreamReason.LOCAL, "this process has run out of file descriptors: raise LimitNOFILE"),
+    errno.EADDRNOTAVAIL: (
+        StreamReason.LOCAL,
+        "source_address is none of this host's, or it has no port left for this peer",
+    ),
+    errno.ENODEV: (StreamReason.LOCAL, "this host has no such interface: see interface, and ip link"),
+    errno.ENFILE: (StreamReason.LOCAL, "this host has run out of open files: raise fs.file-max"),
 }
 
 
@@ -62,6 +70,7 @@ def prepare(sock: socket.socket) -> None:
     """
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_SECONDS // 3)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, DEAD_SECONDS // 3)
@@ -70,7 +79,7 @@ def prepare(sock: socket.socket) -> None:
 
 def reason_of(error: OSError, where: str) -> StreamError:
     """Translate an error of a socket call: a fixed reason and a sentence with the remedy."""
-    reason, remedy = _REASONS.get(_number_of(error), ("io", "see the system's error"))
+    reason, remedy = _REASONS.get(_number_of(error), (StreamReason.IO, "see the system's error"))
     return StreamError(reason, f"{where}: {error.strerror or error}; {remedy}")
 
 
@@ -120,11 +129,13 @@ async def dial(
                 untried += await resolve(one, port, socket.SOCK_STREAM)
             fitting = [info for info in untried if local.fits(info[0])]
             if not fitting:
-                raise StreamError("local", f"{where}: no address of the family of {local}; change source_address")
+                raise StreamError(
+                    StreamReason.LOCAL, f"{where}: no address of the family of {local}; change source_address"
+                )
             return await _dial(_in_turn(fitting, turn), where, context, server_name or host, local)
     except TimeoutError as error:
         raise StreamError(
-            "timeout",
+            StreamReason.TIMEOUT,
             f"{where}: no connection within {timeout_seconds:g} s; check routes, security groups and the peer",
         ) from error
 
@@ -145,7 +156,7 @@ async def resolve(
         # UnicodeError: a name that is none, such as one with an empty label.
         why = getattr(error, "strerror", None) or error
         raise StreamError(
-            "dns", f"{host}:{port}: name does not resolve: {why}; check the name and the resolver"
+            StreamReason.DNS, f"{host}:{port}: name does not resolve: {why}; check the name and the resolver"
         ) from error
     return list(found)
 
@@ -225,4 +236,4 @@ async def _handshake(
             return session
         data = await loop.sock_recv(sock, 65536)
         if not data:
-            raise StreamError("tls", f"{where}: closed during the TLS handshake; is this a TLS port?")
+            raise StreamError(StreamReason.TLS, f"{where}: closed during the TLS handshake; is this a TLS port?")

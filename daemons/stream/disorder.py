@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Final
 
-from daemons.records import KERNEL, LATE_NS, Stamp, StampKind
+from daemons.records import LATE_NS, Stamp, StampKind, exact
 from daemons.stream.tcp_info import OUT_OF_ORDER_AT, SINCE_DATA_AT, SIZE
 
 __all__ = ["Disorder"]
@@ -40,7 +40,7 @@ class Disorder:
         was late instead, the stamped packet is the newest.
         """
         late_ns = stamp.handled_ns - stamp.ns
-        if late_ns < LATE_NS or stamp.kind is not KERNEL or stamp.step_ns:
+        if late_ns < LATE_NS or not exact(stamp.kind) or stamp.step_ns:
             return stamp
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, SIZE)

@@ -53,3 +53,4 @@ class LocalEnd:
 
 ANYWHERE = LocalEnd()
 _IP_BIND_ADDRESS_NO_PORT = 24
+"""From linux/in.h; the socket module does not name it. It works for IPv6 sockets too."""

@@ -6,16 +6,21 @@ before any process is woken, so a busy host does not make a path look slow.
 
 import socket
 import struct
+from collections.abc import Callable
+from typing import Final
 
 from daemons.records import KERNEL, WARMUP, Stamp, StampKind
 from daemons.timing.clock import Clock, StepDetector, read_together
 
-__all__ = ["ANCILLARY_BYTES", "Ancillary", "Stamper", "enable"]
+__all__ = ["ANCILLARY_BYTES", "RAW_HARDWARE", "RX_HARDWARE", "Ancillary", "Reader", "Stamper", "enable"]
 
 SO_TIMESTAMPING = 37
 _SOL_SOCKET = socket.SOL_SOCKET
 _RX_SOFTWARE = 1 << 3
 _SOFTWARE = 1 << 4
+RX_HARDWARE: Final = 1 << 2
+RAW_HARDWARE: Final = 1 << 6
+"""Those of the interface, and that they are told; in the time of its own clock."""
 _SCM_TIMESTAMPING = struct.Struct("qqqqqq")
 ANCILLARY_BYTES = socket.CMSG_SPACE(_SCM_TIMESTAMPING.size)
 """Room that ``recvmsg`` needs for one stamp."""
@@ -29,9 +34,9 @@ Ancillary = list[tuple[int, int, bytes]]
 _first_seconds = struct.Struct("qq").unpack_from
 
 
-def enable(sock: socket.socket) -> None:
+def enable(sock: socket.socket, flags: int = _RX_SOFTWARE | _SOFTWARE) -> None:
     """Ask the kernel to stamp what this socket receives; sockets accepted from a listening one inherit it."""
-    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _RX_SOFTWARE | _SOFTWARE)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, flags)
 
 
 class Stamper:
@@ -39,10 +44,16 @@ class Stamper:
 
     One for each process: a socket of its own holds the kernel's switch, so that connections made later are stamped from
     their first packet on.
+
+    Attributes:
+        flags: what sockets that bring events are asked for.
+        readers: makes the stamp reader of one.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.flags = _RX_SOFTWARE | _SOFTWARE
+        self.readers: Callable[[Clock, int], Reader] = Reader
         self._keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         enable(self._keeper)
         self._warm_ns = clock.monotonic_ns() + WARMUP_NS
@@ -77,9 +88,16 @@ class Stamper:
         """Let the kernel's switch go."""
         self._keeper.close()
 
-    def reader(self) -> "Reader":
-        """Make the stamp reader of one socket."""
-        return Reader(self.clock, self._warm_ns)
+    def reader(self, sock: socket.socket | None = None) -> "Reader":
+        """Make the stamp reader of one socket.
+
+        Args:
+            sock: one that brings events; None for another, which has the kernel's stamps whatever those have.
+        """
+        if sock is None:
+            return Reader(self.clock, self._warm_ns)
+        enable(sock, self.flags)
+        return self.readers(self.clock, self._warm_ns)
 
 
 class Reader:

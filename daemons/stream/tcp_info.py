@@ -107,17 +107,20 @@ class TcpAccount:
     def __init__(self, whole: "TcpAccount | None" = None) -> None:
         self._whole = whole
         self._open: dict[socket.socket, TcpInfo] = {}
-        self._ended = dict.fromkeys(_COUNTED, 0)
+        self._ended: dict[str, int | None] = dict.fromkeys(_COUNTED, 0)
 
     def add(self, sock: socket.socket) -> None:
         """Take in a connected socket; it must be taken out again before it is closed."""
         if self._whole is not None:
             self._whole.add(sock)
         try:
-            self._open[sock] = read(sock)
+            self._open[sock] = info = read(sock)
         except OSError:
             # It was cut between its last word and this.
             return
+        for name in _COUNTED:
+            if getattr(info, name) is None:
+                self._ended[name] = None
 
     def discard(self, sock: socket.socket) -> None:
         """Keep the counts of a socket that is about to be closed."""
@@ -127,7 +130,8 @@ class TcpAccount:
         if last is not None:
             last = _read_or(sock, last)
             for name in _COUNTED:
-                self._ended[name] += getattr(last, name) or 0
+                ended = self._ended[name]
+                self._ended[name] = None if ended is None else ended + (getattr(last, name) or 0)
 
     def now(self) -> list[TcpInfo]:
         """Ask the kernel about each connection that is open."""
@@ -144,9 +148,13 @@ class TcpAccount:
                 total += send_queue_bytes(sock)
         return total
 
-    def total(self, name: str) -> int:
-        """Return a count over all connections ever: ``retransmitted``, ``reorderings`` or ``out_of_order``."""
-        return self._ended[name] + sum(getattr(info, name) or 0 for info in self._open.values())
+    def total(self, name: str) -> int | None:
+        """Return a count over all connections ever: ``retransmitted``, ``reorderings`` or ``out_of_order``.
+
+        None where this kernel does not tell: 0 would say that there were none.
+        """
+        ended = self._ended[name]
+        return None if ended is None else ended + sum(getattr(info, name) or 0 for info in self._open.values())
 
 
 _COUNTED: Final = ("retransmitted", "reorderings", "out_of_order")

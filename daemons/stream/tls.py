@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 from daemons.errors import ConfigError, StreamError
+from daemons.reasons import StreamReason
 
 __all__ = ["TlsSession", "client_context", "unverified_context"]
 
@@ -79,12 +80,12 @@ class TlsSession:
             return False
         except ssl.SSLCertVerificationError as error:
             raise StreamError(
-                "certificate",
+                StreamReason.CERTIFICATE,
                 f"{self._name}: certificate refused: {error.verify_message}; check the name and the authority",
             ) from error
         except ssl.SSLError as error:
             raise StreamError(
-                "tls", f"{self._name}: TLS handshake failed: {error.reason or error}; is this a TLS port?"
+                StreamReason.TLS, f"{self._name}: TLS handshake failed: {error.reason or error}; is this a TLS port?"
             ) from error
         return True
 
@@ -108,7 +109,9 @@ class TlsSession:
         except ssl.SSLZeroReturnError:
             return b"".join(plain), True
         except ssl.SSLError as error:
-            raise StreamError("tls", f"{self._name}: TLS broken: {error.reason or error}; reconnect") from error
+            raise StreamError(
+                StreamReason.TLS, f"{self._name}: TLS broken: {error.reason or error}; reconnect"
+            ) from error
         return b"".join(plain), True
 
     def encrypt(self, data: bytes) -> bytes:

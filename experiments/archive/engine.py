@@ -33,6 +33,8 @@ def engine() -> Iterator[duckdb.DuckDBPyConnection]:
             "autoload_known_extensions": False,
         }
         connection = duckdb.connect(":memory:", config=config)
+        # Where a program is given by `-c` it would come on standard output, before the JSON, after two seconds.
+        connection.execute("SET enable_progress_bar = false")
         try:
             yield connection
         finally:

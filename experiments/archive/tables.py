@@ -9,12 +9,12 @@ import duckdb
 import msgspec
 
 from daemons.formats.archive.columns import COLUMNS
-from experiments.archive.engine import engine, literal, pattern_of
-from experiments.archive.facts import facts_in
-from experiments.archive.selection import Selection, segments_of
-from experiments.errors import InputError
+from experiments.archive.engine import engine, literal
+from experiments.archive.files import chosen
+from experiments.archive.reading import dataset_of
+from experiments.archive.selection import Selection
 
-__all__ = ["QUERY_FORMAT", "QueryAnswer", "QueryColumn", "answer", "opened"]
+__all__ = ["QUERY_FORMAT", "QueryAnswer", "QueryColumn", "answer", "condition_of", "opened"]
 
 QUERY_FORMAT = "backbone-latency-query/1"
 
@@ -39,47 +39,36 @@ def opened(folder: Path, selection: Selection, paths: tuple[str, ...] = ()) -> I
     """Open what is selected of an archive; nothing else on this machine can be read through it.
 
     Raises:
-        InputError: there are no such rows, or one of the files is none of an archive.
+        InputError: as :func:`experiments.archive.files.chosen`.
     """
-    files = segments_of(folder, selection, paths)
-    if not files:
-        raise InputError(folder, None, "no such rows in the archive", "give another --from, --to or --path")
-    for _name, file in files:
-        # By names alone the engine would take any table for one of ours, with nothing in the columns that it lacks.
-        facts_in(file)
-    names = [str(file) for _name, file in files]
-    conditions = ["true"]
-    conditions += [] if selection.from_ns is None else [f"arrival_ns >= {selection.from_ns}"]
-    conditions += [] if selection.to_ns is None else [f"arrival_ns < {selection.to_ns}"]
-    conditions += [f"stream IN ({', '.join(map(literal, selection.streams))})"] if selection.streams else []
+    # By names alone the engine would take any table for one of ours, with nothing in the columns that it lacks.
+    files = chosen(folder, selection, paths)
     # As plain texts, which every comparison takes.
     columns = [f"{one.name}::VARCHAR AS {one.name}" if one.kind == "name" else one.name for one in COLUMNS]
     with engine() as connection:
-        _create(
-            connection,
-            folder,
-            f"CREATE VIEW rows AS SELECT {', '.join(columns)} "
-            f"FROM read_parquet([{', '.join(literal(pattern_of(name)) for name in names)}], "
-            f"hive_partitioning = false, union_by_name = true) WHERE {' AND '.join(conditions)}",
+        connection.register("archived", dataset_of([one.file for one in files]))
+        connection.execute(
+            f"CREATE VIEW rows AS SELECT {', '.join(columns)} FROM archived WHERE {condition_of(selection)}"
         )
-        connection.execute("CREATE TABLE files (file VARCHAR, session VARCHAR, start_ns BIGINT, end_ns BIGINT)")
+        connection.execute(
+            "CREATE TABLE files (file VARCHAR, host VARCHAR, session VARCHAR, start_ns BIGINT, end_ns BIGINT)"
+        )
         connection.executemany(
-            "INSERT INTO files VALUES (?, ?, ?, ?)",
-            [(str(file), name.session, name.start_ns, name.end_ns) for name, file in files],
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
+            [(str(one.file), one.facts.host, one.name.session, one.name.start_ns, one.name.end_ns) for one in files],
         )
-        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, names))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
 
 
-def _create(connection: duckdb.DuckDBPyConnection, folder: Path, view: str) -> None:
-    """Make a view, for which the engine opens the files: each was whole when it was written."""
-    try:
-        connection.execute(view)
-    except duckdb.Error as error:
-        why = str(error).splitlines()[0]
-        raise InputError(folder, None, f"a file cannot be read: {why}", "fetch it again, or remove it") from error
+def condition_of(selection: Selection) -> str:
+    """Write what is selected, but for the receiver, as a condition of SQL on the archive's columns."""
+    conditions = ["true"]
+    conditions += [] if selection.from_ns is None else [f"arrival_ns >= {selection.from_ns}"]
+    conditions += [] if selection.to_ns is None else [f"arrival_ns < {selection.to_ns}"]
+    conditions += [f"stream IN ({', '.join(map(literal, selection.streams))})"] if selection.streams else []
+    return " AND ".join(conditions)
 
 
 def answer(connection: duckdb.DuckDBPyConnection, question: str) -> QueryAnswer:

@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from daemons.service.screen import MISSING, Grid, figure, screen, sentence
+from daemons.service.console.screen import MISSING, Grid, figure, screen, sentence
 from experiments.comparison.table import print_comparison
 from experiments.egress.audit import Audit, audit
 from experiments.egress.compare import compare_runs

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import click
 
-from daemons.service.numbers import Number
+from daemons.service.settings.numbers import Number
+from experiments.archive.bucket import Bucket, Source
 from experiments.archive.selection import Selection, selecting
+from experiments.extra import require_extra
 
 __all__ = ["compare_command"]
 
 
 @click.command(name="compare")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=Source())
 @click.option(
     "--path",
     "paths",
@@ -37,24 +39,24 @@ __all__ = ["compare_command"]
 )
 @click.option("--confidence", type=Number(0.5, 0.999), default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the resampling.")
+@click.option("--topology", metavar="NAME|FILE", help="What was measured, for the price a day of each path.")
 @click.option("--json", "as_json", is_flag=True, help="Write the comparison as JSON instead of a table.")
 def compare_command(
-    sources: tuple[Path, ...],
+    sources: tuple[Path | Bucket, ...],
     paths: tuple[str, ...],
-    from_ns: int | None,
-    to_ns: int | None,
-    streams: tuple[str, ...],
+    selection: Selection,
     metric: str,
     margin_ms: float,
     confidence: float,
     seed: int,
+    topology: str | None,
     *,
     as_json: bool,
 ) -> None:
     """Compare two runs, or rank the paths of one race.
 
     SOURCES are one or two results files (JSON or CSV; the other of the two is found beside it), run folders, or
-    archives' folders, of which only the files that the question is about are read.
+    archives' folders or `s3://BUCKET/PREFIX`, of which only the files that the question is about are read.
     The result files of the earlier Rust programs are understood too. Differences are second minus first.
     A race of more than two paths is ranked: intervals of all differences hold together, and paths that cannot be told
     apart are named.
@@ -65,5 +67,10 @@ def compare_command(
         raise click.UsageError(f"{len(sources)} sources given; compare takes one race or two runs")
     from experiments.commands.comparing import compare_sources  # noqa: PLC0415 - numpy is of no use to --help
 
-    selection = Selection(from_ns, to_ns, streams)
-    compare_sources(sources, paths, selection, metric, margin_ms, confidence, seed, as_json=as_json)
+    prices = {}
+    if topology is not None:
+        require_extra("aws")
+        from experiments.commands.hunting import priced  # noqa: PLC0415 - boto3 takes its time to load
+
+        prices = priced(topology).usd_per_day
+    compare_sources(sources, paths, selection, metric, margin_ms, confidence, seed, prices, as_json=as_json)

@@ -1,13 +1,15 @@
 """What ``experiment compare`` does."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import msgspec
 
 from daemons.errors import ClockError
-from daemons.service.screen import error_line, screen
+from daemons.service.console.screen import error_line, screen
+from experiments.archive.bucket import Bucket, at_hand
 from experiments.archive.selection import Selection
 from experiments.comparison.compute import compare
 from experiments.comparison.figures import Options
@@ -18,31 +20,40 @@ from experiments.ranking.compute import rank
 from experiments.ranking.paths import ranked_paths
 from experiments.ranking.table import print_ranking
 from experiments.results.run import load_run
+from experiments.results.series import unused_columns
+from experiments.runs.manifest import recorded_prices
 
 __all__ = ["compare_sources"]
 
 
 def compare_sources(
-    sources: tuple[Path, ...],
+    sources: tuple[Path | Bucket, ...],
     paths: tuple[str, ...],
     selection: Selection,
     metric: str,
     margin_ms: float,
     confidence: float,
     seed: int,
+    prices: Mapping[str, float],
     *,
     as_json: bool,
 ) -> None:
-    """Compare, print, and end with the exit code; the arguments are the command's, and which rows count.
+    """Compare, print, and end with the exit code; the arguments are the command's, and what paths cost a day.
 
     Raises:
         LatencyError: the sources cannot be read or compared.
         SystemExit: clocks do not allow the comparison.
     """
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, confidence=confidence, seed=seed)
-    runs = [load_run(source, selection=selection, paths=paths) for source in dict.fromkeys(sources)]
+    runs, different = [], dict.fromkeys(sources)
+    without = unused_columns(options.metric, race=len(different) == 1)
+    for source in different:
+        with at_hand(source, selection, paths) as here:
+            runs.append(load_run(here, selection=selection, paths=paths, without=without))
     if (names := ranked_paths(runs, paths)) is not None:
-        ranking = rank(runs[0], names, options)
+        if not prices and isinstance(sources[0], Path):
+            prices = recorded_prices(sources[0])
+        ranking = rank(runs[0], names, options, prices)
         if as_json:
             click.echo(msgspec.json.format(msgspec.json.encode(ranking), indent=2))
         else:

@@ -7,11 +7,9 @@ from pathlib import Path
 import click
 
 from daemons.errors import ConfigError
-from daemons.service.numbers import Number
-from daemons.service.screen import screen
-from daemons.service.spans import Span
-from experiments.local.demo import run_demo
-from experiments.local.simulated import RATE, Injected
+from daemons.service.settings.numbers import Number
+from daemons.service.settings.spans import Span
+from experiments.local.defaults import EVENTS_PER_SECOND
 
 __all__ = ["demo_command"]
 
@@ -19,7 +17,7 @@ __all__ = ["demo_command"]
 @click.command("demo")
 @click.option("--duration", type=Span(minimum=1), default="20s", show_default=True, help="How long to measure.")
 @click.option("--keep-running", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("--rate", type=Number(min=1), default=RATE, show_default=True, help="Events per second.")
+@click.option("--rate", type=Number(min=1), default=EVENTS_PER_SECOND, show_default=True, help="Events per second.")
 @click.option(
     "--output",
     "folder",
@@ -30,6 +28,11 @@ __all__ = ["demo_command"]
 )
 def demo_command(duration: float, keep_running: bool, rate: float, folder: Path) -> None:
     """Race two paths on this machine, at distances of known length, from a simulated exchange to the receiver."""
+    # Help and completion wait for no tables and no WebSocket.
+    from daemons.service.console.screen import screen  # noqa: PLC0415
+    from experiments.local.demo import run_demo  # noqa: PLC0415
+    from experiments.local.simulated import Injected  # noqa: PLC0415
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,9 +1,10 @@
-"""``experiment export``: an archive's rows for other programs."""
+"""``experiment export``: rows of an archive, or of a run, for other programs."""
 
 from pathlib import Path
 
 import click
 
+from experiments.archive.bucket import Bucket, Source
 from experiments.archive.selection import Selection, selecting
 
 __all__ = ["export_command"]
@@ -18,26 +19,24 @@ def _known(ctx: click.Context, param: click.Parameter, file: Path) -> Path:
 
 
 @click.command(name="export")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("source", type=Source(exists=True))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), callback=_known)
 @click.option("--path", "paths", multiple=True, metavar="NAME", help="Only this path; repeatable.")
 @selecting
 def export_command(
-    folder: Path,
+    source: Path | Bucket,
     file: Path,
     paths: tuple[str, ...],
-    from_ns: int | None,
-    to_ns: int | None,
-    streams: tuple[str, ...],
+    selection: Selection,
 ) -> None:
-    """Write an archive's rows to FILE for other programs.
+    """Write rows to FILE for other programs.
 
-    FOLDER is an archive's. FILE's suffix says how: .npz is hftbacktest's feed input (of one path's live samples, so
-    that a strategy is replayed with measured latency), .csv is what receivers write, .arrow has all of the archive's
-    columns.
+    SOURCE is an archive's folder, `s3://BUCKET/PREFIX`, or a run: its CSV file or its folder. FILE's suffix says how:
+    .npz is hftbacktest's feed input (of one path's live samples, so that a strategy is replayed with measured latency),
+    .csv is what receivers write, .arrow has all of the archive's columns.
     """
     from experiments.commands.asking import export_rows  # noqa: PLC0415 - the engine is of no use to --help
 
     if file.suffix == ".npz" and len(paths) != 1:
         raise click.UsageError("hftbacktest replays one feed: name its path with --path")
-    export_rows(folder, file, paths, Selection(from_ns, to_ns, streams))
+    export_rows(source, file, paths, selection)

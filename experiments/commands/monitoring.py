@@ -4,10 +4,9 @@ import asyncio
 
 import click
 
-from daemons.service.screen import screen
-from daemons.service.spans import Span
+from daemons.service.settings.spans import Span
 from experiments.live.targets import parse_target
-from experiments.local.monitoring import ALERTMANAGER, PROMETHEUS, monitor
+from experiments.local.defaults import ALERTMANAGER, PROMETHEUS
 
 __all__ = ["monitoring_command"]
 
@@ -26,5 +25,9 @@ __all__ = ["monitoring_command"]
 def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
     """Run Prometheus and Alertmanager on the demo, or on daemons of yours, with this repository's configuration."""
     wanted = [parse_target("--target", text, role_needed=True) for text in targets]
+    # Help and completion wait for no tables and no WebSocket.
+    from daemons.service.console.screen import screen  # noqa: PLC0415
+    from experiments.local.monitoring import monitor  # noqa: PLC0415
+
     console = screen()
     asyncio.run(monitor(console, wanted, prometheus, alertmanager, duration))

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from daemons.service.numbers import Number
-from daemons.service.spans import SPAN
+from daemons.service.settings.numbers import Number
+from daemons.service.settings.spans import SPAN
 from experiments.commands.host_options import host_options
 from experiments.runs.schedule import MODES
 

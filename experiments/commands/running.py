@@ -8,15 +8,15 @@ from typing import Any
 from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError
-from daemons.service.screen import screen, sentence
-from daemons.service.spans import write_span
+from daemons.service.console.screen import screen, sentence
+from daemons.service.settings.spans import write_span
 from experiments.commands.host_options import inventory_from
 from experiments.extra import require_extra
 from experiments.folder import new_folder
 from experiments.hosts.inventory import Inventory
 from experiments.local.simulated import Injected
 from experiments.runs.endpoints import Endpoints, RealEndpoints, SimulatedEndpoints
-from experiments.runs.manifest import FILE, Manifest, begin, write_manifest
+from experiments.runs.manifest import FILE, Manifest, PriceRecord, begin, recorded_prices, write_manifest
 from experiments.runs.preflight import Limits
 from experiments.runs.remote import RemoteRun
 from experiments.runs.schedule import Plan
@@ -44,6 +44,9 @@ def run_plan(flags: dict[str, Any]) -> None:
             folder, manifest, code = _run_here(plan, flags, console)
         else:
             folder, manifest, code = _run_there(inventory, flags, console)
+    manifest.prices = _prices(flags, console)
+    if manifest.prices is not None:
+        write_manifest(folder, manifest)
     if flags["compare"] and any(block.events for block in manifest.blocks):
         code = _conclude_folder(console, folder, manifest, code)
     sentence(console, f"Results: {folder} ({FILE} says how it went)")
@@ -118,6 +121,19 @@ def _flags(given: dict[str, Any]) -> list[str]:
     return words
 
 
+def _prices(flags: dict[str, Any], console: Console) -> PriceRecord | None:
+    """Give what the paths of a deployment cost a day; None where none is measured, or the table lacks something."""
+    if flags["deployment"] is None:
+        return None
+    from experiments.commands.hunting import priced  # noqa: PLC0415 - it belongs to an extra
+
+    try:
+        return priced(flags["topology"] or "backbone")
+    except LatencyError as error:
+        sentence(console, f"without prices: {error}")
+        return None
+
+
 def _conclude_folder(console: Console, folder: Path, manifest: Manifest, code: int) -> int:
     """Compare what was measured, and add the verdict to the manifest.
 
@@ -134,7 +150,7 @@ def _conclude_folder(console: Console, folder: Path, manifest: Manifest, code: i
 
     console.print()
     try:
-        manifest.verdict, of_comparison = conclude(folder, console)
+        manifest.verdict, of_comparison = conclude(folder, console, prices=recorded_prices(folder))
     except LatencyError as error:
         sentence(console, f"not compared: {error}")
         manifest.verdict, of_comparison = f"not compared: {error}", error.exit_code

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from daemons.service.console.screen import screen, sentence
 from daemons.service.lifecycle import INTERRUPTED
-from daemons.service.screen import screen, sentence
 from experiments.commands.host_options import inventory_from
 from experiments.extra import missing_of
 from experiments.folder import new_folder

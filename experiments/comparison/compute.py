@@ -1,6 +1,7 @@
 """Compute a comparison of two paths: as a race when one run saw the same events on both, else as two runs."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -13,17 +14,36 @@ from experiments.comparison.resolution import Resolution, at_common_step, reques
 from experiments.comparison.sides import Side
 from experiments.comparison.verdict import judge, milliseconds
 from experiments.errors import InputError
-from experiments.results.series import Floats, PathSeries
+from experiments.results.columns import ColumnBuffer, Floats, Integers, collected, let_go, pieces
+from experiments.results.series import PathSeries
 from experiments.statistics.bootstrap import Interval, resample, resample_paired
 from experiments.statistics.describe import Description, describe, percentile
 from experiments.statistics.loss import Loss, from_flags, from_sequences, wilson
 from experiments.statistics.pairing import Pairs, pair
+from experiments.statistics.sample import Sample
 
-__all__ = ["compare"]
+__all__ = ["Compared", "compare", "compare_in_full"]
 
 # Fewer common events than a median needs are no race.
 _FEWEST_PAIRS = 6
+_NO_ROWS: Integers = np.zeros(0, np.int64)
+_NO_LEADS: Floats = np.zeros(0)
 _LEAD_QUANTILES = {"p01": 0.01, "p05": 0.05, "p25": 0.25, "p75": 0.75, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison and, of a race, what its figures were computed from, for who draws it.
+
+    Attributes:
+        comparison: the figures.
+        first_rows: rows in the first path's series of the events that both have, in order of their first arrivals.
+        later: how much later the second path had each of them, in ms; None where it was no race.
+    """
+
+    comparison: Comparison
+    first_rows: Integers = field(default_factory=lambda: _NO_ROWS)
+    later: Sample | None = None
 
 
 def compare(first: Side, second: Side, options: Options) -> Comparison:
@@ -32,21 +52,31 @@ def compare(first: Side, second: Side, options: Options) -> Comparison:
     Raises:
         InputError: there is nothing to compare, with the file and the reason.
     """
+    return compare_in_full(first, second, options).comparison
+
+
+def compare_in_full(first: Side, second: Side, options: Options) -> Compared:
+    """Compare two paths, and keep what takes long to compute.
+
+    Raises:
+        InputError: as :func:`compare`.
+    """
     together = first.run.source == second.run.source
     if options.round_trip:
         samples = [_samples(side, options.metric) for side in (first, second)]
         assert samples[0] is not None
         assert samples[1] is not None
-        resolution = request_steps_ms(samples[0], samples[1])
+        resolution = request_steps_ms(samples[0].values, samples[1].values)
     else:
         first, second, resolution = at_common_step(first, second, options.metric)
     found = _race(first, second, options) if together else _independent(first, second, options, resolution)
-    return msgspec.structs.replace(
-        found,
-        first=_with_step(found.first, resolution.steps_ms[0]),
-        second=_with_step(found.second, resolution.steps_ms[1]),
-        caveats=[*found.caveats, *resolution.caveats],
+    comparison = msgspec.structs.replace(
+        found.comparison,
+        first=_with_step(found.comparison.first, resolution.steps_ms[0]),
+        second=_with_step(found.comparison.second, resolution.steps_ms[1]),
+        caveats=[*found.comparison.caveats, *resolution.caveats],
     )
+    return replace(found, comparison=comparison)
 
 
 def _with_step(figures: SideFigures, step_ms: float | None) -> SideFigures:
@@ -55,7 +85,7 @@ def _with_step(figures: SideFigures, step_ms: float | None) -> SideFigures:
     return msgspec.structs.replace(figures, time_step_ms=step_ms, error_bound_ms=bound_ms)
 
 
-def _independent(first: Side, second: Side, options: Options, resolution: Resolution) -> Comparison:
+def _independent(first: Side, second: Side, options: Options, resolution: Resolution) -> Compared:
     """Compare two runs that saw different events, at different times."""
     samples = [_samples(side, options.metric) for side in (first, second)]
     described = [_describe(side, values, options.metric) for side, values in zip((first, second), samples, strict=True)]
@@ -75,10 +105,10 @@ def _independent(first: Side, second: Side, options: Options, resolution: Resolu
         clock = msgspec.structs.replace(clock, refused=clock.refused or why)
     losses = (_loss(first), _loss(second))
     measured = _measured((first, second), described, losses, evidence)
-    return _assemble(measured, figures, None, clock, evidence, options)
+    return Compared(_assemble(measured, figures, None, clock, evidence, options))
 
 
-def _race(first: Side, second: Side, options: Options) -> Comparison:
+def _race(first: Side, second: Side, options: Options) -> Compared:
     """Compare two paths event by event."""
     one, two = first.series, second.series
     if one is None or two is None:
@@ -96,34 +126,46 @@ def _race(first: Side, second: Side, options: Options) -> Comparison:
             f"{first.path!r} and {second.path!r} share {len(pairs.lead_ms)} events",
             "let them carry the same streams at the same time, for longer",
         )
-    # One event's latency on both paths differs by its lead, so one known event time serves both.
-    latencies = [_latencies(one, options.metric)[pairs.first], _latencies(two, options.metric)[pairs.second]]
-    timed = ~np.isnan(latencies[0]) & ~np.isnan(latencies[1])
-    latencies = [values[timed] for values in latencies]
-    has_latency = int(timed.sum()) >= _FEWEST_PAIRS
+    latencies = _latencies(one, two, pairs, options.metric)
+    # How much earlier the second was is of no more use: it is how much later, negated.
+    later = Sample(collected(np.float64, (-pairs.lead_ms[piece] for piece in pieces(pairs.lead_ms))))
+    pairs = replace(pairs, second=_NO_ROWS, lead_ms=_NO_LEADS)
+    has_latency = len(latencies[0]) >= _FEWEST_PAIRS
     described = [describe(values) if has_latency else Description(0) for values in latencies]
     evidence = Evidence(tuple(resample_paired(latencies, options.seed, options.repetitions)) if has_latency else ())
-    lead = Evidence((resample(-pairs.lead_ms, options.seed, options.repetitions),))
+    lead = Evidence((resample(later, options.seed, options.repetitions),))
     note = "" if has_latency else "these events carry no event time, so only the lead is known"
     figures = delay_figures(described[0], described[1], evidence, options, note)
-    median = _median_of_leads(next(figure for figure in figures if figure.name == "median"), pairs, lead, options)
+    median = _median_of_leads(next(figure for figure in figures if figure.name == "median"), later, lead, options)
     figures = [median if figure.name == "median" else figure for figure in figures]
     losses = (from_flags(pairs.missing_first), from_flags(pairs.missing_second))
-    race = _race_figures(pairs, median, options)
+    race = _race_figures(pairs, later, median, options)
     clock = ClockTrust(needed=False)
     measured = _measured((first, second), described, losses, evidence if has_latency else lead)
-    return _assemble(measured, figures, race, clock, lead, options)
+    return Compared(_assemble(measured, figures, race, clock, lead, options), pairs.first, later)
 
 
-def _latencies(series: PathSeries, metric: Metric) -> Floats:
-    """Give one column of latencies, with NaN where there is none."""
-    return series.end_to_end_ms if metric == "end_to_end_ms" else series.backbone_ms
+def _latencies(first: PathSeries, second: PathSeries, pairs: Pairs, metric: Metric) -> list[Sample]:
+    """Give the latencies of events that have one on both paths, in order of the pairs.
+
+    One event's latency on both paths differs by its lead, so one known event time serves both.
+    """
+    columns = [first.end_to_end_ms, second.end_to_end_ms]
+    if metric == "backbone_ms":
+        columns = [first.backbone_ms, second.backbone_ms]
+    found = ColumnBuffer({"first": np.float64, "second": np.float64})
+    for piece in pieces(pairs.first, pairs.second):
+        one, two = columns[0][pairs.first[piece]], columns[1][pairs.second[piece]]
+        timed = ~np.isnan(one) & ~np.isnan(two)
+        found.append({"first": one[timed], "second": two[timed]})
+        let_go(*columns)
+    return [Sample(values) for values in found.columns().values()]
 
 
-def _median_of_leads(figure: Figure, pairs: Pairs, lead: Evidence, options: Options) -> Figure:
+def _median_of_leads(figure: Figure, later: Sample, lead: Evidence, options: Options) -> Figure:
     """Replace the difference of medians by the median difference, which pairing knows far better."""
     resampled = lead.resamples[0].quantiles([0.5])[0.5]
-    estimate = float(np.median(-pairs.lead_ms))
+    estimate = later.quantile(0.5)
     why = lead.why_no_interval(0.5)
     return Figure(
         name="median",
@@ -137,32 +179,34 @@ def _median_of_leads(figure: Figure, pairs: Pairs, lead: Evidence, options: Opti
     )
 
 
-def _race_figures(pairs: Pairs, median: Figure, options: Options) -> RaceFigures:
-    lead = pairs.lead_ms
-    wins, ties = lead > 0, int((lead == 0).sum())
-    behind = from_flags(~wins)
+def _race_figures(pairs: Pairs, later: Sample, median: Figure, options: Options) -> RaceFigures:
+    """Say how much earlier the second path was, of which ``later`` is the contrary."""
+    count = len(later)
+    not_earlier = collected(np.bool_, (later.values[piece] >= 0 for piece in pieces(later.values)))
+    behind = from_flags(not_earlier)
     share = wilson(behind, options.confidence)
-    later = median.interval
+    interval = median.interval
+    quantiles = {name: percentile(later, 1 - p) for name, p in _LEAD_QUANTILES.items()}
     return RaceFigures(
-        pairs=len(lead),
-        median_lead_ms=float(np.median(lead)),
-        median_lead_interval=Interval(-later.high, -later.low, later.confidence) if later is not None else None,
-        mean_lead_ms=float(lead.mean()),
-        lead_quantiles_ms={name: percentile(lead, p) for name, p in _LEAD_QUANTILES.items()},
-        stddev_lead_ms=float(lead.std(ddof=1)),
-        win_share=float(wins.mean()),
+        pairs=count,
+        median_lead_ms=0.0 - later.quantile(0.5),
+        median_lead_interval=Interval(-interval.high, -interval.low, interval.confidence) if interval else None,
+        mean_lead_ms=-later.mean,
+        lead_quantiles_ms={name: None if value is None else 0.0 - value for name, value in quantiles.items()},
+        stddev_lead_ms=math.sqrt(later.variance(ddof=1)),
+        win_share=1 - behind.lost / count,
         win_share_interval=Interval(1 - share.high, 1 - share.low, share.confidence),
-        ties=ties,
+        ties=later.count(0.0),
         only_first=pairs.only_first,
         only_second=pairs.only_second,
     )
 
 
-def _samples(side: Side, metric: Metric) -> Floats | None:
-    return None if side.series is None else side.series.samples(metric)
+def _samples(side: Side, metric: Metric) -> Sample | None:
+    return None if side.series is None else Sample(side.series.samples(metric))
 
 
-def _describe(side: Side, samples: Floats | None, metric: Metric) -> Description:
+def _describe(side: Side, samples: Sample | None, metric: Metric) -> Description:
     """Describe the rows, or, without them, take over what the receiver computed."""
     if samples is not None:
         return describe(samples)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from daemons.measurement.percentile import PERCENTILES, minimum_samples
 from experiments.comparison.model import Figure, Metric
 from experiments.comparison.verdict import CLAIMS
 from experiments.results.series import Floats
 from experiments.statistics.bootstrap import REPETITIONS, Interval, Resamples, interval
 from experiments.statistics.describe import Description
 from experiments.statistics.loss import Loss, difference_interval
-from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 
 __all__ = ["BEYOND_PERCENTILE", "Evidence", "Options", "delay_figures", "loss_figure"]
 

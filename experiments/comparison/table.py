@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from daemons.service.screen import Grid, sentence
+from daemons.service.console.screen import Grid, sentence
 from experiments.comparison.model import Comparison, Figure, SideFigures
 from experiments.comparison.wording import TITLES, figure_title, format_interval, format_value
 
@@ -64,8 +64,9 @@ def _accounts(comparison: Comparison) -> list[str]:
         lines.append(f"clocks: together within {format_value(comparison.clock.bound_ms, 'ms')} ms")
     if comparison.blocks is not None:
         lines.append(
-            f"intervals: {comparison.repetitions:,} resamples of blocks of {comparison.block_samples:,} samples, seed "
-            f"{comparison.seed}; percentiles interpolate linearly (type 7)"
+            f"intervals: {comparison.repetitions:,} resamples of blocks of {comparison.block_samples:,} "
+            f"sample{'s' * (comparison.block_samples != 1)}, seed {comparison.seed}; "
+            "percentiles interpolate linearly (type 7)"
         )
     return lines
 

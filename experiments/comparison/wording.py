@@ -1,6 +1,6 @@
 """How figures are named and written, the same in the terminal and in reports."""
 
-from daemons.service.screen import MISSING
+from daemons.service.console.screen import MISSING
 from experiments.statistics.bootstrap import Interval
 
 __all__ = ["TITLES", "figure_title", "format_interval", "format_value"]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from daemons.measurement.percentile import minimum_samples
 from experiments.egress.published import Published
 from experiments.egress.raw import RawRun, Requests
 from experiments.results.series import Floats
 from experiments.statistics.describe import Description, describe
-from experiments.statistics.sample_size import minimum_samples
 
 __all__ = ["Audit", "AuditedFigure", "Remark", "audit", "cold_samples", "warm_samples"]
 

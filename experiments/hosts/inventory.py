@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from daemons.errors import ConfigError
-from daemons.service.config import Section, load
+from daemons.service.settings.config import Section, load
 
 __all__ = ["HostEntry", "Inventory", "load_inventory"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from daemons.service.screen import Grid, figure
+from daemons.service.console.screen import Grid, figure
 from experiments.live.scrape import ScrapedPage
 
 __all__ = ["PathProgress", "Progress", "line", "progress_of", "table"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemons.errors import LatencyError
-from daemons.measurement.sample_size import minimum_samples
+from daemons.measurement.percentile import minimum_samples
 
 __all__ = ["Labels", "ScrapedPage", "fetch", "parse", "quantile"]
 

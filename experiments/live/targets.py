@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from daemons.errors import ConfigError
-from daemons.service.config import address
+from daemons.service.settings.config import address
 
 __all__ = ["DAEMONS", "ROLES", "ScrapeTarget", "parse_target"]
 

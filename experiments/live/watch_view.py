@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from daemons.service.screen import MISSING, NOT_CONFIGURED, Grid, figure, wrapped
+from daemons.service.console.screen import MISSING, NOT_CONFIGURED, Grid, figure, wrapped
 from experiments.live.figures import ClockFigures, Daemon, LeadFigures, Path, Watched
 from experiments.live.targets import DAEMONS
 
@@ -113,8 +113,7 @@ def sparkline(values: Sequence[float | None]) -> str:
 
 
 def _head(seen: Watched, width: int, *, brief: bool) -> RenderableType:
-    texts = [f"{seen.time}  {_cover(seen)}"]
-    lines = [Text(line) for text in texts for line in wrapped(text, width)]
+    lines = [Text(part) for part in wrapped(f"{seen.time}  {_cover(seen)}", width, 2)]
     well = [daemon for daemon in seen.daemons if daemon.state == "up" and not daemon.restarts] if brief else []
     if well:
         lines += [Text(part) for part in wrapped(f"up: {', '.join(map(_called, well))}", width, 2)]

@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from daemons.errors import LatencyError
 from daemons.formats.summary import RunSummary
-from daemons.service.screen import Display, sentence
-from experiments.live.scrape import fetch
+from daemons.service.console.screen import Display, sentence
+from experiments.live.scrape import ScrapedPage, fetch
 from experiments.local.certificates import certificates
 from experiments.local.programs import ProgramError, RunningProgram
 from experiments.local.simulated import Injected, Simulated
@@ -45,6 +46,7 @@ class Demo:
         self._world = Simulated(injected)
         self._receiver: RunningProgram | None = None
         self._https: list[RunningProgram] = []
+        self._pages: dict[str, ScrapedPage] = {}
         self._certificates = tempfile.TemporaryDirectory(prefix="backbone-latency-demo-")
         self.probe_metrics = ""
         self.receiver_metrics = ""
@@ -86,9 +88,21 @@ class Demo:
         self.probe_metrics = probe["metrics"]
 
     async def snapshot(self) -> Snapshot:
-        """Read both metrics pages."""
+        """Read all metrics pages; one that does not come in time is what it was before, for its program lives.
+
+        Raises:
+            ProgramError: a program has ended by itself.
+        """
+        receiver = [] if self._receiver is None else [self._receiver]
+        for program in (*self._world.programs, *receiver, *self._https):
+            program.check_alive()
         addresses = (self.forwarder_metrics, self.receiver_metrics, self.probe_metrics)
-        return Snapshot(*await asyncio.gather(*map(fetch, addresses)))
+        return Snapshot(*await asyncio.gather(*map(self._page, addresses)))
+
+    async def _page(self, address: str) -> ScrapedPage:
+        with contextlib.suppress(LatencyError):
+            self._pages[address] = await fetch(address)
+        return self._pages.get(address, ScrapedPage({}))
 
     async def stop(self) -> None:
         """End everything, in the order in which events flow, so that what is under way arrives."""
@@ -146,7 +160,7 @@ async def run_demo(console: Console, injected: Injected, folder: Path, duration_
             f"http://{demo.forwarder_metrics}/metrics (forwarder), http://{demo.probe_metrics}/metrics (probe)\n",
         )
         last = await _watch(console, demo, told, duration_seconds)
-        sentence(console, "Stopping: letting what is under way arrive …")
+        sentence(console, "Stopping: waiting for events that are still on their way")
         await demo.stop()
     except BaseException:
         await demo.abort()

@@ -11,8 +11,9 @@ import sys
 import time
 
 from daemons.service.announcing import announce
-from daemons.service.http import HttpServer, Page, Request, text
-from daemons.service.web_config import Web, WebFile
+from daemons.service.web.pages import Page, Request, text
+from daemons.service.web.server import HttpServer
+from daemons.service.web.web_config import Web, WebFile
 
 __all__: list[str] = []
 

@@ -20,21 +20,21 @@ from pathlib import Path
 from rich.console import Console
 
 from daemons.errors import LatencyError
-from daemons.service.screen import sentence
+from daemons.service.console.screen import sentence
 from daemons.service.shipped import shipped
 from experiments.live.targets import ScrapeTarget
+from experiments.local.defaults import ALERTMANAGER, GRAFANA, PROMETHEUS
 from experiments.local.demo import Demo
 from experiments.local.simulated import Injected
 
-__all__ = ["ALERTMANAGER", "PROMETHEUS", "monitor"]
+__all__ = ["monitor"]
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.1
-STOP_SECONDS = 15.0
+STOP_SECONDS = 60.0
 MESSAGE_BYTES = 1 << 20
 READY_PATH = "/-/ready"
 """Of Prometheus and Alertmanager alike (their "management API")."""
-PROMETHEUS, ALERTMANAGER, GRAFANA = "127.0.0.1:9090", "127.0.0.1:9093", "127.0.0.1:3000"
 """Where they listen by default; the first two are those of ``prometheus.yml``."""
 
 

@@ -17,8 +17,8 @@ from daemons.errors import LatencyError
 
 __all__ = ["ProgramError", "RunningProgram"]
 
-START_SECONDS = 20.0
-STOP_SECONDS = 15.0
+START_SECONDS = STOP_SECONDS = 60.0
+"""Of a program that takes a tenth of a second alone on its machine."""
 KEPT_WORDS = 5
 
 
@@ -85,13 +85,27 @@ class RunningProgram:
                     self._changed.clear()
                     await self._changed.wait()
         if not self.ready:
-            raise ProgramError(f"{self.module} did not get ready; its last words: {self.last_words()}")
+            raise ProgramError(f"{self.module} {self._why_unready()}; its last words: {self.last_words()}")
         return self.ready
+
+    def _why_unready(self) -> str:
+        if self._over:
+            return f"ended with code {self.exit_code} before it was ready"
+        return f"was not ready within {START_SECONDS:g} s; is this machine busy with other work?"
 
     @property
     def exit_code(self) -> int | None:
         """What it ended with; None while it runs, negative for the signal that ended it."""
         return None if self._process is None else self._process.returncode
+
+    def check_alive(self) -> None:
+        """Look whether it still runs.
+
+        Raises:
+            ProgramError: it has ended by itself.
+        """
+        if self.exit_code is not None:
+            raise ProgramError(f"{self.module} ended with code {self.exit_code}; its last words: {self.last_words()}")
 
     async def ended(self) -> int:
         """Wait until the process ends by itself and all it printed is read; return its exit code."""

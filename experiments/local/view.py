@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from daemons.formats.summary import RunSummary
-from daemons.service.screen import Grid, figure
+from daemons.service.console.screen import Grid, figure
 from experiments.live.scrape import ScrapedPage
 
 __all__ = ["Snapshot", "line", "summary_table", "table"]

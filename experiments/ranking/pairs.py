@@ -5,12 +5,12 @@ from itertools import combinations
 
 import numpy as np
 
+from daemons.measurement.percentile import PERCENTILES, minimum_samples
 from experiments.comparison.figures import BEYOND_PERCENTILE, Options
 from experiments.ranking.model import Gap, PathPair
 from experiments.ranking.verdict import relation_of
 from experiments.results.series import Floats, Integers
 from experiments.statistics.bootstrap import Interval, Resamples, resample_paired
-from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 from experiments.statistics.simultaneous import Leads, all_pairs
 
 __all__ = ["pairs_of"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.text import Text
 
-from daemons.service.screen import MISSING, Grid, figure, sentence
+from daemons.service.console.screen import MISSING, Grid, figure, sentence
 from experiments.comparison.wording import format_interval, format_value
 from experiments.ranking.model import RankedPath, Ranking, Relation
 
@@ -50,7 +50,7 @@ def seen_from(ranking: Ranking, row: str, column: str) -> tuple[float, float, Re
 def _places(ranking: Ranking) -> Grid:
     together = f"{ranking.confidence:.0%} together".replace("%", " %")
     priced = any(path.price_per_day is not None for path in ranking.paths)
-    columns = ["path", "place", "behind, ms", together, "first in, %", "lost, %", "std dev, ms", "p95", "p99"]
+    columns = ["path", "place", "behind, ms", together, "first in, %", "lost, %", "std dev, ms", "p95, ms", "p99, ms"]
     table = Grid("", columns + ["$ a day"] * priced)
     for path in ranking.paths:
         table.add(
@@ -95,8 +95,9 @@ def _hours(ranking: Ranking) -> Grid:
 
 def _accounts(ranking: Ranking) -> list[str]:
     resamples = (
-        f"intervals: {ranking.repetitions:,} resamples of blocks of {ranking.block_samples:,} events, the same for all "
-        f"paths; worth {ranking.effective_count:,.0f} independent events; seed {ranking.seed}"
+        f"intervals: {ranking.repetitions:,} resamples of blocks of {ranking.block_samples:,} "
+        f"event{'s' * (ranking.block_samples > 1)}, the same for all paths; worth "
+        f"{ranking.effective_count:,.0f} independent events; seed {ranking.seed}"
     )
     return [
         f"{ranking.events:,} of {ranking.seen:,} events came on every path; they rank, by the median lead of each pair",

@@ -1,8 +1,8 @@
 """What a report contains, as values; the templates only lay it out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,19 @@ from daemons.formats.summary import BackboneLatencies, ClockSummary, Distributio
 from daemons.measurement.segments import SEGMENTS, TOTAL
 from daemons.measurement.tail.causes import MEANINGS, Cause
 from experiments.archive.selection import EVERYTHING, Selection
-from experiments.comparison.compute import compare
+from experiments.comparison.compute import Compared, compare_in_full
 from experiments.comparison.figures import Options
-from experiments.comparison.model import Comparison
+from experiments.comparison.model import Comparison, Metric
 from experiments.comparison.sides import Side
 from experiments.errors import InputError
 from experiments.report import figures
+from experiments.report.colophon import program, written
 from experiments.report.pooling import pool_runs
-from experiments.report.timeline import hour_cells, timeline
+from experiments.report.timeline import HourCells, hour_cells, timeline
+from experiments.results.columns import Integers, collected, pieces
 from experiments.results.run import Run, find_runs, load_run
-from experiments.results.series import PathSeries
-from experiments.statistics.pairing import Pairs, pair
+from experiments.results.series import PathSeries, unused_columns
+from experiments.statistics.sample import Sample
 
 __all__ = ["ClockRow", "Document", "Drawing", "OwnDelayRow", "RunRow", "TailRow", "build_document", "runs_of"]
 
@@ -129,8 +131,19 @@ class Document:
     runs: list[RunRow]
 
 
-def runs_of(folder: Path, paths: tuple[str, ...] = (), selection: Selection = EVERYTHING) -> list[Run]:
+def runs_of(
+    folder: Path,
+    paths: tuple[str, ...] = (),
+    selection: Selection = EVERYTHING,
+    metric: Metric | None = None,
+) -> list[Run]:
     """Read all runs of a folder: their selected rows, and of an archive the paths that are named.
+
+    Args:
+        folder: of the runs, or an archive's.
+        paths: those that are named; all by default.
+        selection: which rows.
+        metric: the only one that is wanted, so that columns which it does not need are not read.
 
     Raises:
         InputError: the folder has no run, or one that is unusable.
@@ -138,7 +151,9 @@ def runs_of(folder: Path, paths: tuple[str, ...] = (), selection: Selection = EV
     sources = find_runs(folder)
     if not sources:
         raise InputError(folder, None, "holds no results", "name the folder with the JSON and CSV files of a run")
-    return [load_run(source, selection=selection, paths=paths) for source in sources]
+    # Several runs are put together with all that they have; one is compared as a race.
+    without = unused_columns(metric, race=True) if metric is not None and len(sources) == 1 else frozenset[str]()
+    return [load_run(source, selection=selection, paths=paths, without=without) for source in sources]
 
 
 def build_document(folder: Path, runs: list[Run], paths: tuple[str, ...], options: Options) -> Document:
@@ -148,16 +163,16 @@ def build_document(folder: Path, runs: list[Run], paths: tuple[str, ...], option
         InputError: a run has no rows.
     """
     first, second = pool_runs(folder, runs, paths)
-    comparison = compare(first, second, options)
-    drawings, missing = _draw(first, second, comparison, options)
+    compared = compare_in_full(first, second, options)
+    drawings, missing = _draw(first, second, compared, options)
     segments = [rows for run in runs for rows in _segment_rows(run)]
     if segments:
         drawings.append(_parts(segments))
     return Document(
         folder=folder.resolve().name,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        program=f"backbone-latency {version('backbone-latency')}",
-        comparison=comparison,
+        written=written(),
+        program=program(),
+        comparison=compared.comparison,
         drawings=drawings,
         missing_drawings=missing,
         clocks=[row for run in runs for row in _clock_rows(run)],
@@ -168,25 +183,26 @@ def build_document(folder: Path, runs: list[Run], paths: tuple[str, ...], option
     )
 
 
-def _draw(first: Side, second: Side, comparison: Comparison, options: Options) -> tuple[list[Drawing], list[str]]:
+def _draw(first: Side, second: Side, compared: Compared, options: Options) -> tuple[list[Drawing], list[str]]:
     """Draw what the data allow; name what they do not."""
     one, two = first.series, second.series
     assert one is not None
     assert two is not None
     drawings: list[Drawing] = []
     missing: list[str] = []
-    pairs = pair(one, two) if comparison.race is not None else None
-    if pairs is not None:
-        drawings.append(_lead(pairs, first, second))
+    lead = None if compared.later is None else compared.later.negated()
+    if lead is not None:
+        drawings.append(_lead(lead, first, second))
+    timed = [series.timed_samples(options.metric) for series in (one, two)]
     curves = [
-        figures.Curve(side.label, series.samples(options.metric)) for side, series in ((first, one), (second, two))
+        figures.Curve(side.label, Sample(values)) for side, (_, values) in zip((first, second), timed, strict=True)
     ]
-    if all(len(curve.values) > 1 for curve in curves):
+    if all(len(curve.sample) > 1 for curve in curves):
         drawings += _distributions(curves)
-        drawings.append(_over_time(first, second, one, two, options))
+        drawings.append(_over_time(curves, [times for times, _ in timed]))
     else:
         missing.append("distributions of latency: a path has no sample of it, for its events carry no event time")
-    hours = _hours(one, two, pairs, options)
+    hours = _hours_of_latency(one, two, options) if lead is None else _hours_of_lead(one, compared.first_rows, lead)
     if isinstance(hours, Drawing):
         drawings.append(hours)
     else:
@@ -194,12 +210,12 @@ def _draw(first: Side, second: Side, comparison: Comparison, options: Options) -
     return drawings, missing
 
 
-def _lead(pairs: Pairs, first: Side, second: Side) -> Drawing:
+def _lead(lead: Sample, first: Side, second: Side) -> Drawing:
     return Drawing(
         "Lead",
         f"How much earlier {second.label} had the same event than {first.label}, both stamped by one clock. The "
         "outermost thousandth on either side is not drawn.",
-        figures.lead_histogram(pairs.lead_ms, first.label, second.label),
+        figures.lead_histogram(lead, first.label, second.label),
     )
 
 
@@ -224,12 +240,11 @@ def _distributions(curves: list[figures.Curve]) -> list[Drawing]:
     ]
 
 
-def _over_time(first: Side, second: Side, one: PathSeries, two: PathSeries, options: Options) -> Drawing:
-    times = [series.sample_times_ns(options.metric) for series in (one, two)]
-    start = min(int(instants.min()) for instants in times)
+def _over_time(curves: list[figures.Curve], times: Sequence[Integers]) -> Drawing:
+    start = min(int(instants[piece].min()) for instants in times for piece in pieces(instants))
     lines = [
-        (side.label, timeline(instants, series.samples(options.metric), start))
-        for side, series, instants in zip((first, second), (one, two), times, strict=True)
+        (curve.label, timeline(instants, curve.sample.values, start))
+        for curve, instants in zip(curves, times, strict=True)
     ]
     return Drawing(
         "Over time",
@@ -238,18 +253,20 @@ def _over_time(first: Side, second: Side, one: PathSeries, two: PathSeries, opti
     )
 
 
-def _hours(one: PathSeries, two: PathSeries, pairs: Pairs | None, options: Options) -> Drawing | str:
+def _hours_of_lead(one: PathSeries, rows: Integers, lead: Sample) -> Drawing | str:
+    """Draw the leads of the events that the first path had in these rows, in each hour."""
+    arrivals = collected(np.int64, (one.arrival_ns[rows[piece]] for piece in pieces(rows, one.arrival_ns)))
+    return _hours(hour_cells(arrivals, lead.values), "lead", "median lead, ms")
+
+
+def _hours_of_latency(one: PathSeries, two: PathSeries, options: Options) -> Drawing | str:
+    own, other = (hour_cells(*each.timed_samples(options.metric)) for each in (two, one))
+    baseline = float(np.nanmedian(other.values)) if other.hours else 0.0
+    return _hours(own, f"latency of {two.name} (that of {one.name} is {baseline:.1f} ms)", "median, ms")
+
+
+def _hours(cells: HourCells, what: str, unit: str) -> Drawing | str:
     """Draw the heat map when there is more than one hour to show."""
-    if pairs is not None:
-        cells = hour_cells(one.arrival_ns[pairs.first], pairs.lead_ms)
-        what, unit = "lead", "median lead, ms"
-    else:
-        own, other = (
-            hour_cells(each.sample_times_ns(options.metric), each.samples(options.metric)) for each in (two, one)
-        )
-        baseline = float(np.nanmedian(other.values)) if other.hours else 0.0
-        cells, what = own, f"latency of {two.name} (that of {one.name} is {baseline:.1f} ms)"
-        unit = "median, ms"
     if cells.hours < 2:
         return "hour of day: the runs fall into one hour; repeat them with --every 1h --for 24h"
     return Drawing("Hour of day", f"Median {what} in each hour that was measured.", figures.heat_map(cells, unit))

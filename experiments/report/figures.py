@@ -10,6 +10,7 @@ see it.
 import html
 import io
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from experiments.report.timeline import HourCells, Timeline
-from experiments.results.series import Floats
+from experiments.results.columns import Floats
+from experiments.statistics.sample import Sample
 
 __all__ = [
     "Bar",
@@ -45,6 +48,8 @@ _INK = "#2b2f36"
 _GRID = "#dfe3e8"
 _WIDTHS = {"wide": 7.4, "narrow": 3.9}
 """In inches of 72 px: the column of a page, and a phone held upright."""
+_NARROW_NAME = 16
+"""Characters of a name in a line of a narrow picture."""
 
 _VARIABLES = {
     "#0072b2": "--first",
@@ -81,7 +86,7 @@ class Curve:
     """One path's samples, in ms, and its name."""
 
     label: str
-    values: Floats
+    sample: Sample
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,8 @@ def cdf(curves: Sequence[Curve]) -> Drawn:
     def draw(axes: Axes) -> None:
         levels = np.linspace(0, 1, _LEVELS)
         for index, curve in enumerate(curves):
-            axes.plot(np.quantile(curve.values, levels), levels * 100, **_line(index, curve.label))
-        axes.set_xlim(_body([curve.values for curve in curves]))
+            axes.plot(curve.sample.quantiles(levels.tolist()), levels * 100, **_line(index, curve.label))
+        axes.set_xlim(_body([curve.sample for curve in curves]))
         axes.set_ylim(0, 100)
         axes.set_xlabel("latency, ms")
         axes.set_ylabel("share of samples, %")
@@ -134,7 +139,8 @@ def stacked(stacks: Sequence[Stack]) -> Drawn:
             widths = [stack.parts.get(name, 0.0) for stack in stacks]
             lefts = [_before(stack, name) for stack in stacks]
             style: Any = {"color": _COLOURS[index % 2], "alpha": 1 - 0.3 * (index // 2), "hatch": _HATCHES[index % 5]}
-            axes.barh([stack.label for stack in stacks], widths, left=lefts, label=name, edgecolor=_GRID, **style)
+            axes.barh(range(len(stacks)), widths, left=lefts, label=name, edgecolor=_GRID, **style)
+        _name_rows(axes, [stack.label for stack in stacks])
         axes.invert_yaxis()
         axes.set_xlabel("ms")
 
@@ -154,7 +160,7 @@ def intervals(bars: Sequence[Bar], axis: str) -> Drawn:
                 axes.hlines(place, bar.low, bar.high, color=_COLOURS[0], linewidth=3, alpha=0.45)
             axes.plot([bar.value], [place], marker="o", color=_COLOURS[0], markersize=4.5, linestyle="")
         axes.axvline(0, color=_INK, linewidth=0.9)
-        axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
+        _name_rows(axes, [bar.label for bar in bars])
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.set_xlabel(axis)
 
@@ -174,13 +180,10 @@ def strips(labels: Sequence[str], edges_seconds: Floats, values: Floats) -> Draw
         drawn = axes.pcolormesh(edges_seconds / seconds, rows, np.ma.masked_invalid(values), cmap="cividis")
         # As one picture in the file: a path for each cell would be ten times as long.
         drawn.set_rasterized(True)
-        axes.set_yticks(range(len(labels)), list(labels))
+        _name_rows(axes, labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_xlabel(f"time since the start, {unit}")
-        assert axes.figure is not None
-        bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.05)
-        bar.set_label("median lag, ms")
-        bar.outline.set_visible(False)
+        _explain_colours(axes, drawn, "median lag, ms")
 
     told = "; ".join(
         f"{label}: from {np.nanmin(line):.2f} to {np.nanmax(line):.2f} ms"
@@ -199,11 +202,10 @@ def histogram(curves: Sequence[Curve]) -> Drawn:
     """Draw how the samples are distributed, both paths on common bins."""
 
     def draw(axes: Axes) -> None:
-        low, high = _body([curve.values for curve in curves])
+        low, high = _body([curve.sample for curve in curves])
         bins = np.linspace(low, high, 121)
         for index, curve in enumerate(curves):
-            counts, _ = np.histogram(curve.values, bins)
-            share = counts / len(curve.values) * 100
+            share = curve.sample.counts_between(bins) / len(curve.sample) * 100
             axes.stairs(share, bins, fill=True, color=_COLOURS[index], alpha=0.22)
             axes.stairs(share, bins, **_line(index, curve.label))
         axes.set_xlim(low, high)
@@ -219,10 +221,10 @@ def percentile_spectrum(curves: Sequence[Curve]) -> Drawn:
     def draw(axes: Axes) -> None:
         deepest = 2.0
         for index, curve in enumerate(curves):
-            last = max(len(curve.values) / 10, 2.0)
+            last = max(len(curve.sample) / 10, 2.0)
             deepest = max(deepest, last)
             odds = np.geomspace(1, last, 300)
-            axes.plot(odds, np.quantile(curve.values, 1 - 1 / odds), **_line(index, curve.label))
+            axes.plot(odds, curve.sample.quantiles((1 - 1 / odds).tolist()), **_line(index, curve.label))
         ticks = {1: "min", 2: "p50", 10: "p90", 100: "p99", 1000: "p99.9", 10_000: "p99.99", 100_000: "p99.999"}
         shown = {odds: name for odds, name in ticks.items() if odds <= deepest}
         axes.set_xscale("log")
@@ -261,7 +263,7 @@ def time_series(timelines: Sequence[tuple[str, Timeline]]) -> Drawn:
     return _render("time", draw, "; ".join(told), legend=True)
 
 
-def lead_histogram(lead_ms: Floats, first: str, second: str) -> Drawn:
+def lead_histogram(lead_ms: Sample, first: str, second: str) -> Drawn:
     """Draw how much earlier the second path was, event by event."""
 
     def draw(axes: Axes) -> None:
@@ -269,13 +271,12 @@ def lead_histogram(lead_ms: Floats, first: str, second: str) -> Drawn:
         low, high = min(low, 0.0), max(high, 0.0)
         margin = (high - low) * 0.14
         bins = np.linspace(low - margin, high + margin, 161)
-        counts, _ = np.histogram(lead_ms, bins)
-        share = counts / len(lead_ms) * 100
+        share = lead_ms.counts_between(bins) / len(lead_ms) * 100
         earlier = (bins[:-1] + bins[1:]) / 2 > 0
         for index, part in ((1, earlier), (0, ~earlier)):
             axes.stairs(np.where(part, share, 0), bins, fill=True, color=_COLOURS[index], alpha=0.75)
         axes.axvline(0, color=_INK, linewidth=0.9)
-        median = float(np.median(lead_ms))
+        median = lead_ms.quantile(0.5)
         axes.axvline(median, color=_INK, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.annotate(
             f"median {median:.2f} ms",
@@ -293,10 +294,12 @@ def lead_histogram(lead_ms: Floats, first: str, second: str) -> Drawn:
         axes.annotate(f"← {first} first", (0, 1.01), xytext=(-4, 2), ha="right", color=_COLOURS[0], **beside_zero)
         axes.set_ylabel("share of events per bin, %")
 
-    low, median, high = np.quantile(lead_ms, (0.05, 0.5, 0.95))
+    low, median, high = lead_ms.quantiles([0.05, 0.5, 0.95])
+    earlier = lead_ms.counts_between(np.array([0.0, np.inf])).sum() - lead_ms.count(0.0)
+    share = earlier / len(lead_ms) * 100
     told = (
         f"{second} against {first}: median lead {median:.2f} ms, "
-        f"nine events in ten between {low:.2f} and {high:.2f} ms, {second} first in {(lead_ms > 0).mean() * 100:.1f} %"
+        f"nine events in ten between {low:.2f} and {high:.2f} ms, {second} first in {share:.1f} %"
     )
     return _render("lead", draw, told)
 
@@ -306,12 +309,11 @@ def heat_map(cells: HourCells, unit: str) -> Drawn:
 
     def draw(axes: Axes) -> None:
         drawn = axes.imshow(np.ma.masked_invalid(cells.values), cmap="cividis", aspect="auto")
-        assert axes.figure is not None
         # On a phone a cell has room for its colour alone.
-        roomy = axes.figure.bbox.width > _WIDTHS["narrow"] * axes.figure.dpi
+        roomy = _roomy(axes)
         hours = range(0, 24, 1 if roomy else 4)
         axes.set_xticks(hours, [str(hour) for hour in hours])
-        axes.set_yticks(range(len(cells.days)), cells.days)
+        _name_rows(axes, cells.days)
         axes.tick_params(length=0)
         axes.set_xlabel("hour of day, UTC")
         for side in axes.spines.values():
@@ -323,22 +325,40 @@ def heat_map(cells: HourCells, unit: str) -> Drawn:
                 colour = "white" if value < middle else "#10131a"
                 size = 6.2 if decimals else 7
                 axes.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", fontsize=size, color=colour)
-        bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, fraction=0.03 if roomy else 0.06)
-        bar.set_label(unit)
-        bar.outline.set_visible(False)
+        _explain_colours(axes, drawn, unit)
 
     told = f"{unit}: from {np.nanmin(cells.values):.2f} to {np.nanmax(cells.values):.2f} over {cells.hours} hours"
     return _render("hours", draw, told, height=1.1 + 0.32 * len(cells.days), grid=False)
+
+
+def _roomy(axes: Axes) -> bool:
+    assert axes.figure is not None
+    return axes.figure.bbox.width > _WIDTHS["narrow"] * axes.figure.dpi
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name what lies one below the other; on a phone in several lines, so that the names leave room for the rest."""
+    folded = names if _roomy(axes) else [textwrap.fill(name, _NARROW_NAME) for name in names]
+    axes.set_yticks(range(len(names)), list(folded))
+
+
+def _explain_colours(axes: Axes, drawn: ScalarMappable, unit: str) -> None:
+    """Say which colour is which value: at the side, and on a phone below."""
+    assert axes.figure is not None
+    place: Any = {"fraction": 0.04} if _roomy(axes) else {"location": "bottom", "fraction": 0.06, "aspect": 40}
+    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.015, **place)
+    bar.set_label(unit)
+    bar.outline.set_visible(False)
 
 
 def _line(index: int, label: str) -> dict[str, Any]:
     return {"color": _COLOURS[index], "linestyle": _DASHES[index], "linewidth": 1.5, "label": label}
 
 
-def _body(series: Sequence[Floats]) -> tuple[float, float]:
+def _body(series: Sequence[Sample]) -> tuple[float, float]:
     """Give the range that holds all but the last thousandth on either side, so that one outlier hides nothing."""
-    low = min(float(np.quantile(values, 0.001)) for values in series)
-    high = max(float(np.quantile(values, 0.999)) for values in series)
+    low = min(values.quantile(0.001) for values in series)
+    high = max(values.quantile(0.999) for values in series)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
@@ -353,7 +373,7 @@ def _told(curves: Sequence[Curve]) -> str:
     return "; ".join(
         f"{curve.label}: median {median:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms"
         for curve in curves
-        for median, p95, p99 in [np.quantile(curve.values, (0.5, 0.95, 0.99))]
+        for median, p95, p99 in [curve.sample.quantiles([0.5, 0.95, 0.99])]
     )
 
 

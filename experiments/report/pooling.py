@@ -7,6 +7,7 @@ turn), in order of time. The block bootstrap then sees what changes from run to 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from daemons.errors import ConfigError
 from daemons.formats.summary import ClockSummary, PathSummary, RunSummary
 from experiments.comparison.sides import Side, sides_of
 from experiments.errors import InputError
+from experiments.results.columns import pieces
 from experiments.results.run import Run
 from experiments.results.series import COLUMNS, PathSeries
 
@@ -87,7 +89,9 @@ def _sides_of_races(runs: list[Run], paths: tuple[str, ...]) -> tuple[Side, Side
 
 
 def _first_arrival(run: Run) -> int:
-    return min(int(series.arrival_ns.min()) for series in run.series.values())
+    return min(
+        int(series.arrival_ns[piece].min()) for series in run.series.values() for piece in pieces(series.arrival_ns)
+    )
 
 
 def _merge(runs: list[Run], names: tuple[str, ...]) -> Run:
@@ -102,7 +106,7 @@ def _merge(runs: list[Run], names: tuple[str, ...]) -> Run:
 def _concatenate(parts: list[PathSeries]) -> PathSeries:
     """Join the rows of a path; ids are marked with their run, for a simulator counts anew in each."""
     streams = tuple(dict.fromkeys(name for part in parts for name in part.streams))
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     columns["stream"] = np.concatenate(
         [np.array([streams.index(name) for name in part.streams], np.uint16)[part.stream] for part in parts]
     )

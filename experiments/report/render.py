@@ -3,34 +3,34 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from daemons.measurement.percentile import PERCENTILES, minimum_samples
 from experiments.comparison.model import Comparison, Figure
 from experiments.comparison.wording import figure_title, format_interval, format_value
 from experiments.ranking.table import place, seen_from
 from experiments.report.document import Document
 from experiments.report.ways import WaysDocument
-from experiments.statistics.sample_size import PERCENTILES, minimum_samples
 
-__all__ = ["render_html", "render_markdown", "render_ways_html", "render_ways_markdown"]
+__all__ = ["environment", "render_html", "render_markdown", "render_ways_html", "render_ways_markdown"]
 
 
 def render_html(document: Document) -> str:
     """Give the report as HTML."""
-    return _environment().get_template("report.html.j2").render(_context(document))
+    return environment().get_template("report.html.j2").render(_context(document))
 
 
 def render_markdown(document: Document) -> str:
     """Give the report as Markdown, without figures."""
-    return _environment().get_template("report.md.j2").render(_context(document))
+    return environment().get_template("report.md.j2").render(_context(document))
 
 
 def render_ways_html(document: WaysDocument) -> str:
     """Give the report on more than two paths as HTML."""
-    return _environment().get_template("ways.html.j2").render(_ways(document))
+    return environment().get_template("ways.html.j2").render(_ways(document))
 
 
 def render_ways_markdown(document: WaysDocument) -> str:
     """Give the report on more than two paths as Markdown, without figures."""
-    return _environment().get_template("ways.md.j2").render(_ways(document))
+    return environment().get_template("ways.md.j2").render(_ways(document))
 
 
 def _ways(document: WaysDocument) -> dict[str, object]:
@@ -49,19 +49,20 @@ def _ways(document: WaysDocument) -> dict[str, object]:
     }
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Make what lays templates out."""
+    made = Environment(
         loader=PackageLoader("experiments.report"),
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default_for_string=False),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["value"] = lambda value, unit="ms", signed=False: format_value(value, unit, signed=signed)
-    environment.filters["interval"] = format_interval
-    environment.filters["svg"] = Markup
-    environment.globals["title_of"] = figure_title
-    return environment
+    made.filters["value"] = lambda value, unit="ms", signed=False: format_value(value, unit, signed=signed)
+    made.filters["interval"] = format_interval
+    made.filters["svg"] = Markup
+    made.globals["title_of"] = figure_title
+    return made
 
 
 def _context(document: Document) -> dict[str, object]:

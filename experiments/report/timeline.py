@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from experiments.results.series import Flags, Floats, Integers
+from experiments.results.columns import Flags, Floats, Integers, Zones, let_go, pieces
 
 __all__ = ["HourCells", "Timeline", "bins_of_time", "hour_cells", "timeline"]
 
@@ -51,8 +51,10 @@ def timeline(times_ns: Integers, values: Floats, start_ns: int) -> Timeline:
         values: in ms.
         start_ns: the zero of the time axis.
     """
-    order = np.argsort(times_ns, kind="stable")
-    times, ordered = times_ns[order], values[order]
+    times, ordered = times_ns, values
+    if any((np.diff(times_ns[max(0, piece.start - 1) : piece.stop]) < 0).any() for piece in pieces(times_ns)):
+        order = np.argsort(times_ns, kind="stable")
+        times, ordered = times_ns[order], values[order]
     bins = max(1, min(_BINS, len(times) // _FEWEST_PER_BIN))
     edges = np.linspace(times[0], times[-1] + 1, bins + 1)
     cuts = np.searchsorted(times, edges)
@@ -61,6 +63,7 @@ def timeline(times_ns: Integers, values: Floats, start_ns: int) -> Timeline:
         piece = ordered[cuts[index] : cuts[index + 1]]
         if len(piece):
             levels[:, index] = np.quantile(piece, [0.05, 0.5, 0.95])
+        let_go(times, ordered)
     middles = (edges[:-1] + edges[1:]) / 2
     return Timeline((middles - start_ns) / 1e9, levels[1], levels[0], levels[2])
 
@@ -88,11 +91,19 @@ def bins_of_time(times_ns: Integers, values: Floats) -> tuple[Floats, Floats]:
 
 def hour_cells(times_ns: Integers, values: Floats) -> HourCells:
     """Give the median of each hour."""
-    hours = times_ns // _HOUR_NS
-    days = np.unique(hours // 24)
+    zones = Zones()
+    hours: set[int] = set()
+    for piece in pieces(times_ns):
+        own = times_ns[piece] // _HOUR_NS
+        zones.add(piece, own)
+        hours.update(np.unique(own).tolist())
+    days = sorted({hour // 24 for hour in hours})
     cells = np.full((len(days), 24), np.nan)
-    for hour in np.unique(hours):
-        row = int(np.searchsorted(days, hour // 24))
-        cells[row, int(hour % 24)] = np.median(values[hours == hour])
-    names = [datetime.fromtimestamp(int(day) * 86_400, UTC).strftime("%Y-%m-%d") for day in days]
+    for hour in hours:
+        its = [
+            values[piece][times_ns[piece] // _HOUR_NS == hour]
+            for piece in pieces(times_ns, values, at=zones.within(hour, hour))
+        ]
+        cells[days.index(hour // 24), hour % 24] = np.median(np.concatenate(its))
+    names = [datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d") for day in days]
     return HourCells(names, cells)

@@ -1,8 +1,7 @@
 """What a report on more than two paths contains, as values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from experiments.comparison.figures import Options
 from experiments.ranking.compute import rank
 from experiments.ranking.model import Ranking
 from experiments.report import figures
+from experiments.report.colophon import program, written
 from experiments.report.document import Drawing
 from experiments.report.timeline import HourCells, bins_of_time
 from experiments.results.run import Run
@@ -31,13 +31,13 @@ class WaysDocument:
     drawings: list[Drawing]
 
 
-def build_ways(folder: Path, race: Run, options: Options) -> WaysDocument:
-    """Rank the paths of a race, and draw.
+def build_ways(folder: Path, race: Run, options: Options, prices: Mapping[str, float] | None = None) -> WaysDocument:
+    """Rank the paths of a race, and draw; with what they cost a day, in US dollars.
 
     Raises:
         InputError: they have too few events in common.
     """
-    ranking = rank(race, list(race.series), options)
+    ranking = rank(race, list(race.series), options, prices)
     names = [path.path for path in ranking.paths]
     field = align([race.series[name] for name in names])
     drawings = [_behind(ranking), _over_time(names, field.arrival_ns.min(axis=0), lags_ms(field.arrival_ns))]
@@ -45,8 +45,8 @@ def build_ways(folder: Path, race: Run, options: Options) -> WaysDocument:
         drawings.append(_hours(ranking, names))
     return WaysDocument(
         folder=folder.resolve().name,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        program=f"backbone-latency {version('backbone-latency')}",
+        written=written(),
+        program=program(),
         ranking=ranking,
         drawings=drawings,
     )
@@ -62,7 +62,7 @@ def _behind(ranking: Ranking) -> Drawing:
         f"Behind {first}",
         f"The median of how much later than {first} a path had the same event. All bars together hold at "
         f"{ranking.confidence * 100:.0f} %; one that reaches 0 cannot be told from {first}.",
-        figures.intervals(bars, f"behind {first}, ms"),
+        figures.intervals(bars, "median behind, ms"),
     )
 
 

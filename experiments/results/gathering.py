@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from daemons.records import Validity
-from experiments.results.series import ColumnBuffer, Flags, Integers, PathSeries
+from experiments.results.columns import ColumnBuffer, Flags, Integers
+from experiments.results.series import COLUMNS, PathSeries, nothing
 
 __all__ = ["ARRIVED", "NAMES", "SAMPLED", "Gathering", "first_true", "named", "numbers_of"]
 
@@ -25,16 +26,24 @@ NAMES = ("path", "stream", "validity")
 class _Path:
     """What is known so far of one path."""
 
-    buffer: ColumnBuffer = field(default_factory=ColumnBuffer)
+    buffer: ColumnBuffer
+    rows: int = 0
+    through_forwarder: bool = False
     first_line: dict[str, int] = field(default_factory=dict)
     invalid: Counter[str] = field(default_factory=Counter)
     delayed: int = 0
 
 
 class Gathering:
-    """Takes batches, in order; gives the series of each path, in order of first appearance."""
+    """Takes batches, in order; gives the series of each path, in order of first appearance.
 
-    def __init__(self) -> None:
+    Args:
+        without: columns of the series that are not to be kept.
+    """
+
+    def __init__(self, without: frozenset[str] = frozenset()) -> None:
+        self._without = without
+        self._kept = {name: dtype for name, dtype in COLUMNS.items() if name not in without}
         self._paths: dict[str, _Path] = {}
         self._streams: dict[str, int] = {}
 
@@ -56,9 +65,11 @@ class Gathering:
         columns["live"] = arrived[validity] & ~delayed & (columns["arrival_ns"] != 0)
         waited = delayed | (validity == _index(reasons, Validity.DELAYED))
         for code, name in enumerate(path_names):
-            path = self._paths.setdefault(name, _Path())
+            path = self._paths.setdefault(name, _Path(ColumnBuffer(self._kept)))
             mine = None if len(path_names) == 1 else np.flatnonzero(paths == code)
             path.buffer.append(columns if mine is None else {key: values[mine] for key, values in columns.items()})
+            path.rows += len(batch) if mine is None else len(mine)
+            path.through_forwarder |= not np.isnan(_of(columns["backbone_ms"], mine)).all()
             path.delayed += int(_of(waited, mine).sum())
             counts = np.bincount(_of(validity, mine)[~_of(waited, mine)], minlength=len(reasons)).tolist()
             path.invalid.update(
@@ -72,14 +83,19 @@ class Gathering:
 
     def series(self) -> dict[str, PathSeries]:
         """Give what was gathered."""
+        columns: dict[str, dict[str, Any]] = {
+            name: path.buffer.columns() | {column: nothing(column, path.rows) for column in self._without}
+            for name, path in self._paths.items()
+        }
         return {
             name: PathSeries(
                 name=name,
-                **path.buffer.columns(),
+                **columns[name],
                 streams=tuple(self._streams),
                 first_line=path.first_line,
                 invalid=dict(path.invalid),
                 delayed=path.delayed,
+                through_forwarder=path.through_forwarder,
             )
             for name, path in self._paths.items()
         }

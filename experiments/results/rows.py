@@ -22,7 +22,7 @@ from experiments.errors import InputError
 from experiments.results.gathering import NAMES, SAMPLED, Gathering, first_true, named, numbers_of
 from experiments.results.series import COLUMNS, Flags, Floats, Integers, PathSeries
 
-__all__ = ["header_of", "load_rows"]
+__all__ = ["RowsTable", "header_of", "integer", "line_that_ends_otherwise", "load_rows", "table_of", "validity_of"]
 
 # The original Rust programs call this column differently in their files than in their README.
 _WRITTEN_AS = {"latency_ms": "end_to_end_latency_ms"}
@@ -42,12 +42,13 @@ _BUFFER_BYTES = 2 << 20
 _FIRST_LINE = 2
 
 
-def load_rows(path: Path, default_path: str) -> dict[str, PathSeries]:
+def load_rows(path: Path, default_path: str, without: frozenset[str] = frozenset()) -> dict[str, PathSeries]:
     """Read a results CSV file.
 
     Args:
         path: the file.
         default_path: the name of the path for files that have no ``path`` column.
+        without: columns of the series that are not to be kept.
 
     Returns:
         The series of each path, in order of first appearance.
@@ -55,12 +56,8 @@ def load_rows(path: Path, default_path: str) -> dict[str, PathSeries]:
     Raises:
         InputError: names the file and the line.
     """
-    try:
-        table = _Table(path, _checked_header(path), default_path)
-        _check_last_line(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
-    gathering, line = Gathering(), _FIRST_LINE
+    table = table_of(path, default_path)
+    gathering, line = Gathering(without), _FIRST_LINE
     with engine() as connection:
         try:
             for batch in batches(connection, table.question(), [table.source]):
@@ -73,6 +70,20 @@ def load_rows(path: Path, default_path: str) -> dict[str, PathSeries]:
     return gathering.series()
 
 
+def table_of(path: Path, default_path: str) -> "RowsTable":
+    """Open a results CSV file, as far as its header and its end say that it is one; for the arguments see above.
+
+    Raises:
+        InputError: it is none, or its last row is cut off.
+    """
+    try:
+        table = RowsTable(path, _checked_header(path), default_path)
+        _check_last_line(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    return table
+
+
 def header_of(path: Path) -> list[str]:
     """Give the names of a file's columns, as this project calls them; none where it is empty.
 
@@ -82,7 +93,9 @@ def header_of(path: Path) -> list[str]:
     # A spreadsheet that saved the file may have put a byte-order mark before it.
     with path.open(newline="", encoding="utf-8-sig") as file:
         header = next(csv.reader(file), [])
-    return [_WRITTEN_AS.get(name.strip(), name.strip()) for name in header]
+    # Spreadsheets and databases write names as they like: some in capitals.
+    names = [name.strip().lower() for name in header]
+    return [_WRITTEN_AS.get(name, name) for name in names]
 
 
 def _checked_header(path: Path) -> list[str]:
@@ -115,8 +128,10 @@ def _check_last_line(path: Path) -> None:
     """Refuse a last row without its newline: its last number may be missing digits."""
     with path.open("rb") as file:
         file.seek(-1, 2)
-        if file.read(1) == b"\n":
+        if (last := file.read(1)) == b"\n":
             return
+        if last == b"\r":
+            raise InputError(path, None, "its lines end in CR alone", "save it with lines that end in LF")
         file.seek(0)
         lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b"")) + 1
     raise InputError(
@@ -142,12 +157,30 @@ def _explain(path: Path, width: int, line: int, refusal: EngineError) -> NoRetur
         raise _unreadable(path, error) from error
     except csv.Error as error:
         raise InputError(path, line, f"not CSV after this line: {error}", "fetch the file again") from error
+    if (other := line_that_ends_otherwise(path)) is not None:
+        raise InputError(
+            path, other, "it ends otherwise than those before: in LF or in CR LF", "save the file with one of the two"
+        ) from refusal
     why = str(refusal).splitlines()[0]
     raise InputError(path, line, f"not CSV in or before this line: {why}", "fetch the file again") from refusal
 
 
+def line_that_ends_otherwise(path: Path) -> int | None:
+    """Find the first line that ends in LF alone where those before end in CR LF, or the other way round.
+
+    Two files put together, or a header that was edited on Windows, are such a mixture, which the engine refuses.
+    """
+    with path.open("rb") as file:
+        ends = None
+        for number, line in enumerate(file, start=1):
+            if ends is not None and line.endswith(b"\r\n") != ends:
+                return number
+            ends = line.endswith(b"\r\n")
+    return None
+
+
 @dataclass(frozen=True)
-class _Table:
+class RowsTable:
     """A file as the engine sees it: a column of texts for each name of the header.
 
     Attributes:
@@ -180,12 +213,12 @@ class _Table:
 
     def question(self) -> str:
         """Ask for the columns of :class:`Gathering`, and what the checks need beside them."""
-        sampled = f"{_validity(self)} IN ({', '.join(map(literal, SAMPLED))})"
+        sampled = f"{validity_of(self)} IN ({', '.join(map(literal, SAMPLED))})"
         cells = {
             name: f"CASE WHEN {sampled} THEN {self.cell(name)} END" if name in _OF_SAMPLES else self.cell(name)
             for name in (*_INTEGERS, *_FLOATS)
         }
-        numbers = {name: _integer(cells[name]) for name in _INTEGERS}
+        numbers = {name: integer(cells[name]) for name in _INTEGERS}
         numbers |= {name: f"TRY_CAST({cells[name]} AS DOUBLE)" for name in _FLOATS}
         mistakes = " ".join(
             f"WHEN ({cells[name]}) IS NOT NULL AND ({number}) IS NULL THEN {self.names.index(name)}"
@@ -198,7 +231,7 @@ class _Table:
         figures += [f"{numbers[name]} AS {name}" for name in _FLOATS]
         return (
             f"SELECT {', '.join(figures)}, {_identity(self.cell('event_id'))} AS event_id, {path} AS path, "
-            f"coalesce({self.cell('stream')}, '') AS stream, {_validity(self)} AS validity, "
+            f"coalesce({self.cell('stream')}, '') AS stream, {validity_of(self)} AS validity, "
             f"coalesce({self.cell('delayed')} = '1', false) AS delayed, "
             f"(CASE {mistakes} ELSE -1 END)::SMALLINT AS mistake FROM {self.rows}"
         )
@@ -216,11 +249,12 @@ def _column(place: int) -> str:
     return f"c{place}"
 
 
-def _validity(table: _Table) -> str:
+def validity_of(table: RowsTable) -> str:
+    """Give the expression of a row's validity; files of other programs have right rows alone."""
     return f"coalesce({table.cell('validity')}, '')" if "validity" in table.names else literal(Validity.OK)
 
 
-def _integer(cell: str) -> str:
+def integer(cell: str) -> str:
     """Take digits alone for a number: the engine would round fractions, and powers of ten short of digits."""
     return f"CASE WHEN regexp_full_match({cell}, ' *[+-]?[0-9]+ *') THEN TRY_CAST({cell} AS BIGINT) END"
 
@@ -230,13 +264,13 @@ def _identity(cell: str) -> str:
 
     Two of ten million hashed ids collide with a probability of about 5 in a million.
     """
-    return f"CASE WHEN {cell} IS NULL THEN 0 ELSE coalesce({_integer(cell)}, (hash({cell}) >> 1)::BIGINT) END"
+    return f"CASE WHEN {cell} IS NULL THEN 0 ELSE coalesce({integer(cell)}, (hash({cell}) >> 1)::BIGINT) END"
 
 
 class _Checks:
     """The checks of one batch."""
 
-    def __init__(self, table: _Table, batch: pa.RecordBatch, line: int) -> None:
+    def __init__(self, table: RowsTable, batch: pa.RecordBatch, line: int) -> None:
         self._table = table
         self._batch = batch
         self._line = line

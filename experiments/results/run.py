@@ -1,6 +1,8 @@
 """A run: the JSON file, the CSV file beside it, or whichever of the two there is."""
 
+import contextlib
 import csv
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,20 +48,28 @@ class Run:
         return _default_path(self.source, self.summary)
 
 
-def load_run(source: Path, *, rows: bool = True, selection: Selection = EVERYTHING, paths: tuple[str, ...] = ()) -> Run:
+def load_run(
+    source: Path,
+    *,
+    rows: bool = True,
+    selection: Selection = EVERYTHING,
+    paths: tuple[str, ...] = (),
+    without: frozenset[str] = frozenset(),
+) -> Run:
     """Load a run from its JSON or CSV file, and the other one of the two when it lies beside it; or from an archive.
 
     Args:
         source: a ``.json`` or ``.csv`` file, or a folder that holds exactly one run, or an archive's.
         selection: which of its rows.
         paths: the only ones of an archive that need be read; all when none is named.
+        without: columns of the series that are not to be kept.
         rows: whether to read the CSV file too when a JSON file is named.
 
     Raises:
         InputError: a file is unusable, or the folder does not hold exactly one run.
     """
     if is_archive(source):
-        archived, facts = load_segments(source, selection, paths)
+        archived, facts = load_segments(source, selection, paths, without)
         return Run(source, facts, archived, source)
     if source.is_dir():
         found = find_runs(source)
@@ -74,26 +84,35 @@ def load_run(source: Path, *, rows: bool = True, selection: Selection = EVERYTHI
     described, table = source.with_suffix(".json"), source.with_suffix(".csv")
     # Who names the JSON file need not have a results table beside it: a file of another kind is none of ours.
     has_rows = source == table or (rows and table.exists() and _is_table(table))
-    unfinished = has_rows and is_unfinished(described)
-    described_here = source == described or described.exists()
+    described_here = source == described or (described.exists() and not _is_what_we_print_into(described))
+    unfinished = has_rows and described_here and (is_unfinished(described) or not described.stat().st_size)
     summary = load_summary(described) if described_here and not unfinished else None
     if not has_rows:
         if selection != EVERYTHING:
             raise InputError(source, None, "has no rows to select from", "put the run's CSV file beside its JSON file")
         return Run(source, summary)
-    series = load_rows(table, _default_path(source, summary))
+    series = load_rows(table, _default_path(source, summary), without)
     if selection != EVERYTHING:
-        selected = {name: _selected(one, selection) for name, one in series.items()}
-        series = {name: one for name, one in selected.items() if len(one)}
-        if not series:
-            raise InputError(table, None, "no such rows", "give another --from, --to or --stream")
+        series = _selected(table, series, selection)
     return Run(source, summary, series, table, unfinished)
 
 
-def _selected(series: PathSeries, selection: Selection) -> PathSeries:
+def _is_what_we_print_into(file: Path) -> bool:
+    """Tell whether standard output goes to this file: ``compare r.csv … --json > r.json`` has made it, not a run."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(file.stat(), os.fstat(1))
+    return False
+
+
+def _selected(table: Path, series: dict[str, PathSeries], selection: Selection) -> dict[str, PathSeries]:
+    if selection.receivers:
+        raise InputError(table, None, "is no archive: it does not say which receiver wrote a row", "omit --receiver")
     if selection.streams:
-        series = series.only_streams(set(selection.streams))
-    return series.only_between(selection.from_ns, selection.to_ns)
+        series = {name: one.only_streams(set(selection.streams)) for name, one in series.items()}
+    selected = {name: one.only_between(selection.from_ns, selection.to_ns) for name, one in series.items()}
+    if not (found := {name: one for name, one in selected.items() if len(one)}):
+        raise InputError(table, None, "no such rows", "give another --from, --to or --stream")
+    return found
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -1,9 +1,6 @@
-"""The samples of one path, as columns in arrival order.
+"""The samples of one path, as columns in arrival order, each in memory or, where it is long, in a file."""
 
-Columns, not records: ten million rows are 450 MB here and would be ten times that as Python objects.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from daemons.measurement.time_step import STEPS_NS
+from experiments.results.columns import ColumnBuffer, Flags, Floats, Integers, collected, pieces
 
-__all__ = ["COLUMNS", "ColumnBuffer", "Flags", "Floats", "Integers", "PathSeries", "observed_step_ns"]
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+__all__ = ["COLUMNS", "Flags", "Floats", "Integers", "PathSeries", "nothing", "observed_step_ns", "unused_columns"]
 
 COLUMNS: Mapping[str, Any] = {
     "sequence": np.int64,
@@ -29,41 +23,41 @@ COLUMNS: Mapping[str, Any] = {
     "stream": np.uint16,
     "live": np.bool_,
 }
-_FIRST_CAPACITY = 4096
 
 
-def observed_step_ns(times_ns: Integers) -> int:
+_OF_THE_OTHER = {
+    "end_to_end_ms": frozenset({"backbone_ms", "forwarder_fraction_ns"}),
+    "backbone_ms": frozenset({"end_to_end_ms", "event_fraction_ns"}),
+}
+
+
+def unused_columns(metric: str, *, race: bool) -> frozenset[str]:
+    """Name the columns that no figure of a metric is made of: two fifths of the bytes.
+
+    Args:
+        metric: ``end_to_end_ms`` or ``backbone_ms``.
+        race: sequence numbers say nothing that the events of the other path do not.
+    """
+    return _OF_THE_OTHER[metric] | ({"sequence"} if race else set())
+
+
+def observed_step_ns(times_ns: Integers, at_most: int = STEPS_NS[0]) -> int:
     """Give the step (a second, ms, µs or ns) that all of these times are multiples of: what they show, not a promise.
 
     That as few as three times of a finer clock are all whole milliseconds by chance happens once in 10^9.
+
+    Args:
+        times_ns: the times.
+        at_most: the step that others of them showed.
     """
-    return next(step for step in STEPS_NS if not (times_ns % step).any())
+    steps = [step for step in STEPS_NS if step <= at_most]
+    return next(step for step in steps if step == 1 or not (times_ns % step).any())
 
 
-class ColumnBuffer:
-    """Columns that grow by doubling; memory beyond what was written is never touched, so it costs nothing."""
-
-    def __init__(self) -> None:
-        self._columns: dict[str, npt.NDArray[Any]] = {
-            name: np.empty(_FIRST_CAPACITY, dtype) for name, dtype in COLUMNS.items()
-        }
-        self.size = 0
-
-    def append(self, rows: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Append equally long pieces of all columns."""
-        added = len(rows["arrival_ns"])
-        needed = self.size + added
-        for name, column in self._columns.items():
-            if needed > len(column):
-                larger = np.empty(max(needed, 2 * len(column)), column.dtype)
-                larger[: self.size] = column[: self.size]
-                self._columns[name] = larger
-            self._columns[name][self.size : needed] = rows[name]
-        self.size = needed
-
-    def columns(self) -> dict[str, Any]:
-        """Give the written part of each column, as views."""
-        return {name: column[: self.size] for name, column in self._columns.items()}
+def nothing(column: str, count: int) -> npt.NDArray[Any]:
+    """Give a column that has no value in any row, and needs no memory."""
+    none = np.float64("nan") if COLUMNS[column] is np.float64 else COLUMNS[column](0)
+    return np.broadcast_to(none, count)
 
 
 @dataclass(frozen=True)
@@ -88,6 +82,8 @@ class PathSeries:
         invalid: rows by reason of invalidity.
         delayed: rows that waited in the forwarder while its link was down.
         parts: the row at which each run begins; more than one where runs were put together.
+        through_forwarder: whether any event passed a forwarder, where that was seen while ``backbone_ms`` was left out;
+            None where the column says it.
     """
 
     name: str
@@ -105,6 +101,7 @@ class PathSeries:
     invalid: Mapping[str, int] = field(default_factory=dict)
     delayed: int = 0
     parts: tuple[int, ...] = (0,)
+    through_forwarder: bool | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_ns)
@@ -112,17 +109,33 @@ class PathSeries:
     @property
     def is_feed(self) -> bool:
         """Tell a feed from a link: nothing on a feed ever passed a forwarder."""
+        if self.through_forwarder is not None:
+            return not self.through_forwarder
         return bool(np.isnan(self.backbone_ms).all())
 
     def samples(self, metric: str) -> Floats:
         """Give the live samples of ``end_to_end_ms`` or ``backbone_ms`` in arrival order, without NaN."""
-        values: Floats = getattr(self, metric)
-        return values[self.live & ~np.isnan(values)]
+        return collected(np.float64, (getattr(one, metric)[one.sampled(metric)] for one in self.pieces()))
 
-    def sample_times_ns(self, metric: str) -> Integers:
-        """Give the arrival times of :meth:`samples`."""
+    def timed_samples(self, metric: str) -> tuple[Integers, Floats]:
+        """Give the arrival times of :meth:`samples`, and them."""
+        found = ColumnBuffer({"times": np.int64, "values": np.float64})
+        for one in self.pieces():
+            sampled = one.sampled(metric)
+            found.append({"times": one.arrival_ns[sampled], "values": getattr(one, metric)[sampled]})
+        columns = found.columns()
+        return columns["times"], columns["values"]
+
+    def sampled(self, metric: str) -> Flags:
+        """Mark the rows that :meth:`samples` gives."""
         values: Floats = getattr(self, metric)
-        return self.arrival_ns[self.live & ~np.isnan(values)]
+        return self.live & ~np.isnan(values)
+
+    def pieces(self) -> Iterator["PathSeries"]:
+        """Give all rows, some at a time: to be computed with and let go of."""
+        columns = {column: getattr(self, column) for column in COLUMNS}
+        for piece in pieces(*columns.values()):
+            yield replace(self, **{column: values[piece] for column, values in columns.items()})
 
     def steps_ns(self, metric: str) -> dict[str, tuple[int, int]]:
         """Give, per stream with samples, the steps in which the two times behind a latency were told, as they show.
@@ -130,12 +143,17 @@ class PathSeries:
         Returns:
             The step of where it begins (the exchange's event time, the forwarder's stamp), and of the arrival.
         """
-        begins, sampled = self._fractions(metric), self.live & ~np.isnan(getattr(self, metric))
-        found = {}
-        for code in np.unique(self.stream[sampled]).tolist():
-            mine = sampled & (self.stream == code)
-            found[self.streams[code]] = (observed_step_ns(begins[mine]), observed_step_ns(self.arrival_ns[mine]))
-        return found
+        found: dict[int, tuple[int, int]] = {}
+        for one in self.pieces():
+            begins, sampled = one.fractions_ns(metric), one.sampled(metric)
+            for code in np.flatnonzero(np.bincount(one.stream[sampled])).tolist():
+                mine = sampled & (one.stream == code)
+                begin, arrival = found.get(code, (STEPS_NS[0], STEPS_NS[0]))
+                found[code] = (
+                    observed_step_ns(begins[mine], begin),
+                    observed_step_ns(one.arrival_ns[mine], arrival),
+                )
+        return {self.streams[code]: found[code] for code in sorted(found)}
 
     def with_times_cut(self, metric: str, steps_ns: Mapping[str, tuple[int, int]]) -> "PathSeries":
         """Give the series as if its times had been told in coarser steps: cut, as clocks do, not rounded.
@@ -144,15 +162,18 @@ class PathSeries:
             metric: the latency whose times to cut.
             steps_ns: as :meth:`steps_ns` gives them; streams that are not named stay as they are.
         """
-        wanted = np.array([steps_ns.get(name, (1, 1)) for name in self.streams], np.int64)[self.stream]
-        begins = self._fractions(metric)
-        cut_begins, cut_arrivals = begins % wanted[:, 0], self.arrival_ns % wanted[:, 1]
-        latency = getattr(self, metric) + (cut_begins - cut_arrivals) / 1e6
+        steps = np.array([steps_ns.get(name, (1, 1)) for name in self.streams], np.int64)
         begin = "event_fraction_ns" if metric == "end_to_end_ms" else "forwarder_fraction_ns"
-        columns: dict[str, Any] = {metric: latency, begin: (begins - cut_begins).astype(np.int32)}
-        return replace(self, **columns, arrival_ns=self.arrival_ns - cut_arrivals)
+        cut = ColumnBuffer({name: COLUMNS[name] for name in (metric, begin, "arrival_ns")})
+        for one in self.pieces():
+            wanted, begins = steps[one.stream], one.fractions_ns(metric)
+            cut_begins, cut_arrivals = begins % wanted[:, 0], one.arrival_ns % wanted[:, 1]
+            latency = getattr(one, metric) + (cut_begins - cut_arrivals) / 1e6
+            cut.append({metric: latency, begin: begins - cut_begins, "arrival_ns": one.arrival_ns - cut_arrivals})
+        return replace(self, **cut.columns())
 
-    def _fractions(self, metric: str) -> Integers:
+    def fractions_ns(self, metric: str) -> Integers:
+        """Give the time that a latency begins with beyond its whole second, of every row."""
         fractions = self.event_fraction_ns if metric == "end_to_end_ms" else self.forwarder_fraction_ns
         return fractions.astype(np.int64)
 
@@ -170,7 +191,27 @@ class PathSeries:
             wanted &= self.arrival_ns < to_ns
         return self._only(wanted)
 
+    def in_order(self) -> "PathSeries":
+        """Sort the rows of each run by arrival."""
+        run = np.searchsorted(self.parts, np.arange(len(self)), side="right")
+        order = np.lexsort((self.arrival_ns, run))
+        columns = {column: getattr(self, column) for column in COLUMNS}
+        return replace(
+            self, **{name: values if _is_left_out(values) else values[order] for name, values in columns.items()}
+        )
+
     def _only(self, wanted: Flags) -> "PathSeries":
-        columns: dict[str, Any] = {column: getattr(self, column)[wanted] for column in COLUMNS}
+        columns = {column: getattr(self, column) for column in COLUMNS}
+        chosen: dict[str, Any] = {
+            name: nothing(name, int(np.count_nonzero(wanted)))
+            if _is_left_out(values)
+            else collected(values.dtype, (values[piece][wanted[piece]] for piece in pieces(values)))
+            for name, values in columns.items()
+        }
         parts = tuple(int(np.count_nonzero(wanted[:start])) for start in self.parts)
-        return replace(self, **columns, parts=parts)
+        return replace(self, **chosen, parts=parts)
+
+
+def _is_left_out(column: npt.NDArray[Any]) -> bool:
+    """Tell a column of :func:`nothing`."""
+    return bool(len(column)) and column.strides == (0,)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from experiments.statistics.sample_size import PERCENTILES, minimum_samples, supported
+from daemons.measurement.percentile import PERCENTILES, minimum_samples
 
 __all__ = ["BYTES_PER_ROW", "Check", "PathRate", "disk_check", "sample_check"]
 
@@ -71,8 +71,9 @@ def sample_check(rates: list[PathRate], seconds: float) -> Check:
         if not timed:
             text += " without event time, so no latency, only the lead of a race"
         else:
-            text += f", {timed:,.0f} samples of latency, enough for {_listed(supported(timed))}"
-            if missing := [name for name in PERCENTILES if name not in supported(timed)]:
+            supported = [name for name, level in PERCENTILES.items() if timed >= minimum_samples(level)]
+            text += f", {timed:,.0f} samples of latency, enough for {_listed(supported)}"
+            if missing := [name for name in PERCENTILES if name not in supported]:
                 least = minimum_samples(PERCENTILES[missing[0]])
                 text += f" ({_NAMES[missing[0]]} needs {least:,})"
         parts.append(text)

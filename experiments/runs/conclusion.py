@@ -1,5 +1,6 @@
 """What a run folder shows: all its blocks as one comparison. Needs the extra ``report``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -17,13 +18,16 @@ from experiments.results.run import find_runs, load_run
 __all__ = ["conclude"]
 
 
-def conclude(folder: Path, console: Console, paths: tuple[str, ...] = ()) -> tuple[str, int]:
+def conclude(
+    folder: Path, console: Console, paths: tuple[str, ...] = (), prices: Mapping[str, float] | None = None
+) -> tuple[str, int]:
     """Compare what the folder's blocks measured, and print it.
 
     Args:
         folder: of the run.
         console: where to print.
         paths: the two paths, or those to rank; by default all that there are.
+        prices: of paths, in US dollars a day.
 
     Returns:
         The verdict, and the exit code: that of an unfit clock when clocks do not allow one.
@@ -37,7 +41,7 @@ def conclude(folder: Path, console: Console, paths: tuple[str, ...] = ()) -> tup
         raise InputError(folder, None, "no block measured anything", "see manifest.json for why")
     runs = [load_run(source) for source in sources]
     if (ways := pool_ways(folder, runs, paths)) is not None:
-        ranking = rank(ways, list(ways.series), Options())
+        ranking = rank(ways, list(ways.series), Options(), prices)
         print_ranking(console, ranking)
         return ranking.sentence, 0
     first, second = pool_runs(folder, runs, paths)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from daemons.decoding import UNDECODABLE
 from daemons.records import ClockState
 from daemons.service.distribution import DISTRIBUTION, installed_version
 from experiments.folder import write_whole
@@ -20,9 +21,11 @@ __all__ = [
     "BlockRecord",
     "ClockRecord",
     "Manifest",
+    "PriceRecord",
     "begin",
     "clock_record",
     "now",
+    "recorded_prices",
     "versions",
     "write_manifest",
 ]
@@ -65,6 +68,18 @@ class BlockRecord(msgspec.Struct, kw_only=True):
     error: str = ""
 
 
+class PriceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What paths cost when they were measured.
+
+    Attributes:
+        date: of the price table, YYYY-MM-DD.
+        usd_per_day: what each path needs by itself: hours, without traffic.
+    """
+
+    date: str
+    usd_per_day: dict[str, float]
+
+
 class Manifest(msgspec.Struct, kw_only=True):
     """The whole record.
 
@@ -73,6 +88,7 @@ class Manifest(msgspec.Struct, kw_only=True):
         ended_by: ``running`` until the end, then ``done``, a signal's name, or an error.
         endpoints: ``real`` or ``simulated``, with the distances that a simulation put in.
         config: the receiver's effective configuration; key files by name only.
+        prices: of the paths, where a deployment was measured and the table has them.
         exit_code: of ``experiment run``; None while it runs.
     """
 
@@ -90,6 +106,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     preflight: list[Check] = []
     blocks: list[BlockRecord] = []
     verdict: str = ""
+    prices: PriceRecord | None = None
     exit_code: int | None = None
 
 
@@ -124,6 +141,27 @@ def clock_record(state: ClockState) -> ClockRecord:
         error_bound_ms=bound,
         source=state.source,
     )
+
+
+class _Priced(msgspec.Struct):
+    """A record, as far as prices go."""
+
+    prices: PriceRecord | None = None
+
+
+def recorded_prices(source: Path) -> dict[str, float]:
+    """Give what the record of a run says that its paths cost a day; nothing where it has none, or is no run's.
+
+    Args:
+        source: the run's folder, one of its blocks' folders, or a results file in one.
+    """
+    for folder in (source, *source.parents[:2]):
+        try:
+            found = msgspec.json.decode((folder / FILE).read_bytes(), type=_Priced).prices
+        except (OSError, *UNDECODABLE):
+            continue
+        return found.usd_per_day if found else {}
+    return {}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -18,8 +18,8 @@ import msgspec
 from rich.console import Console
 
 from daemons.decoding import UNDECODABLE
+from daemons.service.console.screen import sentence
 from daemons.service.distribution import installed_version
-from daemons.service.screen import sentence
 from experiments.errors import InputError
 from experiments.hosts.inventory import HostEntry, Inventory
 from experiments.hosts.leashed import Leashed, leash, leashed

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from typing import Any
 from rich.console import Console
 
 from daemons.errors import ClockError, LatencyError, ResultsError
+from daemons.service.console.screen import Display, sentence
 from daemons.service.lifecycle import INTERRUPTED
-from daemons.service.screen import Display, sentence
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
 from experiments.folder import write_whole
@@ -34,6 +35,7 @@ _REFRESH_SECONDS = 0.5
 _LINE_SECONDS = 10.0
 
 
+@dataclass(eq=False)
 class Session:
     """One run.
 
@@ -47,34 +49,23 @@ class Session:
         demand_clock: False where all clocks are one.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        endpoints: Endpoints,
-        limits: Limits,
-        folder: Path,
-        manifest: Manifest,
-        console: Console,
-        *,
-        demand_clock: bool,
-    ) -> None:
-        self._plan = plan
-        self._endpoints = endpoints
-        self._limits = limits
-        self._folder = folder
-        self._manifest = manifest
-        self._console = console
-        self._demand_clock = demand_clock
-        self._told = asyncio.Event()
-        self._clock = ClockMonitor(SystemClock())
+    plan: Plan
+    endpoints: Endpoints
+    limits: Limits
+    folder: Path
+    manifest: Manifest
+    console: Console
+    demand_clock: bool = field(kw_only=True)
+    _told: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _clock: ClockMonitor = field(init=False, default_factory=lambda: ClockMonitor(SystemClock()))
 
     async def run(self) -> int:
         """Measure everything; returns the exit code, which the manifest has too."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
-        manifest = self._manifest
-        write_manifest(self._folder, manifest)
+        manifest = self.manifest
+        write_manifest(self.folder, manifest)
         try:
             code = await self._measure()
         except LatencyError as error:
@@ -88,26 +79,26 @@ class Session:
         finally:
             manifest.end = now()
             manifest.exit_code = code
-            write_manifest(self._folder, manifest)
+            write_manifest(self.folder, manifest)
         return code
 
     def _on_signal(self, number: signal.Signals) -> None:
-        self._manifest.ended_by = signal.Signals(number).name
+        self.manifest.ended_by = signal.Signals(number).name
         self._told.set()
 
     async def _measure(self) -> int:
-        manifest = self._manifest
+        manifest = self.manifest
         await self._clock.refresh()
-        preflight = Preflight(self._plan, self._endpoints, self._limits, self._folder, self._told)
-        await preflight.look(self._clock.state, demand_clock=self._demand_clock)
+        preflight = Preflight(self.plan, self.endpoints, self.limits, self.folder, self._told)
+        await preflight.look(self._clock.state, demand_clock=self.demand_clock)
         manifest.preflight, manifest.config = preflight.checks, preflight.config
-        write_manifest(self._folder, manifest)
+        write_manifest(self.folder, manifest)
         for text in shown(preflight.checks):
             self._say(text)
         if (failed := preflight.failed) is not None:
             manifest.ended_by = f"preflight: {failed.name}"
             return failed.exit_code
-        await self._blocks(self._plan.blocks())
+        await self._blocks(self.plan.blocks())
         if self._told.is_set():
             return INTERRUPTED
         manifest.complete = all(block.state == "done" for block in manifest.blocks)
@@ -134,34 +125,34 @@ class Session:
                 due=due.isoformat(timespec="seconds").replace("+00:00", "Z"),
                 state="running",
             )
-            self._manifest.blocks.append(record)
+            self.manifest.blocks.append(record)
             if self._overdue(block, begun):
                 # Measured now, it would take the place of the next one: the grid of hours would be lost.
                 record.state = "missed"
                 self._say(f"block {block.number}: missed; those before it took too long")
             else:
                 await self._block(block, record, len(blocks))
-            write_manifest(self._folder, self._manifest)
+            write_manifest(self.folder, self.manifest)
             if self._told.is_set():
                 return
 
     def _overdue(self, block: Block, begun: float) -> bool:
         """Whether so much of the block's round is over that the round can no longer end before the next begins."""
-        if self._plan.every_seconds is None:
+        if self.plan.every_seconds is None:
             return False
         late = time.monotonic() - begun - block.due_seconds
-        return late + self._plan.duration_seconds > self._plan.every_seconds + 1
+        return late + self.plan.duration_seconds > self.plan.every_seconds + 1
 
     async def _block(self, block: Block, record: BlockRecord, count: int) -> None:
-        folder = self._folder / block.name
+        folder = self.folder / block.name
         try:
             folder.mkdir()
         except OSError as error:
             raise ResultsError(f"{folder}: {error.strerror}; free space or check permissions") from error
         await self._clock.refresh()
         record.start, record.clocks = now(), [clock_record(self._clock.state)]
-        around = self._endpoints.around(block.mode)
-        receiver = ReceiverProcess(around, self._limits.arguments(), folder)
+        around = self.endpoints.around(block.mode)
+        receiver = ReceiverProcess(around, self.limits.arguments(), folder)
         try:
             self._demand_fit_clock()
             await receiver.start()
@@ -185,7 +176,7 @@ class Session:
 
     def _demand_fit_clock(self) -> None:
         """Refuse a clock that has become unfit since the preflight: the receiver asks this of timed runs alone."""
-        fit = clock_check(self._clock.state, self._limits, demanded=self._demand_clock)
+        fit = clock_check(self._clock.state, self.limits, demanded=self.demand_clock)
         if not fit.passed:
             raise ClockError(f"{fit.detail}; {fit.remedy}")
 
@@ -211,8 +202,8 @@ class Session:
         Ends early when the receiver does, or when we are told to. A path that does not come up in time is not waited
         for any longer: the others are measured.
         """
-        display = Display(self._console)
-        duration = self._plan.duration_seconds
+        display = Display(self.console)
+        duration = self.plan.duration_seconds
         period = _REFRESH_SECONDS if display.moves else min(_LINE_SECONDS, duration / 3)
         begun = await self._first_events(receiver, title)
         shown_at = begun
@@ -239,11 +230,11 @@ class Session:
                 said = time.monotonic()
                 self._say(f"{title}: waiting for {', '.join(missing)}")
 
-        await receiver.first_events(self._told, self._limits.wait_seconds, waiting)
+        await receiver.first_events(self._told, self.limits.wait_seconds, waiting)
         return time.monotonic()
 
     def _say(self, text: str) -> None:
-        sentence(self._console, text, indent=5)
+        sentence(self.console, text, indent=5)
 
 
 def _events(folder: Path) -> dict[str, int]:

@@ -18,9 +18,10 @@ from statistics import NormalDist
 import msgspec
 import numpy as np
 
-from experiments.results.series import Floats
+from experiments.results.columns import Floats
 from experiments.statistics.cells import Cells
 from experiments.statistics.dependence import Dependence, dependence
+from experiments.statistics.sample import Sample
 
 __all__ = [
     "CALIBRATION",
@@ -89,7 +90,7 @@ class Resamples:
         return self.cells.quantiles(self.weights, levels)
 
 
-def resample(values: Floats, seed: int, repetitions: int = REPETITIONS) -> Resamples:
+def resample(values: Floats | Sample, seed: int, repetitions: int = REPETITIONS) -> Resamples:
     """Resample one series.
 
     Args:
@@ -97,16 +98,16 @@ def resample(values: Floats, seed: int, repetitions: int = REPETITIONS) -> Resam
         seed: the same seed gives the same resamples.
         repetitions: number of resamples.
     """
-    return _resample([values], seed, repetitions)[0]
+    return _resample([Sample.of(values)], seed, repetitions)[0]
 
 
-def resample_paired(values: list[Floats], seed: int, repetitions: int = REPETITIONS) -> list[Resamples]:
+def resample_paired(values: Sequence[Floats | Sample], seed: int, repetitions: int = REPETITIONS) -> list[Resamples]:
     """Resample several series over the same events with the same blocks, so that what they share stays shared."""
     assert len({len(series) for series in values}) == 1
-    return _resample(values, seed, repetitions)
+    return _resample([Sample.of(series) for series in values], seed, repetitions)
 
 
-def _resample(values: list[Floats], seed: int, repetitions: int) -> list[Resamples]:
+def _resample(values: list[Sample], seed: int, repetitions: int) -> list[Resamples]:
     cells = [Cells(series) for series in values]
     found = [
         dependence(indicator)
@@ -118,7 +119,7 @@ def _resample(values: list[Floats], seed: int, repetitions: int) -> list[Resampl
     result = []
     for one, series in zip(cells, values, strict=True):
         variance_of_mean = dependence(one.means).long_run_variance / len(one)
-        effective = float(series.var()) / variance_of_mean if variance_of_mean > 0 else float(len(series))
+        effective = series.variance() / variance_of_mean if variance_of_mean > 0 else float(len(series))
         result.append(
             Resamples(
                 cells=one,

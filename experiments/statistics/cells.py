@@ -7,12 +7,14 @@ its own and all of this is exact; above, the blocks start on cell boundaries, an
 histogram bins that hold 1/2048 of the samples, and less in the tails.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from experiments.results.series import Floats, Integers
+from experiments.results.columns import PIECE, Floats, Integers, let_go
+from experiments.statistics.sample import Sample
 
 __all__ = ["CELLS", "Cells", "boundaries"]
 
@@ -34,37 +36,62 @@ class Cells:
         step_means: the mean of |D| in each cell.
     """
 
-    def __init__(self, values: Floats) -> None:
-        self.starts = boundaries(len(values))
+    def __init__(self, values: Floats | Sample) -> None:
+        sample = Sample.of(values)
+        values = sample.values
         self.count = len(values)
-        first = self.starts[:-1]
-        self._centre = float(np.median(values[:: max(1, len(values) // 4096)]))
-        centred = values - self._centre
+        self.starts = boundaries(self.count)
+        self._centre = float(np.median(values[:: max(1, self.count // 4096)]))
         self._sizes = np.diff(self.starts).astype(np.float64)
-        self._sums = np.add.reduceat(centred, first)
-        self._squares = np.add.reduceat(centred * centred, first)
+        self._edges = _edges(sample)
+        exact = self.count == len(self._sizes)
+        bins = len(self._edges) - 1
+        self._histograms = None if exact else np.empty((len(self._sizes), bins), np.float32)
+        self._sums, self._squares, self._steps = (np.empty(len(self._sizes)) for _ in range(3))
+        for cells, piece in self._pieces(values):
+            self._sum_up(values, cells, piece)
         self.means = self._sums / self._sizes
-        steps = np.abs(np.diff(values, prepend=values[:1]))
-        self._steps = np.add.reduceat(steps, first)
         self._step_counts = self._sizes.copy()
         self._step_counts[0] -= 1
         self.step_means = self._steps / np.maximum(self._step_counts, 1)
-        self._edges = _edges(values)
         self._order: Integers | None = None
-        self._histograms: npt.NDArray[np.float32] | None = None
-        if self.count == len(first):
+        if exact:
             self._order = np.argsort(values, kind="stable")
             self._edges = np.append(values[self._order], values[self._order[-1]])
-        else:
-            self._histograms = self._count_bins(values)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def exceedances(self, values: Floats, p: float) -> Floats:
+    def _pieces(self, values: Floats) -> Iterator[tuple[slice, slice]]:
+        """Go through some cells at a time: give which they are, and where their values stand."""
+        at_once = max(1, len(self) * PIECE // max(1, self.count))
+        for cell in range(0, len(self), at_once):
+            cells = slice(cell, min(cell + at_once, len(self)))
+            yield cells, slice(int(self.starts[cells.start]), int(self.starts[cells.stop]))
+            let_go(values)
+
+    def _sum_up(self, values: Floats, cells: slice, piece: slice) -> None:
+        first = self.starts[cells] - piece.start
+        own = values[piece]
+        centred = own - self._centre
+        self._sums[cells] = np.add.reduceat(centred, first)
+        self._squares[cells] = np.add.reduceat(centred * centred, first)
+        before = values[max(0, piece.start - 1) : max(1, piece.start)]
+        self._steps[cells] = np.add.reduceat(np.abs(np.diff(own, prepend=before)), first)
+        if self._histograms is not None:
+            for cell, of_cell in enumerate(np.split(own, first[1:]), start=cells.start):
+                # Counts of all below each edge but the first and the last, from the cell in order.
+                below = np.searchsorted(np.sort(of_cell), self._edges[1:-1], side="left")
+                self._histograms[cell] = np.diff(below, prepend=0, append=len(of_cell))
+
+    def exceedances(self, sample: Sample, p: float) -> Floats:
         """Give each cell's share of values above percentile ``p``; its dependence may outlast that of the mean."""
-        above = (values > np.quantile(values, p)).astype(np.float64)
-        return np.asarray(np.add.reduceat(above, self.starts[:-1]) / self._sizes)
+        threshold = sample.quantile(p)
+        shares = np.empty(len(self))
+        for cells, piece in self._pieces(sample.values):
+            above = (sample.values[piece] > threshold).astype(np.float64)
+            shares[cells] = np.add.reduceat(above, self.starts[cells] - piece.start)
+        return shares / self._sizes
 
     def mean(self, weights: Floats) -> Floats:
         """Give the mean of each resample; ``weights`` is resamples x cells."""
@@ -109,23 +136,14 @@ class Cells:
         low = self._edges[bins]
         return np.asarray(low + share * (self._edges[bins + 1] - low))
 
-    def _count_bins(self, values: Floats) -> npt.NDArray[np.float32]:
-        bins = len(self._edges) - 1
-        histograms = np.empty((len(self), bins), np.float32)
-        for cell in range(len(self)):
-            piece = values[self.starts[cell] : self.starts[cell + 1]]
-            found = np.searchsorted(self._edges, piece, side="right") - 1
-            histograms[cell] = np.bincount(np.minimum(found, bins - 1), minlength=bins)
-        return histograms
 
-
-def _edges(values: Floats) -> Floats:
+def _edges(sample: Sample) -> Floats:
     """Place bin edges at quantiles, denser in the tails; a value that repeats much gets a bin of its own."""
-    if len(values) <= CELLS:
+    if len(sample) <= CELLS:
         return np.empty(0)
-    tail = np.geomspace(1 / len(values), 1 / CELLS, _TAIL_BINS)
+    tail = np.geomspace(1 / len(sample), 1 / CELLS, _TAIL_BINS)
     levels = np.unique(np.concatenate([np.linspace(0, 1, CELLS + 1), tail, 1 - tail]))
-    placed = np.quantile(values, levels)
+    placed = np.array(sample.quantiles(levels.tolist()))
     repeated = placed[1:][np.diff(placed) == 0]
     top = np.nextafter(placed[-1], np.inf)
     return np.unique(np.concatenate([placed, np.nextafter(repeated, np.inf), [top]]))

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.results.columns import collected, pieces
 from experiments.results.series import Flags, Floats, Integers, PathSeries
+from experiments.statistics.spans import Runs, StreamRows, first_of_each, match, spans_of
 
 __all__ = ["Pairs", "events_by_id", "guard_ns", "pair"]
 
 # Events this close to the start or end of the common time may have missed a path that was not up yet.
 _LARGEST_GUARD_NS = 5_000_000_000
+# Of both paths: some 200 MB with all that is made of them.
+_ROWS_AT_ONCE = 1 << 20
+_LATEST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -42,54 +47,42 @@ class Pairs:
         return int(self.missing_first.sum())
 
 
-def pair(first: PathSeries, second: PathSeries) -> Pairs:
-    """Pair the live rows of two paths by stream and exchange id; of duplicates the first arrival counts."""
-    firsts: list[Integers] = []
-    seconds: list[Integers] = []
-    lone_first: list[Integers] = []
-    lone_second: list[Integers] = []
+def pair(first: PathSeries, second: PathSeries, rows_at_once: int = _ROWS_AT_ONCE) -> Pairs:
+    """Pair the live rows of two paths by stream and exchange id; of duplicates the first arrival counts.
+
+    Args:
+        first: one path.
+        second: the other.
+        rows_at_once: about so many rows of both are in memory at a time.
+    """
+    runs = Runs()
+    only_first, only_second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for name in first.streams:
         if name not in second.streams:
             continue
-        rows_first = events_by_id(first, first.streams.index(name))
-        rows_second = events_by_id(second, second.streams.index(name))
-        if not (len(rows_first) and len(rows_second)):
+        streams = StreamRows(first, name), StreamRows(second, name)
+        if not all(one.live for one in streams):
             continue
-        in_first, in_second = _match(first.event_id[rows_first], second.event_id[rows_second])
-        firsts.append(rows_first[in_first])
-        seconds.append(rows_second[in_second])
-        lone_first.append(_lacked(rows_first[~in_first], first, second, name))
-        lone_second.append(_lacked(rows_second[~in_second], second, first, name))
-    if not any(len(rows) for rows in firsts):
+        for low, high in spans_of(streams, rows_at_once):
+            one, two, lone = match(streams[0].between(low, high), streams[1].between(low, high))
+            runs.add(one, two)
+            only_first.append(lone[0])
+            only_second.append(lone[1])
+    if not len(runs):
         nothing = np.zeros(0, np.int64)
         return Pairs(nothing, nothing, np.zeros(0), np.zeros(0, bool), np.zeros(0, bool))
-    both_first, both_second = np.concatenate(firsts), np.concatenate(seconds)
-    firsts.clear()
-    seconds.clear()
-    earliest = np.minimum(first.arrival_ns[both_first], second.arrival_ns[both_second])
-    if (np.diff(earliest) < 0).any():
-        order = np.argsort(earliest, kind="stable")
-        both_first, both_second, earliest = both_first[order], both_second[order], earliest[order]
-        del order
-    lead_ns = first.arrival_ns[both_first] - second.arrival_ns[both_second]
-    missing = _missing(
-        earliest,
-        first.arrival_ns[np.concatenate(lone_first)],
-        second.arrival_ns[np.concatenate(lone_second)],
-        _common_times(first, second, lead_ns),
-    )
-    return Pairs(both_first, both_second, lead_ns / 1e6, *missing)
+    found = runs.merged(max(1, rows_at_once // 2))
+    lead_ns = found["lead_ns"]
+    lone_first, lone_second = np.concatenate(only_first), np.concatenate(only_second)
+    missing = _missing(found["earliest"], lone_first, lone_second, _common_times(first, second, lead_ns))
+    lead_ms = collected(np.float64, (lead_ns[piece] / 1e6 for piece in pieces(lead_ns)))
+    return Pairs(found["first"], found["second"], lead_ms, *missing)
 
 
 def events_by_id(series: PathSeries, stream: int) -> Integers:
     """Give the rows of a stream's first arrivals of each event that has an id, in order of id; live ones only."""
     rows = np.flatnonzero(series.live & (series.stream == stream) & (series.event_id != 0))
-    ids = series.event_id[rows]
-    if not (np.diff(ids) > 0).all():
-        # A stable sort keeps the first arrival of each event first.
-        order = np.argsort(ids, kind="stable")
-        rows, ids = rows[order], ids[order]
-    return np.asarray(rows[np.append(True, np.diff(ids) != 0)] if len(rows) else rows)
+    return np.asarray(rows[first_of_each(series.event_id[rows])])
 
 
 def guard_ns(largest_lead_ns: int) -> int:
@@ -97,51 +90,47 @@ def guard_ns(largest_lead_ns: int) -> int:
     return min(_LARGEST_GUARD_NS, largest_lead_ns)
 
 
-def _match(first: Integers, second: Integers) -> tuple[Flags, Flags]:
-    """Mark the ids that both sorted lists have; the marked ones correspond in order."""
-    place = np.minimum(np.searchsorted(second, first), len(second) - 1)
-    in_first = second[place] == first
-    in_second = np.zeros(len(second), bool)
-    in_second[place[in_first]] = True
-    return in_first, in_second
-
-
-def _lacked(rows: Integers, own: PathSeries, other: PathSeries, stream: str) -> Integers:
-    """Leave out the events that the other path did bring, only not live: they came late, or with an unusable stamp."""
-    late = ~other.live & (other.stream == other.streams.index(stream))
-    return rows[~np.isin(own.event_id[rows], other.event_id[late])]
-
-
-def _common_times(first: PathSeries, second: PathSeries, lead_ns: Integers) -> tuple[Integers, Integers]:
+def _common_times(first: PathSeries, second: PathSeries, lead_ns: Integers) -> list[tuple[int, int]]:
     """Give the times, of each run, in which an event on either path should have been seen on the other.
 
     Returns:
-        Their starts and their ends, in order.
+        The first and the last moment of each, in order of time.
     """
-    guard = guard_ns(max(abs(int(lead_ns.min())), abs(int(lead_ns.max()))))
-    latest = np.iinfo(np.int64).max
-    starts, ends = [], []
-    for parts in zip(_arrivals_of_runs(first), _arrivals_of_runs(second), strict=True):
-        starts.append(max(int(times.min(where=times != 0, initial=latest)) for times in parts) + guard)
-        ends.append(min(int(times.max(initial=0)) for times in parts) - guard)
-    return np.array(starts, np.int64), np.array(ends, np.int64)
+    guard = guard_ns(max(abs(bound) for bound in _bounds(lead_ns)))
+    found = []
+    for runs in zip(*(np.split(path.arrival_ns, path.parts[1:]) for path in (first, second)), strict=True):
+        bounds = [_bounds(times, without=0) for times in runs]
+        if all(bounds):
+            found.append((max(one[0] for one in bounds) + guard, min(one[1] for one in bounds) - guard))
+    return sorted(found)
 
 
-def _arrivals_of_runs(series: PathSeries) -> list[Integers]:
-    return np.split(series.arrival_ns, series.parts[1:])
+def _bounds(values: Integers, without: int | None = None) -> tuple[int, ...]:
+    """Give the least and the largest of some values, of which one does not count; nothing where there are none."""
+    bounds: tuple[int, ...] = ()
+    for piece in pieces(values):
+        part = values[piece] if without is None else values[piece][values[piece] != without]
+        if len(part):
+            both = (*bounds, int(part.min()), int(part.max()))
+            bounds = min(both), max(both)
+    return bounds
 
 
 def _missing(
-    both: Integers, only_first: Integers, only_second: Integers, common: tuple[Integers, Integers]
+    both: Integers, only_first: Integers, only_second: Integers, common: list[tuple[int, int]]
 ) -> tuple[Flags, Flags]:
-    """Lay all events of the common time out in order, and mark which path lacks which."""
-    times = np.concatenate([both, only_first, only_second])
-    lacking_first = np.zeros(len(times), bool)
-    lacking_first[len(both) + len(only_first) :] = True
-    lacking_second = np.zeros(len(times), bool)
-    lacking_second[len(both) : len(both) + len(only_first)] = True
-    order = np.argsort(times, kind="stable")
-    starts, ends = common
-    run = np.searchsorted(starts, times[order], side="right") - 1
-    order = order[(run >= 0) & (times[order] <= ends[run])]
-    return lacking_first[order], lacking_second[order]
+    """Lay all events of the common times out in order, and mark which path lacks which."""
+    lacking_first, lacking_second = [np.zeros(0, bool)], [np.zeros(0, bool)]
+    for (start, last), after in zip(common, [*(start for start, _ in common[1:]), _LATEST], strict=False):
+        end = max(start, min(last + 1, after))
+        low, high = np.searchsorted(both, [start, end]).tolist()
+        alone = [times[(times >= start) & (times < end)] for times in (only_first, only_second)]
+        times = np.concatenate(alone)
+        order = np.argsort(times, kind="stable")
+        places = np.searchsorted(both[low:high], times[order], side="right") + np.arange(len(times))
+        of_second = order >= len(alone[0])
+        for lacking, which in ((lacking_first, of_second), (lacking_second, ~of_second)):
+            flags = np.zeros(high - low + len(times), bool)
+            flags[places[which]] = True
+            lacking.append(flags)
+    return np.concatenate(lacking_first), np.concatenate(lacking_second)

@@ -10,6 +10,7 @@ of 1, 2, 4 … blocks in a row show. A drift slower than all of the looking cann
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,24 +57,48 @@ class Look:
 
     def none_better(self, margin_ms: float) -> bool:
         """Tell whether every lead is shown to be smaller than a margin: no door is worth a pin."""
-        return bool((np.abs(self.lead) + self.reach < margin_ms)[~np.eye(len(self.lead), dtype=bool)].all())
+        return self._alike(range(len(self.lead)), margin_ms)
+
+    def leaders(self, margin_ms: float) -> list[int]:
+        """Give the fewest doors that are shown to be alike within a margin, and each earlier than all others.
+
+        Returns:
+            All of them where none is worth a pin; none where more has to be seen.
+        """
+        order = self.order
+        for count in range(1, len(order) + 1):
+            first, rest = order[:count], order[count:]
+            if self._alike(first, margin_ms) and all(
+                self.ahead(door, other) and self.lead[door, other] >= margin_ms for door in first for other in rest
+            ):
+                return first
+        return []
+
+    def _alike(self, doors: Sequence[int], margin_ms: float) -> bool:
+        chosen = np.ix_(doors, doors)
+        small = np.abs(self.lead[chosen]) + self.reach[chosen] < margin_ms
+        return bool(small[~np.eye(len(doors), dtype=bool)].all())
 
 
-def look(lags_ms: Floats, confidence: float) -> Look:
+def look(lags_ms: Floats, confidence: float, among: int | None = None) -> Look:
     """Look at all blocks so far; may be called after every block.
 
     Args:
         lags_ms: blocks x doors: median lag of each door in each block; NaN where it brought nothing.
         confidence: that no interval of any pair at any look misses its truth: 0.95 for 95 %.
+        among: among the pairs of how many doors the allowed error is divided; by default among those of these.
     """
     doors = lags_ms.shape[1]
     first, second = np.triu_indices(doors, 1)
     leads = lags_ms[:, second] - lags_ms[:, first]
     counts = (~np.isnan(leads)).sum(axis=0)
     lead, reach = np.zeros((doors, doors)), np.zeros((doors, doors))
-    lead[first, second] = np.nan_to_num(_means(leads[None])[0])
+    own = _means(lags_ms[None])[0]
+    together = _means(leads[None])[0]
+    # What never raced together is placed by what it was against the others; no interval says anything of it.
+    lead[first, second] = np.nan_to_num(np.where(np.isnan(together), own[second] - own[first], together))
     lead -= lead.T
-    alpha = (1 - confidence) / max(1, len(first))
+    alpha = (1 - confidence) / max(1, math.comb(among or doors, 2))
     reach[first, second] = reach[second, first] = _reach(leads, counts, alpha)
     return Look(lead, reach, int(counts.min(initial=len(leads))))
 

@@ -88,8 +88,9 @@ def median_leads(
     events = arrival_ns.shape[1]
     starts = boundaries(events)
     sizes = np.diff(starts).astype(np.float64)
-    beyond = [_beyond(lead) for lead in _leads(arrival_ns)]
-    sums = np.stack([np.add.reduceat(one, starts[:-1]) for one in beyond], axis=1)
+    # One pair at a time: of ten paths there are 45, each as long as the run.
+    summed = [(np.add.reduceat(beyond, starts[:-1]), _power(beyond)) for beyond in map(_beyond, _leads(arrival_ns))]
+    sums = np.stack([one for one, _ in summed], axis=1)
     found = [dependence(shares) for shares in (sums / sizes[:, None]).T]
     length = block_length(found, len(sizes))
     weights = block_weights(len(sizes), length, repetitions, np.random.default_rng(seed))
@@ -97,7 +98,8 @@ def median_leads(
     stretch = np.array([stretch_of(one, length) for one in found])
     blocks = len(sizes) / length
     reach = _together(off, confidence, blocks) * stretch
-    worth = min(_effective(one, known, len(sizes)) for one, known in zip(beyond, found, strict=True))
+    powers = [power for _, power in summed]
+    worth = min(_effective(events, power, known, len(sizes)) for power, known in zip(powers, found, strict=True))
     median, low, high = _ends(arrival_ns, reach)
     if worth < fewest:
         low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
@@ -167,11 +169,15 @@ def _for_blocks(critical: float, blocks: float) -> float:
     return max(critical, math.sqrt(blocks / degrees) * student_t(1 - level, degrees))
 
 
-def _effective(beyond: Floats, found: Dependence, cells: int) -> float:
+def _power(beyond: Floats) -> float:
+    return float((beyond * beyond).mean())
+
+
+def _effective(events: int, power: float, found: Dependence, cells: int) -> float:
     """Give how many independent events would tell as much of a median: what varies, against what it varies by."""
     if found.long_run_variance <= 0:
-        return float(len(beyond))
-    return min(float(len(beyond)), float((beyond * beyond).mean()) * cells / found.long_run_variance)
+        return float(events)
+    return min(float(events), power * cells / found.long_run_variance)
 
 
 def _ends(arrival_ns: Integers, reach: Floats) -> tuple[Floats, Floats, Floats]:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from daemons.configuration.probe import parsed_proxy
 from daemons.errors import ConfigError
-from daemons.service.config import Section, load
-from daemons.service.numbers import Seconds
+from daemons.service.settings.config import Section, load
+from daemons.service.settings.numbers import Seconds
 
 __all__ = [
     "EgressEndpoint",

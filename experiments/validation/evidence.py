@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from experiments.statistics.sample_size import PERCENTILES, minimum_samples
+from daemons.measurement.percentile import PERCENTILES, minimum_samples
 from experiments.validation.config import (
     EgressExpectation,
     OverlayExpectation,

@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 
 from daemons.errors import ConfigError
-from daemons.service.screen import sentence
+from daemons.service.console.screen import sentence
 from experiments.hosts.inventory import Inventory
 from experiments.hosts.shell import HostError, LocalShell, SshShell
 from experiments.runs.manifest import now, versions

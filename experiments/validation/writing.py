@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from daemons.service.screen import MISSING
+from daemons.service.console.screen import MISSING
 from experiments.folder import write_whole
 from experiments.validation.evidence import Finding
 from experiments.validation.suite import ScenarioResult, Validation

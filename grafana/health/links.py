@@ -2,7 +2,7 @@
 
 from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, PATH, Placed
-from grafana.counts import counted, nothing
+from grafana.counts import counted, counts
 from grafana.panels import Panel, Query, lines
 
 __all__ = ["links"]
@@ -31,9 +31,8 @@ def _buffers() -> Panel:
                 f"/ {lowest('latency_forwarder_buffer_capacity_events', DEPLOYMENT)})",
                 "{{link}}",
             ),
-            Query("max(latency:threshold:buffer_ratio)", "limit"),
         ],
-        limits="^limit$",
+        limit="buffer_ratio",
         minimum=0,
         narrow=True,
     )
@@ -65,54 +64,39 @@ def _throughput() -> Panel:
 
 
 def _reconnects() -> Panel:
-    return lines(
+    return counts(
         "Reconnects, in 5 minutes",
         "Connections that ended or could not be made, and datagrams that found nobody listening. Good: one "
         "reconnect a day for each feed.",
-        "short",
         [
             counted("latency_forwarder_reconnects_total", DEPLOYMENT, "side", "forwarder {{side}}"),
             counted("latency_receiver_reconnects_total", DEPLOYMENT, "side", "receiver {{side}}"),
             counted("latency_forwarder_datagrams_refused_total", DEPLOYMENT, "link", "{{link}} nobody listens"),
-            nothing(
-                f"latency_forwarder_reconnects_total{{{DEPLOYMENT}}}",
-                f"latency_receiver_reconnects_total{{{DEPLOYMENT}}}",
-            ),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
+        [f"latency_forwarder_reconnects_total{{{DEPLOYMENT}}}", f"latency_receiver_reconnects_total{{{DEPLOYMENT}}}"],
     )
 
 
 def _turned_away() -> Panel:
-    return lines(
+    return counts(
         "Peers turned away, in 5 minutes",
         "By reason: key, forged and replayed are of a wrong key or an attack; source and limit of "
         "strangers; busy of too many forwarders; descriptors and unexpected of this daemon. Shared: a link whose "
         "path other forwarders serve, too, which is one too many. Good: 0.",
-        "short",
         [
             counted("latency_receiver_link_refusals_total", PATH, "path, reason", "{{path}} {{reason}}"),
             counted("latency_forwarder_link_shared_total", DEPLOYMENT, "link", "{{link}} shared"),
-            nothing(
-                f"latency_receiver_link_refusals_total{{{PATH}}}",
-                f"latency_forwarder_link_shared_total{{{DEPLOYMENT}}}",
-            ),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
+        [f"latency_receiver_link_refusals_total{{{PATH}}}", f"latency_forwarder_link_shared_total{{{DEPLOYMENT}}}"],
     )
 
 
 def _missing() -> Panel:
-    return lines(
+    return counts(
         "Missing, in 5 minutes, and why",
         "Holes that stayed open, by path alone; what came late after all; what the forwarder gave up, and "
         "what this host's kernel had no room for, which the way did not lose; arrivals and numberings that "
         "could not be followed. Good: 0.",
-        "short",
         [
             counted("latency_receiver_sequence_gap_events_total", PATH, "path", "{{path}}"),
             counted("latency_receiver_late_events_total", PATH, "path", "{{path}} late"),
@@ -120,27 +104,20 @@ def _missing() -> Panel:
             counted("latency_receiver_socket_dropped_datagrams_total", PATH, "path", "{{path}} no room"),
             counted("latency_receiver_stale_events_total", PATH, "path", "{{path}} stale"),
             counted("latency_receiver_sequence_leaps_total", PATH, "path", "{{path}} leaps"),
-            nothing(f"latency_receiver_sequence_gap_events_total{{{PATH}}}"),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
+        [f"latency_receiver_sequence_gap_events_total{{{PATH}}}"],
     )
 
 
 def _replacements() -> Panel:
-    return lines(
+    return counts(
         "Feeds: connections taken over, in 5 minutes",
         "Replacements without a gap, by reason; notices of the exchange that it will close; streams whose "
         "ids began anew. Good: now and then.",
-        "short",
         [
             counted("latency_feed_replacements_total", DEPLOYMENT, "path, reason", "{{path}} {{reason}}"),
             counted("latency_feed_notices_total", DEPLOYMENT, "path", "{{path}} notices"),
             counted("latency_feed_id_resets_total", DEPLOYMENT, "path", "{{path}} ids anew"),
-            nothing(f"latency_feed_replacements_total{{{DEPLOYMENT}}}"),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
+        [f"latency_feed_replacements_total{{{DEPLOYMENT}}}"],
     )

@@ -34,6 +34,7 @@ def _refused() -> Panel:
         ],
         minimum=0,
         reaching=(1,),
+        narrow=True,
     )
 
 
@@ -53,4 +54,5 @@ def _stamps() -> Panel:
         ],
         minimum=0,
         maximum=1,
+        narrow=True,
     )

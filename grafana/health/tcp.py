@@ -2,7 +2,7 @@
 
 from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, Placed
-from grafana.counts import counted, nothing
+from grafana.counts import counted, counts
 from grafana.panels import Panel, Query, lines
 
 __all__ = ["tcp"]
@@ -29,20 +29,16 @@ def _round_trip() -> Panel:
 
 
 def _sent_again() -> Panel:
-    return lines(
+    return counts(
         "Sent again, or out of order, in 5 minutes",
         "Segments that our side sent again; packets that came while one before them was missing; packets "
         "of ours that overtook each other. Good: 0; else the way loses, and what follows a loss waits.",
-        "short",
         [
             counted("latency_tcp_retransmitted_segments_total", DEPLOYMENT, "side", "{{side}}"),
             counted("latency_tcp_out_of_order_segments_total", DEPLOYMENT, "side", "{{side}} out of order"),
             counted("latency_tcp_reorderings_total", DEPLOYMENT, "side", "{{side}} overtaken"),
-            nothing(f"latency_tcp_retransmitted_segments_total{{{DEPLOYMENT}}}"),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
+        [f"latency_tcp_retransmitted_segments_total{{{DEPLOYMENT}}}"],
     )
 
 

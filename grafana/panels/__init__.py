@@ -5,11 +5,27 @@ Each function returns a builder of Grafana's foundation SDK, complete but for it
 """
 
 from grafana.panels.bars import bars
-from grafana.panels.common import AMBER, DATASOURCE, GREEN, GREY, NO_RACE, NOTHING, RED, Panel, Query, State, Steps
+from grafana.panels.common import (
+    AMBER,
+    DATASOURCE,
+    GREEN,
+    GREY,
+    NO_RACE,
+    NO_RACE_SEEN,
+    NO_RECEIVER,
+    NO_RIVAL,
+    NOTHING,
+    RED,
+    RULES_LATE,
+    Panel,
+    Query,
+    State,
+    Steps,
+)
 from grafana.panels.heat import heat
 from grafana.panels.lines import lines
 from grafana.panels.numbers import numbers
-from grafana.panels.states import states
+from grafana.panels.states import by_name, states
 from grafana.panels.table import Column, rows
 
 __all__ = [
@@ -19,13 +35,18 @@ __all__ = [
     "GREY",
     "NOTHING",
     "NO_RACE",
+    "NO_RACE_SEEN",
+    "NO_RECEIVER",
+    "NO_RIVAL",
     "RED",
+    "RULES_LATE",
     "Column",
     "Panel",
     "Query",
     "State",
     "Steps",
     "bars",
+    "by_name",
     "heat",
     "lines",
     "numbers",

@@ -16,8 +16,12 @@ __all__ = [
     "GREY",
     "NOTHING",
     "NO_RACE",
+    "NO_RACE_SEEN",
+    "NO_RECEIVER",
+    "NO_RIVAL",
     "RED",
     "REFS",
+    "RULES_LATE",
     "Panel",
     "Query",
     "State",
@@ -36,6 +40,9 @@ REFS = "ABCDEFGHIJ"
 NOTHING = "not configured, or no data"
 """What a panel without any series says, unless it knows better: Grafana cannot tell the two apart."""
 NO_RACE = "no race"
+NO_RIVAL = "no other path"
+NO_RACE_SEEN = "no race, or no receiver is scraped"
+"""What a panel says that is told nothing else."""
 
 # A path's line is named by the path alone, and so has its colour on every screen.
 BY_NAME = FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
@@ -50,7 +57,7 @@ class Query:
 
     Attributes:
         expr: may use the dashboard's variables and Grafana's own.
-        legend: of its series; also the name by which a panel's `limits` finds them.
+        legend: of its series.
         dashed: drawn dashed and left out of the legend. With the legend of a solid line it has its colour, too.
     """
 
@@ -66,6 +73,12 @@ class State:
     value: int
     text: str
     colour: str
+
+
+RULES_LATE = State(-1_000_000, "rules late", AMBER)
+"""What stands where a race is on and the recording rules have nothing of it; no figure is as low as its value."""
+NO_RECEIVER = State(-2_000_000, "no receiver", AMBER)
+"""What stands where no receiver has been scraped of late, and so nobody knows of a race."""
 
 
 Steps = tuple[tuple[float | None, str], ...]

@@ -8,6 +8,7 @@ from grafana.panels.common import BY_NAME, DATASOURCE, NOTHING, RED, REFS, Query
 
 __all__ = ["lines"]
 
+_LIMIT = "limit"
 _TOOLTIP = (
     common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI).sort(common_model.SortOrder.DESCENDING)
 )
@@ -24,8 +25,9 @@ def lines(
     minimum: float | None = None,
     maximum: float | None = None,
     reaching: tuple[float, ...] = (),
-    limits: str = "",
+    limit: str = "",
     narrow: bool = False,
+    named: bool = True,
     connect: bool = False,
     none: str = NOTHING,
     more: str = "",
@@ -42,12 +44,14 @@ def lines(
         minimum: lower end of the y axis.
         maximum: upper end of the y axis.
         reaching: values that the y axis reaches in any case, so that noise is no mountain and zeros are no full scale.
-        limits: regular expression of legends that are limits: drawn red and dashed.
-        narrow: a legend of names below, instead of a table with last and maximum to the right.
+        limit: name of a threshold of the rules, drawn red and dashed where the first query has anything.
+        narrow: a legend of names below, which may be long, instead of a table with last and maximum to the right.
+        named: has a legend; without one, a panel beside it has to name the colours.
         connect: draw across missing values.
         none: what to write when there is no series.
         more: uid of the dashboard that explains it.
     """
+    queries = [*queries, *_limit(limit, queries[0])]
     panel = (
         timeseries.Panel()
         .title(title)
@@ -63,15 +67,13 @@ def lines(
         .no_value(none)
         .links(more_links(more))
         .color_scheme(BY_NAME)
-        .legend(_legend(narrow=narrow))
+        .legend(_legend(narrow=narrow).show_legend(named))
         .tooltip(_TOOLTIP)
     )
     panel = _axis(panel, logarithmic=logarithmic, minimum=minimum, maximum=maximum, reaching=reaching)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(common_model.StackingMode.NORMAL).group("A"))
-    if limits:
-        panel = _with_limits(panel, limits)
-    return _with_dashes(panel, queries)
+    return _with_dashes(_with_limit(panel) if limit else panel, queries)
 
 
 def _legend(*, narrow: bool) -> common.VizLegendOptions:
@@ -83,9 +85,14 @@ def _legend(*, narrow: bool) -> common.VizLegendOptions:
     return legend.placement(common_model.LegendPlacement.RIGHT)
 
 
-def _with_limits(panel: timeseries.Panel, legends: str) -> timeseries.Panel:
+def _limit(name: str, query: Query) -> list[Query]:
+    """Ask for a threshold; where the other query has nothing it would hide that."""
+    return [Query(f"max(latency:threshold:{name}) and on () ({query.expr})", _LIMIT)] if name else []
+
+
+def _with_limit(panel: timeseries.Panel) -> timeseries.Panel:
     return panel.override_by_regexp(
-        f"/{legends}/",
+        f"/^{_LIMIT}$/",
         [
             DynamicConfigValue("color", {"mode": "fixed", "fixedColor": RED}),
             DynamicConfigValue("custom.lineStyle", _dashes(0)),

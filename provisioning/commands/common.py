@@ -79,7 +79,7 @@ def bundle_of(file: str, topology: Topology, screen: Screen) -> bytes:
     checkout = _CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else None
     screen.say(f"building the software bundle from this {'checkout' if checkout else 'installation'}")
     pythons = sorted({python_version(host.image) for host in topology.host})
-    return bundles.build(checkout, pythons)
+    return bundles.build(checkout, pythons, () if topology.archive is None else ("archive", "aws"))
 
 
 def agree(settings: Settings, question: str) -> None:

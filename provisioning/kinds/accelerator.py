@@ -263,8 +263,8 @@ class LeftoverGroupKind(Ec2Kind):
             _PAUSE_SECONDS,
         )
         tags = view.deployment.tag_list(found.key)
-        view.cloud.call(found.region, "ec2", "create_tags", found.key, Resources=[found.id], Tags=tags)
-        view.cloud.call(found.region, "ec2", "delete_security_group", found.key, GroupId=found.id)
+        view.ec2(found, "create_tags", Resources=[found.id], Tags=tags)
+        view.ec2(found, "delete_security_group", GroupId=found.id)
 
     def _interfaces(self, view: View, found: Found) -> list[dict[str, Any]]:
         wearing = [{"Name": "group-id", "Values": [found.id]}]

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from provisioning.errors import AwsError
 from provisioning.model import (
-    DEPLOYMENT_TAG,
     SPEC_TAG,
     Difference,
     Ec2Kind,
@@ -43,11 +42,9 @@ class KeyPairKind(Ec2Kind):
     id_key: ClassVar[str] = "KeyName"
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.ec2(
+            node,
             "import_key_pair",
-            node.key,
             tolerate=("InvalidKeyPair.Duplicate",),
             KeyName=resource_name(view.deployment.name),
             PublicKeyMaterial=node.spec.public_key.strip().encode(),
@@ -60,7 +57,7 @@ class KeyPairKind(Ec2Kind):
             yield Difference("another public key", replace=True)
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(found.region, "ec2", "delete_key_pair", found.key, KeyName=found.id)
+        view.ec2(found, "delete_key_pair", KeyName=found.id)
 
 
 def _key_digest(spec: KeyPairSpec) -> dict[str, str]:
@@ -80,35 +77,17 @@ class PlacementGroupKind(Ec2Kind):
     list_key: ClassVar[str] = "PlacementGroups"
     id_key: ClassVar[str] = "GroupName"
 
-    def items(self, view: View, region: str, key: str | None) -> list[dict[str, Any]]:
-        # Groups are rare, and some emulators cannot list them: the tags alone tell whether there are any.
-        tagged = view.cloud.pages(
-            region,
-            "ec2",
-            "describe_tags",
-            "Tags",
-            key or self.name,
-            Filters=[
-                {"Name": "resource-type", "Values": ["placement-group"]},
-                {"Name": "key", "Values": [DEPLOYMENT_TAG]},
-                {"Name": "value", "Values": [view.deployment.name]},
-            ],
-        )
-        return super().items(view, region, key) if tagged else []
-
     def alive(self, item: Mapping[str, Any], region: str) -> bool:
         return item.get("State") not in ("deleting", "deleted")
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.make(
+            node,
             "create_placement_group",
-            node.key,
+            "placement-group",
             tolerate=("InvalidPlacementGroup.Duplicate",),
             GroupName=resource_name(view.deployment.name, node.key.partition("/")[2]),
             Strategy=node.spec.strategy,
-            TagSpecifications=view.deployment.tag_specification(node.key, "placement-group"),
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
@@ -117,14 +96,7 @@ class PlacementGroupKind(Ec2Kind):
             yield Difference(f"strategy is {found.facts.get('Strategy')}", replace=True)
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(
-            found.region,
-            "ec2",
-            "delete_placement_group",
-            found.key,
-            tolerate=("InvalidPlacementGroup.Unknown",),
-            GroupName=found.id,
-        )
+        view.ec2(found, "delete_placement_group", tolerate=("InvalidPlacementGroup.Unknown",), GroupName=found.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +118,7 @@ class AddressKind(Ec2Kind):
         return found.key, not found.facts.get("AssociationId"), found.id
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
-            "allocate_address",
-            node.key,
-            Domain="vpc",
-            TagSpecifications=view.deployment.tag_specification(node.key, "elastic-ip"),
-        )
+        view.make(node, "allocate_address", "elastic-ip", Domain="vpc")
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
@@ -171,37 +136,16 @@ class AddressKind(Ec2Kind):
 
     def delete(self, view: View, found: Found) -> None:
         _disassociate(view, found)
-        view.cloud.call(
-            found.region,
-            "ec2",
-            "release_address",
-            found.key,
-            AllocationId=found.id,
-        )
+        view.ec2(found, "release_address", AllocationId=found.id)
 
     def _associate(self, view: View, node: Node, found: Found, instance: str) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
-            "associate_address",
-            node.key,
-            AllocationId=found.id,
-            InstanceId=instance,
-            AllowReassociation=False,
-        )
+        view.ec2(node, "associate_address", AllocationId=found.id, InstanceId=instance, AllowReassociation=False)
 
 
 def _disassociate(view: View, found: Found) -> None:
     # Terminating the instance dissolves the association a little later by itself: NotFound means done.
     if association := found.facts.get("AssociationId"):
-        view.cloud.call(
-            found.region,
-            "ec2",
-            "disassociate_address",
-            found.key,
-            tolerate=("InvalidAssociationID.NotFound",),
-            AssociationId=association,
-        )
+        view.ec2(found, "disassociate_address", tolerate=("InvalidAssociationID.NotFound",), AssociationId=association)
 
 
 class LeftoverKind(Ec2Kind):
@@ -217,7 +161,7 @@ class LeftoverKind(Ec2Kind):
 
     def delete(self, view: View, found: Found) -> None:
         try:
-            view.cloud.call(found.region, "ec2", self.removal, found.key, **{self.id_key: found.id})
+            view.ec2(found, self.removal, **{self.id_key: found.id})
         except AwsError as error:
             # Still attached to an instance that is going: it goes with it, and the next look tells.
             if error.code not in ("VolumeInUse", "InvalidNetworkInterface.InUse", "InvalidParameterValue"):

@@ -8,10 +8,13 @@ from urllib.parse import unquote
 
 from provisioning.model import Difference, Found, Kind, Node, View, tags_of
 from provisioning.names import resource_name
+from provisioning.topology import Archiving
 
 __all__ = ["IdentityKind", "IdentitySpec", "profile_name"]
 
 _POLICY = "read-own-objects"
+UPLOAD_ACTIONS = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject")
+"""On files of an archive, which are neither listed nor deleted from the host."""
 _TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -29,19 +32,28 @@ def _path(deployment: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IdentitySpec:
-    """``objects`` are the keys of what the host may read in the bucket that the node ``bucket`` stands for."""
+    """``objects`` are the keys of what the host may read in the bucket that the node ``bucket`` stands for.
+
+    ``archive`` is for a receiver whose files are copied to a bucket: see :mod:`daemons.archiver.store`, which calls.
+    """
 
     host: str
     bucket: str
     objects: tuple[str, ...]
+    archive: Archiving | None = None
 
     def policy(self, view: View) -> dict[str, Any]:
         """The role's only policy."""
         resources = [f"arn:aws:s3:::{view.id(self.bucket)}/{name}" for name in self.objects]
-        return {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resources}],
-        }
+        statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resources}]
+        if self.archive is not None:
+            bucket, prefix = self.archive.place(self.host, view.id(self.bucket))
+            of_bucket = f"arn:aws:s3:::{bucket}"
+            statements += [
+                {"Effect": "Allow", "Action": list(UPLOAD_ACTIONS), "Resource": f"{of_bucket}/{prefix}*"},
+                {"Effect": "Allow", "Action": "s3:ListBucketMultipartUploads", "Resource": of_bucket},
+            ]
+        return {"Version": "2012-10-17", "Statement": statements}
 
 
 class IdentityKind(Kind):

@@ -22,6 +22,8 @@ Outside = tuple[tuple[str, str], ...]
 
 PEER_KEY_TAG = "latency:peer-key"
 _BOOT_SECONDS = 300.0
+_TOKENS = 20
+"""How many instances of one and the same request may have been terminated while their tokens live."""
 _TERMINATE_SECONDS = 600.0
 
 
@@ -210,11 +212,9 @@ class InstanceKind(Ec2Kind):
             operation, which = "replace_iam_instance_profile_association", {"AssociationId": standing[0]}
         else:
             operation, which = "associate_iam_instance_profile", {"InstanceId": found.id}
-        view.cloud.call(
-            found.region,
-            "ec2",
+        view.ec2(
+            found,
             operation,
-            found.key,
             # Somebody was faster, or the answer to this very call was lost: the next look tells.
             tolerate=("InvalidAssociationID.NotFound", "IncorrectState"),
             IamInstanceProfile={"Name": profile},
@@ -222,7 +222,7 @@ class InstanceKind(Ec2Kind):
         )
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(found.region, "ec2", "terminate_instances", found.key, InstanceIds=[found.id])
+        view.ec2(found, "terminate_instances", InstanceIds=[found.id])
         view.cloud.wait(
             found.key,
             "terminated",
@@ -233,28 +233,29 @@ class InstanceKind(Ec2Kind):
 
     def _launch(self, view: View, node: Node) -> str:
         """Ask for the instance, and wait until it can be seen; its id."""
-        attempt = 0
-        while True:
+        dead = ""
+        for attempt in range(_TOKENS):
             request = self._request(view, node)
             request["ClientToken"] = _token(view, node, request, attempt)
-            answer = view.cloud.call(node.region, "ec2", "run_instances", node.key, **request)
-            instance = answer["Instances"][0]["InstanceId"]
+            # A token lives longer than the instance that it made: where that was terminated by hand, or ended while it
+            # started, EC2 answers with the dead one, or (since 2025) says that it is dead. A further attempt is a
+            # further token.
+            answer = view.ec2(node, "run_instances", tolerate=("IdempotentInstanceTerminated",), **request)
+            if not answer:
+                continue
+            instance = str(answer["Instances"][0]["InstanceId"])
             state = view.cloud.wait(
                 node.key,
                 "visible",
                 lambda: self._state(view, node.key, node.region, instance),  # noqa: B023  # called before it changes
                 _BOOT_SECONDS,
             )
-            # A token lives longer than the instance that it made: after `down` and `up`, or after an instance was
-            # terminated by hand, AWS answers with the dead one. A further attempt is a further token.
             if state not in ("shutting-down", "terminated"):
-                return str(instance)
-            attempt += 1
-            if attempt > 20:
-                raise ProvisionError(
-                    f"{node.key}: AWS answers with terminated instances only ({instance}, "
-                    f"{self._why_ended(view, node.key, node.region, str(instance))}); correct that and run again"
-                )
+                return instance
+            dead = f" ({instance}, {self._why_ended(view, node.key, node.region, instance)})"
+        raise ProvisionError(
+            f"{node.key}: AWS answers with terminated instances only{dead}; correct what ends them and run again"
+        )
 
     def _request(self, view: View, node: Node) -> dict[str, Any]:
         spec: InstanceSpec = node.spec
@@ -325,14 +326,7 @@ class InstanceKind(Ec2Kind):
         Returns:
             False if AWS keeps the subnet for something in it, such as a host whose launch was not answered.
         """
-        answer = view.cloud.call(
-            subnet.region,
-            "ec2",
-            "delete_subnet",
-            subnet.key,
-            tolerate=("DependencyViolation",),
-            SubnetId=view.id(subnet.key),
-        )
+        answer = view.ec2(subnet, "delete_subnet", tolerate=("DependencyViolation",), SubnetId=view.id(subnet.key))
         if not answer:
             return False
         view.ended.add(view.found.pop(subnet.key).id)
@@ -395,21 +389,15 @@ class InstanceKind(Ec2Kind):
             lambda: self._state(view, node.key, node.region, found.id) != "stopping" or None,
             _BOOT_SECONDS,
         )
-        view.cloud.call(node.region, "ec2", "start_instances", node.key, InstanceIds=[found.id])
+        view.ec2(node, "start_instances", InstanceIds=[found.id])
         self._running(view, node, found.id)
 
     def _modify(self, view: View, node: Node, found: Found, **attribute: Any) -> None:
-        view.cloud.call(node.region, "ec2", "modify_instance_attribute", node.key, InstanceId=found.id, **attribute)
+        view.ec2(node, "modify_instance_attribute", InstanceId=found.id, **attribute)
 
     def _imds(self, view: View, node: Node, found: Found) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
-            "modify_instance_metadata_options",
-            node.key,
-            InstanceId=found.id,
-            HttpTokens="required",
-            HttpEndpoint="enabled",
+        view.ec2(
+            node, "modify_instance_metadata_options", InstanceId=found.id, HttpTokens="required", HttpEndpoint="enabled"
         )
 
 

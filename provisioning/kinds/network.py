@@ -31,14 +31,7 @@ class VpcKind(Ec2Kind):
     id_key: ClassVar[str] = "VpcId"
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
-            "create_vpc",
-            node.key,
-            CidrBlock=node.spec.cidr,
-            TagSpecifications=view.deployment.tag_specification(node.key, "vpc"),
-        )
+        view.make(node, "create_vpc", "vpc", CidrBlock=node.spec.cidr)
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
@@ -46,7 +39,7 @@ class VpcKind(Ec2Kind):
             yield Difference(f"address block is {found.facts['CidrBlock']}, not {node.spec.cidr}: needs `down` first")
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(found.region, "ec2", "delete_vpc", found.key, VpcId=found.id)
+        view.ec2(found, "delete_vpc", VpcId=found.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +70,14 @@ class SubnetKind(Ec2Kind):
 
     def create_in(self, view: View, node: Node, zone: str) -> None:
         """Make the subnet in a given zone. A conflict means that another operator was faster: theirs will be found."""
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.make(
+            node,
             "create_subnet",
-            node.key,
+            "subnet",
             tolerate=("InvalidSubnet.Conflict",),
             VpcId=view.id(node.spec.vpc),
             CidrBlock=node.spec.cidr,
             AvailabilityZone=zone,
-            TagSpecifications=view.deployment.tag_specification(node.key, "subnet"),
         )
 
     def zones(self, view: View, node: Node) -> list[str]:
@@ -152,7 +143,7 @@ class SubnetKind(Ec2Kind):
             yield Difference(f"zone is {zone}, and {node.spec.beside} stands in another: needs `down` first")
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(found.region, "ec2", "delete_subnet", found.key, SubnetId=found.id)
+        view.ec2(found, "delete_subnet", SubnetId=found.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +162,7 @@ class GatewayKind(Ec2Kind):
         return found.key, not found.facts.get("Attachments"), found.id
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
-            "create_internet_gateway",
-            node.key,
-            TagSpecifications=view.deployment.tag_specification(node.key, "internet-gateway"),
-        )
+        view.make(node, "create_internet_gateway", "internet-gateway")
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
@@ -192,25 +177,21 @@ class GatewayKind(Ec2Kind):
     def delete(self, view: View, found: Found) -> None:
         for item in found.facts.get("Attachments", []):
             self._detach(view, found, item["VpcId"])
-        view.cloud.call(found.region, "ec2", "delete_internet_gateway", found.key, InternetGatewayId=found.id)
+        view.ec2(found, "delete_internet_gateway", InternetGatewayId=found.id)
 
     def _attach(self, view: View, node: Node, found: Found) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.ec2(
+            node,
             "attach_internet_gateway",
-            node.key,
             tolerate=("Resource.AlreadyAssociated",),
             InternetGatewayId=found.id,
             VpcId=view.id(node.spec.vpc),
         )
 
     def _detach(self, view: View, found: Found, vpc: str) -> None:
-        view.cloud.call(
-            found.region,
-            "ec2",
+        view.ec2(
+            found,
             "detach_internet_gateway",
-            found.key,
             tolerate=("Gateway.NotAttached", "InvalidInternetGatewayID.NotFound"),
             InternetGatewayId=found.id,
             VpcId=vpc,
@@ -219,7 +200,7 @@ class GatewayKind(Ec2Kind):
 
 @dataclass(frozen=True, slots=True)
 class RouteTableSpec:
-    """``routes`` maps destinations to the keys of an internet gateway, a peering or a transit gateway."""
+    """``routes`` maps destinations to the keys of an internet gateway, a peering, a transit gateway or a host."""
 
     vpc: str
     subnets: tuple[str, ...]
@@ -236,14 +217,7 @@ class RouteTableKind(Ec2Kind):
         return found.key, not found.facts.get("Associations"), found.id
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
-            "create_route_table",
-            node.key,
-            VpcId=view.id(node.spec.vpc),
-            TagSpecifications=view.deployment.tag_specification(node.key, "route-table"),
-        )
+        view.make(node, "create_route_table", "route-table", VpcId=view.id(node.spec.vpc))
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
@@ -281,23 +255,19 @@ class RouteTableKind(Ec2Kind):
     def delete(self, view: View, found: Found) -> None:
         for item in found.facts.get("Associations", []):
             if not item.get("Main"):
-                view.cloud.call(
-                    found.region,
-                    "ec2",
+                view.ec2(
+                    found,
                     "disassociate_route_table",
-                    found.key,
                     tolerate=("InvalidAssociationID.NotFound",),
                     AssociationId=item["RouteTableAssociationId"],
                 )
-        view.cloud.call(found.region, "ec2", "delete_route_table", found.key, RouteTableId=found.id)
+        view.ec2(found, "delete_route_table", RouteTableId=found.id)
 
     def _route(self, view: View, node: Node, found: Found, operation: str, destination: str, target: str) -> None:
         field = _TARGETS.get(view.nodes[target].kind, "GatewayId")
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.ec2(
+            node,
             operation,
-            node.key,
             tolerate=("RouteAlreadyExists",) if operation == "create_route" else (),
             RouteTableId=found.id,
             DestinationCidrBlock=destination,
@@ -305,14 +275,7 @@ class RouteTableKind(Ec2Kind):
         )
 
     def _unroute(self, view: View, found: Found, destination: str) -> None:
-        view.cloud.call(
-            found.region,
-            "ec2",
-            "delete_route",
-            found.key,
-            RouteTableId=found.id,
-            DestinationCidrBlock=destination,
-        )
+        view.ec2(found, "delete_route", RouteTableId=found.id, DestinationCidrBlock=destination)
 
     def _associate(self, view: View, node: Node, found: Found, subnet: str) -> None:
         subnet_id = view.id(subnet)
@@ -326,33 +289,29 @@ class RouteTableKind(Ec2Kind):
         ):
             for item in table.get("Associations", []):
                 if item.get("SubnetId") == subnet_id:
-                    view.cloud.call(
-                        node.region,
-                        "ec2",
+                    view.ec2(
+                        node,
                         "replace_route_table_association",
-                        node.key,
                         AssociationId=item["RouteTableAssociationId"],
                         RouteTableId=found.id,
                     )
                     return
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.ec2(
+            node,
             "associate_route_table",
-            node.key,
             tolerate=("Resource.AlreadyAssociated",),
             RouteTableId=found.id,
             SubnetId=subnet_id,
         )
 
 
-_TARGETS = {"peering": "VpcPeeringConnectionId", "transit-gateway": "TransitGatewayId"}
+_TARGETS = {"peering": "VpcPeeringConnectionId", "transit-gateway": "TransitGatewayId", "instance": "InstanceId"}
 """The field of a route by the kind of its target; an internet gateway has EC2's own."""
 
 
 def _target(route: object) -> str:
     assert isinstance(route, dict)
-    for field in (*_TARGETS.values(), "GatewayId", "NatGatewayId", "NetworkInterfaceId", "InstanceId"):
+    for field in (*_TARGETS.values(), "GatewayId", "NatGatewayId", "NetworkInterfaceId"):
         if route.get(field):
             return str(route[field])
     return "another target"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from provisioning.errors import ProvisionError
-from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
+from provisioning.kinds.twosided import TwoSidedKind
+from provisioning.model import Difference, Found, Node, View, tag_differences
 
 __all__ = ["PeeringKind", "PeeringSpec"]
 
@@ -22,15 +23,21 @@ class PeeringSpec:
     requester: str
     accepter: str
     accepter_region: str
+    multipath: bool = False
 
 
-class PeeringKind(Ec2Kind):
-    """Found in the requester's region; the accepter's side has its own tags, which are kept too."""
-
+class PeeringKind(TwoSidedKind):
     name: ClassVar[str] = "peering"
     describe: ClassVar[str] = "describe_vpc_peering_connections"
     list_key: ClassVar[str] = "VpcPeeringConnections"
     id_key: ClassVar[str] = "VpcPeeringConnectionId"
+    accepting: ClassVar[str] = "accept_vpc_peering_connection"
+    requesting: ClassVar[tuple[str, ...]] = ("initiating-request",)
+    asked: ClassVar[str] = "pending-acceptance"
+    standing: ClassVar[str] = "active"
+    accepted_already: ClassVar[str] = "InvalidStateTransition"
+    within_seconds: ClassVar[float] = _WITHIN_SECONDS
+    pause_seconds: ClassVar[float] = 0.5
 
     def alive(self, item: Mapping[str, Any], region: str) -> bool:
         return item["Status"]["Code"] in _ALIVE and item["RequesterVpcInfo"].get("Region", region) == region
@@ -39,23 +46,15 @@ class PeeringKind(Ec2Kind):
         return found.key, found.facts["Status"]["Code"] != "active", found.id
 
     def create(self, view: View, node: Node) -> None:
-        answer = view.cloud.call(
-            node.region,
-            "ec2",
+        answer = view.make(
+            node,
             "create_vpc_peering_connection",
-            node.key,
+            "vpc-peering-connection",
             VpcId=view.id(node.spec.requester),
             PeerVpcId=view.id(node.spec.accepter),
             PeerRegion=node.spec.accepter_region,
-            TagSpecifications=view.deployment.tag_specification(node.key, "vpc-peering-connection"),
         )
-        identity = answer["VpcPeeringConnection"]["VpcPeeringConnectionId"]
-        view.cloud.wait(
-            node.key,
-            "requested",
-            lambda: self._beyond(view, node.key, node.region, identity, "initiating-request"),
-            _WITHIN_SECONDS,
-        )
+        self.requested(view, node.key, node.region, answer["VpcPeeringConnection"][self.id_key])
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
         yield from tag_differences(view, node, found)
@@ -66,20 +65,16 @@ class PeeringKind(Ec2Kind):
         if found.facts["Status"]["Code"] != "active":
             yield Difference(
                 f"accept in {node.spec.accepter_region}, now {found.facts['Status']['Code']}",
-                lambda: self._accept(view, node, found),
+                lambda: self.accept(view, node, found),
             )
-        there = self._describe(view, node.key, node.spec.accepter_region, found.id)
-        want = view.deployment.tags(node.key)
-        have = {tag["Key"]: tag["Value"] for tag in (there or {}).get("Tags") or []}
-        if any(have.get(name) != value for name, value in want.items()):
-            yield Difference(f"tag the side in {node.spec.accepter_region}", lambda: self._tag_there(view, node, found))
+        there = self.described(view, node.key, node.spec.accepter_region, found.id)
+        yield from self._multipath(view, node, found, there)
+        yield from self.tagged_there(view, node, found.id, there)
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(
-            found.region,
-            "ec2",
+        view.ec2(
+            found,
             "delete_vpc_peering_connection",
-            found.key,
             tolerate=("InvalidStateTransition",),
             VpcPeeringConnectionId=found.id,
         )
@@ -91,45 +86,48 @@ class PeeringKind(Ec2Kind):
                 _WITHIN_SECONDS,
             )
 
-    def _accept(self, view: View, node: Node, found: Found) -> None:
-        # The accepter's region may not know the id for a while, and has to be past the request itself: what is accepted
-        # before is refused like what was accepted already.
-        there = node.spec.accepter_region
-        state = view.cloud.wait(
-            node.key,
-            f"requested in {there}",
-            lambda: self._beyond(view, node.key, there, found.id, "initiating-request"),
-            _WITHIN_SECONDS,
-        )
-        if state == "pending-acceptance":
-            view.cloud.call(
-                there,
-                "ec2",
-                "accept_vpc_peering_connection",
-                node.key,
-                tolerate=("InvalidStateTransition",),
-                VpcPeeringConnectionId=found.id,
-            )
-        # A route made while one side is not active yet is refused: both must be.
-        for region in (node.region, node.spec.accepter_region):
-            view.cloud.wait(
-                node.key,
-                f"active in {region}",
-                lambda region=region: self._active(view, node.key, region, found.id),  # type: ignore[misc]
-                _WITHIN_SECONDS,
-            )
+    def _multipath(self, view: View, node: Node, found: Found, there: Mapping[str, Any]) -> Iterator[Difference]:
+        """Have both sides allow multipath resilience, or neither: each allows it in its own region.
 
-    def _tag_there(self, view: View, node: Node, found: Found) -> None:
+        It takes effect when both do, and is pending until then (EC2 API, ModifyVpcPeeringConnectionOptions).
+        """
+        want = node.spec.multipath
+        sides = (("Requester", node.region, found.facts), ("Accepter", node.spec.accepter_region, there))
+        unlike = False
+        for side, region, facts in sides:
+            options = (facts.get(f"{side}VpcInfo") or {}).get("PeeringOptions") or {}
+            if bool(options.get("AllowMultipathResilience")) != want:
+                unlike = True
+                yield Difference(
+                    f"{'allow' if want else 'end'} multipath resilience in {region}",
+                    lambda side=side, region=region: self._allow(view, node, found, side, region),  # type: ignore[misc]
+                )
+        if want and not unlike and found.facts.get("MultipathResilienceStatus") == "pending":
+            yield Difference("wait until multipath resilience is enabled", lambda: self._enabled(view, node, found.id))
+
+    def _allow(self, view: View, node: Node, found: Found, side: str, region: str) -> None:
+        options: dict[str, Any] = {"AllowMultipathResilience": node.spec.multipath}
+        if node.spec.multipath:
+            options["MultipathResilienceMode"] = "always-on"
         view.cloud.call(
-            node.spec.accepter_region,
+            region,
             "ec2",
-            "create_tags",
+            "modify_vpc_peering_connection_options",
             node.key,
-            Resources=[found.id],
-            Tags=view.deployment.tag_list(node.key),
+            VpcPeeringConnectionId=found.id,
+            **{f"{side}PeeringConnectionOptions": options},
         )
 
-    def _describe(self, view: View, key: str, region: str, identity: str) -> Mapping[str, Any] | None:
+    def _enabled(self, view: View, node: Node, identity: str) -> None:
+        """Wait until the change of both sides is through."""
+
+        def settled() -> bool | None:
+            item = self.described(view, node.key, node.region, identity)
+            return None if item.get("MultipathResilienceStatus") == "pending" else True
+
+        view.cloud.wait(node.key, "enabled for multipath resilience", settled, _WITHIN_SECONDS)
+
+    def described(self, view: View, key: str, region: str, identity: str) -> Mapping[str, Any]:
         # The filter, unlike the id parameter, answers an id that is not known yet with an empty list.
         items = view.cloud.pages(
             region,
@@ -139,24 +137,17 @@ class PeeringKind(Ec2Kind):
             key,
             Filters=[{"Name": "vpc-peering-connection-id", "Values": [identity]}],
         )
-        return next((item for item in items if item["VpcPeeringConnectionId"] == identity), None)
+        return next((item for item in items if item["VpcPeeringConnectionId"] == identity), {})
 
-    def _beyond(self, view: View, key: str, region: str, identity: str, state: str) -> str | None:
-        item = self._describe(view, key, region, identity)
-        if item is None or item["Status"]["Code"] == state:
-            return None
-        status = item["Status"]
-        if status["Code"] not in _ALIVE:
+    def living(self, view: View, key: str, region: str, identity: str) -> str:
+        status = self.described(view, key, region, identity).get("Status")
+        if status and status["Code"] not in _ALIVE:
             raise ProvisionError(
                 f"{key}: {identity} in {region} is {status['Code']}: {status.get('Message', 'no reason given')}; "
                 "the address blocks must not overlap and both VPCs must exist: correct the topology and run again"
             )
-        return str(status["Code"])
-
-    def _active(self, view: View, key: str, region: str, identity: str) -> bool | None:
-        state = self._beyond(view, key, region, identity, "provisioning")
-        return True if state == "active" else None
+        return str(status["Code"]) if status else ""
 
     def _gone(self, view: View, found: Found, region: str) -> bool | None:
-        item = self._describe(view, found.key, region, found.id)
-        return True if item is None or item["Status"]["Code"] not in (*_ALIVE, "deleting") else None
+        item = self.described(view, found.key, region, found.id)
+        return True if not item or item["Status"]["Code"] not in (*_ALIVE, "deleting") else None

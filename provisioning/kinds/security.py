@@ -26,16 +26,14 @@ class SecurityGroupKind(Ec2Kind):
     id_key: ClassVar[str] = "GroupId"
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.make(
+            node,
             "create_security_group",
-            node.key,
+            "security-group",
             tolerate=("InvalidGroup.Duplicate",),
             GroupName=resource_name(view.deployment.name, node.key.partition("/")[2]),
             Description=f"backbone-latency deployment {view.deployment.name}",
             VpcId=view.id(node.spec.vpc),
-            TagSpecifications=view.deployment.tag_specification(node.key, "security-group"),
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
@@ -66,16 +64,14 @@ class SecurityGroupKind(Ec2Kind):
                 )
 
     def delete(self, view: View, found: Found) -> None:
-        view.cloud.call(found.region, "ec2", "delete_security_group", found.key, GroupId=found.id)
+        view.ec2(found, "delete_security_group", GroupId=found.id)
 
     def _authorize(self, view: View, found: Found, direction: str, rules: Iterable[Rule]) -> None:
         # One call a rule: a call with several is refused whole when one of them exists already.
         for rule in rules:
-            view.cloud.call(
-                found.region,
-                "ec2",
+            view.ec2(
+                found,
                 f"authorize_security_group_{direction}",
-                found.key,
                 tolerate=("InvalidPermission.Duplicate",),
                 GroupId=found.id,
                 IpPermissions=[rule.permission()],
@@ -83,11 +79,9 @@ class SecurityGroupKind(Ec2Kind):
 
     def _revoke(self, view: View, found: Found, direction: str, permissions: list[dict[str, Any]]) -> None:
         for permission in permissions:
-            view.cloud.call(
-                found.region,
-                "ec2",
+            view.ec2(
+                found,
                 f"revoke_security_group_{direction}",
-                found.key,
                 tolerate=("InvalidPermission.NotFound",),
                 GroupId=found.id,
                 IpPermissions=[permission],

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from provisioning.errors import PendingError
 from provisioning.model import DEPLOYMENT_TAG, Difference, Found, Kind, Node, View, tags_of
+from provisioning.topology import ARCHIVE_PREFIX
 
 __all__ = [
     "BucketKind",
+    "BucketSpec",
     "ObjectKind",
     "ObjectSpec",
     "bucket_name",
@@ -25,6 +28,7 @@ __all__ = [
 
 _LABEL_CHARACTERS = 15
 _LABEL_PREFIX = 6
+_RULE = "latency-archive"
 
 
 def bucket_name(deployment: str, account: str, region: str) -> str:
@@ -80,6 +84,24 @@ def _is_there(view: View, bucket: str) -> bool:
     return bool(view.cloud.call(region, "s3", "head_bucket", "bucket", tolerate=gone, Bucket=bucket))
 
 
+@dataclass(frozen=True, slots=True)
+class BucketSpec:
+    """``archive_days``: how long files of archives stay; None where there are none, and no rule is ours."""
+
+    archive_days: int | None = None
+
+    def rule(self) -> dict[str, Any]:
+        """The life-cycle rule of archives' files; what uploads and versions leave behind goes with it."""
+        return {
+            "ID": _RULE,
+            "Status": "Enabled",
+            "Filter": {"Prefix": ARCHIVE_PREFIX},
+            "Expiration": {"Days": self.archive_days},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+        }
+
+
 class BucketKind(Kind):
     name: ClassVar[str] = "bucket"
     home_only: ClassVar[bool] = True
@@ -115,8 +137,33 @@ class BucketKind(Kind):
         )
         if found.facts["Block"] != wanted:
             yield Difference("block public access", lambda: self._block(view, node, found, wanted))
+        if node.spec.archive_days is not None:
+            rules, rule = found.facts["Rules"], node.spec.rule()
+            if not any(rule.items() <= one.items() for one in rules):
+                yield Difference("set the archive's life-cycle rule", lambda: self._expire(view, found, rules, rule))
 
     def delete(self, view: View, found: Found) -> None:
+        """Delete it with what is in it, unless that is an archive: months of rows are not gone with a network.
+
+        Raises:
+            PendingError: it has files of an archive.
+        """
+        kept = view.cloud.call(
+            found.region,
+            "s3",
+            "list_objects_v2",
+            "bucket",
+            tolerate=("NoSuchBucket", "404"),
+            Bucket=found.id,
+            Prefix=ARCHIVE_PREFIX,
+            MaxKeys=1,
+        )
+        if kept.get("Contents"):
+            place = f"s3://{found.id}/{ARCHIVE_PREFIX}"
+            raise PendingError(
+                f"it has an archive, which is yours to keep or to delete: copy it (aws s3 sync {place} FOLDER), "
+                f"delete it (aws s3 rm --recursive {place}), and run the command again"
+            )
         _delete_versions(view, found, found.id)
         view.cloud.call(found.region, "s3", "delete_bucket", "bucket", Bucket=found.id)
 
@@ -134,6 +181,9 @@ class BucketKind(Kind):
             "Tags": [{"Key": k, "Value": v} for k, v in _bucket_tags(view, region, name).items()],
             "Block": block.get("PublicAccessBlockConfiguration", {}),
         }
+        node = view.nodes.get("bucket")
+        if node is not None and node.spec.archive_days is not None:
+            facts["Rules"] = _rules(view, region, name)
         return Found("bucket", self.name, region, name, facts)
 
     def _tag(self, view: View, node: Node, found: Found) -> None:
@@ -156,6 +206,18 @@ class BucketKind(Kind):
             node.key,
             Bucket=found.id,
             PublicAccessBlockConfiguration=wanted,
+        )
+
+    def _expire(self, view: View, found: Found, rules: list[dict[str, Any]], rule: dict[str, Any]) -> None:
+        # The call replaces all rules: those of others are put back with ours.
+        others = [one for one in rules if one.get("ID") != rule["ID"]]
+        view.cloud.call(
+            found.region,
+            "s3",
+            "put_bucket_lifecycle_configuration",
+            "bucket",
+            Bucket=found.id,
+            LifecycleConfiguration={"Rules": [*others, rule]},
         )
 
 
@@ -219,6 +281,12 @@ def put_object(view: View, about: str, bucket: Found, name: str, content: bytes,
     )
 
 
+def _rules(view: View, region: str, bucket: str) -> list[dict[str, Any]]:
+    none = ("NoSuchLifecycleConfiguration", "NoSuchBucket", "404")
+    answer = view.cloud.call(region, "s3", "get_bucket_lifecycle_configuration", "bucket", tolerate=none, Bucket=bucket)
+    return list(answer.get("Rules", []))
+
+
 def _bucket_tags(view: View, region: str, bucket: str) -> dict[str, str]:
     none = ("NoSuchTagSet", "NoSuchBucket", "404")
     return tags_of(view.cloud.call(region, "s3", "get_bucket_tagging", "bucket", tolerate=none, Bucket=bucket))
@@ -247,11 +315,19 @@ def _delete_versions(view: View, found: Found, bucket: str, key: str = "") -> No
 
 
 def _objects(view: View, region: str, bucket: str) -> list[dict[str, Any]]:
+    """What hosts boot from: below folders lie archives, which may be very many, and nobody's to mend."""
     items: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:
         answer = view.cloud.call(
-            region, "s3", "list_objects_v2", "bucket", tolerate=("NoSuchBucket", "404"), Bucket=bucket, **more
+            region,
+            "s3",
+            "list_objects_v2",
+            "bucket",
+            tolerate=("NoSuchBucket", "404"),
+            Bucket=bucket,
+            Delimiter="/",
+            **more,
         )
         items += answer.get("Contents", [])
         if not answer.get("IsTruncated"):

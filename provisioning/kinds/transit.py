@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from provisioning.errors import ProvisionError
-from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences, tags_of
+from provisioning.kinds.twosided import TwoSidedKind
+from provisioning.model import Difference, Ec2Kind, Found, Node, View, tag_differences
 
 __all__ = [
     "TransitAttachmentKind",
@@ -66,7 +67,7 @@ class _TransitKind(Ec2Kind):
             _WITHIN_SECONDS,
             _PAUSE_SECONDS,
         )
-        view.cloud.call(found.region, "ec2", self.removal, found.key, **{self.id_key: found.id})
+        view.ec2(found, self.removal, **{self.id_key: found.id})
         self.gone(view, found, found.region)
 
     def state(self, view: View, key: str, region: str, identity: str) -> tuple[str, str]:
@@ -152,11 +153,10 @@ class TransitGatewayKind(_TransitKind):
         return True
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.make(
+            node,
             "create_transit_gateway",
-            node.key,
+            "transit-gateway",
             Description=f"backbone-latency deployment {view.deployment.name}",
             Options={
                 "AmazonSideAsn": node.spec.asn,
@@ -164,7 +164,6 @@ class TransitGatewayKind(_TransitKind):
                 "DefaultRouteTableAssociation": "disable",
                 "DefaultRouteTablePropagation": "disable",
             },
-            TagSpecifications=view.deployment.tag_specification(node.key, "transit-gateway"),
         )
 
     def delete(self, view: View, found: Found) -> None:
@@ -191,16 +190,14 @@ class TransitAttachmentKind(_TransitKind):
     def create(self, view: View, node: Node) -> None:
         gateway, vpc = view.id(node.spec.gateway), view.id(node.spec.vpc)
         _nothing_leaves(view, node.region, node.key, ("transit-gateway-id", gateway), ("resource-id", vpc))
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.make(
+            node,
             "create_transit_gateway_vpc_attachment",
-            node.key,
+            "transit-gateway-attachment",
             tolerate=("DuplicateTransitGatewayAttachment",),
             TransitGatewayId=gateway,
             VpcId=vpc,
             SubnetIds=[view.id(subnet) for subnet in node.spec.subnets],
-            TagSpecifications=view.deployment.tag_specification(node.key, "transit-gateway-attachment"),
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
@@ -214,14 +211,7 @@ class TransitAttachmentKind(_TransitKind):
 
     def _move(self, view: View, node: Node, found: Found, add: list[str], remove: list[str]) -> None:
         parts = {name: ids for name, ids in (("AddSubnetIds", add), ("RemoveSubnetIds", remove)) if ids}
-        view.cloud.call(
-            node.region,
-            "ec2",
-            "modify_transit_gateway_vpc_attachment",
-            node.key,
-            TransitGatewayAttachmentId=found.id,
-            **parts,
-        )
+        view.ec2(node, "modify_transit_gateway_vpc_attachment", TransitGatewayAttachmentId=found.id, **parts)
         self.available(view, node.key, node.region, found.id)
 
 
@@ -232,14 +222,19 @@ class TransitPeeringSpec:
     accepter_region: str
 
 
-class TransitPeeringKind(_TransitKind):
-    """Found in the requester's region; both regions know it by one id, and each has tags of its own."""
-
+class TransitPeeringKind(_TransitKind, TwoSidedKind):
     name: ClassVar[str] = "transit-peering"
     describe: ClassVar[str] = "describe_transit_gateway_peering_attachments"
     list_key: ClassVar[str] = "TransitGatewayPeeringAttachments"
     id_key: ClassVar[str] = "TransitGatewayAttachmentId"
     removal: ClassVar[str] = "delete_transit_gateway_peering_attachment"
+    accepting: ClassVar[str] = "accept_transit_gateway_peering_attachment"
+    requesting: ClassVar[tuple[str, ...]] = ("initiating", "initiatingRequest")
+    asked: ClassVar[str] = "pendingAcceptance"
+    standing: ClassVar[str] = "available"
+    accepted_already: ClassVar[str] = "IncorrectState"
+    within_seconds: ClassVar[float] = _WITHIN_SECONDS
+    pause_seconds: ClassVar[float] = _PAUSE_SECONDS
 
     def alive(self, item: Mapping[str, Any], region: str) -> bool:
         return super().alive(item, region) and item["RequesterTgwInfo"].get("Region", region) == region
@@ -251,16 +246,14 @@ class TransitPeeringKind(_TransitKind):
     def create(self, view: View, node: Node) -> None:
         gateway = view.id(node.spec.gateway)
         _nothing_leaves(view, node.region, node.key, ("transit-gateway-id", gateway), ("resource-type", "peering"))
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.make(
+            node,
             "create_transit_gateway_peering_attachment",
-            node.key,
+            "transit-gateway-attachment",
             TransitGatewayId=gateway,
             PeerTransitGatewayId=view.id(node.spec.accepter),
             PeerAccountId=view.account,
             PeerRegion=node.spec.accepter_region,
-            TagSpecifications=view.deployment.tag_specification(node.key, "transit-gateway-attachment"),
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
@@ -268,57 +261,12 @@ class TransitPeeringKind(_TransitKind):
         there = node.spec.accepter_region
         states = {region: self.state(view, node.key, region, found.id)[0] for region in (node.region, there)}
         if set(states.values()) != {"available"}:
-            yield Difference(f"accept in {there}, now {found.facts['State']}", lambda: self._accept(view, node, found))
-        if (wrong := self._untagged(view, node, found)) is not None:
-            yield Difference(f"tag the side in {there}", lambda: self._tag_there(view, node, found, wrong))
+            yield Difference(f"accept in {there}, now {found.facts['State']}", lambda: self.accept(view, node, found))
+        yield from self.tagged_there(view, node, found.id, self.described(view, node.key, there, found.id))
 
     def delete(self, view: View, found: Found) -> None:
         super().delete(view, found)
         self.gone(view, found, found.facts["AccepterTgwInfo"].get("Region", found.region))
-
-    def _accept(self, view: View, node: Node, found: Found) -> None:
-        # The accepter's region may not know the id for a while, and only what waits for acceptance can be accepted.
-        there = node.spec.accepter_region
-        asked = view.cloud.wait(
-            node.key,
-            f"requested in {there}",
-            lambda: self._beyond_request(view, node.key, there, found.id),
-            _WITHIN_SECONDS,
-            _PAUSE_SECONDS,
-        )
-        if asked == "pendingAcceptance":
-            view.cloud.call(
-                there,
-                "ec2",
-                "accept_transit_gateway_peering_attachment",
-                node.key,
-                # Another operator was faster, or the answer to this very call was lost.
-                tolerate=("IncorrectState",),
-                TransitGatewayAttachmentId=found.id,
-            )
-        for region in (node.region, there):
-            self.available(view, node.key, region, found.id)
-
-    def _beyond_request(self, view: View, key: str, region: str, identity: str) -> str | None:
-        state = self.living(view, key, region, identity)
-        return None if state in ("", "initiating", "initiatingRequest") else state
-
-    def _untagged(self, view: View, node: Node, found: Found) -> dict[str, str] | None:
-        """The tags that the accepter's side lacks; None where it has them all."""
-        there = self.described(view, node.key, node.spec.accepter_region, found.id)
-        have, want = tags_of(there), view.deployment.tags(node.key)
-        wrong = {name: value for name, value in want.items() if have.get(name) != value}
-        return wrong or None
-
-    def _tag_there(self, view: View, node: Node, found: Found, wrong: Mapping[str, str]) -> None:
-        view.cloud.call(
-            node.spec.accepter_region,
-            "ec2",
-            "create_tags",
-            node.key,
-            Resources=[found.id],
-            Tags=[{"Key": name, "Value": value} for name, value in wrong.items()],
-        )
 
 
 _UNKNOWN = ("InvalidRouteTableID.NotFound",)
@@ -342,13 +290,11 @@ class TransitTableKind(_TransitKind):
     removal: ClassVar[str] = "delete_transit_gateway_route_table"
 
     def create(self, view: View, node: Node) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.make(
+            node,
             "create_transit_gateway_route_table",
-            node.key,
+            "transit-gateway-route-table",
             TransitGatewayId=view.id(node.spec.gateway),
-            TagSpecifications=view.deployment.tag_specification(node.key, "transit-gateway-route-table"),
         )
 
     def differences(self, view: View, node: Node, found: Found) -> Iterator[Difference]:
@@ -379,12 +325,13 @@ class TransitTableKind(_TransitKind):
     def delete(self, view: View, found: Found) -> None:
         for block in self._routes(view, found, _UNKNOWN):
             self._unroute(view, found, block)
-        for attachment in self._associations(view, found, _UNKNOWN):
-            view.cloud.call(
-                found.region,
-                "ec2",
+        associations = self._associations(view, found, _UNKNOWN)
+        for attachment in (one for one, state in associations.items() if state != "disassociating"):
+            view.ec2(
+                found,
                 "disassociate_transit_gateway_route_table",
-                found.key,
+                # It went with its attachment, or the answer to this very call was lost.
+                tolerate=("InvalidAssociation.NotFound", "IncorrectState", *_UNKNOWN),
                 TransitGatewayRouteTableId=found.id,
                 TransitGatewayAttachmentId=attachment,
             )
@@ -410,11 +357,9 @@ class TransitTableKind(_TransitKind):
         return {item["TransitGatewayAttachmentId"]: item["State"] for item in items if item["State"] != "disassociated"}
 
     def _associate(self, view: View, node: Node, found: Found, attachment: str) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.ec2(
+            node,
             "associate_transit_gateway_route_table",
-            node.key,
             tolerate=("Resource.AlreadyAssociated",),
             TransitGatewayRouteTableId=found.id,
             TransitGatewayAttachmentId=attachment,
@@ -429,11 +374,9 @@ class TransitTableKind(_TransitKind):
 
     def _routes(self, view: View, found: Found, tolerate: tuple[str, ...] = ()) -> dict[str, tuple[str, str]]:
         """Static routes: block, attachment and state."""
-        answer = view.cloud.call(
-            found.region,
-            "ec2",
+        answer = view.ec2(
+            found,
             "search_transit_gateway_routes",
-            found.key,
             tolerate=tolerate,
             TransitGatewayRouteTableId=found.id,
             Filters=[{"Name": "type", "Values": ["static"]}],
@@ -448,11 +391,9 @@ class TransitTableKind(_TransitKind):
         }
 
     def _route(self, view: View, node: Node, found: Found, operation: str, block: str, attachment: str) -> None:
-        view.cloud.call(
-            node.region,
-            "ec2",
+        view.ec2(
+            node,
             operation,
-            node.key,
             tolerate=("RouteAlreadyExists",),
             TransitGatewayRouteTableId=found.id,
             DestinationCidrBlock=block,
@@ -460,11 +401,9 @@ class TransitTableKind(_TransitKind):
         )
 
     def _unroute(self, view: View, found: Found, block: str) -> None:
-        view.cloud.call(
-            found.region,
-            "ec2",
+        view.ec2(
+            found,
             "delete_transit_gateway_route",
-            found.key,
             tolerate=("InvalidRoute.NotFound",),
             TransitGatewayRouteTableId=found.id,
             DestinationCidrBlock=block,

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 import structlog
 
+from daemons.link.messages import Transport
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.sending.sender import LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
-from daemons.link.wire import Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
 

@@ -46,14 +46,16 @@ def _row(cells: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def write_segment(folder: Path, rows: list[dict[str, Any]], *, minutes: int = 15, session: str = "5f3a") -> Path:
+def write_segment(
+    folder: Path, rows: list[dict[str, Any]], *, minutes: int = 15, session: str = "5f3a", host: str = "here"
+) -> Path:
     """Write one path's rows of one span."""
     arrivals = [row["arrival_ns"] for row in rows]
     start_ns = start_of(arrivals[0], minutes * MINUTE_NS)
     name = SegmentName(escaped(rows[0]["path"]), start_ns, start_ns + minutes * MINUTE_NS, session)
     facts = SegmentFacts(
         format=FORMAT,
-        host="here",
+        host=host,
         session=session,
         path=rows[0]["path"],
         start_ns=name.start_ns,
@@ -72,7 +74,9 @@ def write_segment(folder: Path, rows: list[dict[str, Any]], *, minutes: int = 15
     return file
 
 
-def archive_of(folder: Path, files: Iterable[Path], *, minutes: int = 15, session: str = "5f3a") -> list[Path]:
+def archive_of(
+    folder: Path, files: Iterable[Path], *, minutes: int = 15, session: str = "5f3a", host: str = "here"
+) -> list[Path]:
     """Write the rows of results files as an archive; give its files."""
     spans: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for file in files:
@@ -83,5 +87,5 @@ def archive_of(folder: Path, files: Iterable[Path], *, minutes: int = 15, sessio
     written = []
     for rows in spans.values():
         rows.sort(key=lambda row: row["arrival_ns"])
-        written.append(write_segment(folder, rows, minutes=minutes, session=session))
+        written.append(write_segment(folder, rows, minutes=minutes, session=session, host=host))
     return written

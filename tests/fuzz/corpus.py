@@ -8,10 +8,23 @@ from pathlib import Path
 from websockets.frames import Frame, Opcode
 
 from daemons.formats.rows import COLUMNS, ORIGINAL_COLUMNS
-from daemons.link import wire
+from daemons.link.control import encode_control
+from daemons.link.events import datagram_head, encode_event
 from daemons.link.forwarded import encode_forwarded
+from daemons.link.messages import (
+    VERSION,
+    Ack,
+    Bye,
+    Challenge,
+    ClockReply,
+    Control,
+    GaveUp,
+    Heartbeat,
+    Hello,
+    Transport,
+    Welcome,
+)
 from daemons.link.seal import DatagramSealer, Sealer
-from daemons.link.wire import Ack, Bye, Challenge, ClockReply, GaveUp, Heartbeat, Hello, Transport, Welcome
 from daemons.records import UNKNOWN_CLOCK
 from tests.experiments.made import summary
 
@@ -20,14 +33,14 @@ __all__ = ["DICTIONARY", "FOUND", "seeds"]
 FOUND = Path(__file__).with_name("found.txt")
 """Lines ``TARGET BASE64``: what was found on the way, never to be found again."""
 
-_EVENT = wire.encode_event(7, 10, 0, 5, 20, 5, b"btcusdt@trade", b'{"e":"trade"}')
-_SAID: tuple[wire.Control, ...] = (
-    Challenge(wire.VERSION, bytes(16)),
-    Hello(wire.VERSION, Transport.TCP, 1, bytes(16), 0, "backbone", UNKNOWN_CLOCK, bytes(32)),
-    Hello(wire.VERSION, Transport.UDP, 1, bytes(16), 0, "", UNKNOWN_CLOCK),
-    Welcome(wire.VERSION, 1, 0),
+_EVENT = encode_event(7, 10, 0, 5, 20, 5, b"btcusdt@trade", b'{"e":"trade"}')
+_SAID: tuple[Control, ...] = (
+    Challenge(VERSION, bytes(16)),
+    Hello(VERSION, Transport.TCP, 1, bytes(16), 0, "backbone", UNKNOWN_CLOCK, bytes(32)),
+    Hello(VERSION, Transport.UDP, 1, bytes(16), 0, "", UNKNOWN_CLOCK),
+    Welcome(VERSION, 1, 0),
 )
-_THEN: tuple[wire.Control, ...] = (
+_THEN: tuple[Control, ...] = (
     Heartbeat(7, 10, UNKNOWN_CLOCK, {}),
     Ack(1, 2, 3),
     ClockReply(1, 1, 2, 3),
@@ -93,8 +106,8 @@ def _sbe() -> tuple[bytes, ...]:
     return (head + bytes(60) + b"\x07BTCUSDT",)
 
 
-_FRAMES = tuple(map(wire.encode, (*_SAID, *_THEN)))
-_DATAGRAM = wire.datagram_head(1, 1) + _EVENT
+_FRAMES = tuple(map(encode_control, (*_SAID, *_THEN)))
+_DATAGRAM = datagram_head(1, 1) + _EVENT
 _MASKLESS = [Frame(Opcode.TEXT, message).serialize(mask=False) for message in _MESSAGES]
 _CONTROL = [
     Frame(Opcode.TEXT, _TRADE[:9], fin=False).serialize(mask=False)
@@ -107,7 +120,7 @@ _CONTROL = [
 ]
 _GOOD: dict[str, tuple[bytes, ...]] = {
     "wire_frames": _split(b"".join((*_FRAMES, _EVENT)), _EVENT * 3),
-    "wire_datagram": (_DATAGRAM, DatagramSealer(1, b"k" * 32).wrap(_EVENT), wire.datagram_head(1, 1)),
+    "wire_datagram": (_DATAGRAM, DatagramSealer(1, b"k" * 32).wrap(_EVENT), datagram_head(1, 1)),
     # Under another key: under the right one it would be taken, and rightly.
     "wire_records": _split(Sealer(b"o" * 32).seal(_EVENT), Sealer(b"o" * 32).seal(b"")),
     "receiver_session": _split(_FRAMES[1] + _EVENT, b"".join((_FRAMES[2], *_FRAMES[4:], _EVENT))),

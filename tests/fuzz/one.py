@@ -6,7 +6,7 @@ import sys
 import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore] # on x86-64 alone
 
 with atheris.instrument_imports(include=["daemons", "experiments", "tests.fuzz", "h11", "websockets", "tomllib"]):
-    from daemons.service import logs
+    from daemons.service.log import logs
     from tests.fuzz.targets import TARGETS
 
 

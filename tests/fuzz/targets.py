@@ -25,16 +25,18 @@ from daemons.feed.binance import Decoder
 from daemons.feed.sbe import SbeDecoder
 from daemons.feed.session import FeedSession
 from daemons.feed.streams import identity_of
-from daemons.link import wire
+from daemons.link.decoder import MAX_BODY, FrameDecoder
+from daemons.link.events import datagram_events
 from daemons.link.forwarded import LineDecoder, decode_forwarded
+from daemons.link.messages import Transport
 from daemons.link.seal import DatagramOpener, Opener
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
-from daemons.link.wire import FrameDecoder, Transport
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
-from daemons.service import logs
-from daemons.service.http import HttpServer, Page, text
-from daemons.service.http import Request as HttpRequest
+from daemons.service.log import logs
+from daemons.service.web.pages import Page, text
+from daemons.service.web.pages import Request as HttpRequest
+from daemons.service.web.server import HttpServer
 from experiments.errors import InputError
 from experiments.results.rows import load_rows
 from experiments.results.summary import load_summary
@@ -55,7 +57,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 
 def _frames(data: bytes) -> None:
-    decoder = FrameDecoder(wire.MAX_BODY)
+    decoder = FrameDecoder(MAX_BODY)
     with contextlib.suppress(WireError):
         for piece in _pieces(data):
             decoder.feed(piece)
@@ -63,9 +65,9 @@ def _frames(data: bytes) -> None:
 
 def _datagram(data: bytes) -> None:
     with contextlib.suppress(WireError):
-        wire.datagram_events(data, lambda _token, _number, whole: len(whole))
+        datagram_events(data, lambda _token, _number, whole: len(whole))
     with contextlib.suppress(WireError):
-        wire.datagram_events(data, lambda _token, number, whole: DatagramOpener(b"k" * 32).end_of_events(number, whole))
+        datagram_events(data, lambda _token, number, whole: DatagramOpener(b"k" * 32).end_of_events(number, whole))
 
 
 def _records(data: bytes) -> None:

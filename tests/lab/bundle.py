@@ -16,12 +16,13 @@ INSTALL = (f"/{PLACE}/systemd/install", "--wheelhouse", f"/{PLACE}/wheelhouse")
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-def make_bundle(layer: Path, version: str = "") -> Path:
+def make_bundle(layer: Path, version: str = "", extras: tuple[str, ...] = ()) -> Path:
     """Make a bundle of the checkout, as a layer for hosts; needs a package index.
 
     Args:
         layer: an empty directory, which becomes the layer.
         version: the version it claims to be; the checkout's own by default.
+        extras: whose libraries come with it.
     """
     place = layer / PLACE
     sources = layer.with_name(f"{layer.name}-sources")
@@ -34,6 +35,7 @@ def make_bundle(layer: Path, version: str = "") -> Path:
         project.write_text(text)
     # The interpreter is the one that the hosts have, which decides the binary wheels.
     command = [SYSTEM_PYTHON, str(sources / "systemd/wheelhouse"), "--output", str(place / "wheelhouse")]
+    command += [word for extra in extras for word in ("--extra", extra)]
     subprocess.run(command, check=True)
     shutil.copytree(sources / "systemd", place / "systemd", symlinks=True)
     return layer

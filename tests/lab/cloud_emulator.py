@@ -6,6 +6,7 @@ wrote on its console, and who a host is when it asks 169.254.169.254.
 """
 
 import base64
+import functools
 import io
 import itertools
 import json
@@ -72,6 +73,7 @@ class Emulator:
 
         # moto's own are from 127.0.0.0/8, which no machine takes from outside.
         vars(elastic_ip_addresses)["random_ip"] = _public_address
+        _keep_second_addresses()
         self._console = console
         self._servers: list[Any] = []
         self.endpoint = f"http://127.0.0.1:{self.serve(socket.create_server(('127.0.0.1', 0)))}"
@@ -111,6 +113,27 @@ class Emulator:
                 return [CONSOLE.format(instance=instance, output=output).encode()]
             environment["wsgi.input"] = io.BytesIO(body)
         return cast("Iterable[bytes]", self._app(environment, start))
+
+
+@functools.cache
+def _keep_second_addresses() -> None:
+    """Have moto give an interface all the private addresses that a launch asks for: it keeps the first alone."""
+    from moto.ec2.responses import EC2Response  # noqa: PLC0415
+
+    response: Any = EC2Response
+    run = response.run_instances
+
+    def run_instances(self: Any) -> Any:
+        before = set(self.ec2_backend.reservations)
+        answer = run(self)
+        for identity in set(self.ec2_backend.reservations) - before:
+            for host in self.ec2_backend.reservations[identity].instances:
+                for asked, interface in zip(self._get_param("NetworkInterfaces", []), host.nics.values(), strict=False):
+                    if addresses := asked.get("PrivateIpAddresses"):
+                        interface.private_ip_addresses = [dict(item) for item in addresses]
+        return answer
+
+    response.run_instances = run_instances
 
 
 _numbers = itertools.count(1)

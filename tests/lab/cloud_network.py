@@ -1,8 +1,9 @@
 """The networks of an account, made as the emulator lists them: a router for each VPC that does what AWS's does.
 
-Route tables, security groups, source/destination checks, internet gateways with their addresses, peerings: each is
-read back from the API, so a rule or route that `provision` forgot is missing here too. Packets between hosts of one
-subnet pass by the router, and so do not meet its security groups; no topology of ours has such traffic.
+Route tables, security groups, source/destination checks, internet gateways with their addresses, peerings, transit
+gateways, accelerators: each is read back from the API, so a rule or route that `provision` forgot is missing here too.
+Packets between hosts of one subnet pass by the router, and so do not meet its security groups; no topology of ours has
+such traffic.
 """
 
 import base64
@@ -12,7 +13,10 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.lab import cloud_accelerator, cloud_transit
+from tests.lab.cloud_accelerator import Accelerators
 from tests.lab.cloud_emulator import Emulator
+from tests.lab.cloud_transit import TransitGateways
 from tests.lab.lab import Lab, Site
 from tests.lab.shape import Shape
 from tests.lab.wan import WideAreaLink
@@ -22,6 +26,8 @@ __all__ = ["Instance", "Network", "Vpc"]
 BRIDGE = "lan"
 HOST_MTU = 9001
 """What EC2 interfaces have; the peering and the internet carry 1500."""
+TARGETS = ("VpcPeeringConnectionId", "GatewayId", "TransitGatewayId", "InstanceId")
+"""The fields of a route that name where it leads."""
 PEERING = Shape(delay_ms=20.0)
 INTERNET = Shape(delay_ms=2.0)
 
@@ -50,6 +56,12 @@ class Instance:
         return str(self.facts["PrivateIpAddress"])
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """All its private ones."""
+        listed = self.facts["NetworkInterfaces"][0]["PrivateIpAddresses"]
+        return tuple(str(item["PrivateIpAddress"]) for item in listed)
+
+    @property
     def public(self) -> str:
         return str(self.facts.get("PublicIpAddress") or "")
 
@@ -68,6 +80,8 @@ class Vpc:
     cidr: ipaddress.IPv4Network
     site: Site
     subnets: dict[str, ipaddress.IPv4Network]
+    tables: dict[str, int] = field(default_factory=dict)
+    """The number of the router's table for each subnet."""
     instances: list[Instance] = field(default_factory=list)
 
     @property
@@ -76,8 +90,16 @@ class Vpc:
         return str(self.cidr[2])
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An instance in its VPC."""
+
+    address: str
+    site: Site
+
+
 class Network:
-    """Every VPC of a deployment, its peerings, and the way to the internet.
+    """Every VPC of a deployment, its peerings, gateways and accelerators, and the way to the internet.
 
     Args:
         lab: where it is made.
@@ -90,6 +112,8 @@ class Network:
         self._lab, self._emulator, self._internet = lab, emulator, internet
         self.vpcs: dict[str, Vpc] = {}
         self.peerings: dict[str, WideAreaLink] = {}
+        self.internet_ways: dict[str, WideAreaLink] = {}
+        """The link of each VPC to the internet."""
         for region in regions:
             ec2 = emulator.client("ec2", region)
             for facts in ec2.describe_vpcs()["Vpcs"]:
@@ -99,9 +123,12 @@ class Network:
             self._add_internet(vpc)
         for region in regions:
             self._add_peerings(region)
+        self.transit = TransitGateways(lab, emulator, regions, {vpc.id: vpc for vpc in self.vpcs.values()})
         for vpc in self.vpcs.values():
             self._add_routes(vpc)
         self.read()
+        hosts = {item.id: Endpoint(item.address, vpc.site) for vpc in self.vpcs.values() for item in vpc.instances}
+        self.accelerators = Accelerators(lab, emulator, internet, hosts)
 
     def read(self) -> None:
         """Take the instances, addresses and security groups as they are now."""
@@ -134,7 +161,7 @@ class Network:
         self.vpcs[key] = Vpc(key, region, facts["VpcId"], cidr, site, subnets)
 
     def _add_internet(self, vpc: Vpc) -> None:
-        self._lab.link(vpc.site, self._internet, INTERNET)
+        self.internet_ways[vpc.key] = self._lab.link(vpc.site, self._internet, INTERNET)
         # Private addresses are nobody's on the internet.
         self._internet.router.ip("route", "del", str(vpc.cidr), "dev", vpc.site.name)
 
@@ -148,28 +175,42 @@ class Network:
 
     def _add_routes(self, vpc: Vpc) -> None:
         """A table of its own for each subnet; what it does not name is dropped without a word, as on AWS."""
-        peers = {other.id: other for other in self.vpcs.values()}
-        ec2 = self._emulator.client("ec2", vpc.region)
-        ends: dict[str, str] = {}
-        for facts in ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]:
-            pair = {facts["RequesterVpcInfo"]["VpcId"], facts["AccepterVpcInfo"]["VpcId"]}
-            if vpc.id in pair and pair <= peers.keys():
-                (other,) = pair - {vpc.id}
-                ends[facts["VpcPeeringConnectionId"]] = peers[other].site.name
+        ec2, router = self._emulator.client("ec2", vpc.region), vpc.site.router
+        targets, entrance = self._targets(vpc, ec2), self.transit.entrances.get(vpc.id)
         tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc.id]}])["RouteTables"]
-        router = vpc.site.router
         for number, table in enumerate(tables, start=100):
             router.ip("route", "add", str(vpc.cidr), "dev", BRIDGE, "table", str(number))
             router.ip("route", "add", "blackhole", "default", "metric", "9999", "table", str(number))
             for route in table["Routes"]:
-                device = ends.get(route.get("VpcPeeringConnectionId", ""))
-                if route.get("GatewayId", "").startswith("igw-"):
-                    device = self._internet.name
-                if device:
-                    router.ip("route", "add", route["DestinationCidrBlock"], "dev", device, "table", str(number))
-            for association in table["Associations"]:
-                if block := vpc.subnets.get(association.get("SubnetId", "")):
-                    router.ip(*("rule", "add", "iif", BRIDGE, "from", str(block), "lookup", str(number)))
+                for way in (targets[route[name]] for name in TARGETS if route.get(name) in targets):
+                    router.ip("route", "add", route["DestinationCidrBlock"], *way, "table", str(number))
+            for subnet in (association.get("SubnetId", "") for association in table["Associations"]):
+                if block := vpc.subnets.get(subnet):
+                    vpc.tables[subnet] = number
+                    for selector in (("from", str(block)), ("fwmark", str(number))):
+                        router.ip("rule", "add", "iif", BRIDGE, *selector, "lookup", str(number))
+                # What comes out of a gateway is looked up in the table of the subnet that its attachment has here.
+                if entrance and subnet == entrance.subnets[0]:
+                    router.ip(*("rule", "add", "iif", cloud_transit.DEVICE, "lookup", str(number)))
+
+    def _targets(self, vpc: Vpc, ec2: Any) -> dict[str, tuple[str, ...]]:
+        """How a VPC's router sends to what its routes may name, by id: the words of a route."""
+        peers = {other.id: other for other in self.vpcs.values()}
+        ways: dict[str, tuple[str, ...]] = {}
+        for facts in ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]:
+            pair = {facts["RequesterVpcInfo"]["VpcId"], facts["AccepterVpcInfo"]["VpcId"]}
+            if vpc.id in pair and pair <= peers.keys():
+                (other,) = pair - {vpc.id}
+                ways[facts["VpcPeeringConnectionId"]] = ("dev", peers[other].site.name)
+        for facts in ec2.describe_internet_gateways()["InternetGateways"]:
+            ways[facts["InternetGatewayId"]] = ("dev", self._internet.name)
+        for reservation in ec2.describe_instances()["Reservations"]:
+            for facts in reservation["Instances"]:
+                if "PrivateIpAddress" in facts:
+                    ways[facts["InstanceId"]] = ("via", facts["PrivateIpAddress"], "dev", BRIDGE)
+        if entrance := self.transit.entrances.get(vpc.id):
+            ways[entrance.gateway] = ("via", entrance.address, "dev", cloud_transit.DEVICE)
+        return ways
 
     def plug(self, vpc: Vpc, instance: Instance, namespace: str, port: str, *, device: str = "eth0") -> None:
         """Give a host's network namespace its interface, addressed as DHCP would not have done yet: only by MAC."""
@@ -183,14 +224,22 @@ class Network:
 def filter_rules(vpc: Vpc, groups: dict[str, dict[str, Any]]) -> str:
     """The router's rules: security groups (stateful, by instance) and the internet gateway's one-to-one NAT."""
     ingress, egress, chains = [], [], []
-    down, up = [], []
+    down, up, forwarded = [], [], []
     for number, instance in enumerate(vpc.instances):
-        own = [groups[item["GroupId"]] for item in instance.facts["SecurityGroups"]]
+        worn = [groups[item["GroupId"]] for item in instance.facts["SecurityGroups"]]
         address = instance.address
-        chains.append(_chain(f"in_{number}", [m for g in own for m in _matches(g["IpPermissions"], "saddr")]))
-        chains.append(_chain(f"out_{number}", [m for g in own for m in _matches(g["IpPermissionsEgress"], "daddr")]))
-        ingress.append(f"ip daddr {address} goto in_{number}")
-        egress.append(f"ip saddr {address} goto out_{number}")
+        chains.append(_chain(f"in_{number}", [m for g in worn for m in _matches(g["IpPermissions"], "saddr")]))
+        chains.append(_chain(f"out_{number}", [m for g in worn for m in _matches(g["IpPermissionsEgress"], "daddr")]))
+        own = f"{{ {', '.join(instance.addresses)} }}"
+        # A group filters what is handed to its interface, wherever it goes on to.
+        if instance.facts["SourceDestCheck"]:
+            ingress.append(f"rt ip nexthop {own} ip daddr != {own} counter name refused drop")
+            egress.append(f"ether saddr {instance.mac} ip saddr != {own} counter name refused drop")
+        elif table := vpc.tables.get(instance.facts["SubnetId"]):
+            # What it sends in others' names is of its subnet too, whatever the source says.
+            forwarded.append(f'iifname "{BRIDGE}" ether saddr {instance.mac} ip saddr != {own} meta mark set {table}')
+        ingress.append(f"rt ip nexthop {own} goto in_{number}")
+        egress.append(f"ip saddr {own} goto out_{number}")
         if instance.public:
             down.append(f'iifname "internet" ip daddr {instance.public} dnat to {address}')
             up.append(f'oifname "internet" ip saddr {address} snat to {instance.public}')
@@ -217,6 +266,12 @@ table ip vpc {{
         iifname "{BRIDGE}" jump egress
         oifname "{BRIDGE}" jump ingress
         accept
+    }}
+    chain remember {{
+        type filter hook prerouting priority mangle;
+        {_lines(forwarded)}
+        iifname "{cloud_accelerator.DEVICE}" ct mark set {cloud_accelerator.MARK}
+        iifname "{BRIDGE}" ct direction reply ct mark {cloud_accelerator.MARK} meta mark set ct mark
     }}
     chain input {{
         type filter hook input priority filter; policy accept;

@@ -98,11 +98,10 @@ class Lab:
     def site(self, name: str, network: str) -> Site:
         """Make a site; its router has the network's first address."""
         block = ipaddress.IPv4Network(network)
-        router = Namespace(self._inventory, f"{self._name}-site-{name}")
+        router = self.router(f"site-{name}")
         router.ip("link", "add", BRIDGE, "type", "bridge", "forward_delay", "0")
         router.ip("addr", "add", f"{block[1]}/{block.prefixlen}", "dev", BRIDGE)
         router.ip("link", "set", BRIDGE, "up")
-        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         site = self.sites[name] = Site(name, block, router)
         return site
 
@@ -115,30 +114,57 @@ class Lab:
             there: what the link does in direction 0.
             back: what it does in direction 1; the same by default.
         """
-        ends = next(self._link_networks)
-        first, second = str(ends[1]), str(ends[2])
-        link = WideAreaLink(
-            self._inventory,
-            (one.router, other.router),
-            (other.name, one.name),
-            (first, second),
-            (there, back or there),
-        )
-        self._links.append(link)
+        link = self.join((one.router, other.router), (other.name, one.name), there, back)
         one.router.ip("route", "add", str(other.network), "dev", other.name)
         other.router.ip("route", "add", str(one.network), "dev", one.name)
         return link
 
-    def time_server(self, site: Site, *, offset_seconds: float = 0.0, stratum: int = 2) -> str:
-        """Let a site's router serve time, right or wrong; return its address."""
-        arguments = [site.router.name, site.gateway, str(offset_seconds), str(stratum)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.lab.time_server", *arguments], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
-        )
+    def join(
+        self, ends: tuple[Namespace, Namespace], devices: tuple[str, str], there: Shape, back: Shape | None = None
+    ) -> WideAreaLink:
+        """Join two routers by a wide-area link; no route leads to it yet.
+
+        Args:
+            ends: direction 0 leads from the first to the second.
+            devices: the name of the link's interface at each.
+            there: what the link does in direction 0.
+            back: what it does in direction 1; the same by default.
+        """
+        block = next(self._link_networks)
+        addresses = (str(block[1]), str(block[2]))
+        link = WideAreaLink(self._inventory, ends, devices, addresses, (there, back or there))
+        self._links.append(link)
+        return link
+
+    def router(self, name: str) -> Namespace:
+        """Make a router of its own, with nothing on it."""
+        router = Namespace(self._inventory, f"{self._name}-{name}")
+        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        return router
+
+    def wire(self, ends: tuple[Namespace, Namespace], devices: tuple[str, str], mtu: int = 1500) -> tuple[str, str]:
+        """Join two routers by a cable, without any delay; return their addresses on it."""
+        block = next(self._link_networks)
+        (one, other), (near, far) = ends, devices
+        peer = ("peer", "name", far, "mtu", str(mtu), "netns", other.name)
+        one.ip("link", "add", near, "mtu", str(mtu), "type", "veth", *peer)
+        for router, device, address in ((one, near, block[1]), (other, far, block[2])):
+            router.ip("addr", "add", f"{address}/{block.prefixlen}", "dev", device)
+            router.ip("link", "set", device, "up")
+        return str(block[1]), str(block[2])
+
+    def serve(self, command: list[str]) -> None:
+        """Run a server until the lab ends; returns when it has written ``ready``."""
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
         self._inventory.add_process(process.pid)
         self._servers.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+
+    def time_server(self, site: Site, *, offset_seconds: float = 0.0, stratum: int = 2) -> str:
+        """Let a site's router serve time, right or wrong; return its address."""
+        arguments = [site.router.name, site.gateway, str(offset_seconds), str(stratum)]
+        self.serve([sys.executable, "-m", "tests.lab.time_server", *arguments])
         return site.gateway
 
     def host(

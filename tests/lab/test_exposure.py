@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.daemons.service.certificates import issue
+from tests.daemons.service.web.certificates import issue
 from tests.lab.bundle import INSTALL
 from tests.lab.host import Host
 from tests.lab.lab import Lab

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.deadline import wait_until
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 
@@ -18,6 +19,10 @@ LINKED = ("receiver", "forwarder")
 
 UNITS = "/usr/local/lib/systemd/system"
 ESCAPE = Path(__file__).with_name("escape.py")
+CONFIGS = {
+    "receiver": '[[path]]\nname = "backbone"\nkind = "link"\nlisten = "127.0.0.1:8080"\n',
+    "forwarder": '[feed]\nurl = "ws://127.0.0.1:9443/ws/btcusdt@trade"\n[[destination]]\naddress = "127.0.0.1:8080"\n',
+}
 NET_RAW = 1 << 13
 """CAP_NET_RAW, as in capabilities(7)."""
 
@@ -129,3 +134,25 @@ def test_the_program_that_tries_would_succeed_without_the_sandbox(host: Host) ->
     for what in ("write /etc", "write /root", "run own program in /run/free", "netlink socket", "become root", "mount"):
         assert free[what] == "done", what
     assert free["processes seen"] != []
+
+
+@pytest.mark.parametrize("daemon", LINKED)
+def test_the_installed_unit_reads_the_clocks_device_which_is_roots_alone(host: Host, daemon: str) -> None:
+    """A device of zeros stands in for it: that it is not understood is said by who has read it."""
+    unit = f"latency-{daemon}.service"
+    for name, text in CONFIGS.items():
+        host.write(f"/etc/latency/{name}.toml", text)
+    host.run("mknod", "--mode=600", "/dev/vmclock0", "c", "1", "5")
+    try:
+        host.systemctl("start", unit)
+
+        def told() -> list[str]:
+            lines = host.events(unit)
+            return [line["why"] for line in lines if line["event"] == "disruptions of the clock are not noticed"]
+
+        wait_until("the device was looked at", lambda: bool(told()))
+        assert [why.split(":")[0] for why in told()] == ["/dev/vmclock0 is not understood"]
+        assert host.systemctl("is-active", unit).strip() == "active"
+    finally:
+        host.systemctl("stop", unit)
+        host.run("rm", "/dev/vmclock0")

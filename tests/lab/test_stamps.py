@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from daemons.link.events import datagram_events
 from daemons.link.seal import TAG_BYTES
-from daemons.link.wire import datagram_events
 from tests.lab.capture import Capture
 from tests.lab.deadline import wait_until
 from tests.lab.lab import Lab

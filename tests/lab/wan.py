@@ -39,6 +39,7 @@ class WideAreaLink:
         shapes: tuple[Shape, Shape],
         seed: int = 1,
     ) -> None:
+        self._near, self._far_address = ends[0], addresses[1]
         config = {
             "ends": [
                 {"namespace": end.name, "device": device, "address": mine, "peer": other, "mtu": MTU}
@@ -88,6 +89,13 @@ class WideAreaLink:
         """Return what became of the packets of one direction so far."""
         counts: dict[str, int] = self._ask({})["counts"][direction]
         return counts
+
+    def one_way_ms(self) -> float:
+        """Measure what the delay really is, this process's own share with it: half the kernels' round trip, by median.
+
+        The shapes of both directions must be alike.
+        """
+        return float(self._near.run(sys.executable, "-m", "tests.lab.round_trip", self._far_address)) / 2
 
     def under_way(self) -> int:
         """Return how many packets wait in the link, both directions together."""

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tests.lab.namespace import LIBC, enter
+from tests.lab.punctual import go_first
 from tests.lab.shape import Direction, Shape
 
 __all__ = ["main"]
@@ -69,6 +70,7 @@ def main() -> None:
         End(far, near, Direction(shapes[1], generator)),
     ]
     LIBC.prctl(PR_SET_TIMERSLACK, 1)
+    go_first()
     gc.disable()
     answer({"ready": True})
     Carrier(ends).run()

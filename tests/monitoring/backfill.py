@@ -41,11 +41,17 @@ class Asked:
 
 @contextmanager
 def past(
-    folder: Path, histories: Sequence[History], evaluate_seconds: float = 5.0, *, alerting: bool = False
+    folder: Path,
+    histories: Sequence[History],
+    evaluate_seconds: float = 5.0,
+    *,
+    alerting: bool = False,
+    recorded_until: float | None = None,
 ) -> Iterator[Asked]:
     """Run Prometheus with these histories, with what the recording rules make of them, and with the alerts if wanted.
 
-    Rules are evaluated on the grid of whole intervals since the start, for Prometheus itself chooses a phase.
+    Rules are evaluated on the grid of whole intervals since the start, for Prometheus itself chooses a phase; to the
+    end, or to a moment of the histories after which they are late.
     """
     data = folder / "tsdb"
     data.mkdir()
@@ -53,9 +59,10 @@ def past(
     (folder / "prometheus.yml").write_text("{}")
     flags = (*_FLAGS, f"--storage.tsdb.path={data}")
     _fill(folder, _pages(histories))
+    recorded = end if recorded_until is None else START + recorded_until
     for group in _levels():
         with prometheus(folder, *flags) as address:
-            _fill(folder, _recorded(address, group, end, evaluate_seconds))
+            _fill(folder, _recorded(address, group, recorded, evaluate_seconds))
     if alerting:
         with prometheus(folder, *flags) as address:
             _fill(folder, _alerted(address, end, evaluate_seconds))

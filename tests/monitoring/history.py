@@ -19,18 +19,18 @@ from prometheus_client.exposition import generate_latest
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
 from daemons.feed.counts import Door
 from daemons.feed.streams import identity_of
+from daemons.link.messages import VERSION, Hello, Transport
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.session import TimeReport
-from daemons.link.wire import VERSION, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable
 from daemons.receiver.forwarders import Forwarders
 from daemons.receiver.histograms import ReceiverHistograms
 from daemons.receiver.metrics import ReceiverCollector
 from daemons.receiver.paths import FeedPath, LinkPath
-from daemons.records import ClockState, EventKind, FeedEvent, LinkEvent, Numbering, Stamp, StampKind
-from daemons.service.reload import Reloader
+from daemons.records import ClockReport, ClockState, EventKind, FeedEvent, LinkEvent, Numbering, Stamp, StampKind
+from daemons.service.settings.reload import Reloader
 from daemons.stream.stamping import Stamper
 from daemons.timing.backoff import AttemptBudget
 from daemons.timing.clock import SystemClock
@@ -204,7 +204,7 @@ class _Life:
         paths = [(self.feeds | self.links)[way.name] for way in ways]
         reloader = Reloader(config, lambda: config, "latency_receiver")
         self._registry = CollectorRegistry()
-        self._registry.register(ReceiverCollector(paths, self.race, None, None, lambda: clock, reloader))
+        self._registry.register(ReceiverCollector(paths, self.race, None, None, lambda: ClockReport(clock), reloader))
 
     def page(self) -> str:
         """Return the metrics page."""

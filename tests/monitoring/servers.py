@@ -16,6 +16,7 @@ from typing import Any
 from tests.monitoring.expressions import ROOT, loaded, write
 from tests.processes import until
 from tests.programs import free_port
+from tests.tools import required
 
 __all__ = ["Webhook", "alertmanager", "ask", "configured", "prometheus", "served", "webhook"]
 
@@ -23,23 +24,23 @@ __all__ = ["Webhook", "alertmanager", "ask", "configured", "prometheus", "served
 def ask(address: str, path: str, **parameters: str) -> Any:
     """Ask an HTTP API for JSON."""
     query = urllib.parse.urlencode(parameters).encode()
-    with urllib.request.urlopen(f"http://{address}{path}", query or None, timeout=30) as answer:
+    with urllib.request.urlopen(f"http://{address}{path}", query or None, timeout=300) as answer:
         return json.load(answer)
 
 
 @contextmanager
 def served(address: str, health: str, log: Path, *command: str, folder: Path) -> Iterator[str]:
     """Run a server until the block ends; enter the block when its health page answers."""
-    assert shutil.which(command[0]), f"{command[0]} is not installed: make test as root installs it"
+    required(command[0])
     with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=folder) as process:
         try:
-            until(lambda: process.poll() is not None or _answers(address + health), f"{command[0]} serves", 60)
+            until(lambda: process.poll() is not None or _answers(address + health), f"{command[0]} serves")
             assert process.poll() is None, log.read_text()
             yield address
         finally:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(300)
             except subprocess.TimeoutExpired:
                 process.kill()
 

@@ -14,8 +14,8 @@ from daemons.forwarder.metrics import feed_delay_family, hold_family, kernel_hol
 from daemons.measurement.histogram import BucketHistogram, octaves, signed
 from daemons.probe.families import Families
 from daemons.receiver.histograms import ReceiverHistograms
-from daemons.service.loop_lag import LoopLag
-from daemons.service.metrics import HistogramFamily
+from daemons.service.metrics.loop_lag import LoopLag
+from daemons.service.metrics.page import HistogramFamily
 from experiments.live.scrape import quantile
 from tests.monitoring.expressions import ROOT
 

@@ -44,9 +44,7 @@ def test_five_paths_and_ten_streams_make_as_many_series_as_stated(tmp_path: Path
                 )
             )
             with forwarder("--config", str(tmp_path / "forwarder.toml")) as sending:
-                until(
-                    lambda: len(scrape(daemon).by("latency_receiver_events_total", "path")) == 5, "all paths bring", 30
-                )
+                until(lambda: len(scrape(daemon).by("latency_receiver_events_total", "path")) == 5, "all paths bring")
                 pairs = {(path, stream) for path in range(5) for stream in STREAMS}
                 until(
                     lambda: (
@@ -56,7 +54,6 @@ def test_five_paths_and_ten_streams_make_as_many_series_as_stated(tmp_path: Path
                         == 3 * 5 + 2 * 10 + 2 * 10
                     ),
                     "every stream of every path has brought two events",
-                    30,
                 )
                 assert _count(scrape(daemon), "latency_receiver_events_total") == len(pairs)
                 assert len(scrape(daemon).samples) == pytest.approx(_stated("receiver, 5 paths, 10 streams"), rel=0.02)

@@ -1,11 +1,12 @@
 """The dashboards: up to date, honest in their arithmetic, and readable."""
 
 import re
+from typing import Any
 
 import pytest
 
 from grafana.generate import files
-from grafana.panels import NO_RACE, NOTHING
+from grafana.panels import NO_RACE, NO_RACE_SEEN, NOTHING
 from tests.monitoring.expressions import ROOT, dashboards, loaded, metrics_in, panels, queries, rules
 
 COUNTER = re.compile(r"\b\w+_(?:total|sum|count|bucket)\b")
@@ -21,7 +22,10 @@ AT_AN_INSTANT = {
     "latency_forwarder_clock_offset_seconds": "the same",
     "latency_receiver_link_clock_offset_seconds": "the same",
 }
-TEXTS_FOR_NOTHING = {NOTHING, NO_RACE, "none", "no HTTPS", "not configured", "unknown: no clock is synchronised"}
+TEXTS_FOR_NOTHING = {
+    *(NOTHING, NO_RACE, NO_RACE_SEEN, "none"),
+    *("no HTTPS", "not configured", "unknown: no clock is synchronised"),
+}
 EXPRESSIONS = [query.text for query in queries()] + [rule["expr"] for rule in rules()]
 
 
@@ -97,7 +101,7 @@ def test_every_panel_says_what_it_means_and_in_which_unit(name: str) -> None:
         assert "ood" in panel["description"] or panel["type"] == "table", f"{panel['title']}: what does good look like?"
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
         assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
-        if panel["type"] in ("timeseries", "stat", "barchart"):
+        if panel["type"] in ("timeseries", "stat", "barchart", "table"):
             assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         if panel["type"] == "heatmap":
             assert panel["options"]["calculate"] is False
@@ -113,10 +117,22 @@ def test_nothing_to_show_is_said_and_is_no_fault(name: str) -> None:
         if panel["type"] not in ("heatmap", "state-timeline"):
             assert defaults["noValue"] in TEXTS_FOR_NOTHING, panel["title"]
         if panel["type"] == "table" and len(panel["targets"]) > 1:
-            assert panel["targets"][-1]["expr"].startswith("label_replace(absent("), panel["title"]
+            *figures, told = (target["expr"] for target in panel["targets"])
+            assert told.startswith(f"label_replace(absent({' or '.join(f'group({each})' for each in figures)})")
+        limits = [target["expr"] for target in panel["targets"] if "latency:threshold:" in target["expr"]]
+        for limit in limits if panel["type"] == "timeseries" else []:
+            assert limit.endswith(f" and on () ({panel['targets'][0]['expr']})"), (
+                f"{panel['title']}: a limit of nothing"
+            )
         if panel["type"] == "stat":
             first = defaults["thresholds"]["steps"][0]
             assert first["color"] != "red", f"{panel['title']}: without a value it is red"
+        for override in panel["fieldConfig"]["overrides"] if panel["type"] == "table" else []:
+            looks = {each["id"]: each["value"] for each in override["properties"]}
+            if "thresholds" in looks:
+                (missing,) = looks["mappings"]
+                assert missing["options"]["match"] == "null"
+                assert missing["options"]["result"] == {"text": looks["noValue"], "color": "text"}, panel["title"]
 
 
 @pytest.mark.parametrize("name", dashboards())
@@ -124,6 +140,41 @@ def test_a_name_has_one_colour_on_every_panel(name: str) -> None:
     for panel in panels(dashboards()[name]):
         if panel["type"] in ("timeseries", "barchart"):
             assert panel["fieldConfig"]["defaults"]["color"]["mode"] == "palette-classic-by-name", panel["title"]
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_no_legend_is_cut(name: str) -> None:
+    every = list(panels(dashboards()[name]))
+    for panel in (each for each in every if each["type"] == "timeseries"):
+        legend, place = panel["options"]["legend"], panel["gridPos"]
+        names = {target["legendFormat"] for target in panel["targets"]}
+        paths = {each for each in names if "{{path}}" in each or "{{reference}}" in each}
+        # A sixth of 1280 pixels has no room for a name of 28 letters.
+        if legend["showLegend"]:
+            assert place["w"] >= 5 or not paths, f"{panel['title']}: names are cut"
+        else:
+            assert paths <= {name for other in every for name in _named_in_the_legend(other)}, panel["title"]
+        if legend["displayMode"] == "table":
+            assert paths <= {"{{path}}", "{{reference}}"}, f"{panel['title']}: figures beside long names are cut"
+        else:
+            assert not legend["calcs"]
+
+
+def test_what_tells_a_panel_from_others_comes_first_in_its_title() -> None:
+    # A phone cuts titles after some forty letters, and a path's name may have thirty.
+    for panel in (each for dashboard in dashboards().values() for each in panels(dashboard)):
+        if panel.get("repeat"):
+            before, shown, _after = panel["title"].partition(f"${panel['repeat']}")
+            assert shown, panel["title"]
+            assert len(before) <= len("End to end of "), panel["title"]
+        # The path is chosen in the head and the same on each panel.
+        assert re.fullmatch(r"[^$]*(\$(path|reference), of )?(\$(path|racer))?", panel["title"]), panel["title"]
+
+
+def _named_in_the_legend(panel: dict[str, Any]) -> set[str]:
+    if panel["type"] != "timeseries" or not panel["options"]["legend"]["showLegend"]:
+        return set()
+    return {target["legendFormat"] for target in panel["targets"]}
 
 
 def test_every_figure_of_the_overview_leads_to_what_explains_it() -> None:
@@ -151,6 +202,28 @@ def test_panels_fill_the_grid_and_do_not_overlap(name: str) -> None:
     assert len(taken) == 24 * (max(y for _x, y in taken) + 1), "a hole in the grid"
 
 
+@pytest.mark.parametrize(
+    "name", ["direct", "a" * 21, "a" * 22, "a" * 23, "backbone-frankfurt-singapore", "東京から" * 9]
+)
+def test_names_in_lists_of_states_are_cut_with_a_sign(name: str) -> None:
+    lists = [panel for each in dashboards().values() for panel in panels(each) if panel["type"] == "state-timeline"]
+    cuts = {
+        re.findall(r', "shown", "([^"]*)", "\w+", "([^"]*)"\)$', target["expr"])[0]
+        for panel in lists
+        for target in panel["targets"]
+        if target["legendFormat"] == "{{shown}}"
+    }
+    ((template, pattern),) = cuts
+    # As label_replace has it: the whole value, or nothing is replaced.
+    found = re.fullmatch(pattern, name)
+    shown = template.replace("$1", found[1]) if found else name
+    assert len(shown) <= 22
+    assert shown == name or (shown[0] == "…" and name.endswith(shown[1:]))
+    # A name from the configuration is shown no other way.
+    names = [target for panel in lists for target in panel["targets"] if "{{path}}" in target["legendFormat"]]
+    assert not names
+
+
 @pytest.mark.parametrize("name", dashboards())
 def test_variables_are_defined(name: str) -> None:
     dashboard = dashboards()[name]
@@ -161,6 +234,18 @@ def test_variables_are_defined(name: str) -> None:
             used |= set(re.findall(r"\$([a-z]+)", text))
     assert used <= defined
     assert defined <= used | {"datasource"}
+
+
+def test_what_the_linter_is_not_asked_about_exists_and_has_a_reason() -> None:
+    config = loaded(ROOT / "grafana" / "dashboards" / ".lint")
+    titles = {
+        dashboard["title"]: {panel["title"] for panel in panels(dashboard)} for dashboard in dashboards().values()
+    }
+    for rule, excluded in config["exclusions"].items():
+        assert rule.endswith("-rule")
+        assert len(excluded["reason"]) > 20
+        for entry in excluded.get("entries", []):
+            assert entry["panel"] in titles[entry["dashboard"]]
 
 
 def test_the_overview_fits_a_wall_screen() -> None:

@@ -3,10 +3,13 @@
 import itertools
 import math
 import random
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from grafana.panels import NO_RECEIVER, NO_RIVAL, RULES_LATE
 from tests.monitoring.backfill import Asked, past
 from tests.monitoring.expressions import dashboards, filled, panels
 from tests.monitoring.history import History, Way, receiver_history
@@ -129,14 +132,51 @@ def test_the_overview_tells_who_wins_whatever_the_order(
 @pytest.mark.parametrize("place", PLACES)
 def test_the_race_offers_every_path(place: str, asked: Asked, histories: dict[str, History]) -> None:
     case = Case(histories[place], MOMENT)
-    variables = {
-        each["name"]: each["query"]["query"] for each in dashboards()["latency-race.json"]["templating"]["list"][1:]
-    }
+    variables = {each["name"]: each for each in dashboards()["latency-race.json"]["templating"]["list"][1:]}
     offered = {}
     for name in ("racer", "reference"):
-        inner = variables[name].removeprefix("label_values(").removesuffix(")")
-        selector, _comma, label = inner.rpartition(",")
+        query = re.fullmatch(r"(label_values|query_result)\((.*)\)", variables[name]["query"]["query"])
+        assert query is not None
+        # What Grafana makes of an answer to a whole query is found by an expression; of series, it asks for a label.
+        selector, label = (query[2], name) if query[1] == "query_result" else query[2].rsplit(",", 1)
+        assert (variables[name].get("regex") or "") == ("" if label != name else f'/{name}="([^"]*)"/')
         text = filled(selector, deployment=place, racer=case.paths[0])
         offered[name] = {dict(labels)[label] for labels in asked.values(text, MOMENT)}
-    everyone = set(case.paths) if len(case.paths) > 1 else set()
-    assert offered == {"racer": everyone, "reference": everyone - set(case.paths[:1])}
+    # Titles name both, and a path that is alone has to be told to be.
+    assert offered == {"racer": set(case.paths), "reference": set(case.paths[1:]) or {NO_RIVAL}}
+
+
+def test_where_no_receiver_is_scraped_nothing_is_said_of_a_race(asked: Asked, histories: dict[str, History]) -> None:
+    """One ended six minutes ago; of another deployment Prometheus never had any."""
+    gone, never = histories["link first"], History("elsewhere", 5)
+    for history, moment in ((gone, MOMENT + 365), (never, MOMENT)):
+        for title in ("First", "by (median)", "by (99 %)", "for"):
+            *figures, (_check, expression) = _queries("latency-overview.json", title)
+            assert all(not _shown(asked, Case(history, moment), figure, ("path",)) for _check, figure in figures)
+            (told,) = _shown(asked, Case(history, moment), expression, ("of",)).items()
+            assert told == (("scraped:",), NO_RECEIVER.value), title
+        *_figures, (_check, expression) = _queries("latency-race.json", "Who is earlier than whom, the last 5 minutes")
+        assert list(_shown(asked, Case(history, moment), expression, ("path",))) == [(NO_RECEIVER.text,)]
+    # Where nobody evaluates rules, that no alert fires is not told either.
+    shown = {panel["title"]: panel["targets"] for panel in panels(dashboards()["latency-overview.json"])}
+    for asks in shown["Alerts"]:
+        assert list(_shown(asked, Case(never, MOMENT), asks["expr"], ()).values()) == [0.0]
+        assert list(_shown(asked, Case(never, MOMENT + 365), asks["expr"], ()).values()) == [RULES_LATE.value]
+    (asks,) = shown["Alerts that fire"]
+    assert list(_shown(asked, Case(never, MOMENT + 365), asks["expr"], ("alertname",))) == [(RULES_LATE.text,)]
+
+
+def test_a_race_whose_rules_are_late_is_no_missing_race(tmp_path: Path, histories: dict[str, History]) -> None:
+    """Recorded until a minute and a half, asked five minutes and a half later: nothing recorded is recent enough."""
+    raced, alone = histories["link first"], histories["feed alone"]
+    with past(tmp_path, [raced, alone], evaluate_seconds=30, recorded_until=90) as late:
+        for name, title, labels, told in (
+            *(("latency-overview.json", title, (), ()) for title in ("First", "by (median)", "by (99 %)", "for")),
+            ("latency-race.json", "Who is earlier than whom, the last 5 minutes", ("path",), ("rules late",)),
+        ):
+            *_figures, (_check, expression) = _queries(name, title)
+            assert list(_shown(late, Case(raced, MOMENT), expression, labels)) == [told], title
+            # While the rules are in time, and where a path is alone, it says what is so.
+            said = [("no race",)] if labels else []
+            assert list(_shown(late, Case(alone, MOMENT), expression, labels)) == said, title
+            assert not _shown(late, Case(raced, 100), expression, labels), title

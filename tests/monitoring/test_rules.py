@@ -51,6 +51,12 @@ def test_no_two_rules_record_the_same_series() -> None:
     assert len(recorded) == len(set(recorded))
 
 
+def test_a_quantile_of_no_events_is_not_recorded() -> None:
+    for rule in rules():
+        quantiles = rule["expr"].count("histogram_quantile(")
+        assert quantiles == rule["expr"].count("> -Inf"), f"{rule.get('record')}: NaN is no figure"
+
+
 def test_rule_tests_take_the_groups_in_the_order_of_the_files() -> None:
     for file in TESTS:
         content = loaded(file)

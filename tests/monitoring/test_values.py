@@ -3,14 +3,16 @@
 import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.monitoring import truth, world_truth
 from tests.monitoring.backfill import Asked, past
-from tests.monitoring.expressions import alerts, dashboards, filled, panels, rules
+from tests.monitoring.expressions import Expression, alerts, dashboards, filled, panels, queries, rules
+from tests.monitoring.history import START
 from tests.monitoring.truth import Range
-from tests.monitoring.world import ALONE, MOMENTS, SECONDS, World, desk
+from tests.monitoring.world import ALONE, MOMENTS, PATHS, SECONDS, World, desk
 from tests.monitoring.world_truth import ALERTS, RULES, At, Check, Key, firing
 
 PAIRS = {
@@ -123,6 +125,35 @@ def test_of_a_long_time_each_page_that_began_is_marked(asked: Asked) -> None:
     }
     assert marked == every
     assert len(every) > 5
+
+
+@pytest.mark.process
+def test_a_target_that_two_servers_scrape_is_no_error(world: World, tmp_path: Path) -> None:
+    """As a pair of servers writes to one store: the same labels, but for that of the server."""
+    until, step = 90.0, 30.0
+    histories = []
+    for monitor in ("a", "b"):
+        for history in world.histories.values():
+            seen = copy.copy(history)
+            seen.pages = [
+                (at, page, {**own, "monitor": monitor}) for at, page, own in history.pages if at - START < until
+            ]
+            histories.append(seen)
+    # A rule that cannot be evaluated is an error here, of all deployments, and so is a panel's query.
+    with past(tmp_path, histories, step) as prometheus:
+        for query in (*queries(), *(Expression(name, alert["expr"]) for name, alert in alerts().items())):
+            prometheus.values(filled(query.text, deployment="world"), until)
+        for title, expected in (("What is running", 6), ("Route", 4)):
+            shown = _targets_of("latency-health.json" if expected == 6 else "latency-probe.json", title)
+            for expression in shown[:-1]:
+                assert len(prometheus.values(filled(expression, deployment="world"), until)) == expected, expression
+        bounds = prometheus.values('latency:clock_bound_seconds:path{deployment="world"}', until)
+        assert len(bounds) == 2 * len(PATHS)
+
+
+def _targets_of(name: str, title: str) -> list[str]:
+    (panel,) = [panel for panel in panels(dashboards()[name]) if panel["title"] == title]
+    return [target["expr"] for target in panel["targets"]]
 
 
 @pytest.mark.process

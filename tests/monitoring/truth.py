@@ -119,9 +119,9 @@ def increase(case: Case, count: float, seconds: float) -> Range:
     return count - 1e-9, count * case.history.stretch(case.moment, seconds) * 1.001 + 1e-9
 
 
-def threshold(name: str) -> Check:
-    """Return the check of a limit's line."""
-    return Check((), lambda _case: {(): near(limit(name))})
+def limited(check: Check, name: str) -> list[Check]:
+    """Return the checks of what a panel shows and of its limit's line, which is there where anything else is."""
+    return [check, Check((), lambda case: {(): near(limit(name))} if check.truth(case) else {})]
 
 
 def _two(labels: tuple[str, ...]) -> tuple[str, str]:
@@ -200,15 +200,15 @@ def _table(fraction: float) -> Check:
 
 
 RACE = {
-    "Lead of $racer over $reference": [
+    "Lead over $reference, of $racer": [
         spread(lambda case, seconds: case.leads(case.racer, case.references()[0], seconds))
     ],
-    "Lead of $racer: p1, median, p99": [_leads(0.01), _leads(0.5), _leads(0.99)],
-    "Events that $racer brought earlier": [Check(("reference",), _earlier), threshold("win_ratio")],
-    "Mean lead of $racer by hour": [
+    "p1, median, p99 of the lead of $racer": [_leads(0.01), _leads(0.5), _leads(0.99)],
+    "Brought earlier by $racer": limited(Check(("reference",), _earlier), "win_ratio"),
+    "Mean lead by hour, of $racer": [
         Check(("hour", "reference"), lambda case: _hours(case, _mean, 0.002)),
     ],
-    "$racer earlier, by hour": [
+    "Brought earlier by hour, by $racer": [
         Check(
             ("hour", "reference"), lambda case: _hours(case, lambda leads: sum(x > 0 for x in leads) / len(leads), 0.05)
         )
@@ -276,13 +276,17 @@ def _since(case: Case) -> Found:
     return {(now,): near(case.moment - begun)}
 
 
+# Rules that are late: see test_pairs.py.
+_NOT_LATE = Check((), lambda _case: {})
+
 OVERVIEW = {
     "First": [
-        Check(("path",), lambda case: {(path,): ratio(_shares(case)[path], 1) for path in [_first(case)] if path})
+        Check(("path",), lambda case: {(path,): ratio(_shares(case)[path], 1) for path in [_first(case)] if path}),
+        _NOT_LATE,
     ],
-    "by (median)": [_of_first(0.5)],
-    "by (99 %)": [_of_first(0.01)],
-    "for": [Check(("path",), _since)],
+    "by (median)": [_of_first(0.5), _NOT_LATE],
+    "by (99 %)": [_of_first(0.01), _NOT_LATE],
+    "for": [Check(("path",), _since), _NOT_LATE],
     "Median lead over the closest rival": [Check(("path",), lambda case: _closest(0.5, case))],
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from daemons.measurement.histogram import octaves, signed
-from daemons.service.metrics import HistogramFamily
+from daemons.service.metrics.page import HistogramFamily
 from tests.monitoring.history import START, History
 
 __all__ = ["ALONE", "CALM", "GAP", "MOMENTS", "RESTARTED", "SECONDS", "TARGETS", "TROUBLE", "World", "desk"]

@@ -153,19 +153,14 @@ def both(*checks: Check) -> Check:
     )
 
 
-def constant(value: float, *labels: str) -> Check:
-    """Check one value without labels."""
-    return Check((), lambda _at: {labels: near(value)})
-
-
 def empty(*labels: str) -> Check:
     """Check that there is nothing."""
     return Check(labels, lambda _at: {})
 
 
-def threshold(name: str) -> Check:
-    """Check a limit's line."""
-    return constant(limit(name))
+def limited(check: Check, name: str) -> list[Check]:
+    """Check what a panel shows and its limit's line, which is there where anything else is."""
+    return [check, Check((), lambda at: {(): near(limit(name))} if check.truth(at) else {})]
 
 
 def above(check: Check, bound: float, *, below: bool = False) -> Check:
@@ -555,8 +550,8 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "End to end of $path": [spread(END_TO_END)],
         "End to end: percentiles by path": _by_path(lambda f: [quantiles(END_TO_END, f, "path")]),
         "End to end: p99 by stream": [quantiles(END_TO_END, 0.99, "path", "stream")],
-        "Jitter by stream": [highest("latency_receiver_jitter_seconds", "path", "stream"), threshold(_LIMIT)],
-        "Why the slowest events were slow, in 5 minutes": [
+        "Jitter by stream": limited(highest("latency_receiver_jitter_seconds", "path", "stream"), _LIMIT),
+        "Why the slowest were slow, in 5 minutes": [
             *_counted("latency_receiver_tail_events_total path cause"),
             _none_else("latency_receiver_tail_events_total"),
         ],
@@ -607,15 +602,13 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             ),
             _none_else("latency_unexpected_errors_total"),
         ],
-        "Host delay: p99": [
-            quantiles("latency_receiver_host_delay_seconds", 0.99, "path"),
-            threshold("host_delay_seconds"),
-        ],
+        "Host delay: p99": limited(
+            quantiles("latency_receiver_host_delay_seconds", 0.99, "path"), "host_delay_seconds"
+        ),
         "Forwarder's hold: p99": [quantiles("latency_forwarder_hold_seconds", 0.99, "link")],
-        "Event loop lag: p99": [
-            quantiles("latency_event_loop_lag_seconds", 0.99, "daemon", "host"),
-            threshold("loop_lag_seconds"),
-        ],
+        "Event loop lag: p99": limited(
+            quantiles("latency_event_loop_lag_seconds", 0.99, "daemon", "host"), "loop_lag_seconds"
+        ),
         "Synchronised": [
             lowest("latency_receiver_clock_synchronized", "host"),
             lowest("latency_forwarder_clock_synchronized", "host"),
@@ -631,7 +624,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             gauges("latency_forwarder_clock_offset_seconds", "host"),
             gauges("latency_receiver_link_clock_offset_seconds", "path"),
         ],
-        "Buffers": [extreme(Check(("link",), _fill)), threshold("buffer_ratio")],
+        "Buffers": limited(extreme(Check(("link",), _fill)), "buffer_ratio"),
         "Received, forwarded, dropped": [
             rates("latency_forwarder_events_received_total", "host"),
             rates("latency_forwarder_events_forwarded_total", "link"),
@@ -699,7 +692,7 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "Events a second": [rates("latency_receiver_events_total", "path")],
         "Alerts": [_fire("page"), _fire("ticket")],
         "Paths": [extreme(UP, min)],
-        "Jitter": [_worst(extreme(MEAN_JITTER), "path"), threshold(_LIMIT)],
+        "Jitter": limited(_worst(extreme(MEAN_JITTER), "path"), _LIMIT),
         "End to end": [quantiles(END_TO_END, 0.5, "path"), quantiles(END_TO_END, 0.99, "path")],
         "Availability": [_availability(3600), MONTH, _burn(3600), empty("path")],
     },

@@ -73,7 +73,7 @@ def by_hand(installed: Installed, lines: list[list[str]]) -> None:
     finally:
         for process in started:
             process.terminate()
-        assert [process.wait(30) for process in started] == [0, 0]
+        assert [process.wait(300) for process in started] == [0, 0]
 
 
 def test_every_command_of_the_first_page_does_what_it_says(tmp_path: Path) -> None:

@@ -24,8 +24,24 @@ _LISTS = (
     ("volume", "describe_volumes", "Volumes", "VolumeId"),
     ("network-interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
     ("key-pair", "describe_key_pairs", "KeyPairs", "KeyName"),
+    ("placement-group", "describe_placement_groups", "PlacementGroups", "GroupName"),
+    ("transit-gateway", "describe_transit_gateways", "TransitGateways", "TransitGatewayId"),
+    (
+        "transit-attachment",
+        "describe_transit_gateway_attachments",
+        "TransitGatewayAttachments",
+        "TransitGatewayAttachmentId",
+    ),
+    (
+        "transit-table",
+        "describe_transit_gateway_route_tables",
+        "TransitGatewayRouteTables",
+        "TransitGatewayRouteTableId",
+    ),
 )
 _PATH = "/backbone-latency/"
+_ACCELERATORS = "us-west-2"
+"""Where the one API of Global Accelerator is."""
 _GONE = {"deleted", "failed", "rejected", "expired", "terminated"}
 """States in which EC2 goes on listing what is no more."""
 
@@ -51,6 +67,9 @@ def inventory(cloud: Cloud, regions: Iterable[str]) -> set[Standing]:
             if not answer.get("IsTruncated"):
                 break
             more = {"Marker": answer["Marker"]}
+    for item in cloud.pages(_ACCELERATORS, "globalaccelerator", "list_accelerators", "Accelerators", "inventory"):
+        # Everything of an accelerator is part of its id: listeners and endpoint groups cannot stand without it.
+        found.add(("", "accelerator", item["AcceleratorArn"]))
     buckets = cloud.call(home, "s3", "list_buckets", "inventory", Prefix="latency-", MaxBuckets=1000)
     return found | {("", "bucket", item["Name"]) for item in buckets["Buckets"]}
 
@@ -66,5 +85,6 @@ def _in(cloud: Cloud, region: str) -> Iterator[Standing]:
 
 
 def _state(item: Mapping[str, Any]) -> str:
+    """A peering has a status with a code, a transit gateway and its parts have a state."""
     status = item.get("Status")
-    return str(status.get("Code", "")) if isinstance(status, Mapping) else ""
+    return str(status.get("Code", "")) if isinstance(status, Mapping) else str(item.get("State", ""))

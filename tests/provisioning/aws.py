@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import boto3
 import botocore.session
+from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from provisioning.cloud import Cloud
@@ -21,8 +22,9 @@ from provisioning.engine import Engine, Event
 from provisioning.model import Deployment, Found, View
 from provisioning.patience import is_change
 from provisioning.topology import Topology
+from tests.provisioning.direct import deliver
 from tests.provisioning.emulator import EFFECT_HEADER, EFFECTS
-from tests.provisioning.world import World
+from tests.provisioning.world import LISTED_SECONDS, World
 
 
 class ProcessDeathError(BaseException):
@@ -66,6 +68,88 @@ def world(endpoint: str) -> World:
     return World(functools.partial(client, endpoint))
 
 
+def catch_up(endpoint: str) -> None:
+    """Let time pass until lists tell what is: they may tell of what went a moment ago."""
+    world(endpoint).clock.sleep(LISTED_SECONDS)
+
+
+class _Whose(threading.local):
+    """Whose call this thread makes."""
+
+    aws: "Aws"
+
+
+_WHOSE = _Whose()
+_MAKING = threading.Lock()
+
+
+def _its(hook: str) -> Callable[..., Any]:
+    def handle(**told: Any) -> Any:
+        return getattr(_WHOSE.aws, hook)(**told)
+
+    return handle
+
+
+@functools.cache
+def _hooked(make: Callable[[], boto3.Session], endpoint: str) -> boto3.Session:
+    """A session for all that are alike: its hooks ask whose call it is, and its clients cost what they cost once."""
+    os.environ["AWS_ENDPOINT_URL"] = endpoint
+    made = make()
+    made.events.register_first("before-call.*", _its("_before"))
+    made.events.register_last("after-call.*", _its("_after"))
+    made.events.register("after-call-error.*", _its("_after_error"))
+    made.events.register("provide-client-params.*", _params)
+    return made
+
+
+@functools.cache
+def _client(shared: boto3.Session, service: str, region: str, retries: int) -> Any:
+    config = Config(retries={"total_max_attempts": retries})
+    return cast("Any", shared.client)(service, region_name=region, config=config)
+
+
+class _Session:
+    """One operator's own view of a shared session."""
+
+    def __init__(self, aws: "Aws", shared: boto3.Session) -> None:
+        self._aws, self._shared = aws, shared
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared, name)
+
+    def client(self, service: str, *, region_name: str, config: Config | None = None) -> Any:
+        retries = cast("Any", config).retries["total_max_attempts"] if config else 5
+        with _MAKING:
+            return _Client(self._aws, _client(self._shared, service, region_name, retries))
+
+
+class _Client:
+    """A shared client, whose calls are one operator's."""
+
+    def __init__(self, aws: "Aws", shared: Any) -> None:
+        self._aws, self._shared = aws, shared
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._shared, name)
+
+        def call(**params: Any) -> Any:
+            before = getattr(_WHOSE, "aws", None)
+            _WHOSE.aws = self._aws
+            try:
+                return method(**params)
+            finally:
+                # A fault may make calls of another operator's within a call.
+                if before is not None:
+                    _WHOSE.aws = before
+
+        return call
+
+
+def _params(params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
+    # botocore rewrites parameters in place later (user data becomes base64).
+    context["latency_params"] = copy.deepcopy(params)
+
+
 class Aws:
     """A session with hooks, through which the world is seen.
 
@@ -73,24 +157,13 @@ class Aws:
     """
 
     def __init__(self, endpoint: str) -> None:
-        os.environ["AWS_ENDPOINT_URL"] = endpoint
         self.calls: list[Call] = []
         self.before: list[Fault] = []
         self.after: list[Callable[[Call], BaseException | None]] = []
         self.dead = False
         self.world = world(endpoint)
         self._lock = threading.Lock()
-        self._pending = threading.local()
-        self.session = session()
-        events = self.session.events
-        events.register_first("before-call.*", self._before)
-        events.register_last("after-call.*", self._after)
-        events.register("after-call-error.*", self._after_error)
-        events.register("provide-client-params.*", self._params)
-
-    def _params(self, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
-        # botocore rewrites parameters in place later (user data becomes base64).
-        context["latency_params"] = copy.deepcopy(params)
+        self.session = cast("boto3.Session", _Session(self, _hooked(session, endpoint)))
 
     def _before(self, model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
         call = Call(model.name, context["client_region"], model.service_model.service_name, context["latency_params"])
@@ -122,7 +195,8 @@ class Aws:
         call: Call = context["latency_call"]
         if call.error is not None:
             return
-        call.effect = int(http_response.headers[EFFECT_HEADER])
+        # An answer without it is of an emulator that broke down.
+        call.effect = int(http_response.headers.get(EFFECT_HEADER) or next(EFFECTS))
         if http_response.status_code >= 300:
             call.error = parsed.get("Error", {}).get("Code", "?")
         else:
@@ -206,6 +280,7 @@ def session() -> boto3.Session:
     """The account's session; the models of AWS's services, a quarter of a second for EC2's, are parsed once for all."""
     core = botocore.session.Session()
     core.register_component("data_loader", LOADER)
+    core.get_component("event_emitter").register("before-send.*", deliver)
     return boto3.Session(
         aws_access_key_id="testing", aws_secret_access_key="testing", region_name="us-east-1", botocore_session=core
     )
@@ -214,7 +289,11 @@ def session() -> boto3.Session:
 @functools.cache
 def client(endpoint: str, service: str, region: str) -> Any:
     """A client beside the operators': what it does is not recorded."""
-    return cast("Any", session().client)(service, region_name=region, endpoint_url=endpoint)
+    with _MAKING:
+        return cast("Any", _beside().client)(service, region_name=region, endpoint_url=endpoint)
+
+
+_beside = functools.cache(session)
 
 
 def census(endpoint: str, regions: tuple[str, ...]) -> Counter[tuple[str, str, str]]:

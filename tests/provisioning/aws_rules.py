@@ -141,7 +141,7 @@ class Checker:
 
     def on_DetachInternetGateway(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         vpc = self.attached.pop(params["InternetGatewayId"], None)
-        if any(item["vpc"] == vpc for item in self.instances.values()):
+        if any(item["vpc"] == vpc and item["public"] for item in self.instances.values()):
             self.wrong(call, "hosts with public addresses still stand in the VPC")
 
     def on_DeleteInternetGateway(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
@@ -188,6 +188,7 @@ class Checker:
                 "vpc": item.get("VpcId"),
                 "subnet": interface.get("SubnetId"),
                 "groups": interface.get("Groups", []),
+                "public": bool(interface.get("AssociatePublicIpAddress")),
             }
 
     def on_TerminateInstances(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
@@ -222,12 +223,17 @@ class Checker:
         if instance and (other := self.holders.get(instance, "")) in self.addresses:
             self.addresses[other] = None
         self.holders[instance] = params["AllocationId"]
+        if instance in self.instances:
+            self.instances[instance]["public"] = True
         self.addresses[params["AllocationId"]] = answer["AssociationId"]
 
     def on_DisassociateAddress(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         for allocation, association in self.addresses.items():
             if association == params["AssociationId"]:
                 self.addresses[allocation] = None
+                for instance, held in self.holders.items():
+                    if held == allocation and instance in self.instances:
+                        self.instances[instance]["public"] = False
 
     def on_ReleaseAddress(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         if self.addresses.pop(params["AllocationId"], None):
@@ -254,7 +260,9 @@ class Checker:
 
     def on_PutRolePolicy(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self.roles.setdefault(params["RoleName"], set()).add("policy")
-        if "*" in json.dumps(json.loads(params["PolicyDocument"])["Statement"]):
+        # Below a folder of a bucket everything may be a host's own, as its archive is, whose files name days and paths.
+        texts = re.findall(r'"([^"]*)"', json.dumps(json.loads(params["PolicyDocument"])["Statement"]))
+        if any("*" in text and not re.fullmatch(r"arn:aws:s3:::[^*/]+/[^*]+/\*", text) for text in texts):
             self.wrong(call, "the policy has a wildcard")
 
     def on_DeleteRolePolicy(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802

@@ -41,5 +41,5 @@ def reset(endpoint: str) -> None:
     RECORDED.clear()
     world(endpoint).reset()
     request = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         assert answer.status == 200

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.provisioning import emulator_accelerator, emulator_transit
+from tests.provisioning import direct, emulator_accelerator, emulator_placement, emulator_transit
 
 EFFECT_HEADER = "x-effect"
 REGIONS = ("ap-northeast-1", "ap-southeast-1", "eu-central-1", "eu-west-1", "us-east-1")
@@ -247,10 +247,19 @@ def correct_moto() -> None:
     """Have moto, in this process, do what EC2 does where it differs from it."""
     load_images()
     emulator_transit.correct()
+    emulator_placement.add()
     _add_refusals()
     _enable_regions()
     _add_public_access()
     _bind_profiles()
+
+
+def _remember(application: Any) -> None:
+    """Have moto look only once for what it looks for with each call, and what does not change."""
+    from moto.core import responses  # noqa: PLC0415
+
+    application.get_backend_for_host = functools.cache(application.get_backend_for_host)
+    responses.method_names_from_class = functools.cache(responses.method_names_from_class)  # type: ignore[attr-defined]
 
 
 def emulated_aws() -> Callable[..., Any]:
@@ -258,7 +267,9 @@ def emulated_aws() -> Callable[..., Any]:
     correct_moto()
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
 
-    return _OneByOne(DomainDispatcherApplication(create_backend_app))
+    application = DomainDispatcherApplication(create_backend_app)
+    _remember(application)
+    return _OneByOne(application)
 
 
 def serve() -> tuple[Any, str]:
@@ -267,7 +278,10 @@ def serve() -> tuple[Any, str]:
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, emulated_aws(), threaded=True, request_handler=MotoRequestHandler)
+    application = emulated_aws()
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     host, port = server.server_address[:2]
-    return server, f"http://{host!s}:{port}"
+    endpoint = f"http://{host!s}:{port}"
+    direct.APPLICATIONS[endpoint] = application
+    return server, endpoint

@@ -44,6 +44,14 @@ def route_exists(ec2: Any, transit_gateway_route_table_id: str, destination_cidr
     return destination_cidr_block in ec2.transit_gateways_route_tables[transit_gateway_route_table_id].routes
 
 
+def route_is_missing(ec2: Any, transit_gateway_route_table_id: str, destination_cidr_block: str) -> bool:
+    return not route_exists(ec2, transit_gateway_route_table_id, destination_cidr_block)
+
+
+def association_is_missing(ec2: Any, tgw_attach_id: str, tgw_rt_id: str) -> bool:
+    return tgw_attach_id not in ec2.transit_gateways_route_tables[tgw_rt_id].route_table_associations
+
+
 def subnets_share_a_zone(ec2: Any, subnet_ids: list[str], **_: Any) -> bool:
     zones = [ec2.get_subnet(subnet).availability_zone for subnet in subnet_ids]
     return len(set(zones)) < len(zones)
@@ -57,6 +65,8 @@ REFUSALS = (
     ("ec2", "associate_transit_gateway_route_table", attachment_is_in_another_table, "Resource.AlreadyAssociated"),
     ("ec2", "create_route", route_goes_to_a_gateway_without_attachment, "InvalidTransitGatewayID.NotFound"),
     ("ec2", "create_transit_gateway_route", route_exists, "RouteAlreadyExists"),
+    ("ec2", "delete_transit_gateway_route", route_is_missing, "InvalidRoute.NotFound"),
+    ("ec2", "disassociate_transit_gateway_route_table", association_is_missing, "InvalidAssociation.NotFound"),
     ("ec2", "create_transit_gateway_vpc_attachment", subnets_share_a_zone, "DuplicateSubnetsInSameZone"),
 )
 

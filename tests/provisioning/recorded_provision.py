@@ -10,8 +10,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from provisioning.cloud import Cloud
 from provisioning.main import Settings, main
 from tests.provisioning.aws import Aws, Call, Once, operation
@@ -39,7 +37,6 @@ def connect(profile: str | None) -> Cloud:
     if refusal := os.environ.get("FAIL_AT"):
         refused, code = refusal.split()
         aws.before.append(lambda call: (code, "refused") if call.operation == refused else None)
-    assert isinstance(aws.session, boto3.Session)
     # The account is late by its own time, which moves only when its clock is slept by.
     return Cloud(aws.session, aws.world.clock)
 

@@ -188,3 +188,22 @@ def test_the_emulator_refuses_what_the_service_does(endpoint: str) -> None:
     hand.delete_accelerator(AcceleratorArn=arn)
     with pytest.raises(ClientError, match="UnrecognizedClientException"):
         client(endpoint, "globalaccelerator", "eu-central-1").list_accelerators()
+
+
+@pytest.mark.process
+def test_a_link_by_datagrams_has_two_listeners_and_loses_one_when_it_goes_back(endpoint: str) -> None:
+    tcp = accelerated()
+    udp = msgspec.structs.replace(tcp, link=tuple(msgspec.structs.replace(one, transport="udp") for one in tcp.link))
+    empty = census(endpoint, tcp.regions)
+
+    def listening() -> list[str]:
+        return sorted(name for (_, kind, name) in census(endpoint, tcp.regions) if kind == "listener")
+
+    Operator(endpoint, udp).up()
+    assert listening() == ["TCP 8080 to [1]", "UDP 8080 to [1]"]
+    assert Operator(endpoint, udp).up().aws.changing() == []
+    Operator(endpoint, tcp).up()
+    assert listening() == ["TCP 8080 to [1]"]
+    assert Operator(endpoint, tcp).up().aws.changing() == []
+    Operator(endpoint, tcp).down()
+    assert census(endpoint, tcp.regions) == empty

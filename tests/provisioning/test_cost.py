@@ -1,8 +1,13 @@
+import json
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 
 from provisioning.cost import Traffic, estimate, prices
 from provisioning.errors import ProvisionError
 from provisioning.loading import BUILT_IN, adjusted, load_topology
+from provisioning.main import main
 
 
 def test_the_backbone_costs_what_its_parts_cost() -> None:
@@ -18,6 +23,54 @@ def test_inter_region_traffic_is_billed_to_the_sender() -> None:
     assert items["overlay out: ap-southeast-1 to ap-northeast-1"].per_30_days == pytest.approx(0.9)
     assert items["overlay back: ap-northeast-1 to ap-southeast-1"].per_30_days == pytest.approx(0.9)
     assert items["nat: to the internet"].per_30_days == pytest.approx(1.14)
+
+
+def test_links_carry_what_is_told_of_each_or_of_all() -> None:
+    flags = ["--link-gb", "1", "--link-gb", "transit=10", "--link-gb", "internet=0"]
+    told = CliRunner().invoke(main, ["cost", "--topology", "ways", "--json", *flags])
+    assert told.exit_code == 0, told.output
+    amounts = {item["item"]: item["gb_per_30_days"] for item in json.loads(told.output)["items"]}
+    assert amounts["link peering: ap-northeast-1 to eu-central-1"] == 1
+    assert amounts["link transit: transit gateway"] == amounts["link transit: ap-northeast-1 to eu-central-1"] == 10
+    assert amounts["link internet: to the internet"] == 0
+    assert amounts["link accelerator: accelerator"] == 1
+
+
+def test_what_has_a_rate_that_nobody_tells_is_named_and_in_no_sum(tmp_path: Path) -> None:
+    text = (Path("provisioning/topologies") / "backbone.toml").read_text()
+    plain, dearer = tmp_path / "plain.toml", tmp_path / "dearer.toml"
+    plain.write_text(text)
+    dearer.write_text(text.replace('accepter = "frankfurt"', 'accepter = "frankfurt"\nmultipath_resilience = true'))
+    items = {}
+    for file in (plain, dearer):
+        told = CliRunner().invoke(main, ["cost", "--topology", str(file), "--json", "--link-gb", "10"])
+        assert told.exit_code == 0, told.output
+        items[file] = json.loads(told.output)
+    (more,) = [item for item in items[dearer]["items"] if item not in items[plain]["items"]]
+    assert more["item"].endswith(": multipath resilience")
+    assert (more["hour"], more["per_gb"], more["gb_per_30_days"], more["verified"]) == (None, None, 10, False)
+    assert items[dearer]["per_30_days"] == items[plain]["per_30_days"]
+    shown = CliRunner().invoke(main, ["cost", "--topology", str(dearer), "--link-gb", "10"]).output
+    assert "not in the total" in shown
+    assert "not known" in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["proxy=1"], "--link-gb: 'proxy' is no link; use one of peering, transit, accelerator, internet"),
+        (["transit=much"], "--link-gb: 'transit=much' is no amount; write GB or LINK=GB"),
+        (["-1"], "'-1' is no amount"),
+        (["nan"], "'nan' is no amount"),
+        (["transit=1", "transit=2"], "transit is given twice"),
+        (["1", "2"], "that of every link is given twice"),
+    ],
+)
+def test_an_amount_that_cannot_be_is_refused(flags: list[str], message: str) -> None:
+    given = [word for flag in flags for word in ("--link-gb", flag)]
+    told = CliRunner().invoke(main, ["cost", "--topology", "ways", *given])
+    assert told.exit_code == 2
+    assert message in told.output
 
 
 def test_a_proxy_costs_its_host_and_the_traffic_that_it_passes_on() -> None:

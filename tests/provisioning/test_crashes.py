@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from provisioning.loading import BUILT_IN, load_topology
+from provisioning.loading import BUILT_IN, adjusted, load_topology
+from provisioning.topology import Topology
 from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, census, lost
 from tests.provisioning.conftest import reset
 
@@ -41,7 +42,13 @@ def at(name: Name, outcome: object) -> Once:
 
 
 OFTEN = ("backbone", "proxy")
-CASES = [*(("some", name) for name in OFTEN), *(("every", name) for name in BUILT_IN)]
+CASES = [*(("some", name) for name in OFTEN), *(("every", name) for name in (*BUILT_IN, "egress-by-transit"))]
+
+
+def shape(name: str) -> Topology:
+    """A built-in topology, or one whose overlay is of transit gateways."""
+    base, by, overlay = name.partition("-by-")
+    return adjusted(load_topology(base), types={}, overlay=overlay) if by else load_topology(base)
 
 
 @pytest.fixture(
@@ -79,7 +86,7 @@ def assert_nearly_all_struck(unstruck: list[Name], tried: int) -> None:
 
 def test_up_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, case: tuple[str, str]) -> None:
     calls, topology_name = case
-    topology = load_topology(topology_name)
+    topology = shape(topology_name)
     clean = Operator(endpoint, topology).up()
     good = census(endpoint, topology.regions)
     changing = names(clean.aws.changing())
@@ -98,7 +105,7 @@ def test_up_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str
 
 def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: str, case: tuple[str, str]) -> None:
     calls, topology_name = case
-    topology = load_topology(topology_name)
+    topology = shape(topology_name)
     empty = census(endpoint, topology.regions)
     Operator(endpoint, topology).up()
     changing = names(Operator(endpoint, topology).down().aws.changing())
@@ -117,7 +124,7 @@ def test_down_killed_at_every_changing_call_is_completed_by_the_next(endpoint: s
 
 def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: str, case: tuple[str, str]) -> None:
     calls, topology_name = case
-    topology = load_topology(topology_name)
+    topology = shape(topology_name)
     changing = names(Operator(endpoint, topology).up().aws.changing())
     good = census(endpoint, topology.regions)
     tried, unstruck = 0, []
@@ -135,7 +142,7 @@ def test_an_answer_lost_to_any_call_of_up_changes_nothing_in_the_end(endpoint: s
 
 def test_an_answer_lost_to_any_call_of_down_changes_nothing_in_the_end(endpoint: str, case: tuple[str, str]) -> None:
     calls, topology_name = case
-    topology = load_topology(topology_name)
+    topology = shape(topology_name)
     empty = census(endpoint, topology.regions)
     Operator(endpoint, topology).up()
     changing = names(Operator(endpoint, topology).down().aws.changing())

@@ -31,7 +31,7 @@ def test_the_ways_are_priced() -> None:
         "  forwarder --transit--> receiver: transit, tcp 8080, 0.2600 USD/h *",
         "  forwarder --accelerator--> receiver: accelerator, tcp 8080, 0.0250 USD/h",
         "  forwarder --internet--> receiver: internet, tcp 8080",
-        "0.3227 USD an hour without traffic, at prices of 2026-09-25",
+        "0.3227 USD an hour without traffic, at prices of 2026-09-25; those marked * are old or inferred",
     ]
 
 

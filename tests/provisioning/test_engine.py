@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from provisioning.loading import BUILT_IN, load_topology
-from tests.provisioning.aws import Call, Once, Operator, census, client, lost, operation
+from tests.provisioning.aws import Call, Once, Operator, catch_up, census, client, lost, operation
 
 pytestmark = pytest.mark.process
 
@@ -178,6 +178,7 @@ def test_another_type_replaces_the_host_and_a_dropped_host_goes(endpoint: str) -
     assert Operator(endpoint, bigger).up().aws.changing() == []
     smaller = msgspec.structs.replace(bigger, host=bigger.host[1:], link=())
     Operator(endpoint, smaller).up()
+    catch_up(endpoint)
     left = Operator(endpoint, smaller).left()
     assert not [found for found in left if found.key in ("host/forwarder", "firewall/forwarder", "identity/forwarder")]
     assert Operator(endpoint, smaller).up().aws.changing() == []
@@ -273,3 +274,27 @@ def test_a_lost_answer_to_each_kind_of_creation_makes_no_duplicate(endpoint: str
     with_losses = census(endpoint, topology.regions)
     assert single(with_losses)
     assert Operator(endpoint, topology).up().aws.changing() == []
+
+
+@pytest.mark.process
+def test_what_stands_in_the_way_and_is_not_listed_yet_goes_when_it_is(endpoint: str) -> None:
+    """A run was killed right after it made something of a site that the next topology has not any more."""
+    whole = load_topology("egress")
+    singapore = msgspec.structs.replace(whole.site[0], subnet=whole.site[0].subnet[1:])
+    baseline = tuple(host for host in whole.host if host.name == "baseline")
+    less = msgspec.structs.replace(whole, site=(singapore,), host=baseline, peering=(), overlay=None)
+    Operator(endpoint, less).up()
+    good = census(endpoint, whole.regions)
+    Operator(endpoint, less).down()
+    world = Operator(endpoint, whole).up().aws.world
+    tokyo = whole.site[1].region
+    hidden = [
+        table["RouteTableId"]
+        for table in client(endpoint, "ec2", tokyo).describe_route_tables()["RouteTables"]
+        if {"Key": "latency:key", "Value": "routes/tokyo/public"} in table.get("Tags", [])
+    ]
+    assert len(hidden) == 1
+    world._listed[tokyo, hidden[0]] = world.clock.now + 60
+    Operator(endpoint, less).up()
+    assert census(endpoint, whole.regions) == good
+    assert Operator(endpoint, less).up().aws.changing() == []

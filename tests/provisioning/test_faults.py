@@ -126,7 +126,11 @@ def test_without_capacity_the_next_zone_is_used(endpoint: str) -> None:
 
     operator.aws.before.append(full)
     operator.up()
-    zones = [call.params["AvailabilityZone"] for call in operator.aws.calls if call.operation == "CreateSubnet"]
+    zones = [
+        call.params["AvailabilityZone"]
+        for call in operator.aws.calls
+        if call.operation == "CreateSubnet" and call.error is None
+    ]
     tokyo = [zone for zone in zones if zone.startswith("ap-northeast-1")]
     assert len(tokyo) == len(set(tokyo)) == 2
     assert Operator(endpoint, topology).up().aws.changing() == []
@@ -262,6 +266,23 @@ def test_a_token_that_answers_with_a_terminated_instance_is_not_used_again(endpo
     runs = [call for call in operator.aws.calls if call.operation == "RunInstances" and call.error in (None, "faked")]
     tokens = [call.params["ClientToken"] for call in runs]
     assert len(tokens) == len(set(tokens)) == len(topology.host) + 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("seed", range(2))
+def test_a_host_that_was_terminated_by_hand_is_launched_anew(endpoint: str, seed: int) -> None:
+    """Three times within the tokens' life, whether EC2 answers with the dead or says that it is dead."""
+    topology = small()
+    Operator(endpoint, topology).aws.world.reset(seed)
+    refusals: list[str | None] = []
+    for _ in range(3):
+        operator = Operator(endpoint, topology).up()
+        refusals += [call.error for call in operator.aws.calls if call.operation == "RunInstances"]
+        standing = {found.region: found.id for found in operator.left() if found.kind == "instance"}
+        assert set(standing) == set(topology.regions)
+        for region, host in standing.items():
+            operator.aws.session.client("ec2", region_name=region).terminate_instances(InstanceIds=[host])
+    assert "IdempotentInstanceTerminated" in refusals
 
 
 def test_the_token_is_the_same_for_the_same_request_and_only_then(endpoint: str) -> None:

@@ -9,6 +9,7 @@ from provisioning.topology import Access, Topology
 from tests.provisioning.test_properties import topologies
 
 ANYWHERE = "0.0.0.0/0"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI"
 
 
 def rules(topology: Topology, host: str) -> tuple[set[str], set[str]]:
@@ -54,15 +55,19 @@ def test_metrics_are_open_to_the_monitor_alone() -> None:
     assert not {rule for rule in rules(load_topology("backbone"), "receiver")[0] if "947" in rule}
 
 
+@pytest.mark.parametrize("block", ["203.0.113.7", "203.0.113.7/32", "203.0.113.7/255.255.255.255"])
+def test_who_may_log_in_is_told_ec2_in_its_one_form(block: str) -> None:
+    access = Access(ssh_from=(block, "203.0.113.7"), ssh_key=KEY)
+    nat = rules(adjusted(load_topology("egress"), types={}, access=access), "nat")[0]
+    assert {rule for rule in nat if " 22 " in rule} == {"tcp 22 203.0.113.7/32"}
+
+
 def test_ssh_is_closed_until_asked_for_and_jumps_to_the_private_client() -> None:
     topology = load_topology("egress")
     assert not {
         rule for host in topology.host for side in rules(topology, host.name) for rule in side if " 22 " in rule
     }
-    access = Access(
-        ssh_from=("203.0.113.7/32",),
-        ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhGkEVGlCI",
-    )
+    access = Access(ssh_from=("203.0.113.7/32",), ssh_key=KEY)
     topology = adjusted(topology, types={}, access=access)
     assert "tcp 22 203.0.113.7/32" in rules(topology, "nat")[0]
     assert "tcp 22 10.0.1.10/32" in rules(topology, "nat")[1]

@@ -1,15 +1,15 @@
-"""Placement groups and key pairs. moto has no placement groups: a stand-in answers for them."""
-
-from typing import Any
+"""Placement groups and key pairs."""
 
 import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
+from daemons.errors import ConfigError
 from provisioning.errors import ProvisionError
 from provisioning.loading import adjusted, load_topology
-from provisioning.topology import Access
+from provisioning.topology import Access, Topology
 from provisioning.validation import check, zone_id_prefix
-from tests.provisioning.aws import Call, Operator, census
+from tests.provisioning.aws import Operator, census, client
 from tests.provisioning.emulator import NEWEST_IMAGE, load_images
 
 pytestmark = pytest.mark.process
@@ -18,38 +18,18 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG4rT3vTt99Ox5kndS4HmgTrKBT8SKzhK4rhG
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5m0nOQ9qg6xG4yqkVbQ4mGqPl6X1nqkqH2m0vZk0aA"
 
 
-class Groups:
-    """EC2's placement groups, and instances that name one (moto would look it up)."""
+def groups(endpoint: str, topology: Topology) -> dict[str, str]:
+    """The strategies of all placement groups in the account, by name."""
+    return {
+        group["GroupName"]: group["Strategy"]
+        for region in topology.regions
+        for group in client(endpoint, "ec2", region).describe_placement_groups()["PlacementGroups"]
+    }
 
-    def __init__(self) -> None:
-        self.groups: dict[tuple[str, str], dict[str, Any]] = {}
-        self.launched: list[str] = []
 
-    def __call__(self, call: Call) -> Any:
-        here = [group for (region, _), group in self.groups.items() if region == call.region]
-        if call.operation == "CreatePlacementGroup":
-            name = call.params["GroupName"]
-            tags = call.params["TagSpecifications"][0]["Tags"]
-            group = {
-                "GroupName": name,
-                "GroupId": f"pg-{name}",
-                "Strategy": call.params["Strategy"],
-                "State": "available",
-                "Tags": tags,
-            }
-            self.groups[call.region, name] = group
-            return {"PlacementGroup": group}
-        if call.operation == "DescribePlacementGroups":
-            return {"PlacementGroups": here}
-        if call.operation == "DeletePlacementGroup":
-            del self.groups[call.region, call.params["GroupName"]]
-            return {}
-        kinds = [item["Values"] for item in call.params.get("Filters", []) if item["Name"] == "resource-type"]
-        if call.operation == "DescribeTags" and kinds == [["placement-group"]]:
-            return {"Tags": [{"ResourceId": group["GroupName"]} for group in here]}
-        if call.operation == "RunInstances" and "Placement" in call.params:
-            self.launched.append(call.params["Placement"]["GroupName"])
-        return None
+def launched(operator: Operator) -> set[str]:
+    calls = (call for call in operator.aws.calls if call.operation == "RunInstances" and call.error is None)
+    return {call.params["Placement"]["GroupName"] for call in calls if "Placement" in call.params}
 
 
 def test_precision_time_hosts_stand_in_a_group_of_their_site(endpoint: str) -> None:
@@ -59,19 +39,12 @@ def test_precision_time_hosts_stand_in_a_group_of_their_site(endpoint: str) -> N
         image=NEWEST_IMAGE,
         precision_time=True,
     )
-    groups = Groups()
-
-    def operator() -> Operator:
-        operator = Operator(endpoint, topology)
-        operator.aws.before.append(groups)
-        return operator
-
-    operator().up()
-    assert set(groups.launched) == {"latency.test.frankfurt", "latency.test.tokyo"}
-    assert {group["Strategy"] for group in groups.groups.values()} == {"precision-time"}
-    assert operator().up().aws.changing() == []
-    operator().down()
-    assert groups.groups == {}
+    up = Operator(endpoint, topology).up()
+    assert launched(up) == set(groups(endpoint, topology)) == {"latency.test.frankfurt", "latency.test.tokyo"}
+    assert set(groups(endpoint, topology).values()) == {"precision-time"}
+    assert Operator(endpoint, topology).up().aws.changing() == []
+    Operator(endpoint, topology).down()
+    assert groups(endpoint, topology) == {}
 
 
 def test_hosts_near_to_each_other_stand_in_a_group_of_their_subnet(endpoint: str) -> None:
@@ -79,25 +52,51 @@ def test_hosts_near_to_each_other_stand_in_a_group_of_their_subnet(endpoint: str
     hosts = (msgspec.structs.replace(h, placement="cluster" if h.role == "forwarder" else "") for h in topology.host)
     topology = msgspec.structs.replace(topology, host=tuple(hosts))
     check(topology)
-    groups = Groups()
+    up = Operator(endpoint, topology).up()
+    assert (
+        launched(up)
+        == set(groups(endpoint, topology))
+        == {f"latency.test.tokyo-az{number}-cluster" for number in (1, 2, 4)}
+    )
+    assert set(groups(endpoint, topology).values()) == {"cluster"}
+    assert Operator(endpoint, topology).up().aws.changing() == []
+    ec2 = client(endpoint, "ec2", "ap-northeast-1")
+    subnets = ec2.describe_subnets(Filters=[{"Name": "cidr-block", "Values": ["10.0.2.0/24"]}])["Subnets"]
+    with pytest.raises(ClientError, match="in use in another availability zone"):
+        ec2.run_instances(
+            ImageId=NEWEST_IMAGE,
+            MinCount=1,
+            MaxCount=1,
+            SubnetId=subnets[0]["SubnetId"],
+            Placement={"GroupName": "latency.test.tokyo-az1-cluster"},
+        )
+    Operator(endpoint, topology).down()
+    assert groups(endpoint, topology) == {}
 
-    def operator() -> Operator:
-        operator = Operator(endpoint, topology)
-        operator.aws.before.append(groups)
-        return operator
 
-    operator().up()
-    assert set(groups.launched) == {f"latency.test.tokyo-az{number}-cluster" for number in (1, 2, 4)}
-    assert {group["Strategy"] for group in groups.groups.values()} == {"cluster"}
-    assert operator().up().aws.changing() == []
-    operator().down()
-    assert groups.groups == {}
+def test_the_command_line_places_by_role_or_host() -> None:
+    types = {"forwarder": "c7i.large"}
+    topology = adjusted(
+        load_topology("zones"), types=types, placement={"forwarder": "cluster", "forwarder-az2": "none"}
+    )
+    told = {host.name: host.placement for host in topology.host}
+    assert told == {
+        name: "cluster" if name.startswith("forwarder") and name != "forwarder-az2" else "" for name in told
+    }
+    for placement, message in (
+        ({"nobody": "cluster"}, "--placement: 'nobody' is neither a host nor a role"),
+        ({"forwarder": "spread"}, "--placement: 'spread' is no strategy; write cluster, or none"),
+        ({"receiver": "cluster"}, "t3.micro cannot stand in a cluster placement group"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            adjusted(load_topology("zones"), types=types, placement=placement)
 
 
 def test_a_zone_has_its_place_by_its_id_in_whatever_account(endpoint: str) -> None:
     topology = load_topology("zones")
     aws = Operator(endpoint, topology).up().aws
-    asked = {call.params["CidrBlock"]: call.answer["Subnet"] for call in aws.calls if call.operation == "CreateSubnet"}
+    made = (call for call in aws.calls if call.operation == "CreateSubnet" and call.error is None)
+    asked = {call.params["CidrBlock"]: call.answer["Subnet"] for call in made}
     for number, name in ((1, "az1"), (2, "az2"), (3, "az4")):
         assert asked[f"10.0.{number}.0/24"]["AvailabilityZoneId"] == f"apne1-{name}"
     (tokyo, frankfurt) = topology.site

@@ -1,5 +1,6 @@
 """Any valid topology, applied to any reachable partial state, is reached; and from there `down` reaches nothing."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -162,12 +163,20 @@ def reaches(moto: str, first: Topology, second: Topology, built: int, removed: i
     run_and_die(Operator(moto, first), "up", built)
     Operator(moto, second).up()
     assert Operator(moto, second).up().aws.changing() == []
-    reached = census(moto, REGIONS)
+    reached = but_for_the_regions_of_buckets(moto)
     run_and_die(Operator(moto, second), "down", removed)
     Operator(moto, first).down()
     assert census(moto, REGIONS) == empty
     Operator(moto, second).up()
-    assert census(moto, REGIONS) == reached
+    assert but_for_the_regions_of_buckets(moto) == reached
+
+
+def but_for_the_regions_of_buckets(moto: str) -> Counter[tuple[str, str, str]]:
+    """The census; a bucket that a killed run made is taken over where it stands, and made anew it stands at home."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for (region, kind, name), number in census(moto, REGIONS).items():
+        found[region, kind, re.sub(r"(-\d{12}-)[a-z0-9-]+-an", r"\1*-an", name)] += number
+    return found
 
 
 NAMES = ("lat", "lat-x", "sg-lat")

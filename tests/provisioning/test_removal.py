@@ -10,7 +10,8 @@ import pytest
 from provisioning.errors import AwsError, RemainsError
 from provisioning.loading import BUILT_IN, load_topology
 from provisioning.topology import Topology
-from tests.provisioning.aws import Call, Once, Operator, census, client, operation, world
+from tests.provisioning import world as account_world
+from tests.provisioning.aws import Call, Once, Operator, catch_up, census, client, operation, world
 from tests.provisioning.transit_world import SLOW_TRANSIT_SECONDS
 
 pytestmark = pytest.mark.process
@@ -160,14 +161,15 @@ def test_what_stands_in_the_way_is_named_and_the_rest_goes(endpoint: str, hinder
     told = "\n".join(caught.value.__notes__)
     assert f"{vpc}: vpc/tokyo: delete_vpc in {TOKYO}: DependencyViolation" in told
     assert f"{identity} ({name}" in told
+    catch_up(endpoint)
     left = Operator(endpoint, topology).left()
     assert {found.region for found in left} == {TOKYO}
     assert {found.kind for found in left} <= {"vpc", "subnet", "security-group"}
 
-    began = world(endpoint).clock.now
+    began = world(endpoint).clock.elapsed
     with pytest.raises(RemainsError):
         Operator(endpoint, topology).down()
-    assert world(endpoint).clock.now - began <= PATIENCE_SECONDS
+    assert world(endpoint).clock.elapsed - began <= PATIENCE_SECONDS
     take_away()
     Operator(endpoint, topology).down()
     assert census(endpoint, topology.regions) == empty
@@ -191,11 +193,30 @@ def test_one_refusal_does_not_keep_the_rest(endpoint: str, operation: str, code:
     with pytest.raises(RemainsError) as caught:
         operator.down()
     assert says in "\n".join(caught.value.__notes__)
+    catch_up(endpoint)
     kept = {found.kind for found in Operator(endpoint, topology).left()}
     assert not kept & {"peering", "placement-group", "key-pair"}
     assert "bucket" in kept or "identity" in kept or "instance" in kept
     Operator(endpoint, topology).down()
     assert Operator(endpoint, topology).left() == []
+
+
+def test_a_host_that_aws_does_not_end_for_hours_is_named(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = small()
+    empty = census(endpoint, topology.regions)
+    operator = Operator(endpoint, topology).up()
+    hosts = {found.key: found.id for found in operator.left() if found.kind == "instance"}
+    monkeypatch.setattr(account_world, "STATE_SECONDS", 1e9)
+    with pytest.raises(RemainsError, match=r"left are .*vpc/tokyo") as caught:
+        Operator(endpoint, topology).down()
+    (subnet,) = (note for note in caught.value.__notes__ if "subnet/tokyo/public:" in note)
+    (group,) = (note for note in caught.value.__notes__ if "firewall/forwarder:" in note)
+    for told in (subnet, group):
+        assert "wait for hosts that are shutting down" in told
+        assert told.endswith(f"used by {hosts['host/forwarder']} (shutting-down)")
+    world(endpoint).clock.sleep(1e9)
+    Operator(endpoint, topology).down()
+    assert census(endpoint, topology.regions) == empty
 
 
 def test_a_login_that_ends_meanwhile_ends_the_run(endpoint: str) -> None:
@@ -227,7 +248,7 @@ def test_down_after_any_automation_leaves_nothing_or_names_it_within_two_minutes
     account.automation.append(organisation(endpoint))
     Operator(endpoint, topology).up()
     hindrances = [hinder(*vpc_of(endpoint)) for hinder in drawn.sample(HINDRANCES, drawn.randrange(len(HINDRANCES)))]
-    began = account.clock.now
+    began = account.clock.elapsed
     told = ""
     try:
         Operator(endpoint, topology).down()
@@ -235,7 +256,7 @@ def test_down_after_any_automation_leaves_nothing_or_names_it_within_two_minutes
         told = "\n".join([str(error), *error.__notes__])
         assert error.exit_code == 7  # noqa: PT017 - whether it raises is drawn
     # The states of transit gateways take their own time, each up to half an hour.
-    assert account.clock.now - began <= (PATIENCE_SECONDS if not topology.transit else 12 * SLOW_TRANSIT_SECONDS)
+    assert account.clock.elapsed - began <= (PATIENCE_SECONDS if not topology.transit else 12 * SLOW_TRANSIT_SECONDS)
     assert (told == "") == (not hindrances)
     for identity, words, take_away in hindrances:
         assert f"{identity} ({words}" in told or identity in told

@@ -84,6 +84,8 @@ def test_forwarders_reach_a_receiver_by_one_port_each_naming_its_path() -> None:
         ),
         ("backbone", {"site__0__region": "tokyo"}, "site.tokyo.region: 'tokyo' is not a region"),
         ("backbone", {"site__0__cidr": "8.8.0.0/16"}, "site.tokyo.cidr: 8.8.0.0/16 is not private"),
+        ("backbone", {"site__0__cidr": "169.254.0.0/16"}, "site.tokyo.cidr: 169.254.0.0/16 is not private"),
+        ("backbone", {"site__0__cidr": "198.18.0.0/16"}, "site.tokyo.cidr: 198.18.0.0/16 is not private"),
         ("backbone", {"site__0__cidr": "10.0.0.0/8"}, "site.tokyo.cidr: 10.0.0.0/8 is /8; use /16 to /28"),
         ("backbone", {"site__0__subnet__0__cidr": "10.9.1.0/24"}, "is not inside 10.0.0.0/16"),
         ("backbone", {"site__0__name": "Tokyo!"}, "site.name: 'Tokyo!' is not a name"),
@@ -170,6 +172,8 @@ def test_forwarders_reach_a_receiver_by_one_port_each_naming_its_path() -> None:
         ("egress", {"host__0__target": []}, "a probe needs at least one"),
         ("egress", {"host__0__target__0__url": "http://plain"}, "is not an https:// URL"),
         ("egress", {"site__0__subnet__1__cidr": "10.0.1.0/25"}, "overlaps private's"),
+        ("egress", {"site__0__cidr": "10.0.0.0/255.255.0.0"}, "is not how EC2 writes it; write 10.0.0.0/16"),
+        ("egress", {"site__0__cidr": "10.0.0.1/16"}, "write 10.0.0.0/16 for the block, 10.0.0.1/32 for the one"),
         (
             "full",
             {
@@ -217,7 +221,7 @@ def test_a_file_is_read_and_a_misspelt_key_is_found(tmp_path: Path) -> None:
 
 
 def ssh_keygen(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["ssh-keygen", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(["ssh-keygen", *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize(

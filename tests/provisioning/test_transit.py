@@ -16,7 +16,7 @@ from provisioning.roleconfig import role_files
 from provisioning.topology import Link, Topology
 from provisioning.userdata import host_files
 from provisioning.validation import check
-from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, census, client, lost, operation
+from tests.provisioning.aws import Call, Once, Operator, ProcessDeathError, catch_up, census, client, lost, operation
 from tests.provisioning.test_topology import changed
 
 TOKYO, FRANKFURT = "ap-northeast-1", "eu-central-1"
@@ -186,6 +186,30 @@ def test_gateways_that_nothing_asks_for_any_more_go(endpoint: str) -> None:
 
 
 @pytest.mark.process
+def test_routes_and_associations_that_went_meanwhile_are_not_in_the_way(endpoint: str) -> None:
+    topology = without_peering()
+    empty = census(endpoint, topology.regions)
+    Operator(endpoint, topology).up()
+    operator = Operator(endpoint, topology)
+    went: list[str] = []
+
+    def go(call: Call) -> None:
+        """Somebody else is a moment faster with the same call."""
+        names = {
+            "DeleteTransitGatewayRoute": "delete_transit_gateway_route",
+            "DisassociateTransitGatewayRouteTable": "disassociate_transit_gateway_route_table",
+        }
+        if call.operation in names and call.region == TOKYO:
+            getattr(client(endpoint, "ec2", TOKYO), names[call.operation])(**call.params)
+            went.append(call.operation)
+
+    operator.aws.before.append(go)
+    operator.down()
+    assert set(went) == {"DeleteTransitGatewayRoute", "DisassociateTransitGatewayRouteTable"}
+    assert census(endpoint, topology.regions) == empty
+
+
+@pytest.mark.process
 def test_a_lost_answer_makes_no_second_gateway(endpoint: str) -> None:
     topology = load_topology("ways")
     good = census(endpoint, Operator(endpoint, topology).up().topology.regions)
@@ -263,6 +287,7 @@ def test_a_strangers_attachment_stays_and_is_named(endpoint: str) -> None:
     with pytest.raises(ProvisionError) as told:
         Operator(endpoint, topology).down()
     assert theirs in "\n".join([str(told.value), *told.value.__notes__])
+    catch_up(endpoint)
     assert [found.key for found in Operator(endpoint, topology).left()] == ["transit/tokyo"]
     hand.delete_transit_gateway_vpc_attachment(TransitGatewayAttachmentId=theirs)
     Operator(endpoint, topology).down()

@@ -43,7 +43,7 @@ def test_the_script_puts_every_file_in_place_and_starts_the_rest(
     root = tmp_path / "root"
     environment = {"PATH": f"{commands}:{os.environ['PATH']}", "LATENCY_ROOT": str(root)}
     for _ in range(2):  # a second run finds its own traces and changes nothing
-        subprocess.run(["sh"], input=script(topology, host), text=True, env=environment, check=True, timeout=30)
+        subprocess.run(["sh"], input=script(topology, host), text=True, env=environment, check=True, timeout=300)
         files = host_files(topology, host, "desk", "bucket", "eu-central-1", objects_of(topology, host))
         for path, mode, text in files:
             placed = root / path.lstrip("/")
@@ -82,7 +82,7 @@ def test_the_script_says_how_to_read_it(tmp_path: Path) -> None:
     topology = load_topology("egress")
     text = script(topology, topology.named_host("client"))
     (how,) = (line.removeprefix("# To read it: ") for line in text.splitlines() if line.startswith("# To read it: "))
-    done = subprocess.run(["sh", "-c", how], input=text, text=True, capture_output=True, check=True, timeout=30)
+    done = subprocess.run(["sh", "-c", how], input=text, text=True, capture_output=True, check=True, timeout=300)
     assert "put 0755 /usr/local/lib/latency/bootstrap <<'" in done.stdout
     assert done.stdout.endswith("systemctl start --no-block latency-bootstrap.service\n")
 

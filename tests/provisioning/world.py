@@ -8,8 +8,12 @@ import copy
 import json
 import math
 import random
+import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import thread
+from types import FrameType
 from typing import Any
 
 from tests.provisioning.transit_world import TransitWorld
@@ -28,6 +32,8 @@ ADDRESS_SECONDS = 100.0
 """The address of a host may stay taken so long after its end was asked for."""
 BUCKET_NAME_SECONDS = 72 * 3600.0
 """The name of a deleted bucket stays taken."""
+
+_RUNS_A_PIECE = thread._WorkItem.run.__code__
 
 _MADE: dict[str, Callable[[Any, Any], list[str]]] = {
     "CreateVpc": lambda _, answer: [answer["Vpc"]["VpcId"]],
@@ -49,6 +55,7 @@ _MADE: dict[str, Callable[[Any, Any], list[str]]] = {
     "CreateTransitGatewayRouteTable": lambda _, answer: [
         answer["TransitGatewayRouteTable"]["TransitGatewayRouteTableId"]
     ],
+    "CreatePlacementGroup": lambda params, _: [f"group/{params['GroupName']}"],
     "CreateRole": lambda params, _: [f"role/{params['RoleName']}"],
     "CreateInstanceProfile": lambda params, _: [f"profile/{params['InstanceProfileName']}"],
     "CreateBucket": lambda params, _: [f"bucket/{params['Bucket']}"],
@@ -67,6 +74,7 @@ _LISTS: dict[str, tuple[str, str, str]] = {
     "DescribeTransitGatewayRouteTables": ("TransitGatewayRouteTables", "TransitGatewayRouteTableId", ""),
     "DescribeAddresses": ("Addresses", "AllocationId", ""),
     "DescribeKeyPairs": ("KeyPairs", "KeyName", ""),
+    "DescribePlacementGroups": ("PlacementGroups", "GroupName", "group/"),
     "DescribeTags": ("Tags", "ResourceId", ""),
     "ListRoles": ("Roles", "RoleName", "role/"),
     "ListInstanceProfiles": ("InstanceProfiles", "InstanceProfileName", "profile/"),
@@ -81,6 +89,7 @@ _ENDED = {
     "DeleteSecurityGroup": ("DescribeSecurityGroups", "GroupId"),
     "ReleaseAddress": ("DescribeAddresses", "AllocationId"),
     "DeleteKeyPair": ("DescribeKeyPairs", "KeyName"),
+    "DeletePlacementGroup": ("DescribePlacementGroups", "GroupName"),
     "DeleteRole": ("ListRoles", "RoleName"),
     "DeleteInstanceProfile": ("ListInstanceProfiles", "InstanceProfileName"),
     "DeleteBucket": ("ListBuckets", "Bucket"),
@@ -108,18 +117,45 @@ Refusal = tuple[str, str]
 
 
 class Clock:
-    """Time that passes only by sleeping; what several threads sleep adds up."""
+    """Time that passes only by sleeping. What several threads sleep adds up: each sees more pass than it slept."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self._slept: defaultdict[tuple[str, object], float] = defaultdict(float)
         self._lock = threading.Lock()
+
+    @property
+    def elapsed(self) -> float:
+        """How long it would have taken: what the pieces of work of one pool sleep, they sleep at once.
+
+        Each piece counts for itself, whichever threads they ran on: where a sleep takes no time, one thread may do them
+        all in sequence.
+        """
+        pools: defaultdict[str, float] = defaultdict(float)
+        for (pool, _), seconds in self._slept.items():
+            pools[pool] = max(pools[pool], seconds)
+        return sum(pools.values())
 
     def monotonic(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
+        # "ThreadPoolExecutor-7_2": the third thread of the eighth pool.
+        pool = threading.current_thread().name.rpartition("_")[0]
         with self._lock:
             self.now += seconds
+            self._slept[pool, _piece_of_work()] += seconds
+
+
+def _piece_of_work() -> object:
+    """What the thread's pool has it do; None outside a pool.
+
+    The pools of the standard library tell nobody what runs: it is a variable of a frame of their own.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code is not _RUNS_A_PIECE:
+        frame = frame.f_back
+    return frame and frame.f_locals["self"].future
 
 
 class World:
@@ -152,9 +188,10 @@ class World:
         self._running: dict[str, float] = {}
         self._ended: dict[str, float] = {}
         self._addresses: dict[tuple[str, str], float] = {}  # subnet, address: taken until
-        self._held: list[tuple[set[str], float]] = []  # what a host that is ending still uses, until when
+        self._held: list[tuple[str, set[str], float]] = []  # a host that is ending, what it still uses, until when
         self._peerings: dict[str, dict[str, dict[str, float]]] = {}  # id, stage, region: until when
         self._peering_tags: dict[tuple[str, str], dict[str, str]] = {}  # region, id: the tags put on there
+        self._multipath: dict[str, float] = {}  # a peering: until when its change is pending
         self._buckets: dict[str, float] = {}
         self._deploying: dict[str, float] = {}  # an accelerator: until when
         self._beside: list[tuple[float, str, dict[str, Any]]] = []  # until when an interface of one is there, and where
@@ -163,8 +200,8 @@ class World:
     def before(self, call: Any) -> Refusal | dict[str, Any] | None:
         """Refuse a call, or answer it, as AWS would and the emulator does not."""
         with self._lock:
-            checks = (self._unknown, self._token, self._named, self._in_use, self._transit.before, self._accelerator)
-            for check in checks:
+            named = (self._unknown, self._token, self._named, self._in_use)
+            for check in (*named, self._foreign_side, self._transit.before, self._accelerator):
                 if (outcome := check(call)) is not None:
                     return outcome
         return None
@@ -208,6 +245,12 @@ class World:
             for reservation in answer.get("Reservations", []):
                 kept = [item for item in reservation["Instances"] if self._seen(call, item["InstanceId"])]
                 reservation["Instances"] = [self._instance(item) for item in kept]
+            asked = {value for told in call.params.get("Filters", []) for value in told["Values"]}
+            # The emulator forgets what a terminated host used; EC2 tells it until the host is gone.
+            for host, things, until in self._held:
+                if things & asked and self._later(until):
+                    state = {"Code": 32, "Name": "shutting-down"}
+                    answer["Reservations"].append({"Instances": [{"InstanceId": host, "State": state}]})
         elif call.operation in _LISTS:
             key, name, prefix = _LISTS[call.operation]
             answer[key] = [item for item in answer.get(key) or [] if self._seen(call, prefix + item.get(name, ""))]
@@ -252,6 +295,9 @@ class World:
                 name = call.params.get(field)
                 if name and self._later(self._known.get(("", prefix + name), 0.0)):
                     return code, f"{name} cannot be found."
+        group = (call.params.get("Placement") or {}).get("GroupName", "")
+        if group and self._later(self._known.get((call.region, f"group/{group}"), 0.0)):
+            return "InvalidPlacementGroup.Unknown", f"The Placement Group '{group}' is unknown."
         if call.operation in _ROUTES_TO_PROFILES:
             name = call.params.get("IamInstanceProfile", {}).get("Name", "")
             if self._later(self._profiles.get(name, 0.0)):
@@ -273,10 +319,12 @@ class World:
         removals = ("DeleteSubnet", "DeleteSecurityGroup", "DeleteVpc", "DetachInternetGateway")
         if call.operation in removals:
             named = set(_texts(call.params))
-            if any(things & named and self._later(until) for things, until in self._held):
+            if any(things & named and self._later(until) for _, things, until in self._held):
                 return "DependencyViolation", "resource has a dependent object"
         if call.operation == "AssociateAddress" and self._later(self._running.get(call.params["InstanceId"], 0.0)):
-            return "IncorrectInstanceState", "The pending-instance is not in a valid state for this operation."
+            # Both codes are seen for the same.
+            code = self._random.choice(("IncorrectInstanceState", "InvalidInstanceID"))
+            return code, "The pending-instance is not in a valid state for this operation."
         if call.operation == "AcceptVpcPeeringConnection":
             stages = self._peerings.get(call.params["VpcPeeringConnectionId"], {})
             if self._later(stages.get("initiating-request", {}).get(call.region, 0.0)):
@@ -293,6 +341,9 @@ class World:
         told, answer = self._tokens[call.region, token]
         if told != json.dumps(call.params, sort_keys=True):
             return "IdempotentParameterMismatch", "the token was used with other parameters"
+        # Until 2025 the dead instance was the answer, and for some accounts still is.
+        if answer["Instances"][0]["InstanceId"] in self._ended and self._random.random() < 0.5:
+            return "IdempotentInstanceTerminated", "The client token is associated with a terminated instance."
         return copy.deepcopy(answer)
 
     def _on_RunInstances(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
@@ -327,7 +378,7 @@ class World:
                 freed = ended + self._random.uniform(0, ADDRESS_SECONDS - STATE_SECONDS)
                 for address in _private(asked):
                     self._addresses[asked["SubnetId"], address] = freed
-                self._held.append(({asked["SubnetId"], *asked["Groups"]}, ended))
+                self._held.append((item["InstanceId"], {asked["SubnetId"], *asked["Groups"]}, ended))
 
     def _truth(self, region: str, instances: list[str]) -> Iterator[dict[str, Any]]:
         answer = self._reach("ec2", region).describe_instances(InstanceIds=instances)
@@ -434,6 +485,32 @@ class World:
                 told = self._peering_tags.setdefault((call.region, name), {})
                 told.update({tag["Key"]: tag["Value"] for tag in call.params["Tags"]})
 
+    def _resilience(self, identity: str, item: dict[str, Any]) -> str:
+        """A connection whose options were changed tells how far that is."""
+        sides = ((item[f"{side}VpcInfo"].get("PeeringOptions") or {}) for side in ("Requester", "Accepter"))
+        allowed = [bool(options.get("AllowMultipathResilience")) for options in sides]
+        if not any(allowed):
+            return "disabled"
+        return "enabled" if all(allowed) and not self._later(self._multipath[identity]) else "pending"
+
+    def _foreign_side(self, call: Any) -> Refusal | None:
+        """Each side's options are its own region's to change, and only of a connection that is active (EC2 API)."""
+        if call.operation != "ModifyVpcPeeringConnectionOptions":
+            return None
+        items = self._reach("ec2", call.region).describe_vpc_peering_connections()["VpcPeeringConnections"]
+        identity = call.params["VpcPeeringConnectionId"]
+        (item,) = (one for one in items if one["VpcPeeringConnectionId"] == identity)
+        until = self._peerings.get(identity, {}).get("provisioning", {}).get(call.region, 0.0)
+        if item["Status"]["Code"] != "active" or self._later(until):
+            return "OperationNotPermitted", f"{identity} is not active"
+        for side in ("Requester", "Accepter"):
+            if f"{side}PeeringConnectionOptions" in call.params and item[f"{side}VpcInfo"]["Region"] != call.region:
+                return "OperationNotPermitted", f"the {side.lower()} is in {item[f'{side}VpcInfo']['Region']}"
+        return None
+
+    def _on_ModifyVpcPeeringConnectionOptions(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
+        self._multipath[call.params["VpcPeeringConnectionId"]] = self._within(STATE_SECONDS)
+
     def _on_DescribeVpcPeeringConnections(self, call: Any, answer: dict[str, Any]) -> None:  # noqa: N802
         follows = {"pending-acceptance": "initiating-request", "active": "provisioning", "deleted": "deleting"}
         for item in answer.get("VpcPeeringConnections", []):
@@ -442,6 +519,8 @@ class World:
             until = self._peerings.get(identity, {}).get(before, {}).get(call.region, 0.0)
             if self._later(until):
                 item["Status"] = {"Code": before, "Message": before}
+            if identity in self._multipath:
+                item["MultipathResilienceStatus"] = self._resilience(identity, item)
             # moto shares the tags of a connection between its two regions.
             if identity in self._peerings:
                 told = self._peering_tags.get((call.region, identity), {})

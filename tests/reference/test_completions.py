@@ -1,6 +1,9 @@
 """Completion as the shells themselves do it."""
 
 import os
+import pty
+import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -14,56 +17,101 @@ pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "completions"
-ASK_BASH = """
-source "$1"
-COMP_WORDS=("${@:3}")
-COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-compopt() { :; }
-"$2" "${COMP_WORDS[0]}"
-printf '%s\\n' "${COMPREPLY[@]}"
+ASK_BASH = r"""
+bind 'set enable-bracketed-paste off'
+for program in "$SCRIPTS"/*; do source "$program"; done
+got() { printf 'got'; printf '<%s>' "$@"; echo; }
+got started
 """
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "my config.toml").touch()
+    return tmp_path
 
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
 
 
-def bash(*words: str) -> set[str]:
-    function = f"_{words[0].replace('-', '_')}_completion"
-    command = ["bash", "-c", ASK_BASH, "bash", str(SCRIPTS / "bash" / words[0]), function, *words]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=True)
-    assert done.stderr == ""
-    return set(done.stdout.split())
+def bash(folder: Path, *lines: str) -> list[list[str]]:
+    """Type lines, each with the tabulator at its end, at a terminal; give the words that each is for the shell then."""
+    ours, theirs = pty.openpty()
+    start = folder / "start"
+    start.write_text(ASK_BASH)
+    set_up = {**environment(), "SCRIPTS": f"{SCRIPTS}/bash", "INPUTRC": "/dev/null", "HOME": str(folder), "PS1": ""}
+    command = ["bash", "--noprofile", "--rcfile", str(start), "-i"]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=set_up, start_new_session=True
+    )
+    os.close(theirs)
+    told = answer(ours)
+    for line in lines:
+        os.write(ours, f"{line}\t\1got \n".encode())
+        told += answer(ours)
+    os.write(ours, b"exit\n")
+    assert process.wait(300) == 0
+    os.close(ours)
+    assert "No such file" not in told
+    return [re.findall("<([^>]*)>", line) for line in told.splitlines() if line.startswith("got<")]
+
+
+def answer(terminal: int) -> str:
+    """Read until the line that ``got`` prints."""
+    told = b""
+    while not re.search(rb"^got<.*\n", told, re.MULTILINE):
+        assert select.select([terminal], [], [], 300)[0], told.decode()
+        told += os.read(terminal, 1 << 16)
+    return told.decode()
 
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 def test_each_shell_can_read_each_script(program: str) -> None:
     for shell, file in (("bash", program), ("zsh", f"_{program}"), ("fish", f"{program}.fish")):
-        subprocess.run([shell, "-n", SCRIPTS / shell / file], check=True, timeout=30)
+        subprocess.run([shell, "-n", SCRIPTS / shell / file], check=True, timeout=300)
     assert (SCRIPTS / "zsh" / f"_{program}").read_text().startswith(f"#compdef {program}\n")
 
 
-def test_bash_completes_options_their_values_and_commands() -> None:
-    assert bash("latency-receiver", "--mo") == {"--mode"}
-    assert bash("latency-receiver", "--mode", "") == {"baseline", "aws-backbone", "race"}
-    assert bash("latency-receiver", "--mode", "=", "b") == {"baseline"}
-    assert bash("latency-receiver", "--mode", "=") == {"baseline", "aws-backbone", "race"}
-    assert {"plan", "up", "down"} <= bash("provision", "")
-    assert bash("experiment", "re") == {"report"}
-    assert "--duration" in bash("experiment", "run", "--d")
+def test_bash_completes_options_their_values_commands_and_files(folder: Path) -> None:
+    """Also after values that Readline takes for several words, in quotes, and for a program in another folder."""
+    (folder / "a home").symlink_to(Path(sys.executable).parent)
+    tried = {
+        "latency-receiver --mo": ["--mode"],
+        "latency-receiver --mode b": ["--mode", "baseline"],
+        "latency-receiver --mode=b": ["--mode=baseline"],
+        'latency-receiver --mode="b': ["--mode=baseline"],
+        "latency-receiver --listen 127.0.0.1:8080 --mode  r": ["--listen", "127.0.0.1:8080", "--mode", "race"],
+        "latency-receiver --listen=[::1]:80 --mode=r": ["--listen=[::1]:80", "--mode=race"],
+        "latency-receiver --config 'my config.toml' --mode b": ["--config", "my config.toml", "--mode", "baseline"],
+        "latency-receiver --config my": ["--config", "my config.toml"],
+        "latency-receiver --config=my": ["--config=my config.toml"],
+        'latency-receiver --config "my': ["--config", "my config.toml"],
+        "./a\\ home/latency-receiver --mode b": ["--mode", "baseline"],
+        "~/a\\ home/latency-receiver --mode b": ["--mode", "baseline"],
+        "./nowhere/latency-receiver --mode b": ["--mode", "b"],
+        "provision --instance-type forwarder=c7i.large u": ["--instance-type", "forwarder=c7i.large", "up"],
+        "experiment watch 127.0.0.1:9471 --prom": ["watch", "127.0.0.1:9471", "--prometheus"],
+        "experiment rep": ["report"],
+    }
+    assert dict(zip(tried, (words[1:] for words in bash(folder, *tried)[1:]), strict=True)) == tried
 
 
-def fish(line: str) -> set[str]:
-    script = f"source '{SCRIPTS}/fish/latency-receiver.fish'; complete -C '{line}'"
-    command = ["fish", "--no-config", "-c", script]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=True)
+def fish(folder: Path, line: str) -> set[str]:
+    script = f"source '{SCRIPTS}/fish/latency-receiver.fish'; complete -C $argv[1]"
+    command = ["fish", "--no-config", "-c", script, line]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=True
+    )
     return {line.partition("\t")[0] for line in done.stdout.splitlines()}
 
 
-def test_fish_completes_options_and_their_values() -> None:
-    assert fish("latency-receiver --mode ") == {"baseline", "aws-backbone", "race"}
-    assert fish("latency-receiver --mode=b") == {"--mode=baseline"}
-    assert fish("latency-receiver --mo") == {"--mode"}
+def test_fish_completes_options_their_values_and_files(folder: Path) -> None:
+    assert fish(folder, "latency-receiver --mode ") == {"baseline", "aws-backbone", "race"}
+    assert fish(folder, "latency-receiver --listen 127.0.0.1:8080 --mode=b") == {"--mode=baseline"}
+    assert fish(folder, "latency-receiver --config 'my config.toml' --mo") == {"--mode"}
+    assert fish(folder, "latency-receiver --config=my") == {"--config=my config.toml"}
+    assert fish(folder, "latency-receiver \\\n  --config 'my c") == {"my config.toml"}
 
 
 ASK_ZSH = """
@@ -78,17 +126,19 @@ print -r -- "$seen"
 """
 
 
-def zsh(line: str) -> str:
+def zsh(folder: Path, line: str) -> str:
     """Type a line and the tabulator at a terminal, and have the line printed."""
     command = ["zsh", "-f", "-c", ASK_ZSH, "zsh", str(SCRIPTS / "zsh"), line]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=90, check=True)
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=True
+    )
     return next(line for line in done.stdout.splitlines() if line.startswith("got ")).removeprefix("got ").strip()
 
 
-def test_zsh_completes_options_and_their_values() -> None:
-    assert zsh("latency-receiver --mode b") == "latency-receiver --mode baseline"
-    assert zsh("latency-receiver --mode=b") == "latency-receiver --mode=baseline"
-    assert zsh("latency-receiver --csv-o") == "latency-receiver --csv-output"
+def test_zsh_completes_options_their_values_and_files(folder: Path) -> None:
+    assert zsh(folder, "latency-receiver --mode b") == "latency-receiver --mode baseline"
+    assert zsh(folder, "latency-receiver --listen 127.0.0.1:80 --mode=b").endswith(":80 --mode=baseline")
+    assert zsh(folder, "latency-receiver --config=my\\ c") == "latency-receiver --config=my config.toml"
 
 
 def test_commands_are_completed_without_the_libraries_that_one_of_them_needs() -> None:
@@ -102,7 +152,7 @@ def test_commands_are_completed_without_the_libraries_that_one_of_them_needs() -
         env={**os.environ, **asked},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == set(COMMANDS)

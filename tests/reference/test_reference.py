@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped] # its stubs are one more thing
 import msgspec
 import pytest
 
-from daemons.service.config import Section
+from daemons.service.settings.config import Section
 from provisioning.loading import BUILT_IN
 from reference import generate, keys
 from reference.commands import commands
@@ -168,7 +168,7 @@ def test_manuals_please_mandoc(page: str) -> None:
 def test_a_run_writes_what_the_schemas_say_and_nothing_else(tmp_path: Path) -> None:
     run = ("run", "--simulator", "--duration", "3s", "--allow-unsynchronized-clock", "--output", str(tmp_path / "run"))
     program = Path(sys.executable).parent / "experiment"
-    subprocess.run([program, *run], check=True, capture_output=True, timeout=90)
+    subprocess.run([program, *run], check=True, capture_output=True, timeout=300)
     written = {"manifest": tmp_path / "run/manifest.json", "results": next((tmp_path / "run").glob("*/results.json"))}
     for name, file in written.items():
         conforming(file.read_bytes(), name)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from daemons.link import wire
+from daemons.link.events import encode_event
 from daemons.service.lifecycle import end
 
 __all__ = ["Middleman", "standing_between", "touched"]
@@ -19,8 +19,8 @@ __all__ = ["Middleman", "standing_between", "touched"]
 _BATCH = 64
 _ROOM_BYTES = 1 << 16
 """What may wait in the receiver's socket before more is sent: what finds no room would be lost."""
-_PATIENCE_SECONDS = 60.0
-_ADDED = wire.encode_event(10**6, 1, 0, 1, 1, 1, b"forged@trade", b'{"forged":1}')
+_PATIENCE_SECONDS = 300.0
+_ADDED = encode_event(10**6, 1, 0, 1, 1, 1, b"forged@trade", b'{"forged":1}')
 
 
 class Middleman:
@@ -171,8 +171,8 @@ def standing_between(receiver: int, rng: random.Random, *, streams: bool) -> Ite
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(300)
         yield middleman
     finally:
         loop.call_soon_threadsafe(done.set)
-        thread.join(30)
+        thread.join(300)

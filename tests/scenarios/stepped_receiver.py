@@ -1,4 +1,4 @@
-"""A receiver whose wall clock is set five seconds forward by SIGUSR1, for it alone.
+"""A receiver whose wall clock is set a minute forward by SIGUSR1, for it alone.
 
 A real settimeofday(2) would move this machine under all other programs. What the program sees of one is the same: its
 readings of CLOCK_REALTIME and the kernel's stamps leap together, CLOCK_MONOTONIC does not.
@@ -11,7 +11,7 @@ from daemons.receiver.main import main
 from daemons.stream import stamping
 from daemons.timing.clock import SystemClock
 
-STEP_SECONDS = 5
+STEP_SECONDS = 60
 _kernel = stamping._first_seconds
 _ahead = 0
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemons.link import wire
+from daemons.link.events import datagram_events
+from daemons.link.messages import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.sending.buffer import BufferLimits, Pending
 from daemons.link.sending.sender import LinkSender, LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession, TimeReport
-from daemons.link.wire import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
 from daemons.measurement.account import MAX_STREAMS, PathAccount
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
@@ -245,7 +245,7 @@ class Wire:
             data = self.datagrams.pop(self._rng.randrange(min(4, len(self.datagrams))))
             fate = self._rng.random()
             for _copy in range(0 if fate < 0.1 else 2 if fate > 0.9 and self.sender.settings.key is None else 1):
-                _token, events = wire.datagram_events(
+                _token, events = datagram_events(
                     data, lambda _token, number, data: self._far.datagrams.end_of_events(number, data)
                 )
                 for event in events:

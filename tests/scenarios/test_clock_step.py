@@ -47,9 +47,8 @@ def test_a_step_spoils_no_race(tmp_path: Path) -> None:
     result = json.loads(output.read_text())
     assert result["clock"]["steps"] == 1
     (race,) = result["race"]
-    assert race["lead_ms"]["median"] == pytest.approx(FAR_DELAY_MS, abs=5)
     # Not one pair was off by the step: every lead is on the monotonic scale.
-    # What a process that stalls for a second or two does to one is less.
+    # What a process that stalls for seconds does to one is less.
     assert abs(race["lead_ms"]["max"]) < STEP_SECONDS * 1000 / 2
     assert abs(race["lead_ms"]["min"]) < STEP_SECONDS * 1000 / 2
     assert race["pairs"] == race["wins"] + race["reference_wins"] + race["ties"]

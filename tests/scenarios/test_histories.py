@@ -21,7 +21,6 @@ pytestmark = pytest.mark.process
 
 RATE = 400
 STEPS = 8
-DEADLINE_SECONDS = 60.0
 TRANSPORTS = ("tcp", "udp")
 RECEIVED = "latency_forwarder_events_received_total"
 FORWARDED = "latency_forwarder_events_forwarded_total"
@@ -110,11 +109,9 @@ class Source:
         self._write()
         reloads = len(log_lines(self.program, "reloaded"))
         self.program.send_signal(signal.SIGHUP)
-        until(lambda: len(log_lines(self.program, "reloaded")) > reloads, "reloaded", DEADLINE_SECONDS)
+        until(lambda: len(log_lines(self.program, "reloaded")) > reloads, "reloaded")
         shown = {link} & self.present
-        until(
-            lambda: bool(scrape(self.program).matching(BUFFERED, link=link)) == bool(shown), "taken", DEADLINE_SECONDS
-        )
+        until(lambda: bool(scrape(self.program).matching(BUFFERED, link=link)) == bool(shown), "taken")
         if shown:
             page = scrape(self.program)
             self.before[link] = page.sum(RECEIVED) - self.done(page, link)
@@ -138,22 +135,21 @@ class Source:
             self.check()
             return sum(scrape(self.program).matching(RECEIVED)) >= goal
 
-        until(come, f"{count} more events", DEADLINE_SECONDS)
+        until(come, f"{count} more events")
 
     def drain(self) -> None:
         """Wait until every link has delivered what it has."""
-        settled(self.program, BUFFERED, 0, DEADLINE_SECONDS)
+        settled(self.program, BUFFERED, 0)
         until(
             lambda: all(scrape(self.program).sum("latency_forwarder_link_connected", link=one) for one in self.present),
             "all links are up",
-            DEADLINE_SECONDS,
         )
 
     def end(self) -> None:
         """End the exchange, then the forwarder, which has all that was sent."""
         self.exchange.terminate()
         sent = self.exchange.last_json()["near"]["messages_sent"]
-        settled(self.program, RECEIVED, sent, DEADLINE_SECONDS)
+        settled(self.program, RECEIVED, sent)
         self.drain()
         self.check()
         whole = {link for link in self.present if not self.before[link]}

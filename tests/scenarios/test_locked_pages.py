@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -12,10 +11,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.daemons.service.certificates import issue, web_file
+from tests.daemons.service.web.certificates import issue, web_file
 from tests.processes import running, until
 from tests.programs import address_of, forwarder, free_port, receiver, simulator
 from tests.scenarios.test_prometheus import ask, ready
+from tests.tools import required
 
 pytestmark = pytest.mark.process
 
@@ -50,8 +50,7 @@ def found(server: str, query: str) -> bool:
 
 
 def test_prometheus_scrapes_locked_pages_by_the_shipped_examples(tmp_path: Path) -> None:
-    program = shutil.which("prometheus")
-    assert program is not None, "prometheus is needed: apt-get install prometheus"
+    program = required("prometheus")
     latency = tmp_path / "latency"
     latency.mkdir()
     certificates(latency)
@@ -86,21 +85,21 @@ def test_prometheus_scrapes_locked_pages_by_the_shipped_examples(tmp_path: Path)
                     stderr=subprocess.STDOUT,
                 )
             try:
-                until(lambda: ready(server), "Prometheus is ready", 60)
+                until(lambda: ready(server), "Prometheus is ready")
                 query = 'sum(sum_over_time(up{job="latency"}[5m])) >= 9 and min(up{job="latency"}) == 1'
-                until(lambda: found(server, query), query, 60, 0.2)
+                until(lambda: found(server, query), query, every_seconds=0.2)
                 # Renewed while it scrapes: by another authority, which both sides are given.
                 certificates(latency)
                 before = time.time()
                 again = f'count(timestamp(up{{job="latency"}}) > {before + 1} and up{{job="latency"}} == 1) == 3'
-                until(lambda: found(server, again), again, 60, 0.2)
+                until(lambda: found(server, again), again, every_seconds=0.2)
                 (refusals,) = ask(server, "query", query='sum(latency_page_refusals_total{reason="credentials"})')[
                     "result"
                 ]
                 assert refusals["value"][1] == "0"
             finally:
                 process.terminate()
-                process.wait(30)
+                process.wait(300)
 
 
 def test_a_locked_page_is_refused_with_the_remedy_at_the_start_and_by_a_check(tmp_path: Path) -> None:

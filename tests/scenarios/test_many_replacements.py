@@ -18,6 +18,7 @@ import trustme
 import uvloop
 from websockets.asyncio.server import ServerConnection, serve
 
+from daemons.feed.counts import ReplacementReason
 from daemons.feed.feed import Feed
 from daemons.feed.settings import FeedSettings
 from daemons.measurement.account import PathAccount
@@ -112,7 +113,7 @@ def histogram(_stream: str = "") -> BucketHistogram:
     return BucketHistogram(octaves(-20, 4))
 
 
-async def replaced(encoding: str, form: str, *, secure: bool, reason: str, times: int) -> None:
+async def replaced(encoding: str, form: str, *, secure: bool, reason: ReplacementReason, times: int) -> None:
     """Have a connection replaced so often, and see that its account is that of one connection."""
     authority = trustme.CA()
     serving_context, context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
@@ -139,7 +140,7 @@ async def replaced(encoding: str, form: str, *, secure: bool, reason: str, times
                 "direct",
                 f"{where}/stream?streams={streams}" if form == "stream" else f"{where}/ws/{streams}",
                 context if secure else None,
-                max_age_seconds=AGE_SECONDS if reason == "age" else 86_100.0,
+                max_age_seconds=AGE_SECONDS if reason is ReplacementReason.AGE else 86_100.0,
                 sbe=binary,
                 api_key=Secret(b"k" * 64) if binary else None,
             )
@@ -150,14 +151,14 @@ async def replaced(encoding: str, form: str, *, secure: bool, reason: str, times
                 counts = feed.counts
                 for done in range(times):
                     await until(lambda: counts.connected)
-                    if reason == "notice":
+                    if reason is ReplacementReason.NOTICE:
                         exchange.announce()
                     await until(lambda done=done: counts.replacements[reason] > done)  # type: ignore[misc]
                 assert counts.overlap_events > 0
                 assert sum(counts.reconnects.values()) == sum(counts.invalid.values()) == 0
                 # One for each, and perhaps the next one's.
                 assert times + 1 <= exchange.connections <= times + 2
-                assert counts.notices == (times if reason == "notice" else 0)
+                assert counts.notices == (times if reason is ReplacementReason.NOTICE else 0)
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
@@ -178,7 +179,7 @@ def run(times: int, encoding: str, form: str, *, secure: bool, monkeypatch: pyte
     monkeypatch.setattr("daemons.feed.client.LOOK_SECONDS", 0.01)
 
     async def both() -> None:
-        for reason in ("age", "notice"):
+        for reason in (ReplacementReason.AGE, ReplacementReason.NOTICE):
             await replaced(encoding, form, secure=secure, reason=reason, times=times)
 
     uvloop.run(asyncio.wait_for(both(), 1200))

@@ -38,12 +38,12 @@ def attacked(folder: Path, transport: str) -> Iterator[tuple[Program, Program, P
 
 def all_arrived(exchange: Program, sender: Program, program: Program) -> int:
     """End the feed and wait until the receiver has all of it; return how many events it was."""
-    until(lambda: scrape(sender).sum("latency_forwarder_link_connected") == 1, "the link is up", 60)
+    until(lambda: scrape(sender).sum("latency_forwarder_link_connected") == 1, "the link is up")
     exchange.terminate()
     settled(sender, "latency_forwarder_feed_connected", 0)
     received = scrape(sender).sum("latency_forwarder_events_received_total")
     assert sum(scrape(sender).matching("latency_forwarder_events_dropped_total")) == 0
-    settled(program, "latency_receiver_events_total", received, 60)
+    settled(program, "latency_receiver_events_total", received)
     assert "forged@trade" not in scrape(program).text
     return int(received)
 
@@ -59,7 +59,7 @@ def rows_are_exact(file: Path, count: int) -> None:
 @pytest.mark.parametrize("wanted", [60, pytest.param(5_000, marks=pytest.mark.exhaustive)])
 def test_nothing_of_a_middleman_is_taken_and_the_rest_is_exact(tmp_path: Path, transport: str, wanted: int) -> None:
     with attacked(tmp_path, transport) as (exchange, sender, program, middleman):
-        until(lambda: sum(middleman.attacks.values()) >= wanted, f"{wanted} attacks", 60 + wanted / 4)
+        until(lambda: sum(middleman.attacks.values()) >= wanted, f"{wanted} attacks", 300 + wanted / 4)
         middleman.hostile = False
         count = all_arrived(exchange, sender, program)
         refused = refusals(program)
@@ -81,7 +81,7 @@ def test_each_of_very_many_datagrams_of_a_middleman_is_refused_and_counted(tmp_p
         middleman.flood(wanted, random.Random(23))
         count = all_arrived(exchange, sender, program)
         made = sum(middleman.attacks.values())
-        until(lambda: sum(refusals(program).values()) == made, f"{made} are refused", 60)
+        until(lambda: sum(refusals(program).values()) == made, f"{made} are refused")
         assert refusals(program).keys() <= {"forged", "replayed", "garbage", "token"}
         assert made >= wanted
         program.terminate()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.daemons.feed.exchange_server import exchange
-from tests.processes import until
+from tests.processes import running, until
 from tests.programs import forwarder, port_of, receiver, rows_of, scrape, simulator
 
 pytestmark = pytest.mark.process
@@ -44,7 +44,6 @@ def run(folder: Path, url: str, age_seconds: float, replacements: int, reason: s
             until(
                 lambda done=done: scrape(program).sum("latency_feed_replacements_total", reason=reason) >= done,  # type: ignore[misc]
                 f"replacement {done}",
-                60,
             )
         page = scrape(program)
         assert page.sum("latency_feed_overlap_events_total", path="direct") > 0
@@ -92,9 +91,47 @@ def test_behind_a_forwarder_its_sequence_shows_no_hole(tmp_path: Path) -> None:
     ):
         file.write_text(f'[feed]\nurl = "ws://127.0.0.1:{made.port}/ws/btcusdt@trade"\nmax_age_seconds = 0.5\n')
         with forwarder("--config", str(file), "--destination", f"127.0.0.1:{port_of(receiving)}") as program:
-            until(lambda: scrape(program).sum("latency_feed_replacements_total", reason="age") >= 5, "replacements", 60)
+            until(lambda: scrape(program).sum("latency_feed_replacements_total", reason="age") >= 5, "replacements")
             received = scrape(program).sum("latency_forwarder_events_received_total")
             assert received > 500
         receiving.terminate()
     path = json.loads((tmp_path / "r.json").read_text())["paths"]["backbone"]
     assert (path["events_lost"], path["given_up_by_forwarder"], path["duplicates"]) == (0, 0, 0)
+
+
+@pytest.mark.exhaustive
+def test_behind_a_forwarder_a_thousand_replacements_leave_no_hole(tmp_path: Path) -> None:
+    """By age and by notice in turn, at 1,000 events a second."""
+    file = tmp_path / "forwarder.toml"
+    with (
+        exchange(1000) as made,
+        receiver("--mode", "aws-backbone", "--duration", "3600", "--output", str(tmp_path / "r.json")) as receiving,
+    ):
+        file.write_text(f'[feed]\nurl = "ws://127.0.0.1:{made.port}/ws/btcusdt@trade"\nmax_age_seconds = 0.3\n')
+        command = (
+            "--config",
+            str(file),
+            "--destination",
+            f"127.0.0.1:{port_of(receiving)}",
+            "--metrics",
+            "127.0.0.1:0",
+        )
+        with running("tests.scenarios.hasty_forwarder", *command) as program:
+
+            def replaced() -> float:
+                return scrape(program).sum("latency_feed_replacements_total")
+
+            while (done := replaced()) < 1000:
+                if done % 2:
+                    made.announce_shutdown()
+                until(lambda done=done: replaced() > done, f"replacement {done + 1:g}")  # type: ignore[misc]
+            page = scrape(program)
+            for reason in ("age", "notice"):
+                assert page.sum("latency_feed_replacements_total", reason=reason) > 100
+            assert page.sum("latency_forwarder_reconnects_total") == 0
+            assert page.sum("latency_feed_overlap_events_total") > 1000
+        receiving.terminate()
+    path = json.loads((tmp_path / "r.json").read_text())["paths"]["backbone"]
+    lost = ("events_lost", "gaps", "given_up_by_forwarder", "duplicates", "reordered")
+    assert {name: path[name] for name in lost} == dict.fromkeys(lost, 0)
+    assert path["events"] > 100_000

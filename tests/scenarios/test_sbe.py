@@ -102,7 +102,7 @@ def test_a_connection_of_sbe_is_replaced_without_a_gap_under_tls(tmp_path: Path,
         file.write_text(section("[[path]]", name="direct", kind="feed", **fields))
         output = ("--output", str(results), "--csv-output", str(rows), "--duration", "600")
         with receiver("--config", str(file), *output) as program:
-            until(lambda: scrape(program).sum("latency_feed_replacements_total", reason="age") >= 4, "replacements", 60)
+            until(lambda: scrape(program).sum("latency_feed_replacements_total", reason="age") >= 4, "replacements")
             assert scrape(program).sum("latency_feed_overlap_events_total") > 0
             program.terminate()
     written = rows_of(rows)

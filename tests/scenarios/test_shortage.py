@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import running, until
+from tests.processes import DEADLINE_SECONDS, running, until
 from tests.programs import (
     Metrics,
     address_of,
@@ -37,7 +37,6 @@ from tests.programs import (
 pytestmark = pytest.mark.process
 
 F_SETPIPE_SZ = 1031
-DEADLINE_SECONDS = 20.0
 EVENTS = 1000
 
 
@@ -143,7 +142,7 @@ class Bare:
             page = self.page()
             return page is not None and sum(page.matching(name, **labels)) >= value
 
-        until(said, f"{name} {labels} is {value}", DEADLINE_SECONDS)
+        until(said, f"{name} {labels} is {value}")
 
     def reload(self) -> None:
         """Have it read its configuration again, of which it has a word to say."""
@@ -152,7 +151,7 @@ class Bare:
         assert page is not None
         before = page.sum(at)
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: (after := self.page()) is not None and after.sum(at) > before, "reloaded", DEADLINE_SECONDS)
+        until(lambda: (after := self.page()) is not None and after.sum(at) > before, "reloaded")
 
     def terminate(self) -> int:
         self.process.terminate()
@@ -210,7 +209,7 @@ def bare_receiver(standard_error: int | None) -> Iterator[Bare]:
         simulator("--rate", "1000", "--wait-for-clients", "1", "--stop-after-events", str(EVENTS)) as exchange,
     ):
         program.until_it_says("latency_receiver_link_connected", 0)
-        until(lambda: program.page() is not None, "it serves", DEADLINE_SECONDS)
+        until(lambda: program.page() is not None, "it serves")
         for _number in range(50):
             with socket.create_connection(("127.0.0.1", port)) as stranger:
                 stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -263,7 +262,7 @@ def test_a_standard_error_on_which_nothing_can_be_written(
         if trouble.mend is not None:
             heard = trouble.mend()
             program.reload()
-            until(lambda: b'"event": "reloaded"' in heard(), "it is heard again", DEADLINE_SECONDS)
+            until(lambda: b'"event": "reloaded"' in heard(), "it is heard again")
         # Where nobody reads, a stop tries for a moment to have its last words heard, and ends all the same.
         assert program.terminate() == 0
 
@@ -273,7 +272,7 @@ def test_64_descriptors_and_a_crowd_at_every_door() -> None:
         simulator("--rate", "500", "--wait-for-clients", "1") as exchange,
         receiver("--mode", "aws-backbone") as program,
     ):
-        subprocess.run(["prlimit", "--pid", str(program.pid), "--nofile=64:"], check=True, timeout=30)
+        subprocess.run(["prlimit", "--pid", str(program.pid), "--nofile=64:"], check=True, timeout=300)
         port = port_of(program)
         with forwarder("--feed-url", f"ws://{exchange.ready['near']}", "--destination", f"127.0.0.1:{port}") as sender:
             until(lambda: scrape(program).sum("latency_receiver_link_connected") == 1, "the forwarder is in")
@@ -342,7 +341,7 @@ def test_a_probe_of_more_targets_than_it_has_descriptors_for(tmp_path: Path) -> 
         )
     )
     with running("daemons.probe.main", "--metrics", "127.0.0.1:0", "--config", str(file)) as probe:
-        subprocess.run(["prlimit", "--pid", str(probe.pid), "--nofile=64:"], check=True, timeout=30)
+        subprocess.run(["prlimit", "--pid", str(probe.pid), "--nofile=64:"], check=True, timeout=300)
 
         def page() -> Metrics:
             with urllib.request.urlopen(f"http://{probe.ready['metrics']}/metrics", timeout=DEADLINE_SECONDS) as answer:
@@ -360,13 +359,13 @@ def test_a_probe_of_more_targets_than_it_has_descriptors_for(tmp_path: Path) -> 
         def failed(reason: str) -> float:
             return sum(page().matching("latency_probe_failures_total", reason=reason))
 
-        until(lambda: failed("connect_refused") > 0, "it probes", DEADLINE_SECONDS)
+        until(lambda: failed("connect_refused") > 0, "it probes")
         with keeping(port):
             lack = "run out of file descriptors: raise LimitNOFILE"
-            until(lambda: lack in probe.log, "it says what it lacks", DEADLINE_SECONDS)
-            until(lambda: failed("local") > NAMED, "counted", DEADLINE_SECONDS)
+            until(lambda: lack in probe.log, "it says what it lacks")
+            until(lambda: failed("local") > NAMED, "counted")
             assert failed("dns") == 0
-            subprocess.run(["prlimit", "--pid", str(probe.pid), "--nofile=1024:"], check=True, timeout=30)
+            subprocess.run(["prlimit", "--pid", str(probe.pid), "--nofile=1024:"], check=True, timeout=300)
             before = page()
 
             def all_answer() -> bool:
@@ -377,7 +376,7 @@ def test_a_probe_of_more_targets_than_it_has_descriptors_for(tmp_path: Path) -> 
                     for number in range(NAMED + NUMBERED)
                 )
 
-            until(all_answer, "every target answers", 3 * DEADLINE_SECONDS, every_seconds=0.2)
+            until(all_answer, "every target answers", every_seconds=0.2)
             assert not any(page().matching("latency_unexpected_errors_total"))
 
 
@@ -393,7 +392,7 @@ def test_a_program_that_cannot_start_says_so_by_its_exit_code_whatever_becomes_o
         done = subprocess.run(
             [sys.executable, "-m", f"daemons.{program}.main", *options],
             stderr=found.descriptor,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode == 2

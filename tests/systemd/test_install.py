@@ -109,3 +109,26 @@ def test_manuals_are_linked_and_those_of_others_stay(install: ModuleType, tmp_pa
     install.publish(host)
     assert (shelf / "provision.1").read_text() == "of somebody else"
     assert [str(link) for link in install.shared(host)] == ["usr/local/share/man/man1/latency-receiver.1"]
+
+
+def previous_on(root: Path, install: ModuleType, python: str) -> None:
+    """Make a previous release that runs on this interpreter."""
+    release = root / install.PREFIX / "1.0-a"
+    (release / "bin").mkdir(parents=True)
+    (release / "bin/python").symlink_to(python)
+    (release / install.COMPLETE).touch()
+    (root / install.PREFIX / "previous").symlink_to("1.0-a")
+
+
+def test_there_is_no_way_back_to_a_release_whose_python_is_gone(install: ModuleType, tmp_path: Path) -> None:
+    """As after an upgrade of the distribution, which has another Python."""
+    previous_on(tmp_path, install, "/usr/bin/python3.8")
+    host = install.Host(tmp_path, dry=False)
+    with pytest.raises(
+        install.RefusedError, match=r"release 1\.0-a runs on /usr/bin/python3\.8, which this host has no"
+    ):
+        install.rollback(host)
+    assert not (tmp_path / install.PREFIX / "current").exists()
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/python3.8").touch()
+    assert install.inside(tmp_path, tmp_path / install.PREFIX / "1.0-a/bin/python")

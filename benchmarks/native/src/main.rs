@@ -1,7 +1,7 @@
 //! A forwarder and a receiver as one would write them natively: tokio, tokio-tungstenite, serde_json.
 //!
-//! `native-peer forward URL HOST:PORT` receives the feed, stamps, parses into a struct, wraps the event as a
-//! ForwardedEvent and sends it by UDP. `native-peer receive HOST:PORT FILE` parses, measures and keeps every sample
+//! `native-peer forward URL HOST:PORT` receives the feed (JSON, or SBE messages of trades), stamps, parses into a struct,
+//! wraps the event as a ForwardedEvent and sends it by UDP. `native-peer receive HOST:PORT FILE` parses, measures and keeps every sample
 //! until SIGTERM; then it writes them, as pairs of 64-bit integers: event time and time measured, both in nanoseconds.
 
 use std::io::Write;
@@ -24,7 +24,7 @@ struct Envelope {
     data: Trade,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[allow(dead_code)]
 struct Trade {
     #[serde(rename = "E")]
@@ -56,6 +56,26 @@ struct Sample {
     backbone_ns: i64,
 }
 
+/// Read an SBE message of one trade (schema `spot_stream` 1:0, template 10000).
+fn trade_of(data: &[u8]) -> Option<Trade> {
+    let short = |at: usize| Some(u16::from_le_bytes(data.get(at..at + 2)?.try_into().ok()?));
+    let long = |at: usize| Some(i64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?));
+    if short(2)? != 10000 {
+        return None;
+    }
+    // The head, the root block by its stated length, the group's head, its entry, and the symbol behind its length.
+    let entry = 8 + usize::from(short(0)?) + 6;
+    let symbol = entry + usize::from(short(entry - 6)?);
+    let exponent = |at: usize, value: i64| Some(value as f64 * 10f64.powi(i32::from(*data.get(at)? as i8)));
+    Some(Trade {
+        event_time: long(8)?,
+        symbol: std::str::from_utf8(data.get(symbol + 1..)?).ok()?.to_owned(),
+        id: long(entry)? as u64,
+        price: exponent(24, long(entry + 8)?)?.to_string(),
+        quantity: exponent(25, long(entry + 16)?)?.to_string(),
+    })
+}
+
 fn wall_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }
@@ -67,16 +87,20 @@ async fn forward(url: &str, destination: &str) -> Result<(), Failure> {
     println!("{{\"ready\": true}}");
     let mut sequence_id = 0;
     while let Some(message) = feed.next().await {
-        let Message::Text(text) = message? else { continue };
         let tokyo_receive_timestamp = wall_ns();
-        let Ok(envelope) = serde_json::from_str::<Envelope>(text.as_str()) else { continue };
-        sequence_id += 1;
-        let event = ForwardedEvent {
-            sequence_id,
-            tokyo_receive_timestamp,
-            binance_event_time: envelope.data.event_time,
-            event_data: text.as_str().to_owned(),
+        let (binance_event_time, event_data) = match message? {
+            Message::Text(text) => {
+                let Ok(envelope) = serde_json::from_str::<Envelope>(text.as_str()) else { continue };
+                (envelope.data.event_time, text.as_str().to_owned())
+            }
+            Message::Binary(data) => {
+                let Some(trade) = trade_of(&data) else { continue };
+                (trade.event_time, serde_json::to_string(&trade)?)
+            }
+            _ => continue,
         };
+        sequence_id += 1;
+        let event = ForwardedEvent { sequence_id, tokyo_receive_timestamp, binance_event_time, event_data };
         let _ = socket.send(&serde_json::to_vec(&event)?).await;
     }
     Ok(())
@@ -118,6 +142,7 @@ async fn receive(address: &str, file: &str) -> Result<(), Failure> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["forward", url, destination] => forward(url, destination).await,

@@ -7,7 +7,7 @@ import msgspec
 
 from daemons.formats.summary import ClockSummary
 
-__all__ = ["COLUMNS", "FORMAT", "METADATA_KEY", "Column", "SegmentFacts"]
+__all__ = ["COLUMNS", "FIRST_COLUMNS", "FORMAT", "METADATA_KEY", "Column", "SegmentFacts"]
 
 FORMAT = "backbone-latency-archive/1"
 """The number grows when a column changes its meaning or goes; a new column at the end is no new format."""
@@ -45,11 +45,27 @@ COLUMNS = (
     Column("arrival_ns", "int64", False, "arrival here; rows are sorted by it"),
     Column("end_to_end_ns", "int64", True, "arrival minus event time, where that is a figure"),
     Column("backbone_ns", "int64", True, "arrival here minus arrival at the forwarder, where that is a figure"),
-    Column("stamp", "name", False, "who took the arrival stamp: `kernel`, `shared`, `user`, `warmup`"),
+    Column(
+        "stamp",
+        "name",
+        False,
+        "who took the arrival stamp: `kernel`, `shared`, `user`, `warmup`, `hardware`, `no_hardware`",
+    ),
     Column("validity", "name", False, "`ok`, or why the row is no sample"),
     Column("delayed", "bool", False, "it waited at the forwarder while the link was down"),
+    Column("cause", "name", True, "why it is in its path's tail; none where it is not"),
+    Column("tcp_rtt_ns", "int64", True, "in the tail: TCP's smoothed round trip then, of what this host sent"),
+    Column(
+        "tcp_retransmitted", "int64", True, "in the tail: segments that this host had sent again by then, on this path"
+    ),
+    Column("tcp_out_of_order", "int64", True, "in the tail: packets that had come out of order by then, on this path"),
 )
-"""In their order. Numbers of the wire that 63 bits do not hold are no exchange's, and are left out as null."""
+"""In their order, also in a file.
+
+Numbers of the wire that 64 bits with a sign do not hold are no exchange's, and are left out as null.
+"""
+FIRST_COLUMNS = 15
+"""So many of them a file of this format has at least; the others were added since."""
 
 
 class SegmentFacts(msgspec.Struct, frozen=True):

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from daemons.errors import LinkError, StreamError
 from daemons.link.forwarded import LineDecoder
+from daemons.link.messages import Ack, Bye, Departures, GaveUp, Heartbeat, Hello
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import LinkSink, SessionKey
 from daemons.link.session import Happened, Offer, ReceiverSession, TimeReport
-from daemons.link.wire import Ack, Bye, Departures, GaveUp, Heartbeat, Hello
+from daemons.reasons import REFUSALS, LinkReason, StreamReason
 from daemons.records import LinkEvent, Stamp, inexact
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
@@ -36,7 +37,7 @@ class Seat(Protocol):
     def leave(self, downlink: "Downlink", why: str) -> None:
         """Note that a connection has ended."""
 
-    def refuse(self, reason: str, detail: str, source: str) -> None:
+    def refuse(self, reason: LinkReason | StreamReason, detail: str, source: str) -> None:
         """Count a refusal."""
 
     def spoil(self, lines: int) -> None:
@@ -55,7 +56,7 @@ class Port(Protocol):
     def discard(self, downlink: "Downlink") -> None:
         """Note that a connection is no stranger any more, or has gone."""
 
-    def refuse(self, reason: str, detail: str, source: str) -> None:
+    def refuse(self, reason: LinkReason | StreamReason, detail: str, source: str) -> None:
         """Count a refusal of one that has named no path."""
 
 
@@ -201,9 +202,9 @@ class Downlink:
             return None
         seat = taking[0]
         if seat.settings.keys:
-            raise LinkError("format", "JSON cannot be signed, and this path has a key")
+            raise LinkError(LinkReason.FORMAT, "JSON cannot be signed, and this path has a key")
         if not seat.has_room_for(self.key):
-            raise LinkError("busy", "as many forwarders as may be are connected to this path already")
+            raise LinkError(LinkReason.BUSY, "as many forwarders as may be are connected to this path already")
         return seat
 
     def _take_lines(self, seat: Seat, lines: LineDecoder, data: bytes, stamp: Stamp) -> None:
@@ -254,7 +255,7 @@ class Downlink:
             case TimeReport():
                 sink.on_time(self.key, happened)
 
-    def _refuse(self, reason: str, detail: str) -> None:
+    def _refuse(self, reason: LinkReason | StreamReason, detail: str) -> None:
         """Count it where it belongs: with the path that it is on or has named, else with the port."""
         (self.seat or self._named_seat(self._session.named) or self._port).refuse(reason, detail, self.source)
 
@@ -264,6 +265,6 @@ class Downlink:
             self.seat.leave(self, why)
 
     def _on_close(self, error: StreamError | None) -> None:
-        if error is not None and error.reason in ("unexpected", "unread"):
+        if error is not None and error.reason in REFUSALS:
             self._refuse(error.reason, str(error))
         self._depart(str(error) if error else "closed by the forwarder")

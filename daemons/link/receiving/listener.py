@@ -1,5 +1,6 @@
 """The receiver's side of one link path: its forwarders, and whether they live."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -8,6 +9,7 @@ from daemons.link.receiving.downlink import Downlink
 from daemons.link.receiving.refusals import Refusals
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import LinkSink, SessionKey
+from daemons.reasons import LinkReason, StreamReason
 from daemons.stream.headers import Headers
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.clock import Clock
@@ -25,7 +27,7 @@ SILENCE_SECONDS = 10.0
 class ListenerCounts:
     """Plain integers for the metrics."""
 
-    refusals: dict[str, int]
+    refusals: Mapping[LinkReason | StreamReason, int]
     peers: int = 0
     connections: int = 0
     malformed: int = 0
@@ -88,7 +90,7 @@ class LinkListener:
                 self.leave(peer, "the path's configuration was changed")
                 peer.close()
 
-    def refuse(self, reason: str, detail: str, source: str) -> None:
+    def refuse(self, reason: LinkReason | StreamReason, detail: str, source: str) -> None:
         """Count a refusal, and log it unless such refusals are many."""
         self._refusals.refuse(reason, detail, source)
 

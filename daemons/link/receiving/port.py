@@ -5,13 +5,14 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from daemons.errors import WireError, brief
-from daemons.link import wire
+from daemons.link.events import datagram_events, datagram_token
 from daemons.link.forwarded import decode_forwarded
 from daemons.link.receiving.downlink import Downlink
 from daemons.link.receiving.listener import ACK_SECONDS, LinkListener
 from daemons.link.receiving.refusals import Refusals
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import LinkSink
+from daemons.reasons import LinkReason, StreamReason
 from daemons.records import Stamp
 from daemons.stream.crowd import Crowd
 from daemons.stream.datagram import DatagramReceiver
@@ -71,7 +72,7 @@ class LinkPort:
         return len(self.listeners) > 1
 
     @property
-    def refusals(self) -> Mapping[str, int]:
+    def refusals(self) -> Mapping[LinkReason | StreamReason, int]:
         """Who was turned away, or thrown away, without a path, by reason."""
         return self._refusals.counts
 
@@ -103,7 +104,7 @@ class LinkPort:
             now_ns = self._clock.monotonic_ns()
             for stranger in self._strangers:
                 if now_ns - stranger.born_ns > HANDSHAKE_SECONDS * 1e9:
-                    self.refuse("timeout", "no handshake in time", stranger.source)
+                    self.refuse(LinkReason.TIMEOUT, "no handshake in time", stranger.source)
                     self._strangers.discard(stranger)
                     stranger.close()
             for listener in self.listeners:
@@ -138,7 +139,7 @@ class LinkPort:
         """Note that a connection is no stranger any more, or has gone."""
         self._strangers.discard(peer)
 
-    def refuse(self, reason: str, detail: str, source: str) -> None:
+    def refuse(self, reason: LinkReason | StreamReason, detail: str, source: str) -> None:
         """Count a refusal of one that has named no path: with the sole path that it can have meant, if there is one."""
         (self._refusals if self.shared else self.listeners[0]).refuse(reason, detail, source)
 
@@ -158,19 +159,19 @@ class LinkPort:
                 sock.close()
                 continue
             if not self.seats(source[0]):
-                self.refuse("source", f"{source[0]} is not in allowed_sources", source[0])
+                self.refuse(LinkReason.SOURCE, f"{source[0]} is not in allowed_sources", source[0])
                 sock.close()
                 continue
             peer = Downlink(self, sock, source[0], source[1], self._stamper)
             if (evicted := self._strangers.add(peer)) is not None:
-                self.refuse("limit", "too many connections in their handshake", evicted.source)
+                self.refuse(LinkReason.LIMIT, "too many connections in their handshake", evicted.source)
                 evicted.close()
             peer.start()
 
     def _pause(self, listening: socket.socket, why: str) -> None:
         """Look away for a while: the kernel would call again at once, and nothing would have changed."""
         evicted = self._strangers.evict()
-        self.refuse("descriptors", why, "" if evicted is None else evicted.source)
+        self.refuse(LinkReason.DESCRIPTORS, why, "" if evicted is None else evicted.source)
         if evicted is not None:
             # A stranger's descriptor is the cheapest to have back.
             evicted.close()
@@ -186,13 +187,13 @@ class LinkPort:
         try:
             self._take_datagram(data, stamp, source)
         except Exception as error:  # noqa: BLE001 the wall: whatever a peer sends costs its own datagram at most
-            self.refuse("unexpected", brief(error), source[0])
+            self.refuse(StreamReason.UNEXPECTED, brief(error), source[0])
 
     def _take_datagram(self, data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
         host = source[0]
         listeners = self.seats(host)
         if not listeners:
-            self.refuse("source", f"{host} is not in allowed_sources", host)
+            self.refuse(LinkReason.SOURCE, f"{host} is not in allowed_sources", host)
         elif data[:1] == b"{" and (taking := [one for one in listeners if one.settings.formats != "binary"]):
             self._take_json(taking[0], data, stamp, source)
         elif len(listeners) == 1 and listeners[0].settings.formats == "json":
@@ -204,7 +205,7 @@ class LinkPort:
     def _take_json(self, listener: LinkListener, data: bytes, stamp: Stamp, source: tuple[str, int]) -> None:
         host, port = source
         if listener.settings.keys:
-            listener.refuse("format", "JSON cannot be signed, and this path has a key", host)
+            listener.refuse(LinkReason.FORMAT, "JSON cannot be signed, and this path has a key", host)
             return
         try:
             event = decode_forwarded(data)
@@ -216,9 +217,9 @@ class LinkPort:
 
     def _take_binary(self, listeners: Sequence[LinkListener], data: bytes, stamp: Stamp, host: str) -> None:
         try:
-            token, events = wire.datagram_events(data, self._end_of_events)
+            token, events = datagram_events(data, self._end_of_events)
         except WireError as error:
-            of = self._sender(wire.datagram_token(data))
+            of = self._sender(datagram_token(data))
             (self if of is None else of[0]).refuse(error.reason, str(error), host)
             return
         sender = self._sender(token)
@@ -228,7 +229,7 @@ class LinkPort:
             # It only keeps the way open: a NAT or an accelerator forgets a flow on which nothing goes.
             return
         if listener not in listeners:
-            listener.refuse("source", f"{host} is not in allowed_sources", host)
+            listener.refuse(LinkReason.SOURCE, f"{host} is not in allowed_sources", host)
             return
         self._look(listener, host)
         listener.sink.on_link_events(peer.key, events, stamp, together=True)
@@ -241,7 +242,7 @@ class LinkPort:
 
     def _end_of_events(self, token: int, number: int, data: bytes) -> int:
         if (sender := self._sender(token)) is None:
-            raise WireError("token", "datagram of no open link; the forwarder will reconnect")
+            raise WireError(LinkReason.TOKEN, "datagram of no open link; the forwarder will reconnect")
         return sender[1].end_of_events(number, data)
 
     def _sender(self, token: int) -> tuple[LinkListener, Downlink] | None:

@@ -1,29 +1,12 @@
 """Who is turned away, counted by reason, and logged without filling a disk."""
 
+from collections import Counter
+
 import structlog
 
-__all__ = ["REFUSAL_REASONS", "Refusals"]
+from daemons.reasons import REFUSALS, LinkReason, StreamReason
 
-REFUSAL_REASONS = (
-    "source",
-    "limit",
-    "busy",
-    "descriptors",
-    "timeout",
-    "version",
-    "key",
-    "path",
-    "transport",
-    "garbage",
-    "too_large",
-    "token",
-    "forged",
-    "replayed",
-    "format",
-    "unexpected",
-    "unread",
-)
-"""Why a peer was turned away or a datagram thrown away."""
+__all__ = ["Refusals"]
 
 
 class Refusals:
@@ -38,10 +21,10 @@ class Refusals:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.counts = dict.fromkeys(REFUSAL_REASONS, 0)
+        self.counts: Counter[LinkReason | StreamReason] = Counter(dict.fromkeys(REFUSALS, 0))
         self._log = structlog.get_logger("link").bind(path=path)
 
-    def refuse(self, reason: str, detail: str, source: str) -> None:
+    def refuse(self, reason: LinkReason | StreamReason, detail: str, source: str) -> None:
         """Count a refusal, and log it unless such refusals are many."""
         count = self.counts[reason] = self.counts[reason] + 1
         # Powers of two: a flood writes a few lines, not a disk full.

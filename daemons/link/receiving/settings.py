@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 
-from daemons.link.wire import Transport
+from daemons.link.messages import Transport
 from daemons.secret import Secret
 
 __all__ = ["ListenerSettings", "Network"]

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
+from daemons.link.messages import Ack, Departures, GaveUp, Heartbeat, Hello
 from daemons.link.session import TimeReport
-from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello
 from daemons.records import LinkEvent, Stamp
 
 __all__ = ["LinkSink", "SessionKey"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from daemons.link.messages import DropReason
 from daemons.link.sending.given_up import GivenUp
-from daemons.link.wire import DropReason
 
 __all__ = ["BufferLimits", "EventCounts", "Pending", "SendBuffer"]
 

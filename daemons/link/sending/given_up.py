@@ -2,13 +2,13 @@
 
 from collections import deque
 
-from daemons.link.wire import MAX_RANGES
+from daemons.link.messages import MAX_RANGES
 
 __all__ = ["GivenUp"]
 
 
 class GivenUp:
-    """Remembers numbers as ranges, the newest :data:`~daemons.link.wire.MAX_RANGES`; older ones count as lost."""
+    """Remembers numbers as ranges, the newest :data:`~daemons.link.messages.MAX_RANGES`; older ones count as lost."""
 
     def __init__(self) -> None:
         self._ranges: deque[tuple[int, int]] = deque(maxlen=MAX_RANGES)

@@ -4,9 +4,10 @@ import random
 from collections import deque
 from typing import Protocol
 
-from daemons.link import wire
+from daemons.link.control import encode_control
+from daemons.link.messages import MAX_DEPARTURES, Departure, Departures
 from daemons.measurement.histogram import BucketHistogram
-from daemons.records import KERNEL, Stamp
+from daemons.records import Stamp, exact
 from daemons.stream.departures import Departed
 
 __all__ = ["Sampling", "SamplingCounts"]
@@ -36,11 +37,11 @@ class Sampling:
         self._hold = hold
         self._rng = rng
         self._next_ns = 0
-        self._departures: deque[wire.Departure] = deque(maxlen=wire.MAX_DEPARTURES)
+        self._departures: deque[Departure] = deque(maxlen=MAX_DEPARTURES)
 
     def is_due(self, stamp: Stamp) -> bool:
         """Say whether the last event of a read is to be one: only with an exact arrival do its parts add up."""
-        return stamp.kind is KERNEL and stamp.steady_ns >= self._next_ns
+        return stamp.steady_ns >= self._next_ns and exact(stamp.kind)
 
     def choose(self, sequence: int, stamp: Stamp) -> Departed:
         """Make an event a sample; return who is to be told when it left."""
@@ -52,7 +53,7 @@ class Sampling:
             self._counts.sampled += 1
             if not stamp.step_ns:
                 self._hold.observe(departure_ns - stamp.ns)
-            self._departures.append(wire.Departure(sequence, departure_ns, acknowledged_ns))
+            self._departures.append(Departure(sequence, departure_ns, acknowledged_ns))
 
         return told
 
@@ -60,6 +61,6 @@ class Sampling:
         """Return the frames that tell the receiver what the kernel has said since the last time."""
         if not self._departures:
             return b""
-        frame = wire.encode(wire.Departures(tuple(self._departures)))
+        frame = encode_control(Departures(tuple(self._departures)))
         self._departures.clear()
         return frame

@@ -5,64 +5,44 @@ import contextlib
 import random
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
 
-from daemons.errors import LinkError, StreamError, TransportError
-from daemons.link import wire
+from daemons.errors import LinkError, StreamError
+from daemons.link.control import encode_control
+from daemons.link.decoder import MAX_BODY
+from daemons.link.events import FEED_HELD, FEED_RENEWED, encode_event, redeparted
 from daemons.link.forwarded import MAX_LINE, encode_forwarded
+from daemons.link.frame import HEAD
+from daemons.link.messages import Bye, DropReason, GaveUp, Heartbeat, Transport
 from daemons.link.sending.buffer import BufferLimits, EventCounts, Pending, SendBuffer
 from daemons.link.sending.carrier import Carrier, DatagramCarrier, StreamCarrier
 from daemons.link.sending.sampling import Sampling
-from daemons.link.sending.uplink import Uplink
+from daemons.link.sending.uplink import Ending, Uplink
 from daemons.link.session import ForwarderSession, Introduction
-from daemons.link.wire import DropReason, Transport
 from daemons.measurement.histogram import BucketHistogram
+from daemons.reasons import LINK_ENDS, LinkReason, StreamReason
 from daemons.records import ClockState, FeedEvent, Stamp, shared
 from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
-from daemons.stream.dial import Dialled, dial, resolve
+from daemons.stream.dial import UNSENT_BYTES, Dialled, dial, resolve
 from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import Backoff
 
-__all__ = ["LINK_REASONS", "LinkCounts", "LinkSender", "LinkSettings"]
-
-LINK_REASONS = (
-    "closed",
-    "silent",
-    "refused",
-    "timeout",
-    "reset",
-    "unreachable",
-    "dns",
-    "io",
-    "local",
-    "version",
-    "key",
-    "peer_key",
-    "path",
-    "transport",
-    "busy",
-    "garbage",
-    "forged",
-    "too_large",
-    "unexpected",
-    "unread",
-    "reload",
-)
-"""Why a link connection ended or could not be made."""
+__all__ = ["LinkCounts", "LinkSender", "LinkSettings"]
 
 DATAGRAM_BYTES = 1400
 """Events that arrived together travel together in datagrams up to this size: within the least MTU on the way."""
 MAX_DATAGRAM_BYTES = 65_000
 BURST_BYTES = 1 << 20
-MAX_UNSENT = 4 * wire.MAX_BODY
+MAX_UNSENT = 4 * MAX_BODY
 """A burst of any size, and what one read of a feed has brought."""
 HEALTHY_SECONDS = 5.0
 BURST = 64
@@ -124,7 +104,7 @@ class LinkCounts:
     """
 
     events: EventCounts = field(default_factory=EventCounts)
-    reconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LINK_REASONS, 0))
+    reconnects: Counter[StreamReason | LinkReason] = field(default_factory=lambda: Counter(dict.fromkeys(LINK_ENDS, 0)))
     refused_datagrams: int = 0
     shared: int = 0
     samples: int = 0
@@ -175,7 +155,7 @@ class LinkSender:
         self._sampling = Sampling(self.counts, hold_kernel, rng)
         self._clock_state = clock_state
         self._binary = settings.format == "binary"
-        self._largest = wire.HEAD.size + wire.MAX_BODY if self._binary else MAX_LINE
+        self._largest = HEAD.size + MAX_BODY if self._binary else MAX_LINE
         if settings.transport is Transport.UDP:
             self._largest = MAX_DATAGRAM_BYTES
         keep = self._binary and settings.transport is Transport.TCP
@@ -189,18 +169,29 @@ class LinkSender:
         self._log = structlog.get_logger("link").bind(link=settings.label)
         self.connected = False
 
-    def offer(self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp) -> None:
+    def offer(
+        self,
+        first_sequence: int,
+        events: Sequence[FeedEvent],
+        stamp: Stamp,
+        *,
+        held: bool = False,
+        renewed: bool = False,
+    ) -> None:
         """Send the events of one read, or let them wait.
 
         Args:
             first_sequence: number of the first; the rest follow without holes.
             events: the events.
             stamp: when the read's last packet arrived.
+            held: on their way here they had lain behind a packet that was missing.
+            renewed: a connection of the feed is new.
         """
         carrier = self._carrier
         live = carrier is not None and not carrier.blocked and self.buffer.is_clear
         sampled = live and self._binary and self._sampling.is_due(stamp)
-        pendings = self._frames(first_sequence, events, stamp, delayed=carrier is None, sampled=sampled)
+        marks = (FEED_HELD if held else 0) | (FEED_RENEWED if renewed else 0)
+        pendings = self._frames(first_sequence, events, stamp, marks, delayed=carrier is None, sampled=sampled)
         if not live:
             for pending in pendings:
                 self.buffer.wait(pending)
@@ -220,7 +211,14 @@ class LinkSender:
             self.buffer.wait(pending)
 
     def _frames(
-        self, first_sequence: int, events: Sequence[FeedEvent], stamp: Stamp, *, delayed: bool, sampled: bool
+        self,
+        first_sequence: int,
+        events: Sequence[FeedEvent],
+        stamp: Stamp,
+        marks: int,
+        *,
+        delayed: bool,
+        sampled: bool,
     ) -> list[Pending]:
         receive_ns = stamp.ns
         self._departure_ns = departure_ns = self._clock.wall_ns()
@@ -231,7 +229,7 @@ class LinkSender:
         for index, event in enumerate(events):
             sequence = first_sequence + index
             if self._binary:
-                frame = wire.encode_event(
+                frame = encode_event(
                     sequence,
                     receive_ns,
                     stamp.kind if index == last else early,
@@ -242,6 +240,7 @@ class LinkSender:
                     event.payload,
                     delayed=delayed,
                     sampled=sampled and index == last,
+                    marks=marks,
                 )
             else:
                 frame = encode_forwarded(sequence, receive_ns, event.event_time_ns, event.payload)
@@ -290,14 +289,14 @@ class LinkSender:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._settled.wait(), timeout_seconds)
         if self._control is not None and self._binary and self.connected:
-            self._control.write(self._heartbeat() + wire.encode(wire.Bye(self.buffer.sent_through)))
+            self._control.write(self._heartbeat() + encode_control(Bye(self.buffer.sent_through)))
         self.buffer.abandon(DropReason.SHUTDOWN)
 
     def expire(self) -> None:
         """Give up what has waited too long; to be called now and then."""
         self.buffer.expire(self._clock.monotonic_ns())
 
-    async def _attempt(self) -> TransportError:
+    async def _attempt(self) -> Ending:
         settings = self.settings
         try:
             if settings.transport is Transport.UDP and not self._binary:
@@ -314,7 +313,7 @@ class LinkSender:
             return await self._live_binary(dialled)
         return await self._live_json_stream(dialled)
 
-    async def _live_binary(self, dialled: Dialled) -> TransportError:
+    async def _live_binary(self, dialled: Dialled) -> Ending:
         settings = self.settings
         introduction = Introduction(
             key=settings.key,
@@ -357,7 +356,7 @@ class LinkSender:
             else:
                 carrier = StreamCarrier(uplink.connection, b"", session.seal if settings.key else None)
             return await self._live(carrier, uplink.ended)
-        except TransportError as error:
+        except (StreamError, LinkError) as error:
             return error
         finally:
             self._control = None
@@ -365,13 +364,14 @@ class LinkSender:
                 datagrams.close()
             uplink.close()
 
-    async def _live_json_datagrams(self) -> TransportError:
+    async def _live_json_datagrams(self) -> Ending:
         settings = self.settings
         found = await resolve(settings.host, settings.port, socket.SOCK_DGRAM)
         fitting = [info for info in found if settings.local.fits(info[0])]
         if not fitting:
             raise StreamError(
-                "local", f"{settings.label}: no address of the family of {settings.local}; change source_address"
+                StreamReason.LOCAL,
+                f"{settings.label}: no address of the family of {settings.local}; change source_address",
             )
         family, _kind, _protocol, _canonical, target = fitting[0]
         host, port = str(target[0]), int(target[1])
@@ -382,12 +382,14 @@ class LinkSender:
         finally:
             sender.close()
 
-    async def _live_json_stream(self, dialled: Dialled) -> TransportError:
-        ended: asyncio.Future[TransportError] = asyncio.get_running_loop().create_future()
+    async def _live_json_stream(self, dialled: Dialled) -> Ending:
+        ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
         def on_close(error: StreamError | None) -> None:
             if not ended.done():
-                ended.set_result(error or LinkError("closed", f"{self.settings.label}: closed by the receiver"))
+                ended.set_result(
+                    error or LinkError(LinkReason.CLOSED, f"{self.settings.label}: closed by the receiver")
+                )
 
         connection = Connection(
             dialled.socket,
@@ -405,7 +407,7 @@ class LinkSender:
         finally:
             connection.close()
 
-    async def _live(self, carrier: Carrier, ended: "asyncio.Future[TransportError]") -> TransportError:
+    async def _live(self, carrier: Carrier, ended: "asyncio.Future[Ending]") -> Ending:
         """Be live over a carrier until its connection ended."""
         self._carrier = carrier
         self._catching_up = True
@@ -420,17 +422,19 @@ class LinkSender:
     def _drain(self, carrier: Carrier) -> None:
         """Send what waits, in bursts, as far as the kernel, the window and the receiver's buffer take it."""
         buffer = self.buffer
+        # Over TCP no more than it takes: what lies between us and the kernel is late without being known to wait.
+        most = BURST_BYTES if carrier.paced else UNSENT_BYTES
         while self._resume is None and not carrier.blocked and not buffer.window_full:
             burst: list[Pending] = []
             departure_ns = self._clock.wall_ns()
             size = 0
-            while len(burst) < BURST and size < BURST_BYTES and (taken := buffer.take()):
+            while len(burst) < BURST and size < most and (taken := buffer.take()):
                 pending, again = taken
                 frame = pending.frame
                 size += len(frame)
                 if self._binary:
                     # What waited for this connection, or behind such a backlog, says nothing of the path's delay.
-                    frame = wire.redeparted(frame, departure_ns, delayed=again or self._catching_up)
+                    frame = redeparted(frame, departure_ns, delayed=again or self._catching_up)
                 burst.append(Pending(pending.sequence, frame, pending.receive_ns, pending.steady_ns))
             if not burst:
                 self._catching_up = False
@@ -496,8 +500,8 @@ class LinkSender:
         if isinstance(self._carrier, DatagramCarrier):
             self._keep_open(self._carrier)
         drops = {reason: count for reason, count in self.counts.events.dropped.items() if count}
-        beat = wire.Heartbeat(self.buffer.sent_through, self._clock.wall_ns(), self._clock_state(), drops)
+        beat = Heartbeat(self.buffer.sent_through, self._clock.wall_ns(), self._clock_state(), drops)
         # Before the heartbeat, which announces these numbers as used.
         given_up = self.buffer.given_up.untold()
-        told = wire.encode(wire.GaveUp(given_up)) if given_up else b""
-        return told + self._sampling.untold() + wire.encode(beat)
+        told = encode_control(GaveUp(given_up)) if given_up else b""
+        return told + self._sampling.untold() + encode_control(beat)

@@ -2,17 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeAlias
 
-from daemons.errors import LinkError, StreamError, TransportError
+from daemons.errors import LinkError, StreamError
+from daemons.link.messages import Ack, Welcome
 from daemons.link.session import ForwarderSession
-from daemons.link.wire import Ack, Welcome
+from daemons.reasons import LinkReason
 from daemons.records import Stamp
 from daemons.stream.connection import Connection
 from daemons.stream.dial import Dialled
 from daemons.stream.stamping import Stamper
 
-__all__ = ["HEARTBEAT_SECONDS", "Uplink"]
+__all__ = ["HEARTBEAT_SECONDS", "Ending", "Uplink"]
 
+Ending: TypeAlias = StreamError | LinkError
+"""Why a link's connection is over, or could not be made."""
+
+READ_SECONDS = 0.1
+"""Time to read what came while this process stood still."""
 HEARTBEAT_SECONDS = 1.0
 
 
@@ -61,7 +68,7 @@ class Uplink:
         self._heard_ns = self._clock.monotonic_ns()
         self._pulse: asyncio.Task[None] | None = None
         self.family = dialled.socket.family
-        self.ended: asyncio.Future[TransportError] = loop.create_future()
+        self.ended: asyncio.Future[Ending] = loop.create_future()
         self.connection = Connection(
             dialled.socket,
             stamper,
@@ -76,14 +83,16 @@ class Uplink:
         """Go through the handshake and begin to send heartbeats.
 
         Raises:
-            TransportError: it failed, or did not end in time.
+            LinkError, StreamError: it failed, or did not end in time.
         """
         self.connection.start()
         try:
             async with asyncio.timeout(timeout_seconds):
                 welcome = await self._welcomed
         except TimeoutError as error:
-            raise LinkError("timeout", f"{self._where}: no handshake in time; is this a latency-receiver?") from error
+            raise LinkError(
+                LinkReason.TIMEOUT, f"{self._where}: no handshake in time; is this a latency-receiver?"
+            ) from error
         self._pulse = asyncio.get_running_loop().create_task(self._beat())
         return welcome
 
@@ -102,13 +111,16 @@ class Uplink:
         while True:
             self.write(self._heartbeat())
             await self._clock.sleep(HEARTBEAT_SECONDS)
-            # A turn of the loop: after a stall of this process there is something to read before silence is judged.
-            await self._clock.sleep(0)
-            silent_seconds = (self._clock.monotonic_ns() - self._heard_ns) / 1e9
-            if silent_seconds > self._silence_seconds:
+            if self._silent_seconds() > self._silence_seconds:
+                # After a stall of this process there is something to read, to which the loop may come later.
+                await self._clock.sleep(READ_SECONDS)
+            if (silent_seconds := self._silent_seconds()) > self._silence_seconds:
                 self._finish(
-                    LinkError("silent", f"{self._where}: no word from the receiver for {silent_seconds:.1f} s")
+                    LinkError(LinkReason.SILENT, f"{self._where}: no word from the receiver for {silent_seconds:.1f} s")
                 )
+
+    def _silent_seconds(self) -> float:
+        return (self._clock.monotonic_ns() - self._heard_ns) / 1e9
 
     def _on_data(self, data: bytes, stamp: Stamp) -> None:
         self._heard_ns = stamp.steady_ns
@@ -131,9 +143,9 @@ class Uplink:
             self._welcomed.set_result(self._session.welcome)
 
     def _on_close(self, error: StreamError | None) -> None:
-        self._finish(error or LinkError("closed", f"{self._where}: closed by the receiver"))
+        self._finish(error or LinkError(LinkReason.CLOSED, f"{self._where}: closed by the receiver"))
 
-    def _finish(self, error: TransportError) -> None:
+    def _finish(self, error: Ending) -> None:
         if not self._welcomed.done():
             self._welcomed.set_exception(error)
         elif not self.ended.done():

@@ -3,7 +3,7 @@
 from typing import Final
 
 from daemons.measurement.histogram import QuantileHistogram
-from daemons.measurement.sample_size import minimum_samples
+from daemons.measurement.percentile import minimum_samples
 
 __all__ = ["NEVER_NS", "Recent"]
 
@@ -11,6 +11,8 @@ TAIL: Final = 0.99
 LEAST: Final = minimum_samples(TAIL)
 HALF_NS: Final = 150_000_000_000
 """The window begins anew with every other of these: it is the last two and a half to five minutes."""
+FAR: Final = 12
+"""So many times the upper quartile's distance from the median: of delays that fall off exponentially one in 8,000."""
 NEVER_NS: Final = 1 << 62
 
 
@@ -20,14 +22,15 @@ class Recent:
     Attributes:
         above_ns: the 99th percentile, to 0.05 %; :data:`NEVER_NS` before there are enough samples for one.
         usual_ns: the median.
+        far_ns: what is above this is not so by the chance that the usual delays show.
         stale: a clock was stepped: what is known holds no more, and serves until enough is known again.
     """
 
-    __slots__ = ("_before", "_begun_ns", "_now", "above_ns", "record", "stale", "usual_ns")
+    __slots__ = ("_before", "_begun_ns", "_now", "above_ns", "far_ns", "record", "stale", "usual_ns")
 
     def __init__(self) -> None:
         self.above_ns = NEVER_NS
-        self.usual_ns = 0
+        self.usual_ns = self.far_ns = 0
         self.stale = False
         self._before = QuantileHistogram()
         self._begun_ns: int | None = None
@@ -49,10 +52,12 @@ class Recent:
             self._begun_ns = now_ns
         whole = self._before.merged(self._now)
         if whole.count >= LEAST:
-            above_ns, usual_ns = whole.quantile(TAIL), whole.quantile(0.5)
+            above_ns, usual_ns, upper_ns = (whole.quantile(share) for share in (TAIL, 0.5, 0.75))
             assert above_ns is not None
             assert usual_ns is not None
-            self.above_ns, self.usual_ns, self.stale = above_ns, usual_ns, False
+            assert upper_ns is not None
+            self.above_ns, self.usual_ns, self.stale = round(above_ns), round(usual_ns), False
+            self.far_ns = round(usual_ns + FAR * (upper_ns - usual_ns))
         if now_ns - self._begun_ns >= HALF_NS:
             self._before = self._now
             self._turn(now_ns)

@@ -7,13 +7,15 @@ from typing import Final
 
 from daemons.measurement.tail.causes import Cause, TailEvidence, judge
 from daemons.measurement.tail.recent import Recent
-from daemons.records import KERNEL, LATE_NS, SHARED, FeedEvent, LinkEvent, Stamp, StampKind
+from daemons.records import KERNEL, LATE_NS, SHARED, FeedEvent, LinkEvent, Stamp, StampKind, exact
 
-__all__ = ["Tail"]
+__all__ = ["Explanation", "Tail", "Tcp"]
 
 REFRESH_NS: Final = 5_000_000_000
 RENEWED_NS: Final = 1_000_000_000
 """A connection is new for so long: what is sent waits for no more than TCP's first time-out (RFC 6298, section 2.1)."""
+TIMEOUT_NS: Final = 200_000_000
+"""And no less: for want of an answer Linux sends nothing again sooner (TCP_RTO_MIN of its include/net/tcp.h)."""
 MANY: Final = 1_000
 """Events a second from which on not each is a sample of what is usual."""
 STRIDE: Final = 13
@@ -21,6 +23,12 @@ STRIDE: Final = 13
 
 QUEUE_NS: Final = 5_000_000
 """Packets that came together can have queued on the way, but hardly for longer (RFC 8289, section 4.2)."""
+
+Tcp = tuple[int | None, int | None, int | None]
+"""Round trip in nanoseconds, segments sent again, packets that came out of order; None where nobody knows."""
+NO_TCP: Final[Tcp] = (None, None, None)
+Explanation = tuple[str | None, int | None, int | None, int | None]
+"""Cause, and the same."""
 
 
 class Tail:
@@ -36,6 +44,7 @@ class Tail:
         suspect: whether the clocks are not to be believed now.
         read_ns: when the path was read last, by the wall clock.
         out_of_order: asks how many packets of the path came out of order so far (TCP).
+        tcp: asks what TCP says of the path now: round trip, segments sent again, packets out of order.
     """
 
     def __init__(self) -> None:
@@ -47,6 +56,9 @@ class Tail:
         self.worst_ns = dict.fromkeys(Cause, 0)
         self.suspect = False
         self.out_of_order: Callable[[], int] = lambda: 0
+        self.tcp: Callable[[], Tcp] = lambda: NO_TCP
+        self._judged: tuple[FeedEvent | LinkEvent | None, Cause] = (None, Cause.NETWORK)
+        self._asked: tuple[int, Tcp] = (0, NO_TCP)
         self._disorder = self._disorder_at_tick = 0
         self._disordered: tuple[int, bool] = (0, False)
         self._holds: deque[int] = deque(maxlen=255)
@@ -113,17 +125,33 @@ class Tail:
             if self._feed_read is None or self._feed_read.events is not events:
                 self._feed_read = _FeedRead(events)
             lead_ns = _newer_by(event.event_time_ns, self._feed_read.newest_ns)
-            late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind)
+            late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind, renewed=self._renewed)
         return self._count(
+            event,
             TailEvidence(
                 delay_ns - self.timed.usual_ns,
+                far=delay_ns > self.timed.far_ns,
                 suspect=self.suspect or self.timed.stale,
                 renewed=self._renewed,
                 receiver_late_ns=late_ns,
                 held_ns=held_ns,
                 first=not index,
-            )
+            ),
         )
+
+    def explanation(self, event: FeedEvent | LinkEvent, stamp: Stamp) -> Explanation:
+        """Return the cause of the event that was taken in last, and what TCP says, for its row; None of others.
+
+        Args:
+            event: it.
+            stamp: of its read, at which TCP is asked once.
+        """
+        judged, cause = self._judged
+        if judged is not event:
+            return None, *NO_TCP
+        if self._asked[0] != stamp.handled_ns:
+            self._asked = (stamp.handled_ns, self.tcp())
+        return cause.value, *self._asked[1]
 
     def take_link(
         self,
@@ -160,24 +188,39 @@ class Tail:
         read = self._link_read
         late_ns = held_ns = 0
         if kind is not KERNEL:
-            late_ns, held_ns = self._late_or_held(read.newest_left_ns - _left_ns(event), stamp, kind)
+            lead_ns = read.newest_left_ns - _left_ns(event)
+            late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind, renewed=False)
         hold_ns = 0 if event.departure_ns is None else event.departure_ns - event.receive_ns - self._usual_hold_ns
-        forwarder_late_ns = 0
-        if event.receive_kind is SHARED and recent is self.timed:
+        forwarder_late_ns = feed_ns = 0
+        if recent is self.timed and (event.feed_held or event.feed_renewed):
+            feed_ns = self._feed_excess_ns(event)
+        if event.receive_kind is SHARED and recent is self.timed and not (event.feed_held or event.feed_renewed):
             forwarder_late_ns = _believed(self._forwarder_late_ns(event, read), hold_ns)
         return self._count(
+            event,
             TailEvidence(
                 delay_ns - recent.usual_ns,
+                far=delay_ns > recent.far_ns,
                 suspect=self.suspect or recent.stale,
-                renewed=self._renewed or event.delayed,
+                unconnected=event.delayed,
+                renewed=self._renewed and delay_ns - recent.usual_ns >= TIMEOUT_NS,
                 queued=event.waited,
                 hold_ns=max(0, hold_ns),
                 forwarder_late_ns=forwarder_late_ns,
                 receiver_late_ns=late_ns,
                 held_ns=held_ns,
                 first=not index,
-            )
+                feed_ns=feed_ns,
+                feed_held=event.feed_held,
+                feed_renewed=event.feed_renewed,
+            ),
         )
+
+    def _feed_excess_ns(self, event: LinkEvent) -> int:
+        """Return how much longer than usual an event took to come to the forwarder; 0 while that is not known."""
+        if self._usual_feed_ns is None or event.event_time_ns is None:
+            return 0
+        return max(0, event.receive_ns - event.event_time_ns - self._usual_feed_ns)
 
     def _forwarder_late_ns(self, event: LinkEvent, read: "_LinkRead") -> int:
         """Return how much earlier than its stamp there an event may have come to the forwarder, by the same reasoning.
@@ -185,11 +228,11 @@ class Tail:
         A long read there comes here in several: without its last event, what an event usually takes to come there says.
         """
         newest_ns, last_kind = read.there[event.receive_ns]
-        if last_kind is KERNEL or self._usual_feed_ns is None or event.event_time_ns is None:
+        if exact(last_kind) or self._usual_feed_ns is None:
             return _newer_by(event.event_time_ns, newest_ns)
-        return max(0, event.receive_ns - event.event_time_ns - self._usual_feed_ns)
+        return self._feed_excess_ns(event)
 
-    def _late_or_held(self, lead_ns: int, stamp: Stamp, kind: StampKind) -> tuple[int, int]:
+    def _late_or_held(self, lead_ns: int, stamp: Stamp, kind: StampKind, *, renewed: bool) -> tuple[int, int]:
         """Return how much earlier than its stamp an event may have come, and how long it may have lain behind a hole.
 
         The last event of the read has a stamp of its own: this one left as much earlier as it came earlier, if the way
@@ -200,8 +243,10 @@ class Tail:
             lead_ns: how much later than this event the last one of the read left.
             stamp: the read's.
             kind: of the stamp, as far as this event goes.
+            renewed: the read may begin with what had waited at the other end of a new connection.
         """
         if stamp.held_ns:
+            self._came_out_of_order(stamp)
             return 0, stamp.held_ns + lead_ns
         if kind is not SHARED:
             return 0, 0
@@ -210,17 +255,19 @@ class Tail:
             return 0, lead_ns
         # What came before a word of the forwarder's was handed on before what came after it, and is of the same read.
         bound_ns = stamp.ns - self.read_ns if self.read_ns < stamp.handled_ns else lead_ns
-        return _believed(min(lead_ns, bound_ns), stamp.handled_ns - stamp.ns), 0
+        return 0 if renewed else _believed(min(lead_ns, bound_ns), stamp.handled_ns - stamp.ns), 0
 
     def _came_out_of_order(self, stamp: Stamp) -> bool:
+        """Say whether packets did since the last look; what explains this read explains no later one."""
         if self._disordered[0] != stamp.handled_ns:
             before, self._disorder = self._disorder, self.out_of_order()
             self._disorder_at_tick = self._disorder
             self._disordered = (stamp.handled_ns, self._disorder > before)
         return self._disordered[1]
 
-    def _count(self, evidence: TailEvidence) -> Cause:
+    def _count(self, event: FeedEvent | LinkEvent, evidence: TailEvidence) -> Cause:
         cause = judge(evidence)
+        self._judged = (event, cause)
         self.events[cause] += 1
         self.excess_ns[cause] += evidence.excess_ns
         self.worst_ns[cause] = max(self.worst_ns[cause], evidence.excess_ns)

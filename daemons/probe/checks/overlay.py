@@ -11,6 +11,7 @@ from daemons.configuration.probe import OverlaySection
 from daemons.probe.checks.echo import EchoAccount, reply_number, request
 from daemons.probe.faults import Faults
 from daemons.records import StampKind
+from daemons.stream.local_end import LocalEnd
 from daemons.stream.stamping import ANCILLARY_BYTES, Reader, Stamper, enable
 
 __all__ = ["OverlayPinger"]
@@ -106,10 +107,7 @@ class OverlayPinger:
         try:
             sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
             enable(sock)
-            if section.interface:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, section.interface.encode())
-            if section.source_address:
-                sock.bind((section.source_address, 0))
+            LocalEnd(section.source_address, section.interface).bind(sock)
             sock.connect((section.peer, 0))
         except BaseException as error:
             if sock is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -11,11 +12,8 @@ import structlog
 from daemons.configuration.probe import RouteSection
 from daemons.probe.faults import Faults
 
-__all__ = ["FAILURES", "Hop", "RouteError", "RouteTracer", "arguments", "changed", "hops"]
+__all__ = ["Hop", "RouteError", "RouteFailure", "RouteTracer", "arguments", "changed", "hops"]
 
-FAILURES = ("missing", "refused", "timeout", "output", "internal")
-"""Why a trace failed: mtr is not installed, it ended with an error, it did not end, its report is not understood; or
-the fault is the probe's own, and the log has the traceback."""
 
 GRACE_SECONDS = 30.0
 """What mtr may take beyond a second for each cycle: it waits for late answers."""
@@ -26,10 +24,23 @@ _Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3.6e6)]
 """An hour: no packet lives that long, and no figure of mtr's is infinite."""
 
 
-class RouteError(Exception):
-    """A trace failed; ``reason`` is one of :data:`FAILURES`."""
+class RouteFailure(StrEnum):
+    """Why a trace failed: mtr is not installed, it ended with an error, it did not end, its report is not understood.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    Or the fault is the probe's own, and the log has the traceback.
+    """
+
+    MISSING = "missing"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    OUTPUT = "output"
+    INTERNAL = "internal"
+
+
+class RouteError(Exception):
+    """A trace failed."""
+
+    def __init__(self, reason: RouteFailure, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
@@ -83,7 +94,9 @@ def hops(report: bytes, most: int) -> tuple[Hop, ...]:
         # Versions differ in whether numbers are written as text.
         found = msgspec.json.decode(report, type=_Report, strict=False).report.hubs
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RouteError("output", f"mtr's report is not understood: {error}; use mtr 0.9 or newer") from error
+        raise RouteError(
+            RouteFailure.OUTPUT, f"mtr's report is not understood: {error}; use mtr 0.9 or newer"
+        ) from error
     return tuple(_hop(hub) for hub in found if 1 <= hub.count <= most)
 
 
@@ -123,7 +136,7 @@ class RouteTracer:
         changes: how often the route differed from the one before.
         failures: how many traces failed, by reason.
         missed: slots that came while a trace was still running.
-        failure: the reason why the latest trace failed; empty when it did not.
+        failure: the reason why the latest trace failed; None when it did not.
         complaint: the sentence for it.
     """
 
@@ -137,9 +150,9 @@ class RouteTracer:
         self.slots = 0
         self.traces = 0
         self.changes = 0
-        self.failures = dict.fromkeys(FAILURES, 0)
+        self.failures = dict.fromkeys(RouteFailure, 0)
         self.missed = 0
-        self.failure = ""
+        self.failure: RouteFailure | None = None
         self.complaint = ""
 
     def slot(self, _intended_ns: int, missed: int) -> None:
@@ -173,16 +186,16 @@ class RouteTracer:
                 self._log.warning("route not traced", target=section.target, why=str(error))
             self._fail(error.reason, str(error))
         except Exception as error:  # noqa: BLE001 a trace that is lost is one that nobody misses
-            self._fail("internal", self._faults.note(error, section.target))
+            self._fail(RouteFailure.INTERNAL, self._faults.note(error, section.target))
         else:
             self._learn(found)
 
-    def _fail(self, reason: str, complaint: str) -> None:
+    def _fail(self, reason: RouteFailure, complaint: str) -> None:
         self.failures[reason] += 1
         self.failure, self.complaint = reason, complaint
 
     def _learn(self, found: tuple[Hop, ...]) -> None:
-        self.failure = self.complaint = ""
+        self.failure, self.complaint = None, ""
         if self.traces and changed(self.hops, found):
             self.changes += 1
             self._log.info("route changed", target=self.target, hops=[hop.address for hop in found])
@@ -200,13 +213,16 @@ async def _output(line: list[str], timeout_seconds: float) -> bytes:
         )
     except OSError as error:
         raise RouteError(
-            "missing", f"{line[0]}: cannot be run: {error.strerror}; apt-get install mtr-tiny, or set route.command"
+            RouteFailure.MISSING,
+            f"{line[0]}: cannot be run: {error.strerror}; apt-get install mtr-tiny, or set route.command",
         ) from error
     try:
         async with asyncio.timeout(timeout_seconds):
             output, complaint = await process.communicate()
     except TimeoutError as error:
-        raise RouteError("timeout", f"mtr did not end within {timeout_seconds:g} s; lower route.cycles") from error
+        raise RouteError(
+            RouteFailure.TIMEOUT, f"mtr did not end within {timeout_seconds:g} s; lower route.cycles"
+        ) from error
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -215,7 +231,7 @@ async def _output(line: list[str], timeout_seconds: float) -> bytes:
     if process.returncode or not output:
         why = complaint.decode("utf-8", "replace").strip()[:200]
         raise RouteError(
-            "refused",
+            RouteFailure.REFUSED,
             f"mtr ended with code {process.returncode}: {why}; it needs CAP_NET_RAW and a target that resolves",
         )
     return output

@@ -11,31 +11,30 @@ from typing import Any
 
 from daemons.errors import StreamError
 from daemons.probe.attempt import AttemptError, Reason
+from daemons.reasons import StreamReason
 from daemons.records import StampKind
 from daemons.stream.descriptors import is_reserved
 from daemons.stream.dial import reason_of
-from daemons.stream.headers import mark
+from daemons.stream.local_end import LocalEnd
 from daemons.stream.stamping import ANCILLARY_BYTES, Ancillary, Stamper, enable
 from daemons.stream.tls import TlsSession
 
 __all__ = ["Channel"]
 
 READ_BYTES = 65536
-_IP_BIND_ADDRESS_NO_PORT = 24
-"""From linux/in.h; the socket module does not name it. It works for IPv6 sockets too."""
 
 _CONNECTING = {
-    "refused": Reason.CONNECT_REFUSED,
-    "reset": Reason.RESET,
-    "timeout": Reason.CONNECT_TIMEOUT,
-    "unreachable": Reason.CONNECT_UNREACHABLE,
-    "local": Reason.LOCAL,
+    StreamReason.REFUSED: Reason.CONNECT_REFUSED,
+    StreamReason.RESET: Reason.RESET,
+    StreamReason.TIMEOUT: Reason.CONNECT_TIMEOUT,
+    StreamReason.UNREACHABLE: Reason.CONNECT_UNREACHABLE,
+    StreamReason.LOCAL: Reason.LOCAL,
 }
 _CONNECTED = {
-    "reset": Reason.RESET,
-    "timeout": Reason.RESET,
-    "tls": Reason.TLS,
-    "certificate": Reason.CERTIFICATE,
+    StreamReason.RESET: Reason.RESET,
+    StreamReason.TIMEOUT: Reason.RESET,
+    StreamReason.TLS: Reason.TLS,
+    StreamReason.CERTIFICATE: Reason.CERTIFICATE,
 }
 
 
@@ -77,14 +76,7 @@ class Channel:
             AttemptError: neither is this host's.
         """
         try:
-            if dscp is not None:
-                mark(self._socket, dscp)
-            if interface:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-            if source_address:
-                # The port is left to connect(2), which can then use one again for another destination (ip(7)).
-                self._socket.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-                self._socket.bind((source_address, 0))
+            LocalEnd(source_address, interface, dscp).bind(self._socket)
         except OSError as error:
             asked = " ".join(filter(None, (source_address, interface)))
             raise AttemptError(

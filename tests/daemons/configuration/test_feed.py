@@ -11,7 +11,7 @@ from daemons.configuration.feed import FeedFields, feed_settings
 from daemons.configuration.forwarder import load_forwarder
 from daemons.errors import ConfigError
 from daemons.feed.endpoints import streams_in
-from daemons.service.config import UnseenCredentialError
+from daemons.service.settings.config import UnseenCredentialError
 
 KEY = "k" * 64
 
@@ -66,6 +66,14 @@ def test_the_defaults_of_sbe_are_those_that_the_exchange_serves(keys: Keys) -> N
 def test_what_does_not_go_together_is_refused(keys: Keys, changes: dict[str, Any], wrong: str, remedy: str) -> None:
     with pytest.raises(ConfigError, match=rf"{wrong}.*{remedy}"):
         feed_settings("f", "feed", sbe(keys, **changes))
+
+
+@pytest.mark.parametrize("content", ["", "abc", "X-MBX-APIKEY: " + KEY])
+def test_what_is_no_api_key_is_not_to_be_made_up(keys: Keys, content: str) -> None:
+    """A link's key anybody can draw; this one is the exchange's."""
+    Path(keys.bad).write_text(content)
+    with pytest.raises(ConfigError, match="write the API key that the exchange shows"):
+        feed_settings("f", "feed", sbe(keys, api_key_file=keys.bad))
 
 
 def test_a_file_that_holds_more_than_the_key_is_refused_without_showing_it(keys: Keys) -> None:

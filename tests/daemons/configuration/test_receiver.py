@@ -2,6 +2,7 @@
 
 import re
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +70,27 @@ def test_feeds_are_what_links_race_against_in_every_order_of_the_file() -> None:
         ordered = [given[index] for index in race_order(ReceiverConfig(path=given))]
         # Feeds before links, and among their like by name: no lead changes its sign with the order of the file.
         assert ordered == paths
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        *(
+            ("interfaec", "interface"),
+            ("intrface", "interface"),
+            ("steams", "streams"),
+            ("ulr", "url"),
+            ("nmae", "name"),
+        ),
+        # As many letters in common with another key as a slip leaves, and another word all the same.
+        *(("interval", None), ("hostname", None)),
+    ],
+)
+def test_of_an_unknown_key_a_slip_is_told_and_another_word_is_not(key: str, meant: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "receiver.toml"
+    file.write_text(f'[[path]]\nname = "a"\nkind = "feed"\nurl = "ws://a.test/"\n{key} = 3\n')
+    with pytest.raises(ConfigError) as caught:
+        load_receiver(file, {}, None, {}, {})
+    assert f"path[0].{key}: unknown key" in str(caught.value)
+    named = re.findall("`(.*?)`", str(caught.value))
+    assert named == ([meant] if meant else [])

@@ -23,7 +23,7 @@ from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.clock import SystemClock
 
-DEADLINE = 20.0
+DEADLINE = 300.0
 
 
 def trade(number: int) -> bytes:

@@ -1,26 +1,16 @@
-"""Under which reason an ended connection is counted."""
+"""What is counted of a feed."""
 
 import pytest
 
-from daemons.feed.counts import Door, FeedCounts, ReconnectReason
+from daemons.feed.counts import Door, FeedCounts
+from daemons.reasons import FeedReason, StreamReason
 
 
-@pytest.mark.parametrize(
-    ("reason", "counted"),
-    [
-        ("http_403", "http_4xx"),
-        ("http_503", "http_5xx"),
-        ("http_301", "http_other"),
-        ("dns", "dns"),
-        ("unread", "unread"),
-    ],
-)
-def test_answers_are_counted_by_their_class_and_all_else_by_name(reason: str, counted: str) -> None:
-    assert ReconnectReason.of(reason) == counted
-
-
-def test_every_reason_shows_zero_before_its_first_time() -> None:
-    assert FeedCounts().reconnects == dict.fromkeys(ReconnectReason, 0)
+@pytest.mark.parametrize("reason", [*StreamReason, *FeedReason])
+def test_every_reason_that_an_error_can_have_shows_zero_before_its_first_time(
+    reason: StreamReason | FeedReason,
+) -> None:
+    assert FeedCounts().reconnects[reason] == 0
 
 
 def test_a_feed_is_connected_when_each_of_its_streams_comes_by_some_connection() -> None:

@@ -11,6 +11,7 @@ from websockets.server import ServerProtocol
 from daemons.errors import FeedError
 from daemons.feed.binance import Decoder, Invalid, Notice
 from daemons.feed.session import FeedSession
+from daemons.reasons import FeedReason
 from daemons.records import FeedEvent
 from tests.daemons.arrivals import arrivals, judge
 
@@ -97,20 +98,24 @@ def reject(status: int) -> Callable[[FeedSession], None]:
 @pytest.mark.parametrize(
     ("provoke", "reason", "words"),
     [
-        (reject(403), "http_403", "firewall"),
-        (reject(429), "http_429", "too many connection attempts"),
-        (reject(503), "http_503", "status page"),
-        (lambda session: received(session, b"SSH-2.0-OpenSSH_9.2\r\n"), "handshake", "WebSocket endpoint"),
+        (reject(403), (FeedReason.HTTP_4XX, 403), "firewall"),
+        (reject(429), (FeedReason.HTTP_4XX, 429), "too many connection attempts"),
+        (reject(503), (FeedReason.HTTP_5XX, 503), "status page"),
+        (
+            lambda session: received(session, b"SSH-2.0-OpenSSH_9.2\r\n"),
+            (FeedReason.HANDSHAKE, None),
+            "WebSocket endpoint",
+        ),
     ],
 )
 def test_refused_handshakes_have_a_reason_and_a_remedy(
-    provoke: Callable[[FeedSession], None], reason: str, words: str
+    provoke: Callable[[FeedSession], None], reason: tuple[FeedReason, int | None], words: str
 ) -> None:
     session = FeedSession(URL)
     session.start()
     with pytest.raises(FeedError, match=words) as caught:
         provoke(session)
-    assert caught.value.reason == reason
+    assert (caught.value.reason, caught.value.status) == reason
 
 
 def test_a_message_over_the_limit_ends_the_connection() -> None:
@@ -232,23 +237,23 @@ def test_whoever_reads_events_alone_is_not_asked_to_look_further(odd: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    ("head", "reason", "seconds"),
+    ("head", "status", "seconds"),
     [
-        (b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 120\r\n\r\n", "http_429", 120),
-        (b"HTTP/1.1 418 I'm a teapot\r\nretry-after:  259200\r\nContent-Length: 9\r\n\r\n", "http_418", 259_200),
-        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 1000, "http_403", None),
-        (b"HTTP/1.1 429 Slow\r\nRetry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n\r\n", "http_429", None),
-        (b"HTTP/1.1 503\r\n\r\n", "http_503", None),
+        (b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 120\r\n\r\n", 429, 120),
+        (b"HTTP/1.1 418 I'm a teapot\r\nretry-after:  259200\r\nContent-Length: 9\r\n\r\n", 418, 259_200),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 1000, 403, None),
+        (b"HTTP/1.1 429 Slow\r\nRetry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n\r\n", 429, None),
+        (b"HTTP/1.1 503\r\n\r\n", 503, None),
     ],
 )
-def test_a_refusal_is_known_by_its_head(head: bytes, reason: str, seconds: float | None) -> None:
+def test_a_refusal_is_known_by_its_head(head: bytes, status: int, seconds: float | None) -> None:
     session = FeedSession("ws://127.0.0.1:1/ws/btcusdt@trade")
     session.start()
     for at in range(0, len(head), 7):
         session.receive_data(head[at : at + 7])
     with pytest.raises(FeedError) as caught:
         session.check()
-    assert (caught.value.reason, caught.value.retry_after_seconds) == (reason, seconds)
+    assert (caught.value.status, caught.value.retry_after_seconds) == (status, seconds)
 
 
 @pytest.mark.parametrize(

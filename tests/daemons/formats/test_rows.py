@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons.formats.rows import COLUMNS, HEADER, ORIGINAL_COLUMNS, Row, encode_row
+from daemons.measurement.tail.causes import Cause
 from daemons.records import StampKind, Validity
 
 some_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -24,6 +25,10 @@ some_row = st.builds(
     stamp=st.sampled_from(StampKind),
     validity=st.sampled_from(Validity),
     delayed=st.booleans(),
+    cause=st.none() | st.sampled_from(Cause),
+    tcp_rtt_ns=some_time,
+    tcp_retransmitted=some_time,
+    tcp_out_of_order=some_time,
 )
 
 
@@ -48,6 +53,10 @@ def test_what_is_written_is_what_another_reader_of_csv_finds(rows: list[Row]) ->
             assert (float(one[column]) if one[column] else None) == (None if value is None else round(value / 1e6, 6))
         assert (one["stamp"], one["validity"]) == (row.stamp.name.lower(), row.validity)
         assert one["delayed"] == str(int(row.delayed))
+        assert one["cause"] == (row.cause or "")
+        for column in ("tcp_rtt_ns", "tcp_retransmitted", "tcp_out_of_order"):
+            value = None if row.cause is None else getattr(row, column)
+            assert one[column] == ("" if value is None else str(value))
 
 
 def test_the_original_programs_columns_come_first() -> None:

@@ -35,6 +35,16 @@ def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "flags", "message"),
     [
+        (
+            GOOD + '[hardware_stamps]\nuse = "required"\n',
+            [],
+            "hardware_stamps.interface: is missing; name the interface that events come through",
+        ),
+        (
+            GOOD + '[hardware_stamps]\nuse = "if available"\ninterface = "a/b"\n',
+            [],
+            "hardware_stamps.interface: 'a/b' is no interface's name; see ip link",
+        ),
         ("", [], "destination: none is given; name a receiver: --destination HOST:PORT"),
         (GOOD + 'adress = "x"\n', [], "destination[0].adress: unknown key; remove it; `address` is there already"),
         (
@@ -55,7 +65,7 @@ def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Pa
         (
             GOOD,
             ["--destination", "a:1", "--destination", "a:1"],
-            "destination: a:1 is given twice; send to each receiver once",
+            "destination: a:1 is given twice; send to each receiver once, or to another port of it",
         ),
         (
             GOOD,

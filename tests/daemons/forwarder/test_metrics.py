@@ -6,7 +6,7 @@ from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
 from daemons.forwarder.program import Forwarder
 from daemons.records import Stamp, StampKind
-from daemons.service.config import MetricsSection
+from daemons.service.settings.config import MetricsSection
 from tests.daemons.made import feed_event
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
 from daemons.forwarder.program import Forwarder
+from daemons.link.messages import DropReason
 from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.wire import DropReason
+from daemons.reasons import LinkReason
 from daemons.records import Stamp, StampKind
 from daemons.secret import Secret
-from daemons.service.config import MetricsSection
+from daemons.service.settings.config import MetricsSection
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 from tests.daemons.link.listening import BOTH, Here, Sink
@@ -120,7 +121,7 @@ def test_an_edited_destination_keeps_its_buffer_its_counts_and_its_connection() 
             assert after is before
             assert after.buffer.buffered > waiting
             assert sum(after.buffer.counts.dropped.values()) == 0
-            assert after.counts.reconnects["reload"] == 0
+            assert after.counts.reconnects[LinkReason.RELOAD] == 0
             assert here.listener.counts.connections == 1
             made.assert_balanced()
 
@@ -304,16 +305,16 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             # Here first: the connection is ended, and the old key refused.
             listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(OTHER_KEY),)))
             assert listener.counts.peers == 0
-            await until(lambda: sender.counts.reconnects["key"] > 0)
-            assert listener.counts.refusals["key"] > 0
+            await until(lambda: sender.counts.reconnects[LinkReason.KEY] > 0)
+            assert listener.counts.refusals[LinkReason.KEY] > 0
             keep(OTHER_KEY)
             await made.edit(section(here, key_file=str(file)))
             await until(connected(made))
             # Then there first.
             keep(KEY)
             await made.edit(section(here, key_file=str(file)))
-            assert sender.counts.reconnects["reload"] == 1
-            await until(lambda: listener.counts.peers == 0 and sender.counts.reconnects["key"] > 1)
+            assert sender.counts.reconnects[LinkReason.RELOAD] == 1
+            await until(lambda: listener.counts.peers == 0 and sender.counts.reconnects[LinkReason.KEY] > 1)
             listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(KEY),)))
             await until(connected(made))
             made.assert_balanced()
@@ -331,7 +332,7 @@ def test_a_source_that_is_allowed_no_more_is_disconnected() -> None:
             assert here.listener.counts.peers == 1
             here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
             assert here.listener.counts.peers == 0
-            await until(lambda: here.listener.counts.refusals["source"] > 0)
+            await until(lambda: here.listener.counts.refusals[LinkReason.SOURCE] > 0)
 
     run(work)
 

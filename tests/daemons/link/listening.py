@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
+from daemons.link.messages import Ack, Transport
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import LinkSink, SessionKey
-from daemons.link.wire import Ack, Transport
 from daemons.records import LinkEvent, Stamp
 from daemons.stream.datagram import listening_pair
 from daemons.stream.stamping import Stamper

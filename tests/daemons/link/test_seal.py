@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons.errors import WireError
-from daemons.link import wire
+from daemons.link.events import DATAGRAM_HEAD
 from daemons.link.seal import (
     MAX_RECORD,
     TAG_BYTES,
@@ -139,11 +139,11 @@ def datagrams(count: int) -> tuple[DatagramOpener, list[bytes]]:
 def taken_by(opener: DatagramOpener, datagram: bytes) -> str:
     """Say why a datagram was refused; empty when it was taken."""
     try:
-        _magic, _version, _token, number = wire.DATAGRAM_HEAD.unpack_from(datagram)
+        _magic, _version, _token, number = DATAGRAM_HEAD.unpack_from(datagram)
         end = opener.end_of_events(number, datagram)
     except WireError as error:
         return error.reason
-    assert datagram[wire.DATAGRAM_HEAD.size : end] == b"frames"
+    assert datagram[DATAGRAM_HEAD.size : end] == b"frames"
     return ""
 
 

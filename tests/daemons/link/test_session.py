@@ -8,27 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons.errors import LinkError, WireError
-from daemons.link import wire
-from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession, TimeReport
-from daemons.link.wire import (
-    MAX_STRANGER_BODY,
+from daemons.link.control import encode_control
+from daemons.link.decoder import MAX_STRANGER_BODY, FrameDecoder
+from daemons.link.events import encode_event
+from daemons.link.frame import FRAME_MAGIC, HEAD, Kind
+from daemons.link.messages import (
     Ack,
     Bye,
     Challenge,
+    ClockReply,
     ClockRequest,
     Heartbeat,
     Hello,
+    Reject,
+    RejectReason,
     Shared,
     Transport,
     Welcome,
 )
+from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession, TimeReport
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
 from daemons.secret import Secret
 from daemons.timing.exchange import ClockSample
 
 KEY = b"an ordinary shared secret"
 SESSION, TOKEN = 77, 99
-EVENT = wire.encode_event(1, 10, 0, None, 20, 5, b"btcusdt@trade", b"{}")
+EVENT = encode_event(1, 10, 0, None, 20, 5, b"btcusdt@trade", b"{}")
 
 
 def stamp(ns: int = 0, step_ns: int = 0) -> Stamp:
@@ -112,7 +117,7 @@ def test_any_split_gives_the_same_conversation(data: st.DataObject) -> None:
     to_forwarder()
     beat = Heartbeat(1, 5, UNKNOWN_CLOCK, {})
     answer = one.data_to_send()
-    to_receiver(answer + one.seal(EVENT) + one.seal(wire.encode(beat) + wire.encode(Bye(1))))
+    to_receiver(answer + one.seal(EVENT) + one.seal(encode_control(beat) + encode_control(Bye(1))))
     assert [type(item) for item in heard] == [Hello, TimeReport, LinkEvent, Heartbeat, Bye]
     assert heard[1] == TimeReport(ClockSample(85, 30))
     assert heard[3:] == [beat, Bye(1)]
@@ -150,22 +155,22 @@ def test_another_version_is_refused_and_told_so(version: int) -> None:
     other = receiver(key=KEY)
     hello = Hello(version, Transport.TCP, SESSION, bytes(16), 0, "", UNKNOWN_CLOCK)
     with pytest.raises(LinkError, match=f"speaks version {version}, we 2") as caught:
-        other.receive_data(wire.encode(hello), stamp())
+        other.receive_data(encode_control(hello), stamp())
     assert caught.value.reason == "version"
-    (_challenge, reject) = wire.FrameDecoder().feed(other.data_to_send())
-    assert reject == wire.Reject(wire.RejectReason.VERSION, f"it speaks version {version}, we 2; upgrade the older")
+    (_challenge, reject) = FrameDecoder().feed(other.data_to_send())
+    assert reject == Reject(RejectReason.VERSION, f"it speaks version {version}, we 2; upgrade the older")
 
 
 def test_an_older_receiver_is_noticed() -> None:
     with pytest.raises(LinkError, match="the receiver speaks version 1, we 2") as caught:
-        forwarder().receive_data(wire.encode(Challenge(1, bytes(16))), stamp(), lambda: 0)
+        forwarder().receive_data(encode_control(Challenge(1, bytes(16))), stamp(), lambda: 0)
     assert caught.value.reason == "version"
 
 
 def test_a_newer_receiver_is_answered_in_our_version_and_decides() -> None:
     one = forwarder()
-    one.receive_data(wire.encode(Challenge(9, bytes(16))), stamp(), lambda: 0)
-    (hello,) = wire.FrameDecoder().feed(one.data_to_send())
+    one.receive_data(encode_control(Challenge(9, bytes(16))), stamp(), lambda: 0)
+    (hello,) = FrameDecoder().feed(one.data_to_send())
     assert isinstance(hello, Hello)
     assert hello.version == 2
 
@@ -193,10 +198,10 @@ def test_a_recorded_consent_is_worth_nothing() -> None:
 )
 def test_every_word_of_an_introduction_is_signed(changed: dict[str, object]) -> None:
     one, other = forwarder(key=KEY, path="backbone"), receiver(key=KEY)
-    (hello,) = wire.FrameDecoder().feed(challenged(one, other))
+    (hello,) = FrameDecoder().feed(challenged(one, other))
     assert isinstance(hello, Hello)
     with pytest.raises(LinkError) as caught:
-        other.receive_data(wire.encode(msgspec.structs.replace(hello, **changed)), stamp())
+        other.receive_data(encode_control(msgspec.structs.replace(hello, **changed)), stamp())
     assert caught.value.reason == "key"
 
 
@@ -204,15 +209,20 @@ def test_every_word_of_an_introduction_is_signed(changed: dict[str, object]) -> 
 def test_every_word_of_a_consent_is_signed(changed: dict[str, object]) -> None:
     one, other = forwarder(key=KEY), receiver(key=KEY)
     other.receive_data(challenged(one, other), stamp())
-    (welcome,) = wire.FrameDecoder().feed(other.data_to_send())
+    (welcome,) = FrameDecoder().feed(other.data_to_send())
     assert isinstance(welcome, Welcome)
     with pytest.raises(LinkError) as caught:
-        one.receive_data(wire.encode(msgspec.structs.replace(welcome, **changed)), stamp(), lambda: 0)
+        one.receive_data(encode_control(msgspec.structs.replace(welcome, **changed)), stamp(), lambda: 0)
     assert caught.value.reason == "peer_key"
     assert one.welcome is None
 
 
-BEFORE_HELLO = [EVENT, wire.encode(Bye(1)), wire.encode(Ack(1, 1, 0)), wire.encode(Heartbeat(1, 1, UNKNOWN_CLOCK, {}))]
+BEFORE_HELLO = [
+    EVENT,
+    encode_control(Bye(1)),
+    encode_control(Ack(1, 1, 0)),
+    encode_control(Heartbeat(1, 1, UNKNOWN_CLOCK, {})),
+]
 
 
 @pytest.mark.parametrize("data", BEFORE_HELLO)
@@ -223,16 +233,16 @@ def test_a_stranger_may_say_nothing_but_hello(data: bytes) -> None:
 
 def test_a_stranger_may_not_make_long_speeches() -> None:
     with pytest.raises(WireError) as caught:
-        receiver().receive_data(wire.HEAD.pack(wire.FRAME_MAGIC, wire.Kind.HELLO, MAX_STRANGER_BODY + 1), stamp())
+        receiver().receive_data(HEAD.pack(FRAME_MAGIC, Kind.HELLO, MAX_STRANGER_BODY + 1), stamp())
     assert caught.value.reason == "too_large"
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: wire.encode(Ack(1, 1, 0)),
-        lambda: wire.encode(ClockRequest(1, 1)),
-        lambda: wire.encode(Challenge(1, bytes(16))),
+        lambda: encode_control(Ack(1, 1, 0)),
+        lambda: encode_control(ClockRequest(1, 1)),
+        lambda: encode_control(Challenge(1, bytes(16))),
         lambda: challenged(forwarder(), receiver()),
     ],
 )
@@ -245,7 +255,7 @@ def test_after_hello_only_a_forwarders_words_are_taken(make: Callable[[], bytes]
 
 @pytest.mark.parametrize(
     "data",
-    [wire.encode(Ack(1, 1, 0)), wire.encode(ClockRequest(1, 1)), wire.encode(Welcome(1, 1, 1)), EVENT],
+    [encode_control(Ack(1, 1, 0)), encode_control(ClockRequest(1, 1)), encode_control(Welcome(1, 1, 1)), EVENT],
 )
 def test_a_receiver_must_introduce_itself_first(data: bytes) -> None:
     with pytest.raises(WireError, match="came out of turn"):
@@ -253,15 +263,15 @@ def test_a_receiver_must_introduce_itself_first(data: bytes) -> None:
 
 
 def test_a_second_welcome_or_challenge_is_out_of_turn() -> None:
-    for data in (wire.encode(Welcome(1, 1, 1)), wire.encode(Challenge(1, bytes(16)))):
+    for data in (encode_control(Welcome(1, 1, 1)), encode_control(Challenge(1, bytes(16)))):
         one = forwarder()
         joined(one, receiver())
         with pytest.raises(WireError, match="came out of turn"):
             one.receive_data(data, stamp(), lambda: 0)
 
 
-def answered(other: ReceiverSession, reply: wire.ClockReply, at: Stamp) -> TimeReport:
-    (report,) = other.receive_data(wire.encode(reply), at)
+def answered(other: ReceiverSession, reply: ClockReply, at: Stamp) -> TimeReport:
+    (report,) = other.receive_data(encode_control(reply), at)
     assert isinstance(report, TimeReport)
     return report
 
@@ -271,7 +281,7 @@ def test_clock_answers_that_answer_no_question_of_ours_are_no_samples() -> None:
     joined(forwarder(), other)
     for _ in range(9):
         other.ask_time(lambda: 100)
-    good = wire.ClockReply(9, 100, 150, 160)
+    good = ClockReply(9, 100, 150, 160)
     assert answered(other, msgspec.structs.replace(good, number=10), stamp(200)).sample is None
     assert answered(other, msgspec.structs.replace(good, number=1), stamp(200)).sample is None
     assert answered(other, msgspec.structs.replace(good, number=8, t1_ns=99), stamp(200)).sample is None

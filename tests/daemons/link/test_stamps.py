@@ -10,20 +10,21 @@ from typing import Literal
 import pytest
 import uvloop
 
-from daemons.link import wire
+from daemons.link.control import encode_control
+from daemons.link.events import encode_event
 from daemons.link.forwarded import encode_forwarded
+from daemons.link.messages import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import SessionKey
 from daemons.link.session import ForwarderSession, Introduction, TimeReport
-from daemons.link.wire import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.records import KERNEL, SHARED, UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind, shared
 from daemons.stream.datagram import listening_socket
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 
-DEADLINE = 20.0
-HEARTBEAT = wire.encode(Heartbeat(9, 1, UNKNOWN_CLOCK, {}))
+DEADLINE = 300.0
+HEARTBEAT = encode_control(Heartbeat(9, 1, UNKNOWN_CLOCK, {}))
 
 
 @dataclass
@@ -105,7 +106,7 @@ async def shake(sock: socket.socket, stamper: Stamper) -> None:
 
 
 def frame(number: int) -> bytes:
-    return wire.encode_event(number, 1, KERNEL, None, 2, None, b"s", b"{}")
+    return encode_event(number, 1, KERNEL, None, 2, None, b"s", b"{}")
 
 
 def line(number: int) -> bytes:

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons.errors import WireError
-from daemons.link import wire
-from daemons.link.seal import DatagramOpener, DatagramSealer, Opener
-from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
-from daemons.link.wire import (
-    MAX_BODY,
-    MAX_STRANGER_BODY,
+from daemons.link.control import encode_control, hello_unsigned
+from daemons.link.decoder import MAX_BODY, MAX_STRANGER_BODY, FrameDecoder
+from daemons.link.events import FEED_HELD, FEED_RENEWED, datagram_events, datagram_head, encode_event, redeparted
+from daemons.link.frame import FRAME_MAGIC, HEAD, Kind
+from daemons.link.messages import (
     Ack,
     Bye,
     Challenge,
@@ -23,7 +22,6 @@ from daemons.link.wire import (
     Departure,
     Departures,
     DropReason,
-    FrameDecoder,
     GaveUp,
     Heartbeat,
     Hello,
@@ -33,13 +31,9 @@ from daemons.link.wire import (
     Shared,
     Transport,
     Welcome,
-    datagram_events,
-    datagram_head,
-    encode,
-    encode_event,
-    hello_unsigned,
-    redeparted,
 )
+from daemons.link.seal import DatagramOpener, DatagramSealer, Opener
+from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
 from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
 from daemons.secret import Secret
 from tests.daemons.arrivals import arrivals
@@ -118,8 +112,9 @@ def encoded(message: Message) -> bytes:
             message.payload,
             delayed=message.delayed,
             sampled=message.sampled,
+            marks=(FEED_HELD if message.feed_held else 0) | (FEED_RENEWED if message.feed_renewed else 0),
         )
-    return encode(message)
+    return encode_control(message)
 
 
 # The document
@@ -127,7 +122,7 @@ def encoded(message: Message) -> bytes:
 
 def test_the_document_has_a_vector_of_every_frame() -> None:
     assert set(VECTORS) == {*MESSAGES, "datagram", "datagram-signed", "record"}
-    assert {VECTORS[name][1] for name in MESSAGES} == set(wire.Kind)
+    assert {VECTORS[name][1] for name in MESSAGES} == set(Kind)
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -208,6 +203,9 @@ EVENTS = st.builds(
     st.booleans(),
     st.binary(max_size=300),
     st.booleans(),
+    st.just(value=False),
+    st.booleans(),
+    st.booleans(),
 )
 CONTROL = st.one_of(
     st.builds(Challenge, st.integers(0, 255), NONCES),
@@ -254,13 +252,46 @@ def test_a_later_departure_changes_that_and_nothing_else(event: LinkEvent, depar
 
 def test_a_clock_state_that_does_not_fit_is_bounded() -> None:
     odd = ClockState(synchronized=False, offset_ns=0, error_bound_ns=None, source="sundial", steps=10**9)
-    (beat,) = FrameDecoder().feed(encode(Heartbeat(0, 0, odd, {})))
+    (beat,) = FrameDecoder().feed(encode_control(Heartbeat(0, 0, odd, {})))
     assert isinstance(beat, Heartbeat)
     assert (beat.clock.source, beat.clock.steps) == ("none", 65_535)
 
 
+def test_a_reader_of_before_takes_a_stamp_of_the_interface_for_one_that_it_knows() -> None:
+    """Bits 1 and 2 are what it looks at: the kernel's stamp for the interface's, and the warm-up for a missing one."""
+    told = {}
+    for kind in StampKind:
+        event = LinkEvent(1, 2, kind, None, 3, None, "x", False, b"")
+        flags = encoded(event)[6 + 40]
+        assert flags & ~0x26 == 0
+        told[kind] = StampKind((flags & 0x06) >> 1)
+    assert told == {kind: kind for kind in list(StampKind)[:4]} | {
+        StampKind.HARDWARE: StampKind.KERNEL,
+        StampKind.NO_HARDWARE: StampKind.WARMUP,
+    }
+    # And with bit 5 beside what nobody sends, it is as without.
+    frame = bytearray(encoded(LinkEvent(1, 2, StampKind.SHARED, None, 3, None, "x", False, b"")))
+    frame[6 + 40] |= 0x20
+    (read,) = FrameDecoder(MAX_BODY).feed(bytes(frame))
+    assert isinstance(read, LinkEvent)
+    assert read.receive_kind is StampKind.SHARED
+
+
+@given(st.integers(0, 255))
+def test_a_clock_that_its_host_disrupted_is_told_beside_flags_that_nobody_knows(unknown: int) -> None:
+    disrupted = ClockState(
+        synchronized=False, offset_ns=0, error_bound_ns=None, source="chrony", steps=3, disrupted=True
+    )
+    frame = bytearray(encode_control(Heartbeat(0, 0, disrupted, {})))
+    # Behind the frame's head, the highest number and the time.
+    frame[6 + 8 + 8] |= unknown & ~3
+    (beat,) = FrameDecoder().feed(bytes(frame))
+    assert isinstance(beat, Heartbeat)
+    assert beat.clock == disrupted
+
+
 def test_a_refusals_text_is_cut_between_or_within_characters() -> None:
-    (reject,) = FrameDecoder(MAX_BODY).feed(encode(Reject(RejectReason.PATH, "x" + "ü" * 200)))
+    (reject,) = FrameDecoder(MAX_BODY).feed(encode_control(Reject(RejectReason.PATH, "x" + "ü" * 200)))
     assert isinstance(reject, Reject)
     assert reject.text.startswith("x" + "ü" * 127)
 
@@ -294,7 +325,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 def headed(kind: int, body: bytes) -> bytes:
-    return wire.HEAD.pack(wire.FRAME_MAGIC, kind, len(body)) + body
+    return HEAD.pack(FRAME_MAGIC, kind, len(body)) + body
 
 
 @given(st.binary(max_size=200) | damaged() | st.builds(headed, st.integers(0, 255), st.binary(max_size=120)))
@@ -315,7 +346,7 @@ def test_no_bytes_raise_anything_but_a_wire_error(data: bytes) -> None:
     ("data", "reason", "message"),
     [
         (b"GET / HTTP/1.1\r\n", "garbage", "frame starts with 47455420, not ours"),
-        (wire.HEAD.pack(0xB1, 5, 513), "too_large", "frame of 513 bytes exceeds the limit of 512"),
+        (HEAD.pack(0xB1, 5, 513), "too_large", "frame of 513 bytes exceeds the limit of 512"),
         (headed(12, b""), "garbage", "frame type 12 is unknown"),
         (headed(11, bytes(16)), "garbage", "GAVE_UP frame is malformed: ranges contradict themselves"),
         (headed(11, bytes(15)), "garbage", "GAVE_UP frame is malformed: iterative unpacking requires a buffer of"),
@@ -341,7 +372,7 @@ def test_what_is_wrong_is_said(data: bytes, reason: str, message: str) -> None:
         (b"{" * 18, "garbage", "datagram starts with 7b7b, not ours"),
         (datagram_head(8, 1) + b"x", "garbage", "something else than events"),
         (datagram_head(7, 1) + encoded(TRADE)[:-1], "garbage", "datagram is cut off"),
-        (datagram_head(7, 1) + encoded(TRADE) + encode(Bye(1)), "garbage", "something else than events"),
+        (datagram_head(7, 1) + encoded(TRADE) + encode_control(Bye(1)), "garbage", "something else than events"),
     ],
 )
 def test_a_datagram_is_used_whole_or_not_at_all(data: bytes, reason: str, message: str) -> None:
@@ -353,7 +384,7 @@ def test_a_datagram_is_used_whole_or_not_at_all(data: bytes, reason: str, messag
 def test_an_oversized_frame_is_refused_at_its_head() -> None:
     decoder = FrameDecoder(MAX_BODY)
     with pytest.raises(WireError, match="exceeds the limit"):
-        decoder.feed(wire.HEAD.pack(0xB1, wire.Kind.EVENT, MAX_BODY + 1))
+        decoder.feed(HEAD.pack(0xB1, Kind.EVENT, MAX_BODY + 1))
 
 
 @given(st.data())

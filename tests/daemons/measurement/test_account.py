@@ -116,6 +116,44 @@ def test_an_injected_delay_comes_out_to_the_nanosecond(link: tuple[Paths, PathAc
     assert account.least_one_way_ns == {1: delay_ns}
 
 
+def test_a_sampled_events_parts_go_from_the_exchanges_clock_to_where_its_read_is_accounted_for() -> None:
+    """The clock is read once, when all of the read is in the rows, and only of reads that have such an event."""
+    rows: list[Row] = []
+    read_at: list[int] = []
+
+    def wall_ns() -> int:
+        read_at.append(len(rows))
+        return EPOCH_NS + 127
+
+    live: dict[str, BucketHistogram] = {}
+
+    def made(name: str = "") -> BucketHistogram:
+        return live.setdefault(name, BucketHistogram(octaves(-30, 4)))
+
+    instruments = Instruments(made, made, made(), made(), made)
+    account = PathAccount(
+        "link", 0, link=True, instruments=instruments, figures=Figures(), row=rows.append, wall_ns=wall_ns
+    )
+    arrival = stamp(31, host_delay_ns=32)
+    last = forwarded(3, 3, event_ns=0, departure_ns=7)
+    last.sampled = True
+    before = [forwarded(number, 3, event_ns=0, departure_ns=7) for number in (1, 2)]
+    account.observe_link(1, [*before, last], arrival, together=False)
+    assert account.segments is not None
+    account.segments.departed(1, 3, EPOCH_NS + 15)
+    assert {name: one.maximum for name, one in account.segments.figures.items()} == {
+        "feed": 3,
+        "hold_user": 4,
+        "hold_kernel": 8,
+        "way": 16,
+        "host": 32,
+        "decode": 64,
+        "total": 127,
+    }
+    account.observe_link(1, [forwarded(4, 3, event_ns=0, departure_ns=7)], arrival, together=False)
+    assert read_at == [3]
+
+
 @pytest.mark.parametrize("step_ns", STEPS_NS)
 def test_the_step_of_each_source_is_what_its_times_show(link: tuple[Paths, PathAccount], step_ns: int) -> None:
     """A model that knows the step: the exchange tells times in it, the forwarder in the next finer one."""
@@ -187,6 +225,9 @@ def test_impossible_delays_are_counted_by_reason_and_kept_out(
         (stamp(50, step_ns=-3), StampKind.KERNEL, "clock_step"),
         (stamp(50, StampKind.WARMUP), StampKind.KERNEL, "warmup"),
         (stamp(50), StampKind.WARMUP, "warmup"),
+        (stamp(50, StampKind.NO_HARDWARE), StampKind.KERNEL, "no_hardware_stamp"),
+        (stamp(50, StampKind.NO_HARDWARE), StampKind.NO_HARDWARE, "no_hardware_stamp"),
+        (stamp(50, StampKind.HARDWARE), StampKind.NO_HARDWARE, "no_hardware_stamp"),
     ],
 )
 def test_around_a_step_and_in_the_warm_up_nothing_is_measured(
@@ -200,9 +241,49 @@ def test_around_a_step_and_in_the_warm_up_nothing_is_measured(
     assert row.backbone_ns is None
     assert paths.live["link", "backbone", STREAM].count == 0
     assert account.least_one_way_ns == {}
-    # The forwarder's warm-up says nothing against our own stamp.
-    assert paths.live["link", "end_to_end", STREAM].count == (kind is StampKind.WARMUP and event_ns is not None)
+    # What the forwarder's stamp lacks says nothing against our own.
+    ours_is_good = not arrival.step_ns and arrival.kind in (StampKind.KERNEL, StampKind.HARDWARE)
+    assert paths.live["link", "end_to_end", STREAM].count == (ours_is_good and event_ns is not None)
     assert account.streams[STREAM].without_event_time == (event_ns is None)
+
+
+@pytest.mark.parametrize("event_ns", [None, 0])
+@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("whose", ["ours", "theirs", "both", "another's"])
+def test_while_a_clock_is_not_to_be_believed_nothing_is_measured_with_it(
+    link: tuple[Paths, PathAccount], whose: str, event_ns: int | None, *, delayed: bool
+) -> None:
+    paths, account = link
+    account.disrupted = ours = whose in ("ours", "both")
+    account.disrupted_sessions.update({"another's": (2,), "ours": ()}.get(whose, (1,)))
+    refused = whose != "another's"
+    account.observe_link(1, [forwarded(1, 10, event_ns=event_ns, delayed=delayed)], stamp(50), together=True)
+    (row,) = paths.rows
+    backbone = None if refused or delayed else 40
+    assert (row.backbone_ns, row.end_to_end_ns) == (backbone, None if ours or event_ns is None else 50)
+    assert paths.live["link", "delayed"].count == (delayed and not refused)
+    # Once for each event, whoever's clock it is; an event that waited says nothing of one that was not needed.
+    expected = {"clock_disrupted": 1} if ours or (refused and not delayed) else {}
+    assert {name: count for name, count in account.invalid.items() if count} == expected
+    assert account.least_one_way_ns == ({1: 40} if backbone is not None else {})
+    assert (account.events, account.total("unique"), account.delayed) == (1, 1, delayed)
+    account.disrupted = False
+    account.disrupted_sessions.clear()
+    account.observe_link(1, [forwarded(2, 10, event_ns=0)], stamp(50), together=True)
+    assert (paths.rows[1].validity, paths.rows[1].backbone_ns) == ("ok", 40)
+
+
+def test_a_race_goes_on_while_the_clock_is_not_to_be_believed() -> None:
+    paths = Paths("feed", "link")
+    feed, link = paths.accounts
+    assert paths.race is not None
+    feed.disrupted = link.disrupted = True
+    link.observe_link(9, [forwarded(1, 0, event_ns=0)], stamp(100), together=True)
+    feed.observe_feed([trade(1)], stamp(150))
+    (pair,) = paths.race.pairs
+    assert (pair.wins + pair.reference_wins, pair.ahead_ns + pair.behind_ns) == (1, 50)
+    assert {row.validity for row in paths.rows} == {"clock_disrupted"}
+    assert feed.invalid["clock_disrupted"] == 1
 
 
 def test_duplicates_are_counted_and_neither_measured_nor_raced() -> None:
@@ -257,6 +338,8 @@ def test_only_the_last_event_of_a_read_has_the_stamp_for_itself(link: tuple[Path
         StampKind.SHARED: 2,
         StampKind.USER: 2,
         StampKind.WARMUP: 0,
+        StampKind.HARDWARE: 0,
+        StampKind.NO_HARDWARE: 0,
     }
 
 

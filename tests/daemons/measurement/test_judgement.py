@@ -34,13 +34,16 @@ def test_what_the_clock_or_the_stamp_spoils_gives_no_figure(event_time_ns: int |
     assert end_to_end_of(event_time_ns, stepped, StampKind.WARMUP) == (None, Validity.CLOCK_STEP)
     assert backbone_of(forwarded(1), stepped, StampKind.WARMUP) == (None, Validity.CLOCK_STEP)
     assert end_to_end_of(event_time_ns, arrival(), StampKind.WARMUP) == (None, Validity.WARMUP)
+    missing = end_to_end_of(event_time_ns, arrival(), StampKind.NO_HARDWARE)
+    assert missing == (None, Validity.NO_HARDWARE_STAMP)
 
 
 @pytest.mark.parametrize("ours", StampKind)
 @pytest.mark.parametrize("theirs", StampKind)
 def test_a_backbone_figure_needs_both_stamps(ours: StampKind, theirs: StampKind) -> None:
-    spoilt = StampKind.WARMUP in (ours, theirs)
-    expected = (None, Validity.WARMUP) if spoilt else (7, Validity.OK)
+    unfit = {StampKind.WARMUP: Validity.WARMUP, StampKind.NO_HARDWARE: Validity.NO_HARDWARE_STAMP}
+    spoilt = [unfit[kind] for kind in (ours, theirs) if kind in unfit]
+    expected = (None, spoilt[0]) if spoilt else (7, Validity.OK)
     assert backbone_of(forwarded(NOW_NS - 7, theirs), arrival(), ours) == expected
 
 

@@ -95,7 +95,7 @@ def test_the_baseline_by_flags_alone_in_the_working_directory(tmp_path: Path) ->
             env={"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_what_is_wrong_with_a_file_is_said(
         env={"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2

@@ -41,7 +41,7 @@ async def prober(lookup: Lookup | None = None) -> AsyncIterator[Prober]:
         stamper.close()
 
 
-def run(main: Callable[[], Awaitable[ResultT]], seconds: float = 60) -> ResultT:
+def run(main: Callable[[], Awaitable[ResultT]], seconds: float = 300) -> ResultT:
     """Run a coroutine on the loop that the daemon uses, with a deadline over all of it."""
 
     async def bounded() -> ResultT:

@@ -72,12 +72,12 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._acceptor.join(5)
+        self._acceptor.join(300)
         for sock in tuple(self._sockets):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(300)
 
     def _accept(self) -> None:
         while True:
@@ -93,7 +93,7 @@ class Proxy:
             thread.start()
 
     def _guarded(self, sock: socket.socket) -> None:
-        sock.settimeout(30)
+        sock.settimeout(300)
         try:
             while (head := _head(sock)) and self._serve(sock, head, self.script):
                 pass
@@ -123,7 +123,7 @@ class Proxy:
             self.seen.tunnels.append(target.decode())
             self._relay(sock, self._reached(target.decode()))
         elif script.then == "hang":
-            self._released.wait(30)
+            self._released.wait(300)
         elif script.then == "close":
             # Closing at once, on bytes that nobody reads, would be a reset.
             sock.shutdown(socket.SHUT_WR)
@@ -175,7 +175,7 @@ class Proxy:
     def _reached(self, authority: str) -> socket.socket:
         host, _colon, port = authority.rpartition(":")
         address = self.script.names.get(host, host.strip("[]"))
-        sock = socket.create_connection((address, int(port)), timeout=10)
+        sock = socket.create_connection((address, int(port)), timeout=300)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 

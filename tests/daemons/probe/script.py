@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["Close", "Pause", "Read", "Reset", "ScriptServer", "Step", "running_script"]
 
-SECONDS = 20.0
+SECONDS = 60.0
 """After which a connection that nobody uses is given up."""
 
 LOOK_SECONDS = 0.001

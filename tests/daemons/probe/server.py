@@ -99,10 +99,10 @@ class Server:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._acceptor.join(5)
+        self._acceptor.join(300)
         self.drop_connections()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(300)
 
     def drop_connections(self) -> None:
         """Close all that are open, as a server does that is restarted."""
@@ -126,7 +126,7 @@ class Server:
             thread.start()
 
     def _guarded(self, raw: socket.socket) -> None:
-        raw.settimeout(30)
+        raw.settimeout(300)
         sock = raw
         try:
             sock = self._secured(raw)
@@ -266,7 +266,7 @@ class Server:
     def _trouble(self, point: str, sock: socket.socket) -> None:
         behaviour = self.behaviour
         if behaviour.hang == point:
-            self._released.wait(30)
+            self._released.wait(300)
             raise _Enough
         if behaviour.close == point:
             if point == "accept":

@@ -12,7 +12,7 @@ from daemons.configuration.probe import EgressSection, OverlaySection, RouteSect
 from daemons.probe.attempt import Attempt, ConnectionKind, Reason
 from daemons.probe.checks.egress import EgressCheck
 from daemons.probe.checks.overlay import OverlayPinger
-from daemons.probe.checks.route import RouteTracer
+from daemons.probe.checks.route import RouteFailure, RouteTracer
 from daemons.probe.expectation import Expectation
 from daemons.probe.faults import Faults
 from daemons.probe.http.http1 import Http1
@@ -22,7 +22,7 @@ from daemons.probe.once.statistics import TargetStatistics
 from daemons.probe.prober import Prober, Wire
 from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.target import Target
-from daemons.service.logs import counts
+from daemons.service.log.logs import counts
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
 from tests.daemons.probe.probing import observations, prober, run, target_of
@@ -163,7 +163,7 @@ def test_every_slot_of_the_route_is_a_trace_a_failure_or_missed(monkeypatch: pyt
     with capture_logs() as lines:
         tracer = run(main)
     assert tracer.slots == 3 * SLOTS == tracer.traces + sum(tracer.failures.values()) + tracer.missed
-    assert tracer.failures["internal"] == SLOTS
+    assert tracer.failures[RouteFailure.INTERNAL] == SLOTS
     assert "Surprise" in tracer.complaint
     assert len(lines) == 1
 

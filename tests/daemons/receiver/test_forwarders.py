@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from daemons.formats.rows import Row
 from daemons.formats.summary import Distribution
+from daemons.link.messages import VERSION, DropReason, Heartbeat, Hello, Transport
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.session import TimeReport
-from daemons.link.wire import VERSION, DropReason, Heartbeat, Hello, Transport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
@@ -118,6 +118,34 @@ def test_suspicion_is_told_once_for_as_long_as_it_lasts() -> None:
     assert [line["why"] for line in logs if "why" in line] == ["one-way delay is negative"] * 2
     assert path.account.invalid["negative_backbone"] == 3
     assert path.state.summary(Distribution()).clock_suspect == "one-way delay is negative"
+
+
+def test_a_forwarders_disrupted_clock_is_told_of_and_measures_nothing_until_it_is_believed() -> None:
+    path = Path()
+    good = ClockState(True, 0, 10, "chrony", steps=1)
+    path.hello(0, clock=good)
+    path.event(1)
+    path.exchange(offset_ns=1, rtt_ns=1)
+    bad = ClockState(False, 0, None, "chrony", steps=2, disrupted=True)
+    with capture_logs() as logs:
+        for sequence in (2, 3):
+            path.beat(sequence - 1, clock=bad)
+            path.event(sequence)
+        assert path.state.exchange is None
+        path.beat(3, clock=ClockState(True, 0, 10, "chrony", steps=2))
+        path.event(4)
+    assert [line["event"] for line in logs] == [
+        "the forwarder's clock was disrupted by its host",
+        "the forwarder's clock is believed again",
+    ]
+    assert [row.validity for row in path.rows] == [
+        "without_event_time",
+        "clock_disrupted",
+        "clock_disrupted",
+        "without_event_time",
+    ]
+    assert [row.backbone_ns for row in path.rows] == [1000, None, None, 1000]
+    assert path.account.invalid["clock_disrupted"] == 2
 
 
 @pytest.mark.parametrize("whose", ["ours", "theirs"])

@@ -39,6 +39,16 @@ def test_a_good_file_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "flags", "message"),
     [
+        (
+            GOOD + '[hardware_stamps]\nuse = "required"\n',
+            [],
+            "hardware_stamps.interface: is missing; name the interface that events come through",
+        ),
+        (
+            GOOD + '[hardware_stamps]\nuse = "if available"\ninterface = "a/b"\n',
+            [],
+            "hardware_stamps.interface: 'a/b' is no interface's name; see ip link",
+        ),
         ("", [], "path: none is given; write [[path]] sections, or give --mode"),
         (GOOD.replace("kind", "kimd", 1), [], "path[0].kind: is missing; add it"),
         (
@@ -66,7 +76,10 @@ def test_a_good_file_is_accepted(tmp_path: Path) -> None:
         (
             GOOD + 'allowed_sources = ["10.0.0.1/8"]\n',
             [],
-            "path[1].allowed_sources: 10.0.0.1/8 has host bits set; write a CIDR block such as 10.0.0.0/16",
+            (
+                "path[1].allowed_sources: 10.0.0.1/8 has host bits set; write 10.0.0.0/8 for the block, 10.0.0.1/32 "
+                "for the one address"
+            ),
         ),
         (
             GOOD + 'key_file = "/nowhere/key"\n',

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from prometheus_client.metrics_core import Metric
 
 from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, listener_of
 from daemons.link.receiving.port import LinkPort
@@ -14,17 +15,17 @@ from daemons.receiver.forwarders import Forwarders
 from daemons.receiver.histograms import ReceiverHistograms
 from daemons.receiver.metrics import ReceiverCollector
 from daemons.receiver.paths import FeedPath, LinkPath
-from daemons.records import UNKNOWN_CLOCK
-from daemons.service.reload import Reloader
+from daemons.records import UNKNOWN_CLOCK, ClockReport
+from daemons.service.settings.reload import Reloader
 from daemons.stream.stamping import Stamper
 from daemons.timing.backoff import AttemptBudget
 from daemons.timing.clock import SystemClock
 
 
-def _samples(figures: Figures | None, race: RaceTable | None) -> dict[str, dict[tuple[str, ...], float]]:
+def _families(figures: Figures | None, race: RaceTable | None) -> list[Metric]:
     """Return the run's families of a page of two paths that have come to nothing but these figures."""
 
-    async def shown() -> dict[str, dict[tuple[str, ...], float]]:
+    async def shown() -> list[Metric]:
         feed, link = FeedPathSection(name="direct", url="ws://127.0.0.1:1"), LinkPathSection(name="backbone")
         histograms, stamper = ReceiverHistograms(), Stamper(SystemClock())
         accounts = [
@@ -40,15 +41,18 @@ def _samples(figures: Figures | None, race: RaceTable | None) -> dict[str, dict[
         ]
         config = ReceiverConfig()
         reloader = Reloader(config, lambda: config, "latency_receiver")
-        collector = ReceiverCollector(paths, race, None, None, lambda: UNKNOWN_CLOCK, reloader)
+        collector = ReceiverCollector(paths, race, None, None, lambda: ClockReport(UNKNOWN_CLOCK), reloader)
         stamper.close()
-        return {
-            family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
-            for family in collector.collect()
-            if "_run_" in family.name
-        }
+        return [family for family in collector.collect() if "_run_" in family.name]
 
     return asyncio.run(shown())
+
+
+def _samples(figures: Figures | None, race: RaceTable | None) -> dict[str, dict[tuple[str, ...], float]]:
+    return {
+        family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
+        for family in _families(figures, race)
+    }
 
 
 def test_a_run_shows_the_figures_of_its_result() -> None:
@@ -58,6 +62,9 @@ def test_a_run_shows_the_figures_of_its_result() -> None:
     figures.rtt.record(211_000_000)
     race.pairs[0].observe(-17_300_000)
     shown = _samples(figures, race)
+    # What has a quantile is a summary, to promtool's check of a page and to whoever reads OpenMetrics.
+    types = {family.name: family.type for family in _families(figures, race)}
+    assert {name for name, kind in types.items() if kind == "summary"} == {"latency_receiver_run_delay_seconds"}
     delays = shown["latency_receiver_run_delay_seconds"]
     assert delays["direct", "0.5"] == pytest.approx(0.105, rel=5e-4)
     assert delays["backbone", "0.999"] == pytest.approx(0.11, rel=5e-4)

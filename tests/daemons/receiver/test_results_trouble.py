@@ -119,6 +119,25 @@ def test_a_clock_that_is_not_synchronised_ends_a_timed_run(tmp_path: Path, monke
     assert not output.exists()
 
 
+def test_without_the_hardware_stamps_that_are_required_nothing_is_begun(tmp_path: Path) -> None:
+    file = tmp_path / "receiver.toml"
+    file.write_text('[hardware_stamps]\nuse = "required"\ninterface = "lo"\n')
+    output = tmp_path / "run.json"
+    error = refused(3, "--config", str(file), "--listen", "127.0.0.1:0", "--output", str(output))
+    assert "hardware stamps of interface lo: its driver cannot stamp packets" in error
+    assert "ethtool -T" in error
+    assert not output.exists()
+
+
+def test_without_those_that_are_only_wished_for_the_kernels_are_taken_and_it_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "receiver.toml"
+    file.write_text('[hardware_stamps]\nuse = "if available"\ninterface = "lo"\n')
+    with receiver("--config", str(file), "--mode", "aws-backbone", "--listen", "127.0.0.1:0") as program:
+        assert scrape(program).sum("latency_receiver_hardware_stamps_used") == 0
+    (line,) = log_lines(program, "no hardware stamps: those of the kernel are taken")
+    assert "interface lo" in line["why"]
+
+
 def flowing(program: Program) -> None:
     until(lambda: bool(scrape(program).by("latency_receiver_events_total", "stream")), "events flow")
 
@@ -133,7 +152,7 @@ def test_a_full_disk_costs_rows_and_nothing_else(tmp_path: Path) -> None:
             *("--output", str(tmp_path / "run.json"), "--csv-output", str(folder / "run.csv")),
         ) as program,
     ):
-        line = json.loads(program.wait_for_log("results cannot be written; measuring goes on", 30))
+        line = json.loads(program.wait_for_log("results cannot be written; measuring goes on"))
         assert (line["error"], line["remedy"]) == (
             "No space left on device",
             "make room on the disk; writing resumes by itself",
@@ -141,7 +160,7 @@ def test_a_full_disk_costs_rows_and_nothing_else(tmp_path: Path) -> None:
         until(lambda: scrape(program).sum("latency_receiver_result_rows_lost_total") > 0, "rows are lost")
         until(lambda: whole_rows(folder / "run.csv"), "what is in the file are whole rows")
         ballast.unlink()
-        program.wait_for_log("results are written again", 30)
+        program.wait_for_log("results are written again")
         exchange.terminate()
         total = exchange.last_json()["near"]["messages_sent"]
         settled(program, "latency_receiver_events_total", total)

@@ -21,7 +21,7 @@ assert found.take(("0.0.0.0", port), socket.SOCK_DGRAM) is None
 sock = found.take(("127.0.0.1", port), socket.SOCK_STREAM)
 assert found.take(("127.0.0.1", port), socket.SOCK_STREAM) is None
 assert sock.getblocking() is False and not os.get_inheritable(sock.fileno())
-sock.settimeout(10)
+sock.settimeout(300)
 connection, _source = sock.accept()
 connection.sendall(b"from the heir")
 connection.close()
@@ -38,7 +38,7 @@ def test_an_inherited_socket_is_found_by_port_and_kind() -> None:
                 pass_fds=[server.fileno()],
                 env={"LISTEN_FDS": "1", "LISTEN_PID": "to be set", "PYTHONPATH": ":".join(sys.path)},
             ) as heir,
-            socket.create_connection(("127.0.0.1", port), timeout=20) as client,
+            socket.create_connection(("127.0.0.1", port), timeout=300) as client,
         ):
             assert client.recv(100) == b"from the heir"
         assert heir.returncode == 0

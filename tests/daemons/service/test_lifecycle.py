@@ -95,7 +95,7 @@ def test_a_hang_up_reloads() -> None:
 def test_the_service_manager_is_told(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(5)
+        manager.settimeout(300)
         program = Noting(at_wait=signal.SIGTERM)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"}
         assert run(lambda: program, notifier=Notifier(environment)) == 0

@@ -33,7 +33,7 @@ class Idler:
 
 
 def test_busy_polling_never_sleeps() -> None:
-    program = Idler(cpu_seconds=0.1, deadline_seconds=20.0)
+    program = Idler(cpu_seconds=0.1, deadline_seconds=300.0)
     assert lifecycle.run(lambda: program, notifier=Notifier({}), busy_poll=True) == 0
     assert program.spun
 

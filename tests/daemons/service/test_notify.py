@@ -12,7 +12,7 @@ def test_messages_are_those_of_sd_notify(tmp_path: Path, abstract: bool) -> None
     name = f"@backbone-latency-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
-        manager.settimeout(5)
+        manager.settimeout(300)
         notifier = Notifier({"NOTIFY_SOCKET": name})
         notifier.ready("serving")
         assert manager.recv(1000) == b"READY=1\nSTATUS=serving"

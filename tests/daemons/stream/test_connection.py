@@ -21,12 +21,13 @@ from daemons.errors import ConfigError, StreamError
 from daemons.records import Stamp, StampKind
 from daemons.stream.connection import MAX_UNSENT, Connection
 from daemons.stream.datagram import listening_socket
-from daemons.stream.dial import dial, prepare
+from daemons.stream.dial import UNSENT_BYTES, dial, prepare
 from daemons.stream.stamping import Stamper
+from daemons.stream.tcp_info import read as read_tcp_info
 from daemons.stream.tls import TlsSession, client_context
 from daemons.timing.clock import SystemClock
 
-DEADLINE = 20.0
+DEADLINE = 300.0
 
 
 @dataclass
@@ -148,6 +149,30 @@ def test_every_read_has_a_kernel_stamp(contexts: tuple[ssl.SSLContext, ssl.SSLCo
                 assert stamp.kind in (StampKind.KERNEL, StampKind.WARMUP)
                 assert before_ns <= stamp.ns <= stamp.handled_ns <= time.time_ns()
                 assert stamp.step_ns == 0
+
+    run(work())
+
+
+@pytest.mark.parametrize("size", [100, 5_000])
+def test_what_tcp_cannot_send_waits_with_us_and_not_in_the_kernel(size: int) -> None:
+    """There nobody would know that it waits: it would have left long ago, by our stamp."""
+
+    async def work() -> None:
+        async with connected() as (one, other):
+            asyncio.get_running_loop().remove_reader(other.connection._fd)
+            total = 0
+            while not one.connection.blocked:
+                one.connection.write(bytes(size))
+                total += size
+                assert total < 64 << 20
+            unsent = read_tcp_info(one.connection._socket).unsent_bytes
+            assert unsent is not None
+            assert unsent <= UNSENT_BYTES + size
+            # It goes on by itself.
+            asyncio.get_running_loop().add_reader(other.connection._fd, other.connection._on_readable)
+            await other.has(total)
+            await one.until(lambda: one.writable)
+            assert not one.connection.blocked
 
     run(work())
 

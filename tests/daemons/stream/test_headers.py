@@ -17,6 +17,7 @@ FAMILIES = {
     "IPv4": (socket.AF_INET, "127.0.0.1", socket.AF_INET, "127.0.0.1"),
     "IPv6": (socket.AF_INET6, "::1", socket.AF_INET6, "::1"),
     "IPv4 at a socket of IPv6": (socket.AF_INET6, "::", socket.AF_INET, "127.0.0.1"),
+    "IPv4 from a socket of IPv6": (socket.AF_INET, "127.0.0.1", socket.AF_INET6, "::ffff:127.0.0.1"),
 }
 CASES = st.tuples(st.integers(1, 255), st.integers(0, 63))
 
@@ -28,16 +29,16 @@ def ends(name: str, kind: socket.SocketKind) -> Iterator[tuple[socket.socket, so
     with socket.socket(family, kind) as here, socket.socket(other, kind) as there:
         if family == socket.AF_INET6:
             here.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        here.settimeout(10)
+        here.settimeout(300)
         here.bind((listen, 0))
         yield here, there, target
 
 
 def hops(sock: socket.socket, ttl: int) -> None:
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
-    else:
+    if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+    # Of a socket of IPv6 this is of what goes to addresses of IPv4.
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -56,7 +56,7 @@ def test_datagrams_leave_from_there_too() -> None:
     async def work() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
             far.bind(("127.0.0.1", 0))
-            far.settimeout(10)
+            far.settimeout(300)
             sender = DatagramSender(
                 far.getsockname(), socket.AF_INET, lambda: None, lambda: None, LocalEnd("127.0.0.2", "lo")
             )

@@ -141,7 +141,7 @@ def test_the_kernel_gives_what_is_parsed_here() -> None:
     ):
         enable(receiver)
         receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(5)
+        receiver.settimeout(300)
         ancillary: Ancillary = []
 
         def stamps() -> bool:

@@ -1,16 +1,20 @@
-"""Against ss of iproute2, which reads the same structure with code of its own, and the kernel's own start values."""
+"""Against ss of iproute2, which reads the same structure with code of its own, the kernel's own header, as a compiler
+lays it out, and the kernel's start values."""
 
 import re
 import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons.stream.tcp_info import TcpAccount, parse, read, send_queue_bytes
+from daemons.stream.tcp_info import OUT_OF_ORDER_AT, SINCE_DATA_AT, SIZE, TcpAccount, parse, read, send_queue_bytes
+from daemons.tcp_metrics import tcp_families
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -43,7 +47,7 @@ def by_ss(sock: socket.socket) -> tuple[int, dict[str, str]]:
     """What ss says of one end: its send queue, and its fields."""
     # Another connection, to somewhere else, may have the same port of its own.
     ends = f"sport = :{sock.getsockname()[1]} and dport = :{sock.getpeername()[1]}"
-    shown = subprocess.run(["ss", "-Htinm", ends], capture_output=True, text=True, check=True, timeout=30).stdout
+    shown = subprocess.run(["ss", "-Htinm", ends], capture_output=True, text=True, check=True, timeout=300).stdout
     _state, _received, queue, *_addresses = shown.split()
     return int(queue), dict(re.findall(r"(\w+):(\S+)", shown))
 
@@ -98,6 +102,39 @@ def test_retransmissions_are_those_of_the_connections_life_not_of_the_segment_in
     assert (info.retransmitted, info.reorderings, info.out_of_order) == (17, 4, 9)
 
 
+WORDS = {
+    "tcpi_rtt": "rtt_ns",
+    "tcpi_rttvar": "rttvar_ns",
+    "tcpi_min_rtt": "least_rtt_ns",
+    "tcpi_total_retrans": "retransmitted",
+    "tcpi_reordering": "reordering",
+    "tcpi_reord_seen": "reorderings",
+    "tcpi_rcv_ooopack": "out_of_order",
+    "tcpi_notsent_bytes": "unsent_bytes",
+}
+
+
+def test_each_figure_is_read_from_where_the_kernels_header_has_it(tmp_path: Path) -> None:
+    """A compiler says where that is; each field in turn is the only one that is not zero."""
+    words = ("tcpi_last_data_recv", *WORDS)
+    source, program = tmp_path / "offsets.c", tmp_path / "offsets"
+    shown = "".join(f'printf("%zu ", offsetof(struct tcp_info, {word}));' for word in words)
+    source.write_text(f"#include <linux/tcp.h>\n#include <stddef.h>\n#include <stdio.h>\nint main() {{ {shown} }}\n")
+    subprocess.run(["gcc", str(source), "-o", str(program)], check=True, timeout=300)
+    offsets = subprocess.run([str(program)], check=True, capture_output=True, text=True, timeout=300).stdout
+    at = dict(zip(words, map(int, offsets.split()), strict=True))
+    assert (at["tcpi_last_data_recv"], at["tcpi_rcv_ooopack"]) == (SINCE_DATA_AT, OUT_OF_ORDER_AT)
+    for word, name in WORDS.items():
+        data = bytearray(SIZE)
+        # Without a round trip nothing else of it was measured.
+        struct.pack_into("=I", data, at["tcpi_rtt"], 1)
+        struct.pack_into("=I", data, at[word], 0x01020304)
+        info = parse(bytes(data))
+        assert getattr(info, name) == 0x01020304 * (1000 if name.endswith("_ns") else 1)
+        others = {one: getattr(info, one) for one in WORDS.values() if one not in (name, "rtt_ns")}
+        assert set(others.values()) == {0}, others
+
+
 @given(st.binary(max_size=400))
 def test_a_structure_of_any_length_is_read_as_far_as_it_goes(data: bytes) -> None:
     """A kernel older or newer than the header has a shorter or longer one."""
@@ -132,6 +169,43 @@ def test_counts_go_on_over_reconnects_and_sockets_that_were_cut(pair: Pair) -> N
     assert account.now() == []
 
 
+class Older:
+    """A socket of a kernel whose structure is shorter: Linux 4.18 has nothing of what came out of order."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def fileno(self) -> int:
+        return -1
+
+    def getsockopt(self, _level: int, _option: int, size: int) -> bytes:
+        return made(43_000, 1_500, w100=7, w220=8, w224=9)[: min(size, self.length)]
+
+
+@pytest.mark.parametrize(
+    ("length", "told"), [(232, (7, 8, 9)), (224, (7, 8, None)), (192, (7, None, None)), (104, (7, None, None))]
+)
+def test_what_an_older_kernel_does_not_count_is_absent_and_not_nought(
+    length: int, told: tuple[int | None, ...]
+) -> None:
+    account = TcpAccount()
+    sock = cast("socket.socket", Older(length))
+    names = ("retransmitted", "reorderings", "out_of_order")
+
+    def shown() -> tuple[float | None, ...]:
+        samples = {one.name: one.value for family in tcp_families({"path": account}) for one in family.samples}
+        return tuple(
+            samples.get(f"latency_tcp_{name}_total")
+            for name in ("retransmitted_segments", "reorderings", "out_of_order_segments")
+        )
+
+    account.add(sock)
+    assert tuple(map(account.total, names)) == told == shown()
+    account.discard(sock)
+    # And stays so: what the connections before it had is not known either.
+    assert tuple(map(account.total, names)) == told == shown()
+
+
 def test_an_account_of_some_counts_for_the_whole_too(pair: Pair) -> None:
     whole = TcpAccount()
     first, second = TcpAccount(whole), TcpAccount(whole)
@@ -141,6 +215,6 @@ def test_an_account_of_some_counts_for_the_whole_too(pair: Pair) -> None:
     assert len(first.now()) == len(second.now()) == 1
     assert len(whole.now()) == 2
     for name in ("retransmitted", "reorderings", "out_of_order"):
-        assert whole.total(name) == first.total(name) + second.total(name)
+        assert whole.total(name) == (first.total(name) or 0) + (second.total(name) or 0)
     first.discard(near)
     assert (first.now(), len(whole.now())) == ([], 1)

@@ -18,7 +18,7 @@ class Bell:
         self._heard = asyncio.Event()
 
     async def wait(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(300):
             await self._heard.wait()
         self._heard.clear()
 

@@ -64,3 +64,13 @@ def test_the_default_keeps_below_what_binance_allows() -> None:
         assert budget.wait_seconds(0) == 0
         budget.spend(0)
     assert budget.wait_seconds(0) == pytest.approx(300)
+
+
+def test_who_is_told_to_stay_away_from_a_host_is_told_for_all_and_for_that_host_alone() -> None:
+    budget = AttemptBudget()
+    budget.stay_away("a.example", 120.0, 5)
+    budget.stay_away("a.example", 30.0, 6)
+    assert budget.wait_seconds(5, "a.example") == 120.0
+    assert budget.wait_seconds(5 + 90 * 10**9, "a.example") == 30.0
+    assert budget.wait_seconds(5 + 120 * 10**9, "a.example") == 0.0
+    assert budget.wait_seconds(5, "b.example") == budget.wait_seconds(5) == 0.0

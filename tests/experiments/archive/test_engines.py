@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
+import sqlglot
 from click.testing import CliRunner
 
 from daemons.formats.archive.columns import COLUMNS
@@ -47,6 +50,13 @@ def written(folder: Path) -> dict[str, dict[int, int]]:
     return arrived
 
 
+def test_arrow_s_own_ways_to_open_a_folder_read_every_row(tmp_path: Path) -> None:
+    written(tmp_path)
+    assert pq.read_table(tmp_path).num_rows == 2 * _EVENTS
+    table = ds.dataset(tmp_path, format="parquet").to_table()
+    assert (table.num_rows, table.column_names) == (2 * _EVENTS, [column.name for column in COLUMNS])
+
+
 @pytest.mark.process
 def test_clickhouse_reads_the_archive_and_agrees_with_what_was_written(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
@@ -81,8 +91,28 @@ def test_a_query_of_ours_agrees_too(tmp_path: Path) -> None:
     assert float(result.stdout.splitlines()[1]) == pytest.approx(statistics.median(leads) / 1e6)
 
 
-def test_the_table_for_athena_has_the_archive_s_columns() -> None:
-    (definition,) = questions("athena")
-    columns = re.findall(r"(\w+) (string|bigint|int|boolean)[,)]", definition.partition("PARTITIONED")[0])
-    types = {"name": "string", "int64": "bigint", "int32": "int", "bool": "boolean"}
-    assert columns == [(column.name, types[column.kind]) for column in COLUMNS]
+def test_what_cannot_be_run_here_is_at_least_a_sentence_of_its_language() -> None:
+    for language, count in {"athena": 2, "trino": 1, "spark": 2, "clickhouse": 3}.items():
+        found = questions(language)
+        assert len(found) == count
+        for question in found:
+            # What the parser does not know it would take for a command, whose words mean nothing to it.
+            (parsed,) = sqlglot.parse(question, read=language, error_level=sqlglot.ErrorLevel.RAISE)
+            assert isinstance(parsed, sqlglot.exp.Create | sqlglot.exp.Select)
+            assert not list(parsed.find_all(sqlglot.exp.Command))
+
+
+@pytest.mark.parametrize("question", ["SELECT path FROM", "SELECT a b c FROM rows", "CREATE TABLE rows (path string,"])
+def test_the_parser_refuses_what_is_none(question: str) -> None:
+    with pytest.raises(sqlglot.ParseError):
+        sqlglot.parse(question, read="athena", error_level=sqlglot.ErrorLevel.RAISE)
+
+
+@pytest.mark.parametrize(("language", "partitions"), [("athena", []), ("trino", ["date", "path_folder"])])
+def test_tables_for_other_engines_have_the_archive_s_columns(language: str, partitions: list[str]) -> None:
+    definition = sqlglot.parse_one(questions(language)[0], read=language)
+    types = {"name": {"TEXT", "VARCHAR"}, "int64": {"BIGINT"}, "int32": {"INT"}, "bool": {"BOOLEAN"}}
+    found = [(one.name, str(one.kind)) for one in definition.this.expressions if isinstance(one, sqlglot.exp.ColumnDef)]
+    assert [name for name, _kind in found] == [*(column.name for column in COLUMNS), *partitions]
+    for (_name, kind), column in zip(found, COLUMNS, strict=False):
+        assert kind in types[column.kind]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.processes import until
 from tests.programs import free_port
+from tests.tools import required
 
 __all__ = ["Sshd", "sshd"]
 
@@ -54,8 +55,7 @@ def sshd(folder: Path) -> Iterator[Sshd]:
     if os.getuid() == 0:
         # Compiled into Debian's sshd; the unit of the package makes it at boot.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program, "sshd is not installed: apt-get install openssh-server"
+    program = required("sshd")
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen([program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log) as process,

@@ -31,7 +31,7 @@ def emulator() -> Iterator[str]:
 def account(emulator: str) -> str:
     """An empty account."""
     RECORDED.clear()
-    with urllib.request.urlopen(urllib.request.Request(f"{emulator}/moto-api/reset", method="POST"), timeout=30):
+    with urllib.request.urlopen(urllib.request.Request(f"{emulator}/moto-api/reset", method="POST"), timeout=300):
         return emulator
 
 

@@ -20,14 +20,14 @@ def test_the_end_of_standard_input_ends_the_program_and_its_exit_code_comes_back
         assert process.stdout.readline() == b"held\n"
         assert process.poll() is None
         process.stdin.close()
-        assert process.wait(20) == 7
+        assert process.wait(300) == 7
 
 
 def test_a_program_that_ends_by_itself_needs_no_end_of_input() -> None:
     with subprocess.Popen([*LEASH, "raise SystemExit(3)"], stdin=subprocess.PIPE) as process:
-        assert process.wait(20) == 3
+        assert process.wait(300) == 3
 
 
 def test_a_signals_end_is_told_as_shells_tell_it() -> None:
     with subprocess.Popen([*LEASH, "import os; os.kill(os.getpid(), 9)"], stdin=subprocess.PIPE) as process:
-        assert process.wait(20) == 128 + signal.SIGKILL
+        assert process.wait(300) == 128 + signal.SIGKILL

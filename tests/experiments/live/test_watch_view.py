@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.console import Console
 
-from daemons.service.screen import figure
+from daemons.service.console.screen import figure
 from experiments.live.figures import ClockFigures, Daemon, LeadFigures, LinkFigures, Path, RequestFigures, Watched
 from experiments.live.watch_view import fitted, tables
 
@@ -127,6 +127,15 @@ def test_what_does_not_fit_is_told_and_all_else_is_whole(size: tuple[int, int], 
     for name, title in titles.items():
         assert (title in text.partition("no room for")[0]) != (name in told), name
     assert len(lines) <= height
+
+
+@pytest.mark.parametrize("width", range(30, 90, 5))
+def test_what_the_head_has_no_room_for_stands_indented_below(width: int) -> None:
+    lines = [line.rstrip() for line in on_screen(tables(seen(2, random.Random(1)), width), width, 50)]
+    head = lines[: lines.index("")]
+    begun = [line for line in head if not line.startswith("  ")]
+    assert [line.split()[0] for line in begun] == ["2026-01-01T00:00:00Z", "receiver", "forwarder", "probe"]
+    assert "p50 and p99" in " ".join(" ".join(head).split())
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 24), (140, 50)])

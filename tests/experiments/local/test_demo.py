@@ -1,5 +1,6 @@
 """The demo as a newcomer runs it."""
 
+import asyncio
 import bisect
 import csv
 import itertools
@@ -13,15 +14,20 @@ from typing import Any
 
 import pytest
 
-from daemons.service.screen import figure
-from experiments.local.simulated import FAR_DELAY_MS, LINK_DELAY_MS
+from daemons.errors import LatencyError
+from daemons.service.console.screen import figure
+from experiments.live.scrape import ScrapedPage
+from experiments.local.demo import Demo
+from experiments.local.programs import ProgramError, RunningProgram
+from experiments.local.simulated import FAR_DELAY_MS, LINK_DELAY_MS, Injected
+from experiments.local.view import table
 
 
 @pytest.mark.process
 def test_the_demo_measures_what_it_injects_and_accounts_for_every_event(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     command = [sys.executable, "-m", "experiments.main", "demo", "--duration", "8", "--output", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "events unaccounted for: 0." in done.stdout
     assert re.search(r"Injected: backbone leads by 20\.0 ms\. Measured: median lead", done.stdout)
@@ -102,11 +108,59 @@ def _stated_error(value: float) -> float:
     return 0.0005 * abs(value) + 0.005 + 1e-6
 
 
+async def _demo_of(folder: Path, *words: str) -> Demo:
+    """Give a demo of which one program runs, that says it is ready and then does so."""
+    says = "print('{\"ready\": true}', flush=True)"
+    program = RunningProgram("timeit", "-n", "1", "-r", "1", "-s", says, *words)
+    await program.start()
+    demo = Demo(Injected(), folder)
+    demo.receiver_metrics, demo.probe_metrics = "receiver", "probe"
+    demo._https.append(program)
+    return demo
+
+
+def test_a_page_that_does_not_come_in_time_is_what_it_was_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([None, 5, None, None, 7, None])
+
+    async def fetch(address: str) -> ScrapedPage:
+        if address != "receiver" or (count := next(answers)) is None:
+            raise LatencyError(f"{address}: no metrics (no answer within 3 s); is the daemon running?")
+        return ScrapedPage({"latency_receiver_events_total": {frozenset({("path", "direct")}): count}})
+
+    monkeypatch.setattr("experiments.local.demo.fetch", fetch)
+
+    async def work() -> None:
+        demo = await _demo_of(tmp_path, "import time; time.sleep(600)")
+        try:
+            shown = [await demo.snapshot() for _page in range(6)]
+            assert [one.count("events", "direct") for one in shown] == [0, 5, 5, 5, 7, 7]
+            assert all(table(one, 1.0) for one in shown)
+        finally:
+            await demo.abort()
+
+    asyncio.run(work())
+
+
+def test_a_program_that_ends_by_itself_ends_the_demo_with_its_last_words(tmp_path: Path) -> None:
+    async def work() -> None:
+        demo = await _demo_of(tmp_path, "raise SystemExit('the disk is gone')")
+        try:
+            await demo._https[0].ended()
+            with pytest.raises(ProgramError, match=r"timeit ended with code 1; its last words: .*the disk is gone"):
+                await demo.snapshot()
+        finally:
+            await demo.abort()
+
+    asyncio.run(work())
+
+
 @pytest.mark.process
 def test_a_second_demo_keeps_the_results_of_the_first(tmp_path: Path) -> None:
     for _run in range(2):
         command = [sys.executable, "-m", "experiments.main", "demo", "--duration", "2", "--output", str(tmp_path)]
-        subprocess.run(command, capture_output=True, timeout=60, check=True)
+        subprocess.run(command, capture_output=True, timeout=300, check=True)
     assert len(list(tmp_path.glob("results*.json"))) == 2
     assert len(list(tmp_path.glob("results*.csv"))) == 2
 
@@ -114,6 +168,6 @@ def test_a_second_demo_keeps_the_results_of_the_first(tmp_path: Path) -> None:
 def test_an_unusable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     command = [sys.executable, "-m", "experiments.main", "demo", "--output", str(tmp_path / "file" / "below")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: --output: ")

@@ -1,10 +1,11 @@
 """Headless Chromium, cut off from every network, as a judge of pages."""
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.tools import required
 
 __all__ = ["Rendering", "render"]
 
@@ -22,8 +23,7 @@ class Rendering:
 
 def render(page: Path, profile: Path) -> Rendering:
     """Load a page with no name resolving and no proxy; give its final document and console messages."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium is not None, "no chromium: apt-get install chromium"
+    chromium = required("chromium", "google-chrome")
     done = subprocess.run(
         [
             chromium,

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import itertools
 import json
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 from tests.processes import until
+from tests.tools import required
 
 __all__ = ["Tab", "opened"]
 
@@ -33,7 +33,7 @@ class Tab:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         for _message in range(10_000):
-            answer = json.loads(self._socket.recv(timeout=60))
+            answer = json.loads(self._socket.recv(timeout=300))
             if answer.get("id") == number:
                 assert "error" not in answer, answer
                 return answer["result"]
@@ -62,8 +62,7 @@ class Tab:
 @contextlib.contextmanager
 def opened(page: Path, profile: Path) -> Iterator[Tab]:
     """Open a file without any way to a network."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium is not None, "no chromium: apt-get install chromium"
+    chromium = required("chromium", "google-chrome")
     command = [
         chromium,
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
@@ -73,27 +72,25 @@ def opened(page: Path, profile: Path) -> Iterator[Tab]:
     told = profile / "DevToolsActivePort"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: told.exists() and told.read_text().count("\n") > 0, "chromium listens", 60)
+            until(lambda: told.exists() and told.read_text().count("\n") > 0, "chromium listens")
             port = told.read_text().split()[0]
             tabs: list[dict[str, Any]] = []
 
             def found() -> bool:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=300) as answer:
                     tabs[:] = [tab for tab in json.load(answer) if tab["url"] == page.as_uri()]
                 return bool(tabs)
 
-            until(found, "the page is open", 60)
+            until(found, "the page is open")
             with connect(tabs[0]["webSocketDebuggerUrl"], max_size=None, proxy=None) as socket:
                 tab = Tab(socket)
                 # A tab has the page's address before it has the page.
                 loaded = f"{page.as_uri()} complete"
-                until(
-                    lambda: tab.evaluate("location.href + ' ' + document.readyState") == loaded, "the page is there", 60
-                )
+                until(lambda: tab.evaluate("location.href + ' ' + document.readyState") == loaded, "the page is there")
                 yield tab
         finally:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(300)
             except subprocess.TimeoutExpired:
                 process.kill()

@@ -137,7 +137,7 @@ def test_the_parts_of_the_delay_close_to_its_total(tmp_path: Path) -> None:
     folder = race_folder(tmp_path)
     content = summary(setup_type="race")
     content["paths"]["direct"] = content["paths"]["backbone"] | {"kind": "feed", "link": None, "backbone": None}
-    means = {"feed": 2.125, "hold_user": 0.0625, "hold_kernel": 0.03125, "way": 98.5, "host": 0.125}
+    means = {"feed": 2.125, "hold_user": 0.0625, "hold_kernel": 0.03125, "way": 98.5, "host": 0.125, "decode": 0.015625}
     content["paths"]["backbone"]["error_bound_ms"] = {"end_to_end": 1.0625, "backbone": None}
     content["paths"]["backbone"]["segments"] = {
         name: {"sample_count": 300, "avg_ms": mean, "median_ms": mean, "p99_ms": 2 * mean}
@@ -148,7 +148,7 @@ def test_the_parts_of_the_delay_close_to_its_total(tmp_path: Path) -> None:
     assert {"Parts of the delay", "Parts of the delay, in figures"} <= set(headings(page))
     rows_shown = re.findall(r"<tr><th scope=\"row\">(\w+)</th><td>backbone</td><td>results</td><td>300</td>", page)
     assert rows_shown == [*means, "total"]
-    assert "The means of the parts add up to 100.84 ms; clocks and the step of event times leave ± 1.062 ms" in page
+    assert "The means of the parts add up to 100.86 ms; clocks and the step of event times leave ± 1.062 ms" in page
     assert page.count("backbone, median: feed 2.125 ms, hold_user 0.062 ms") == 2
     written = (folder / "report.md").read_text()
     assert "| backbone | results | hold_kernel | 300 |" in written
@@ -312,6 +312,21 @@ def test_a_reader_sees_all_of_it_by_day_and_night_on_a_desk_and_in_the_hand(
     for role, told in seen["pictures"]:
         assert role == "img"
         assert re.search(r"\d\.\d\d", told)
+
+
+def test_causes_and_parts_of_the_delay_fit_the_page_too(tmp_path: Path) -> None:
+    folder = race_folder(tmp_path / "runs")
+    content = summary(setup_type="race")
+    backbone = content["paths"]["backbone"]
+    content["paths"]["direct"] = backbone | {"kind": "feed", "link": None, "backbone": None}
+    figure = {"events": 30, "mean_excess_ms": 1.5, "worst_excess_ms": 4.25}
+    content["paths"]["backbone"] = backbone | {"tail": dict.fromkeys(("clock", "receiver_busy", "network"), figure)}
+    write_summary(folder / "00" / "results.json", content)
+    assert "Why the slowest events were slow" in report(folder)
+    with opened(folder / "report.html", tmp_path / "profile") as tab:
+        for width in (390, 768, 1280):
+            tab.look(width)
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_a_picture_tells_its_figures_in_words(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from experiments.main import main
 from experiments.report.timeline import bins_of_time
 from tests.experiments.made import arrivals, summary, write_summary, write_ways
+from tests.experiments.report.devtools import opened
 
 EVENTS = 400
 DELAYS_MS = {"proxy": 108.0, "transit": 100.5, "peering": 100.0}
@@ -116,3 +117,53 @@ def test_bins_of_time_are_medians_of_what_came_in_them(events: int) -> None:
             assert medians[1, index] == pytest.approx(np.median(values[1, inside]))
         else:
             assert np.isnan(medians[:, index]).all()
+
+
+MANY = [
+    "peering-a-tokyo-frankfurt-main",
+    "internet-with-a-very-long-name-indeed",
+    *(f"zone.apne1-az{i}" for i in range(8)),
+]
+LAYOUT = """(() => {
+  const seen = element => element.getClientRects().length > 0;
+  const texts = [...document.querySelectorAll("svg text")].filter(seen);
+  return {
+    width: document.documentElement.scrollWidth,
+    behind: [...document.querySelectorAll("table.ranking td.difference")]
+      .map(e => e.getBoundingClientRect()).filter(r => r.width && r.left >= 0 && r.right <= innerWidth).length,
+    cut: texts.filter(t => {
+      const [own, picture] = [t, t.closest("svg")].map(e => e.getBoundingClientRect());
+      return own.left < picture.left - 1 || own.right > picture.right + 1 || own.top < picture.top - 1;
+    }).map(t => t.textContent),
+    wider: [...document.querySelectorAll(".sideways")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel),
+    unnamed: [...document.querySelectorAll(".sideways")].filter(e => !e.ariaLabel || e.tabIndex !== 0).length,
+  };
+})()"""
+
+
+@pytest.mark.parametrize("width", [412, 1280])
+def test_ten_paths_with_long_names_fit_a_phone_and_a_desk(width: int, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    delays = {name: 100 + 0.3 * place for place, name in enumerate(MANY)}
+    random = np.random.default_rng(1)
+    run = folder / "000-race"
+    run.mkdir()
+    paths = {
+        name: arrivals(delay + random.normal(size=120) * 0.2, spacing_ns=HOUR_NS // 60)
+        for name, delay in delays.items()
+    }
+    write_ways(run / "results.csv", paths)
+    content = summary(setup_type="race")
+    write_summary(run / "results.json", content | {"paths": dict.fromkeys(MANY, content["paths"]["backbone"])})
+    reported(folder)
+    with opened(folder / "report.html", tmp_path / "profile") as tab:
+        tab.look(width)
+        seen = tab.evaluate(LAYOUT)
+    # What is wider than the page moves within it, and is told by name.
+    assert seen["width"] == width
+    assert "Leads" in seen["wider"]
+    assert seen["unnamed"] == 0
+    # What one came for is on the screen.
+    assert seen["behind"] == len(MANY)
+    assert seen["cut"] == []

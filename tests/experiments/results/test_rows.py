@@ -11,7 +11,9 @@ from daemons.formats.rows import Row
 from daemons.receiver.rows import RowWriter
 from daemons.records import StampKind, Validity
 from experiments.errors import InputError
+from experiments.results.foreign import Mapping, TimeColumn, imported
 from experiments.results.rows import load_rows
+from experiments.results.run import find_runs
 from tests.experiments.made import HEADER, SEED_HEADER, arrivals, rows, write_race, write_rows
 
 SEED_ROWS = [
@@ -197,6 +199,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     assert len(load_rows(file, "x")["x"]) == 2
 
 
+@pytest.mark.parametrize("header", [SEED_HEADER.upper(), SEED_HEADER.title(), " , ".join(SEED_HEADER.split(","))])
+def test_names_of_columns_may_be_in_capitals(tmp_path: Path, header: str) -> None:
+    series = load_rows(write_rows(tmp_path / "r.csv", SEED_ROWS, header), "x")["x"]
+    assert series.samples("end_to_end_ms").tolist() == [333.0, 333.0]
+    assert find_runs(tmp_path) == [tmp_path / "r.csv"]
+
+
+def test_a_name_in_both_cases_is_a_column_that_stands_twice(tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "r.csv", ["1,2,3,4,5,6,7"], SEED_HEADER + ",Tokyo_Time")
+    with pytest.raises(InputError, match="column tokyo_time stands twice"):
+        load_rows(file, "x")
+
+
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
 MARKED = st.sampled_from(sorted(set(Validity) - {Validity.OK, Validity.WITHOUT_EVENT_TIME}))
@@ -246,3 +261,37 @@ def test_whatever_the_wire_brought_is_read_back_and_counted(written: list[Row]) 
         assert one.sequence.tolist() == [row.sequence for row in mine]
         assert one.arrival_ns.tolist() == [row.arrival_ns for row in mine]
         assert np.isnan(one.end_to_end_ms).all()
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        (("\r\n", "\n", "\n"), ":2: it ends otherwise than those before: in LF or in CR LF; save the file with one of"),
+        (("\n", "\n", "\r\n"), ":3: it ends otherwise than those before"),
+        (("\r", "\r", "\r"), ": its lines end in CR alone; save it with lines that end in LF"),
+    ],
+)
+def test_lines_that_end_in_several_ways_are_told(tmp_path: Path, ends: tuple[str, ...], message: str) -> None:
+    """Two files put together, a header that an editor saved, an old spreadsheet."""
+    file = tmp_path / "r.csv"
+    file.write_bytes(
+        "".join(f"{line}{end}" for line, end in zip((SEED_HEADER, *SEED_ROWS), ends, strict=True)).encode()
+    )
+    with pytest.raises(InputError) as refused:
+        load_rows(file, "x")
+    assert f"{file}{message}" in str(refused.value)
+    mapping = Mapping("x", TimeColumn("frankfurt_time"))
+    if set(ends) == {"\r"}:
+        # Others' recordings are taken as they come.
+        with imported(file, mapping) as connection:
+            assert connection.execute("SELECT count(*) FROM rows").fetchone() == (2,)
+        return
+    with pytest.raises(InputError, match=r"ends otherwise than those before"), imported(file, mapping):
+        pass
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_end_as_everywhere(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "r.csv"
+    file.write_bytes("".join(f"{line}{end}" for line in ("\ufeff" + SEED_HEADER, *SEED_ROWS)).encode())
+    assert load_rows(file, "x")["x"].samples("end_to_end_ms").tolist() == [333.0, 333.0]

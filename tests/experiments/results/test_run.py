@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,16 @@ def test_of_a_run_that_was_killed_the_rows_are_used(tmp_path: Path) -> None:
     (tmp_path / "r.csv").unlink()
     with pytest.raises(InputError, match=r"r\.json:1: the run has not ended, or was killed"):
         load_run(tmp_path / "r.json")
+
+
+def test_an_empty_json_file_is_a_run_s_beginning_or_where_our_own_output_goes(tmp_path: Path) -> None:
+    file = both_files(tmp_path, "r")
+    file.write_bytes(b"")
+    assert load_run(tmp_path / "r.csv").unfinished
+    ask = f"from experiments.results.run import load_run; print(load_run(Path({str(tmp_path / 'r.csv')!r})).unfinished)"
+    with file.open("w") as output:
+        subprocess.run([sys.executable, "-c", f"from pathlib import Path; {ask}"], stdout=output, check=True)
+    assert file.read_text() == "False\n"
 
 
 def test_a_table_of_another_kind_beside_the_json_file_is_left_alone(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from daemons.measurement.percentile import minimum_samples
 from experiments.statistics.describe import describe, interarrival_jitter, percentile
-from experiments.statistics.sample_size import minimum_samples
 
 
 def test_percentiles_interpolate_between_neighbours() -> None:

@@ -88,8 +88,8 @@ def test_of_runs_put_together_each_has_its_own_common_time(tmp_path: Path) -> No
         tmp_path, [60.0] * 300, [40.0] * 300, direct=list(range(90, 110)), backbone=[*range(95, 150), 200]
     )
     # The second run begins at event 110; the backbone's forwarder joined it only at event 150.
-    parts = tuple(
+    first, second = (
         replace(series, parts=(0, int(np.searchsorted(series.event_id, 70_001 + 110)))) for series in (direct, backbone)
     )
-    found = pair(*parts)
+    found = pair(first, second)
     assert (found.only_first, found.only_second) == (1, 0)

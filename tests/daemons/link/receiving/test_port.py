@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from daemons.link import wire
+from daemons.link.events import datagram_head, encode_event
+from daemons.link.messages import Transport
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.seal import DatagramSealer
 from daemons.link.sending.sender import KEEP_OPEN_BEATS, LinkSender, LinkSettings
-from daemons.link.wire import Transport
 from daemons.measurement.histogram import BucketHistogram, octaves
+from daemons.reasons import LinkReason
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
 from daemons.stream.datagram import DatagramSender, listening_pair
@@ -60,7 +61,7 @@ class World:
 
 def run(work: Callable[[World], Awaitable[None]], *paths: ListenerSettings) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             stamper = Stamper(SystemClock())
             stream, datagram = listening_pair("127.0.0.1", 0)
             number = stream.getsockname()[1]
@@ -114,8 +115,8 @@ def test_who_names_no_path_or_another_is_told_so_only_with_a_key_that_fits() -> 
         unknown = world.forwarder(2, path="third", key=OTHER)
         stranger = world.forwarder(3, path="third", key=Secret(b"3" * 32))
         crossed = world.forwarder(4, path="second", key=ONE)
-        await until(lambda: all(one.counts.reconnects["path"] for one in (unnamed, unknown)))
-        await until(lambda: all(one.counts.reconnects["key"] for one in (stranger, crossed)))
+        await until(lambda: all(one.counts.reconnects[LinkReason.PATH] for one in (unnamed, unknown)))
+        await until(lambda: all(one.counts.reconnects[LinkReason.KEY] for one in (stranger, crossed)))
         assert set(world.refusals()) == {"path", "key"}
         # A key that does not fit the path that was named is that path's affair.
         assert set(world.refusals("second")) == {"key"}
@@ -140,12 +141,12 @@ def test_each_path_takes_its_own_networks_only() -> None:
         let_in = world.forwarder(1, path="first", local=LocalEnd("127.0.0.2"))
         kept_out = world.forwarder(2, path="first", local=LocalEnd("127.0.0.3"))
         open_to = world.forwarder(3, path="second", local=LocalEnd("127.0.0.3"))
-        await until(lambda: let_in.connected and open_to.connected and kept_out.counts.reconnects["path"] > 0)
+        await until(lambda: let_in.connected and open_to.connected and kept_out.counts.reconnects[LinkReason.PATH] > 0)
         assert not kept_out.connected
         # A datagram with the token of a path that does not take it from there counts as one of a wrong source.
         (peer,) = [listener for listener in world.port.listeners if listener.settings.path == "first"]
         token = next(number for number in peer._peers)
-        datagram = wire.datagram_head(token, 1) + wire.encode_event(1, 1, 0, None, 1, None, b"btcusdt@trade", b"{}")
+        datagram = datagram_head(token, 1) + encode_event(1, 1, 0, None, 1, None, b"btcusdt@trade", b"{}")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.3", 0))
             sock.sendto(datagram, ("127.0.0.1", world.number))
@@ -175,7 +176,7 @@ def test_other_words_over_a_shared_port_are_the_ports_own() -> None:
         writer.close()
         await until(lambda: world.refusals() == {"garbage": 1})
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(wire.datagram_head(5, 1), ("127.0.0.1", world.number))
+            sock.sendto(datagram_head(5, 1), ("127.0.0.1", world.number))
             await until(lambda: world.refusals() == {"garbage": 1, "token": 1})
         assert not world.refusals("first")
         assert not world.refusals("second")
@@ -188,7 +189,7 @@ def test_a_path_that_a_reload_changes_keeps_the_others_of_its_port_connected() -
         first, second = world.forwarder(1, path="first", key=ONE), world.forwarder(2, path="second", key=ONE)
         await until(lambda: first.connected and second.connected)
         world.port.listeners[0].adopt(ListenerSettings("first", BOTH, keys=(OTHER,)))
-        await until(lambda: first.counts.reconnects["key"] > 0)
+        await until(lambda: first.counts.reconnects[LinkReason.KEY] > 0)
         assert second.connected
         assert sum(second.counts.reconnects.values()) == 0
         world.port.listeners[0].adopt(ListenerSettings("first", BOTH, keys=(OTHER, ONE)))

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from daemons.link.messages import DropReason
 from daemons.link.sending.buffer import EVENT_BYTES, BufferLimits, Pending, SendBuffer
-from daemons.link.wire import DropReason
 
 EVENTS, SIZE, AGE_NS = 8, 5 * (EVENT_BYTES + 40), 50
 

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemons.link.messages import MAX_RANGES
 from daemons.link.sending.given_up import GivenUp
-from daemons.link.wire import MAX_RANGES
 
 
 def numbers(ranges: tuple[tuple[int, int], ...]) -> list[int]:

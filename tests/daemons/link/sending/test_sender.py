@@ -5,12 +5,14 @@ from typing import Literal
 
 import pytest
 
-from daemons.errors import LinkError, TransportError
+from daemons.errors import LinkError, StreamError
+from daemons.link.decoder import MAX_BODY, FrameDecoder
 from daemons.link.forwarded import MAX_LINE, LineDecoder
+from daemons.link.messages import DropReason, Transport
 from daemons.link.sending.buffer import Pending
 from daemons.link.sending.sender import MAX_DATAGRAM_BYTES, LinkSender, LinkSettings
-from daemons.link.wire import MAX_BODY, DropReason, FrameDecoder, Transport
 from daemons.measurement.histogram import BucketHistogram, octaves
+from daemons.reasons import LinkReason, StreamReason
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
 from daemons.stream.departures import Departed
 from daemons.stream.stamping import Stamper
@@ -46,13 +48,13 @@ def offer(sender: LinkSender, sequence: int) -> None:
 
 async def connection(sender: LinkSender, carrier: ScriptedCarrier, first: int) -> None:
     """Live over a carrier until it is lost; offer two events, the second after it had room."""
-    ended: asyncio.Future[TransportError] = asyncio.get_running_loop().create_future()
+    ended: asyncio.Future[StreamError | LinkError] = asyncio.get_running_loop().create_future()
     life = asyncio.ensure_future(sender._live(carrier, ended))
     await asyncio.sleep(0)
     offer(sender, first)
     carrier.blocked = False
     offer(sender, first + 1)
-    ended.set_result(LinkError("reset", "cut"))
+    ended.set_result(StreamError(StreamReason.RESET, "cut"))
     await life
     sender.buffer.connection_lost()
 
@@ -99,11 +101,11 @@ def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_t
             )
             loop = asyncio.get_running_loop()
             for carrier in (ScriptedCarrier(blocked=True), ScriptedCarrier()):
-                ended: asyncio.Future[TransportError] = loop.create_future()
+                ended: asyncio.Future[StreamError | LinkError] = loop.create_future()
                 life = asyncio.ensure_future(sender._live(carrier, ended))
                 await asyncio.sleep(0)
                 offer(sender, sender.buffer.counts.offered + 1)
-                ended.set_result(LinkError("silent", "cut"))
+                ended.set_result(LinkError(LinkReason.SILENT, "cut"))
                 await life
                 sender.buffer.connection_lost()
             return carrier.delayed

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from daemons.forwarder.feedway import APART_NS, RENEWED_NS
 from daemons.measurement.tail.causes import Cause
 from daemons.records import KERNEL, LATE_NS, SHARED, LinkEvent, Stamp, StampKind
 
@@ -33,12 +34,21 @@ class Sent:
     readable: int = 0
     reached: int = 0
     queued: int = 0
+    unconnected: int = 0
+    feed_held_ns: int = 0
+    feed_slower: int = 0
+    feed_held: bool = False
+    feed_late: bool = False
+    feed_renewed: bool = False
 
     def cause(self, stamp_ns: int, excess_ns: int) -> Cause:
         """Tell what most of the excess is: what it waited for where, or the network's share, which is the rest."""
         waits = {
+            Cause.RECONNECT: self.unconnected,
             Cause.OWN_QUEUE: self.queued,
-            Cause.FORWARDER_BUSY: self.left - self.came - self.queued,
+            Cause.FEED_RECONNECT: self.feed_slower if self.feed_renewed else 0,
+            Cause.FEED_RETRANSMISSION: self.feed_held_ns,
+            Cause.FORWARDER_BUSY: self.left - self.came - self.feed_held_ns - self.queued - self.unconnected,
             Cause.RECEIVER_BUSY: stamp_ns - EPOCH_NS - self.readable,
             Cause.RETRANSMISSION: self.readable - self.reached,
         }
@@ -47,11 +57,13 @@ class Sent:
 
     def event(self) -> LinkEvent:
         """As the link carries it."""
-        kind = KERNEL if self.exact else SHARED
+        kind = StampKind.USER if self.feed_late else KERNEL if self.exact else SHARED
         time_ns, stamp_ns = EPOCH_NS + self.emitted, EPOCH_NS + self.stamped
         left_ns = EPOCH_NS + self.left
         event = LinkEvent(self.number, stamp_ns, kind, time_ns, left_ns, self.number, STREAM, False, b"{}")
         event.waited, event.sampled = self.waited, not self.waited and self.number % 20 == 0
+        event.delayed = self.unconnected > 0
+        event.feed_held, event.feed_renewed = self.feed_held, self.feed_renewed
         return event
 
 
@@ -65,8 +77,11 @@ class World:
         rate: events a second.
         forwarder_away, receiver_away: when the process did not run.
         no_room: when the forwarder's socket took nothing.
-        slower: when packets took so much longer.
+        unconnected: when there was no connection.
+    slower: when packets took so much longer.
         losses: packets, by number, that are lost once.
+        feed_losses: the same on the way to the forwarder, where each event has a packet.
+        feed_renewed: when the feed had a new connection, until when its packets took longer, and by how much.
         way_ns, feed_ns: the ways' usual delays.
         out_of_order: how many packets have come so far while one before them was missing.
     """
@@ -77,8 +92,11 @@ class World:
     forwarder_away: list[tuple[int, int]] = field(default_factory=list)
     receiver_away: list[tuple[int, int]] = field(default_factory=list)
     no_room: list[tuple[int, int]] = field(default_factory=list)
+    unconnected: list[tuple[int, int]] = field(default_factory=list)
     slower: list[tuple[int, int, int]] = field(default_factory=list)
     losses: set[int] = field(default_factory=set)
+    feed_losses: set[int] = field(default_factory=set)
+    feed_renewed: list[tuple[int, int, int]] = field(default_factory=list)
     feed_ns: int = 3 * MS
     way_ns: int = 70 * MS
     out_of_order: int = 0
@@ -91,7 +109,7 @@ class World:
         """Give what the receiver reads, with the stamp that it gets."""
         for batch, woken in self._read([(one, one.arrived, one.readable) for one in self._sent()], self.receiver_away):
             last = batch[-1]
-            self.out_of_order += sum(one.readable > one.arrived for one in batch)
+            self.out_of_order += len({one.left for one in batch if one.readable > one.arrived})
             stamp = Stamp(EPOCH_NS + last.arrived, KERNEL, EPOCH_NS + woken, last.arrived)
             lay = woken - last.arrived
             if lay > LATE_NS and any(one.readable > one.arrived for one in batch):
@@ -100,16 +118,23 @@ class World:
 
     def _sent(self) -> list[Sent]:
         sent: list[Sent] = []
-        now = came = 0
+        now = came = feed_readable = 0
         for number in range(1, self.events + 1):
             now += round(self.rng.expovariate(self.rate) * 1e9)
-            came = max(came + 500, now + self.feed_ns + self._jitter())
-            sent.append(Sent(number, now, came))
+            slower = sum(more for begin, end, more in self.feed_renewed if begin <= now < end)
+            alone = now + self.feed_ns + self._jitter()
+            came = max(came + 500, alone + slower)
+            # One that is lost comes again once later ones have told of it.
+            feed_readable = max(feed_readable, came + (10 * self.feed_ns if number in self.feed_losses else 0))
+            one = Sent(number, now, came, feed_held_ns=feed_readable - came, feed_slower=came - alone)
+            one.feed_renewed = any(begin <= now < begin + RENEWED_NS for begin, _end, _more in self.feed_renewed)
+            sent.append(one)
         arrived = readable = left = 0
-        reads = self._read([(one, one.came, one.came) for one in sent], self.forwarder_away)
+        reads = self._read([(one, one.came, one.came + one.feed_held_ns) for one in sent], self.forwarder_away)
         for packet, (batch, woken) in enumerate(reads):
             ready = woken + 30_000
-            until = max((end for begin, end in self.no_room if begin <= ready < end), default=ready)
+            connected = max((end for begin, end in self.unconnected if begin <= ready < end), default=ready)
+            until = max((end for begin, end in self.no_room if begin <= connected < end), default=connected)
             left = max(left + 500, until)
             extra = sum(more for begin, end, more in self.slower if begin <= left < end)
             reached = max(arrived + 500, left + self.way_ns + extra + self._jitter())
@@ -121,7 +146,13 @@ class World:
                 readable = max(readable, reached)
             for one in batch:
                 one.stamped, one.exact = batch[-1].came, one is batch[-1]
-                one.left, one.waited, one.queued = left, until > ready, max(0, until - ready)
+                if any(held.feed_held_ns for held in batch):
+                    # A read whose last packet is fresh shows it by how far apart its events were emitted.
+                    late = one.feed_late = woken - batch[-1].came > LATE_NS
+                    one.feed_held = late or batch[-1].emitted - batch[0].emitted >= APART_NS
+                    one.stamped = woken if late else one.stamped
+                one.left, one.waited, one.queued = left, until > ready, until - connected
+                one.unconnected = connected - ready
                 one.reached, one.readable = reached, readable
                 one.arrived = readable if packet in self.losses else reached
         return sent

@@ -20,7 +20,7 @@ WIDTHS = [40, 60, 80, 140]
 
 def measured(url: str, file: Path, *arguments: str) -> dict[str, Any]:
     command = program(MODULE, "--once", "--target", url, "--json", str(file), "--interval", "20ms", *arguments)
-    subprocess.run(command, capture_output=True, timeout=120, check=False)
+    subprocess.run(command, capture_output=True, timeout=300, check=False)
     (found,) = json.loads(file.read_text())["targets"].values()
     return dict(found)
 
@@ -95,7 +95,7 @@ def test_json_to_standard_output_is_nothing_but_json(authority: Authority) -> No
             *(MODULE, "--once", "--target", f"https://localhost:{server.port}/", "--ca-file", str(authority.file)),
             *("--count", "2", "--interval", "20ms", "--json", "-"),
         )
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     found = json.loads(done.stdout)["targets"]["localhost"]
     assert counts(found) == {"cold": (2, 0), "warm": (2, 0)}
     assert "requests" in done.stderr.splitlines()[1]
@@ -104,8 +104,8 @@ def test_json_to_standard_output_is_nothing_but_json(authority: Authority) -> No
 LINES = """
 import structlog
 from daemons.probe.once.view import _logs_above
-from daemons.service import logs
-from daemons.service.screen import Display, screen
+from daemons.service.log import logs
+from daemons.service.console.screen import Display, screen
 from rich.text import Text
 logs.configure("console", "info")
 with Display(screen()) as display, _logs_above(display):

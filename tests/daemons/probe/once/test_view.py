@@ -9,7 +9,7 @@ from daemons.measurement.histogram import QuantileHistogram
 from daemons.probe.once.document import Vantage
 from daemons.probe.once.statistics import summary
 from daemons.probe.once.view import print_vantage
-from daemons.service.screen import screen
+from daemons.service.console.screen import screen
 
 ROUND_TRIPS = QuantileHistogram()
 for index in range(200):
