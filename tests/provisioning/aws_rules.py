@@ -37,7 +37,7 @@ class Checker:
     def __init__(self) -> None:
         self.violations: list[str] = []
         self.tokens: dict[str, str] = {}
-        self.peerings: dict[str, dict[str, Any]] = {}
+        self.peerings: dict[str, str] = {}  # peering: region of its accepter
         self.groups: dict[str, tuple[str, str]] = {}  # id: region, vpc
         self.children: dict[str, dict[str, str]] = {}  # vpc: {child id: kind}
         self.attached: dict[str, str] = {}  # gateway: vpc
@@ -165,18 +165,15 @@ class Checker:
 
     def on_CreateVpcPeeringConnection(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         identity = answer["VpcPeeringConnection"]["VpcPeeringConnectionId"]
-        self.peerings[identity] = {
-            "region": params.get("PeerRegion", call.region),
-            "vpcs": (params["VpcId"], params["PeerVpcId"]),
-        }
+        self.peerings[identity] = params.get("PeerRegion", call.region)
 
     def on_AcceptVpcPeeringConnection(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self._check_acceptance(call)
 
     def _check_acceptance(self, call: Call) -> None:
-        peering = self.peerings.get(call.params["VpcPeeringConnectionId"])
-        if peering and peering["region"] != call.region:
-            self.wrong(call, f"must be accepted in {peering['region']}")
+        region = self.peerings.get(call.params["VpcPeeringConnectionId"], call.region)
+        if region != call.region:
+            self.wrong(call, f"must be accepted in {region}")
 
     def on_DeleteVpcPeeringConnection(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self.peerings.pop(params["VpcPeeringConnectionId"], None)
@@ -211,8 +208,6 @@ class Checker:
             self.wrong(call, f"still holds {sorted(children.values())}")
         if vpc in self.attached.values():
             self.wrong(call, "still has an internet gateway")
-        if any(vpc in peering["vpcs"] for peering in self.peerings.values()):
-            self.wrong(call, "still has a peering connection")
 
     def on_AllocateAddress(self, call: Call, params: Any, answer: Any) -> None:  # noqa: N802
         self.addresses[answer["AllocationId"]] = None

@@ -166,6 +166,27 @@ def _add_refusals() -> None:
 
 
 @functools.cache
+def _end_peerings() -> None:
+    """Have a VPC take its peering connections along (VPC peering guide, "Delete a VPC peering connection").
+
+    The guide says so of the console and of active ones. That the API does the same, with those of one account in any
+    state, is assumed.
+    """
+    from moto.ec2.models import EC2Backend  # noqa: PLC0415
+
+    delete = EC2Backend.delete_vpc
+
+    def delete_vpc(self: Any, vpc_id: str) -> Any:
+        gone = delete(self, vpc_id)
+        for peering in self.vpc_pcxs.values():
+            if vpc_id in (peering.vpc.id, peering.peer_vpc.id):
+                peering._status.deleted(deleter_id=self.account_id)
+        return gone
+
+    EC2Backend.delete_vpc = delete_vpc  # type: ignore[method-assign]
+
+
+@functools.cache
 def _enable_regions() -> None:
     from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend  # noqa: PLC0415
 
@@ -248,6 +269,7 @@ def correct_moto() -> None:
     load_images()
     emulator_transit.correct()
     emulator_placement.add()
+    _end_peerings()
     _add_refusals()
     _enable_regions()
     _add_public_access()

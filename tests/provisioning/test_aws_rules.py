@@ -204,16 +204,6 @@ CASES: list[tuple[str, list[Call], list[Call]]] = [
     ),
     ("internet gateway", [VPC, ATTACH, delete("Vpc", "VpcId", "vpc-1")], [VPC, delete("Vpc", "VpcId", "vpc-1")]),
     (
-        "peering connection",
-        [VPC, PEERING, delete("Vpc", "VpcId", "vpc-1")],
-        [
-            VPC,
-            PEERING,
-            delete("VpcPeeringConnection", "VpcPeeringConnectionId", "pcx-1"),
-            delete("Vpc", "VpcId", "vpc-1"),
-        ],
-    ),
-    (
         "address is still associated",
         [ADDRESS, ASSOCIATION, recorded("ReleaseAddress", "a", {"AllocationId": "eip-1"})],
         [

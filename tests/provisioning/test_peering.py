@@ -9,7 +9,7 @@ from daemons.errors import ConfigError
 from provisioning.loading import load_topology
 from provisioning.topology import Topology
 from provisioning.validation import check
-from tests.provisioning.aws import Operator, census, client
+from tests.provisioning.aws import Call, Operator, census, client
 
 TOKYO, FRANKFURT = "ap-northeast-1", "eu-central-1"
 
@@ -63,3 +63,22 @@ def test_inside_one_region_there_is_none() -> None:
     data["site"][1]["region"] = TOKYO
     with pytest.raises(ConfigError, match=r"peering.tokyo-frankfurt.multipath_resilience: both sites are in"):
         check(msgspec.convert(data, Topology))
+
+
+@pytest.mark.process
+def test_a_peering_that_no_list_tells_of_yet_goes_with_its_networks(endpoint: str) -> None:
+    topology = load_topology("backbone")
+    empty = census(endpoint, topology.regions)
+    Operator(endpoint, topology).up()
+    down = Operator(endpoint, topology)
+    hidden: set[str] = set()
+
+    def late(call: Call) -> None:
+        if call.operation == "DescribeVpcPeeringConnections" and call.region not in hidden:
+            hidden.add(call.region)
+            call.answer["VpcPeeringConnections"].clear()
+
+    down.aws.after.append(late)
+    down.down()
+    assert hidden == {TOKYO, FRANKFURT}
+    assert census(endpoint, topology.regions) == empty
