@@ -2,17 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from daemons.measurement.histogram import BucketHistogram
-from daemons.records import NO_HARDWARE, WARMUP, FeedEvent, Stamp
+from daemons.measurement.judgement import ABSURD_NS, DISRUPTED, end_to_end_of
+from daemons.records import NO_HARDWARE, WARMUP, FeedEvent, Stamp, Validity
 from daemons.service.metrics.page import HistogramFamily
 
 __all__ = ["Intake"]
 
-ABSURD_NS: Final = 3_600_000_000_000
 OTHER_STREAM: Final = "other"
+_REFUSED: Final = (
+    Validity.NEGATIVE,
+    Validity.ABSURD,
+    Validity.CLOCK_STEP,
+    Validity.CLOCK_DISRUPTED,
+    Validity.WARMUP,
+    Validity.NO_HARDWARE_STAMP,
+)
+"""Why the delay of an event that has an event time is not measured."""
 
 
 @dataclass(slots=True)
@@ -22,17 +30,6 @@ class StreamCounts:
     received: int
     without_event_time: int
     delay: BucketHistogram
-
-
-class InvalidDelay(StrEnum):
-    """Why the delay of an event was refused."""
-
-    NEGATIVE = "negative"
-    ABSURD = "absurd"
-    CLOCK_STEP = "clock_step"
-    CLOCK_DISRUPTED = "clock_disrupted"
-    WARMUP = "warmup"
-    NO_HARDWARE_STAMP = "no_hardware_stamp"
 
 
 class Intake:
@@ -51,7 +48,7 @@ class Intake:
         self._delays = delays
         self.streams: dict[str, StreamCounts] = {}
         self.expect((OTHER_STREAM,))
-        self.invalid_delays = dict.fromkeys(InvalidDelay, 0)
+        self.invalid_delays = dict.fromkeys(_REFUSED, 0)
         self.disrupted = False
 
     def expect(self, names: Iterable[str]) -> None:
@@ -66,22 +63,15 @@ class Intake:
     def observe(self, events: Sequence[FeedEvent], stamp: Stamp) -> None:
         """Take in the events of one read."""
         streams = self.streams
+        sound = not (stamp.step_ns or self.disrupted or stamp.kind is WARMUP or stamp.kind is NO_HARDWARE)
         for event in events:
             counts = streams.get(event.stream) or streams[OTHER_STREAM]
             counts.received += 1
-            if event.event_time_ns is None:
+            event_time_ns = event.event_time_ns
+            if event_time_ns is None:
                 counts.without_event_time += 1
-                continue
-            delay_ns = stamp.ns - event.event_time_ns
-            if stamp.step_ns:
-                self.invalid_delays[InvalidDelay.CLOCK_STEP] += 1
-            elif self.disrupted:
-                self.invalid_delays[InvalidDelay.CLOCK_DISRUPTED] += 1
-            elif stamp.kind is WARMUP:
-                self.invalid_delays[InvalidDelay.WARMUP] += 1
-            elif stamp.kind is NO_HARDWARE:
-                self.invalid_delays[InvalidDelay.NO_HARDWARE_STAMP] += 1
-            elif 0 <= delay_ns < ABSURD_NS:
+            elif sound and 0 <= (delay_ns := stamp.ns - event_time_ns) <= ABSURD_NS:
                 counts.delay.observe(delay_ns)
             else:
-                self.invalid_delays[InvalidDelay.NEGATIVE if delay_ns < 0 else InvalidDelay.ABSURD] += 1
+                _, why = DISRUPTED if self.disrupted else end_to_end_of(event_time_ns, stamp, stamp.kind)
+                self.invalid_delays[why] += 1

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from daemons.measurement.histogram import BucketHistogram, QuantileHistogram
+from daemons.measurement.judgement import ABSURD_NS
 
 __all__ = ["SEGMENTS", "TOTAL", "Segments"]
 
@@ -20,7 +21,6 @@ SEGMENTS: Final = ("feed", "hold_user", "hold_kernel", "way", "host", "decode")
 TOTAL: Final = "total"
 MAX_AWAITED: Final = 1024
 """Events whose departure has not been told yet: a hundred seconds of samples."""
-ABSURD_NS: Final = 3_600_000_000_000
 
 
 class Arrived(msgspec.Struct, frozen=True, gc=False):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 
+from daemons.measurement.judgement import ABSURD_NS
 from daemons.records import Validity
 from experiments.archive.engine import engine, literal, pattern_of
 from experiments.errors import InputError
@@ -28,8 +29,6 @@ UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _DIGITS = {"s": 9, "ms": 12, "us": 15, "ns": 18}
 _EARLIEST_NS = 10 ** _DIGITS["ns"]
 _DELIMITERS = ",;\t|"
-# Later or earlier than any path can bring an event: an error of unit or clock (as the forwarder judges).
-_ABSURD_NS = 3_600_000_000_000
 _NUMBER = r" *[0-9]+([.,][0-9]*)? *"
 _MOMENT = r" *[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)? *"
 
@@ -219,11 +218,11 @@ _TOOK = "(arrival_ns - event_ns)"
 _VIEW = f"""
 CREATE VIEW rows AS SELECT {{path}} AS path, stream, '' AS kind, NULL::INT AS connection, sequence, id AS event_id,
     event_ns AS event_time_ns, forwarder_ns, NULL::BIGINT AS departure_ns, arrival_ns,
-    CASE WHEN {_TOOK} BETWEEN 0 AND {_ABSURD_NS} THEN {_TOOK} END AS end_to_end_ns,
+    CASE WHEN {_TOOK} BETWEEN 0 AND {ABSURD_NS} THEN {_TOOK} END AS end_to_end_ns,
     CASE WHEN arrival_ns >= forwarder_ns THEN arrival_ns - forwarder_ns END AS backbone_ns, 'user' AS stamp,
     CASE WHEN event_ns IS NULL THEN {literal(Validity.WITHOUT_EVENT_TIME)}
         WHEN {_TOOK} < 0 OR arrival_ns < forwarder_ns THEN {literal(Validity.NEGATIVE)}
-        WHEN {_TOOK} > {_ABSURD_NS} THEN {literal(Validity.ABSURD)} ELSE {literal(Validity.OK)} END AS validity,
+        WHEN {_TOOK} > {ABSURD_NS} THEN {literal(Validity.ABSURD)} ELSE {literal(Validity.OK)} END AS validity,
     false AS delayed, NULL AS cause, NULL AS tcp_rtt_ns, NULL AS tcp_retransmitted, NULL AS tcp_out_of_order
     FROM cells
 """
