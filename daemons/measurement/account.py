@@ -191,14 +191,13 @@ class PathAccount:
         return self.sessions.leaps + sum(ids.leaps for ids in self._ids())
 
     def jitter_ns(self, of: Callable[[StreamAccount], InterarrivalJitter]) -> float | None:
-        """Give the jitter of the path: the mean over its streams, by their events; None where no stream has one.
+        """Give the jitter of the run: the mean change between successive events of a stream; None before there is one.
 
         RFC 3550 defines jitter for one stream: transit times of different streams do not succeed each other.
         """
-        streams = self.streams.values()
-        known = [(stream.events, value) for stream in streams if (value := of(stream).value_ns) is not None]
-        events = sum(count for count, _value in known)
-        return sum(count * value for count, value in known) / events if events else None
+        known = [of(stream) for stream in self.streams.values()]
+        changes = sum(one.changes for one in known)
+        return sum(one.total_ns for one in known) / changes if changes else None
 
     def _trackers(self) -> list[Tally]:
         return [*self.sessions.trackers.values(), *self._id_trackers()]

@@ -66,7 +66,7 @@ class VmClock:
             # Most machines have none.
             pass
         except PermissionError:
-            self.trouble = f"{DEVICE} may not be read; let the unit have systemd/vmclock.conf, and restart it"
+            self.trouble = f"{DEVICE} may not be read; give the unit its drop-in vmclock.conf, and restart it"
         except OSError as error:
             self.trouble = f"{DEVICE} cannot be read: {error.strerror}"
         except ValueError as error:

@@ -14,6 +14,7 @@ from experiments.comparison.resolution import Resolution, at_common_step, reques
 from experiments.comparison.sides import Side
 from experiments.comparison.verdict import judge, milliseconds
 from experiments.errors import InputError
+from experiments.results.changes import Changes
 from experiments.results.columns import ColumnBuffer, Floats, Integers, collected, let_go, pieces
 from experiments.results.series import PathSeries
 from experiments.statistics.bootstrap import Interval, resample, resample_paired
@@ -153,13 +154,23 @@ def _latencies(first: PathSeries, second: PathSeries, pairs: Pairs, metric: Metr
     columns = [first.end_to_end_ms, second.end_to_end_ms]
     if metric == "backbone_ms":
         columns = [first.backbone_ms, second.backbone_ms]
-    found = ColumnBuffer({"first": np.float64, "second": np.float64})
+    found = ColumnBuffer(dict.fromkeys(("first", "second", "changes of first", "changes of second"), np.float64))
+    # One event is of the same stream and run on both paths; the order is that of the pairs.
+    changes = [Changes(len(first.streams), first.parts) for _ in columns]
     for piece in pieces(pairs.first, pairs.second):
-        one, two = columns[0][pairs.first[piece]], columns[1][pairs.second[piece]]
+        rows = pairs.first[piece]
+        one, two = columns[0][rows], columns[1][pairs.second[piece]]
         timed = ~np.isnan(one) & ~np.isnan(two)
-        found.append({"first": one[timed], "second": two[timed]})
-        let_go(*columns)
-    return [Sample(values) for values in found.columns().values()]
+        values = {"first": one[timed], "second": two[timed]}
+        streams = first.stream[rows][timed]
+        moved = {
+            f"changes of {name}": of.of(values[name], streams, rows[timed])
+            for name, of in zip(values, changes, strict=True)
+        }
+        found.append({**values, **moved})
+        let_go(*columns, first.stream)
+    made = found.columns()
+    return [Sample(made[name], changes=made[f"changes of {name}"]) for name in ("first", "second")]
 
 
 def _median_of_leads(figure: Figure, later: Sample, lead: Evidence, options: Options) -> Figure:
@@ -203,7 +214,9 @@ def _race_figures(pairs: Pairs, later: Sample, median: Figure, options: Options)
 
 
 def _samples(side: Side, metric: Metric) -> Sample | None:
-    return None if side.series is None else Sample(side.series.samples(metric))
+    if side.series is None:
+        return None
+    return Sample(side.series.samples(metric), changes=side.series.changes(metric))
 
 
 def _describe(side: Side, samples: Sample | None, metric: Metric) -> Description:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from daemons.measurement.time_step import STEPS_NS
+from experiments.results.changes import Changes
 from experiments.results.columns import ColumnBuffer, Flags, Floats, Integers, collected, pieces
 
 __all__ = ["COLUMNS", "Flags", "Floats", "Integers", "PathSeries", "nothing", "observed_step_ns", "unused_columns"]
@@ -116,6 +117,17 @@ class PathSeries:
     def samples(self, metric: str) -> Floats:
         """Give the live samples of ``end_to_end_ms`` or ``backbone_ms`` in arrival order, without NaN."""
         return collected(np.float64, (getattr(one, metric)[one.sampled(metric)] for one in self.pieces()))
+
+    def changes(self, metric: str) -> Floats:
+        """Give how much each of :meth:`samples` differs from the one before it of its stream; NaN where none is."""
+        found, start = Changes(len(self.streams), self.parts), 0
+        parts = []
+        for one in self.pieces():
+            sampled = one.sampled(metric)
+            rows = start + np.flatnonzero(sampled)
+            parts.append(found.of(getattr(one, metric)[sampled], one.stream[sampled], rows))
+            start += len(one)
+        return collected(np.float64, parts)
 
     def timed_samples(self, metric: str) -> tuple[Integers, Floats]:
         """Give the arrival times of :meth:`samples`, and them."""

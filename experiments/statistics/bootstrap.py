@@ -112,7 +112,7 @@ def _resample(values: list[Sample], seed: int, repetitions: int) -> list[Resampl
     found = [
         dependence(indicator)
         for one, series in zip(cells, values, strict=True)
-        for indicator in (one.means, one.step_means, one.exceedances(series, 0.5), one.exceedances(series, 0.95))
+        for indicator in (one.means, one.change_means, one.exceedances(series, 0.5), one.exceedances(series, 0.95))
     ]
     length = block_length(found, len(cells[0]))
     weights = block_weights(len(cells[0]), length, repetitions, np.random.default_rng(seed))

@@ -33,7 +33,7 @@ class Cells:
     Attributes:
         starts: where each cell starts, and the end.
         means: the mean of each cell.
-        step_means: the mean of |D| in each cell.
+        change_means: the mean of |D| in each cell.
     """
 
     def __init__(self, values: Floats | Sample) -> None:
@@ -47,13 +47,11 @@ class Cells:
         exact = self.count == len(self._sizes)
         bins = len(self._edges) - 1
         self._histograms = None if exact else np.empty((len(self._sizes), bins), np.float32)
-        self._sums, self._squares, self._steps = (np.empty(len(self._sizes)) for _ in range(3))
+        self._sums, self._squares, self._changes, self._change_counts = (np.empty(len(self._sizes)) for _ in range(4))
         for cells, piece in self._pieces(values):
-            self._sum_up(values, cells, piece)
+            self._sum_up(sample, cells, piece)
         self.means = self._sums / self._sizes
-        self._step_counts = self._sizes.copy()
-        self._step_counts[0] -= 1
-        self.step_means = self._steps / np.maximum(self._step_counts, 1)
+        self.change_means = self._changes / np.maximum(self._change_counts, 1)
         self._order: Integers | None = None
         if exact:
             self._order = np.argsort(values, kind="stable")
@@ -70,14 +68,16 @@ class Cells:
             yield cells, slice(int(self.starts[cells.start]), int(self.starts[cells.stop]))
             let_go(values)
 
-    def _sum_up(self, values: Floats, cells: slice, piece: slice) -> None:
+    def _sum_up(self, sample: Sample, cells: slice, piece: slice) -> None:
         first = self.starts[cells] - piece.start
-        own = values[piece]
+        own = sample.values[piece]
         centred = own - self._centre
         self._sums[cells] = np.add.reduceat(centred, first)
         self._squares[cells] = np.add.reduceat(centred * centred, first)
-        before = values[max(0, piece.start - 1) : max(1, piece.start)]
-        self._steps[cells] = np.add.reduceat(np.abs(np.diff(own, prepend=before)), first)
+        changes = sample.changes_in(piece)
+        known = ~np.isnan(changes)
+        self._changes[cells] = np.add.reduceat(np.where(known, changes, 0.0), first)
+        self._change_counts[cells] = np.add.reduceat(known.astype(np.float64), first)
         if self._histograms is not None:
             for cell, of_cell in enumerate(np.split(own, first[1:]), start=cells.start):
                 # Counts of all below each edge but the first and the last, from the cell in order.
@@ -105,7 +105,7 @@ class Cells:
 
     def jitter(self, weights: Floats) -> Floats:
         """Give the mean of |D| of each resample; the seams between blocks contribute none."""
-        return np.asarray((weights @ self._steps) / np.maximum(weights @ self._step_counts, 1))
+        return np.asarray((weights @ self._changes) / np.maximum(weights @ self._change_counts, 1))
 
     def quantiles(self, weights: Floats, levels: list[float]) -> dict[float, Floats]:
         """Give quantiles of each resample."""

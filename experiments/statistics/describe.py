@@ -11,7 +11,7 @@ from daemons.measurement.percentile import PERCENTILES, minimum_samples
 from experiments.results.columns import Floats
 from experiments.statistics.sample import Sample
 
-__all__ = ["Description", "describe", "interarrival_jitter", "percentile"]
+__all__ = ["Description", "describe", "percentile"]
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -36,15 +36,6 @@ def percentile(values: Floats | Sample, p: float) -> float | None:
     return Sample.of(values).quantile(p)
 
 
-def interarrival_jitter(values: Floats | Sample) -> float | None:
-    """Give the run's mean of |D|, the transit difference of consecutive samples.
-
-    RFC 3550 section 6.4.1 estimates it live as J += (|D| - J) / 16. Its expectation is the mean of |D|; the mean
-    over the run is that figure without the noise of the estimator's last sixteen samples.
-    """
-    return Sample.of(values).mean_step() if len(values) > 1 else None
-
-
 def describe(values: Floats | Sample) -> Description:
     """Describe a series given in arrival order."""
     count = len(values)
@@ -59,6 +50,6 @@ def describe(values: Floats | Sample) -> Description:
         min=least,
         max=largest,
         stddev=math.sqrt(sample.variance(ddof=1)) if count > 1 else None,
-        jitter=interarrival_jitter(sample),
+        jitter=sample.mean_change(),
         **dict(zip(levels, quantiles, strict=True)),
     )

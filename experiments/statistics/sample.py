@@ -24,10 +24,19 @@ class Sample:
 
     Attributes:
         values: in order of arrival, without NaN.
+        changes: how much each differs from the one before it, NaN where none is before it; None where that is simply
+            the one that stands before it.
     """
 
-    def __init__(self, values: Floats, at_once: int = _AT_ONCE, ordered: Floats | None = None) -> None:
+    def __init__(
+        self,
+        values: Floats,
+        at_once: int = _AT_ONCE,
+        ordered: Floats | None = None,
+        changes: Floats | None = None,
+    ) -> None:
         self.values = values
+        self.changes = changes
         self._at_once = at_once
         if ordered is not None:
             self._ordered = ordered
@@ -45,7 +54,7 @@ class Sample:
         backwards = list(pieces(self._ordered))[::-1]
         ordered = (-self._ordered[piece][::-1] for piece in pieces(self._ordered, at=backwards))
         values = (-self.values[piece] for piece in pieces(self.values))
-        return Sample(collected(np.float64, values), self._at_once, collected(np.float64, ordered))
+        return Sample(collected(np.float64, values), self._at_once, collected(np.float64, ordered), self.changes)
 
     @cached_property
     def mean(self) -> float:
@@ -61,15 +70,21 @@ class Sample:
         squares = (float(np.square(self.values[piece] - mean).sum()) for piece in pieces(self.values))
         return sum(squares) / (len(self) - ddof)
 
-    def mean_step(self) -> float:
-        """Give the mean of the absolute differences of neighbours."""
-        if len(self) <= self._at_once:
-            return float(np.abs(np.diff(self.values)).mean())
-        total, last = 0.0, self.values[:1].copy()
-        for piece in pieces(self.values):
-            total += float(np.abs(np.diff(self.values[piece], prepend=last)).sum())
-            last = self.values[piece][-1:].copy()
-        return total / (len(self) - 1)
+    def changes_in(self, piece: slice) -> Floats:
+        """Give how much each value of a piece differs from the one before it; NaN where none is before it."""
+        if self.changes is not None:
+            return self.changes[piece]
+        before = self.values[piece.start - 1 : piece.start] if piece.start else np.array([np.nan])
+        return np.abs(np.diff(self.values[piece], prepend=before))
+
+    def mean_change(self) -> float | None:
+        """Give the mean change; None where nothing has changed, for there is one value of each stream at most."""
+        total, count = 0.0, 0
+        for piece in pieces(self.values if self.changes is None else self.changes):
+            changes = self.changes_in(piece)
+            total += float(np.nansum(changes))
+            count += int(np.count_nonzero(~np.isnan(changes)))
+        return total / count if count else None
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
         """Give quantiles (0 to 1) by the definition of :func:`~daemons.measurement.percentile.place`."""

@@ -73,6 +73,21 @@ def test_a_service_has_the_shared_hardening(service: str) -> None:
     assert drop_in.resolve() == SYSTEMD / "hardening.conf"
 
 
+def test_both_ends_of_a_link_may_read_the_same_clock() -> None:
+    ends = [(SYSTEMD / f"latency-{daemon}.service.d/vmclock.conf").read_text() for daemon in ("forwarder", "receiver")]
+    assert ends[0] == ends[1]
+    assert "DeviceAllow=/dev/vmclock0 r" in ends[0]
+
+
+def test_every_drop_in_is_one_that_systemd_reads() -> None:
+    drop_ins = sorted(SYSTEMD.glob("*.service.d/*.conf"))
+    assert len(drop_ins) >= len(SERVICES)
+    for file in drop_ins:
+        # A link that was checked out as a file holds a path, which systemd only warns of.
+        lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+        assert lines[0].startswith("["), file
+
+
 def test_provision_and_the_installer_set_up_the_same_time_source() -> None:
     # Whichever comes first stays, so they must not differ.
     assert (SYSTEMD / "overlay/chrony.conf").resolve() == SYSTEMD / "host/chrony-amazon.conf"

@@ -13,6 +13,7 @@ from tests.daemons.made import feed_event
 
 NOW_NS = 1_700_000_000_000_000_000
 DELAYS = st.one_of(st.none(), st.sampled_from((-1, 0, 1, ABSURD_NS, ABSURD_NS + 1)), st.integers(-10, 2 * ABSURD_NS))
+Reads = list[tuple[list[int | None], StampKind, int, bool]]
 READS = st.lists(
     st.tuples(st.lists(DELAYS, max_size=4), st.sampled_from(StampKind), st.sampled_from((0, -3)), st.booleans()),
     max_size=12,
@@ -20,7 +21,9 @@ READS = st.lists(
 
 
 @given(READS)
-def test_a_delay_is_judged_as_the_receiver_judges_it(reads: list[tuple[list[int | None], StampKind, int, bool]]) -> None:
+def test_a_delay_is_judged_as_the_receiver_judges_it(
+    reads: Reads,
+) -> None:
     delays = feed_delay_family()
     intake = Intake(delays)
     intake.expect(("btcusdt@trade",))

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,8 @@ def test_it_is_the_estimator_of_the_rfc(transits: list[int]) -> None:
     else:
         assert jitter.value_ns is not None
         assert math.isclose(jitter.value_ns, expected, rel_tol=1e-12)
+    assert jitter.total_ns == sum(abs(two - one) for one, two in pairwise(transits))
+    assert jitter.changes == max(0, len(transits) - 1)
 
 
 @given(TRANSITS, st.integers(-(10**15), 10**15))
@@ -51,3 +54,4 @@ def test_an_interruption_starts_no_difference_across_it() -> None:
     assert jitter.value_ns == pytest.approx(10.0)
     jitter.observe(10**12 + 170)
     assert jitter.value_ns == pytest.approx(20.0)
+    assert (jitter.total_ns, jitter.changes) == (160 + 170, 2)

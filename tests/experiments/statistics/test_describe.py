@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from daemons.measurement.percentile import minimum_samples
-from experiments.statistics.describe import describe, interarrival_jitter, percentile
+from experiments.statistics.describe import describe, percentile
 
 
 def test_percentiles_interpolate_between_neighbours() -> None:
@@ -43,5 +43,5 @@ def test_jitter_is_what_the_estimator_of_rfc_3550_tends_to() -> None:
     for step in np.abs(np.diff(values)).tolist():
         estimate += (step - estimate) / 16
         estimates.append(estimate)
-    assert interarrival_jitter(values) == pytest.approx(np.mean(estimates[1000:]), rel=0.01)
-    assert interarrival_jitter(values) == pytest.approx(2 / np.sqrt(np.pi), rel=0.01)
+    assert describe(values).jitter == pytest.approx(np.mean(estimates[1000:]), rel=0.01)
+    assert describe(values).jitter == pytest.approx(2 / np.sqrt(np.pi), rel=0.01)

@@ -62,4 +62,4 @@ def test_moments_are_numpys(at_once: int, monkeypatch: pytest.MonkeyPatch) -> No
         sample = Sample(values, at_once)
         assert sample.mean == pytest.approx(values.mean(), rel=1e-12)
         assert sample.variance(1) == pytest.approx(values.var(ddof=1), rel=1e-12)
-        assert sample.mean_step() == pytest.approx(np.abs(np.diff(values)).mean(), rel=1e-12)
+        assert sample.mean_change() == pytest.approx(np.abs(np.diff(values)).mean(), rel=1e-12)
