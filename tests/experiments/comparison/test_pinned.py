@@ -1,7 +1,7 @@
 """What a comparison prints, to the last digit, and what its JSON says: held against figures written down once.
 
-They were computed by a reader in plain Python, row by row, before an engine took the place of it; jitter, and what follows
-from it, when it had become each stream's own.
+They were computed by a reader in plain Python, row by row, before an engine took the place of it; jitter, and what
+follows from it, when it had become each stream's own.
 """
 
 import io
