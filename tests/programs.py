@@ -32,6 +32,7 @@ __all__ = [
     "rows_of",
     "scrape",
     "settled",
+    "silences",
     "simulator",
 ]
 
@@ -167,6 +168,23 @@ def resident_bytes(pid: int) -> int:
     found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
+
+
+def silences(sink: Program, *senders: Program) -> int:
+    """Count the links that one end gave up for the other's silence: each is a connection more than a test asked for.
+
+    On a machine that gives a process no turn for five seconds that is right, and none of what a test does to the link.
+    """
+    theirs: int = sum(line["why"] == "silent" for line in log_lines(sink, "forwarder disconnected"))
+    return theirs + sum(
+        round(sample.value)
+        for sender in senders
+        for sample in scrape(sender).samples
+        if sample.name == "latency_forwarder_reconnects_total"
+        and sample.labels["side"] != "feed"
+        # Whoever dials anew may wait in vain as well.
+        and sample.labels["reason"] in ("silent", "timeout")
+    )
 
 
 def settled(

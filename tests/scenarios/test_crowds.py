@@ -16,7 +16,7 @@ from daemons.link.session import ForwarderSession, Introduction
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
 from tests.processes import Program, until
-from tests.programs import forwarder, log_lines, port_of, receiver, rows_of, scrape, settled, simulator
+from tests.programs import forwarder, log_lines, port_of, receiver, rows_of, scrape, settled, silences, simulator
 from tests.scenarios.test_intruders import KEY, key_file, refusals, talk
 
 pytestmark = pytest.mark.process
@@ -110,8 +110,8 @@ def test_crowds_of_strangers_cost_the_real_link_no_event(tmp_path: Path, transpo
                 "the crowd is turned away",
             )
         page = scrape(program)
-        assert page.sum("latency_receiver_link_connected") == 1
-        assert page.sum("latency_receiver_link_connections_total") == 1
+        assert page.sum("latency_receiver_link_connections_total") - 1 <= silences(program, sender)
+        settled(program, "latency_receiver_link_connected", 1)
         assert refusals(program).get("unexpected", 0) == 0
         assert len(log_lines(program, "peer refused")) < 80
         exchange.terminate()

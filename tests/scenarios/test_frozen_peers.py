@@ -26,10 +26,12 @@ def frozen(program: Program) -> Iterator[None]:
         program.send_signal(signal.SIGCONT)
 
 
-def configured(tmp_path: Path, exchange: Program, sink: Program, transport: str = "tcp") -> tuple[str, ...]:
+def configured(
+    tmp_path: Path, exchange: Program, sink: Program, transport: str = "tcp", silence_seconds: float = 300.0
+) -> tuple[str, ...]:
     file = tmp_path / "forwarder.toml"
     file.write_text(
-        f'[feed]\nurl = "ws://{exchange.ready["near"]}"\nsilence_seconds = 2.0\n'
+        f'[feed]\nurl = "ws://{exchange.ready["near"]}"\nsilence_seconds = {silence_seconds}\n'
         f'[[destination]]\naddress = "127.0.0.1:{port_of(sink)}"\ntransport = "{transport}"\n'
         "reconnect_max_seconds = 0.2\n"
     )
@@ -41,13 +43,13 @@ def test_a_frozen_exchange_costs_the_connection_and_no_account(tmp_path: Path) -
     with (
         simulator("--rate", str(RATE)) as exchange,
         receiver("--mode", "aws-backbone", "--output", str(tmp_path / "run.json")) as sink,
-        forwarder(*configured(tmp_path, exchange, sink)) as program,
+        forwarder(*configured(tmp_path, exchange, sink, silence_seconds=2.0)) as program,
     ):
         settled(program, "latency_forwarder_feed_connected", 1)
         until(lambda: bool(scrape(sink).by("latency_receiver_events_total", "stream")), "events flow")
         with frozen(exchange):
             until(
-                lambda: scrape(program).sum("latency_forwarder_reconnects_total", side="feed", reason="silent") == 1,
+                lambda: scrape(program).sum("latency_forwarder_reconnects_total", side="feed", reason="silent") >= 1,
                 "the silent feed is given up",
             )
             until(lambda: bool(log_lines(program, "feed lost")), "and told of")
@@ -97,7 +99,7 @@ def test_a_receiver_frozen_over_udp_loses_what_is_counted(tmp_path: Path) -> Non
             program.wait_for_log('"reason": "silent"')
         settled(program, "latency_forwarder_events_received_total", total)
         settled(program, "latency_forwarder_events_forwarded_total", total)
-        until(lambda: scrape(sink).sum("latency_receiver_link_connections_total") == 2, "it is back")
+        until(lambda: scrape(sink).sum("latency_receiver_link_connections_total") >= 2, "it is back")
         program.terminate()
         sink.wait_for_log('"event": "forwarder disconnected"')
         sink.terminate()

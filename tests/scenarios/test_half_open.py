@@ -14,7 +14,7 @@ import pytest
 
 from tests.namespaces import entered, ip
 from tests.processes import until
-from tests.programs import forwarder, port_of, receiver, rows_of, scrape, settled, simulator
+from tests.programs import forwarder, port_of, receiver, rows_of, scrape, settled, silences, simulator
 from tests.scenarios.test_intruders import KEY, key_file, refusals
 
 pytestmark = pytest.mark.process
@@ -119,11 +119,11 @@ def test_a_flood_of_half_open_connections_costs_no_event_and_keeps_no_forwarder_
                         received += scrape(sender).sum("latency_forwarder_events_received_total")
                         assert sum(scrape(sender).matching("latency_forwarder_events_dropped_total")) == 0
                     settled(program, "latency_receiver_events_total", received)
-                    page = scrape(program)
+                    page, again = scrape(program), silences(program, early, late)
             counted = kernel_counts()
         assert counted["SyncookiesSent"] > ENOUGH / 2
         assert counted["SyncookiesRecv"] >= 1
-        assert page.sum("latency_receiver_link_connections_total") == 2
+        assert page.sum("latency_receiver_link_connections_total") - 2 <= again
         assert sum(page.matching("latency_receiver_events_lost_total")) == 0
         # Nobody of the flood has become a connection of ours.
         assert refusals(program) == {}

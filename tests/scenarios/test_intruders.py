@@ -14,7 +14,17 @@ from daemons.link.messages import Hello, Transport
 from daemons.link.receiving.port import MAX_STRANGERS
 from daemons.records import UNKNOWN_CLOCK
 from tests.processes import Program, until
-from tests.programs import forwarder, log_lines, port_of, receiver, resident_bytes, scrape, settled, simulator
+from tests.programs import (
+    forwarder,
+    log_lines,
+    port_of,
+    receiver,
+    resident_bytes,
+    scrape,
+    settled,
+    silences,
+    simulator,
+)
 
 pytestmark = pytest.mark.process
 
@@ -86,12 +96,13 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
             for data in (encode_control(old)[:20], b""):
                 assert len(talk(port, data)) == 23
             counted = refusals(program)
-            assert {reason: counted[reason] for reason in ("version", "garbage", "too_large", "timeout")} == {
+            assert {reason: counted[reason] for reason in ("version", "garbage", "too_large")} == {
                 "version": 1,
                 "garbage": 3,
                 "too_large": 1,
-                "timeout": 2,
             }
+            # Whoever had another key may have been too slow to say so.
+            assert counted["timeout"] >= 2
 
             # A thousand that connect and say nothing.
             with contextlib.ExitStack() as crowd:
@@ -115,8 +126,9 @@ def test_strangers_add_nothing_and_harm_nobody(tmp_path: Path) -> None:
             assert len(log_lines(program, "peer refused")) < 60
             # A process that served a thousand strangers has not kept them: 4 MB are the allocator's, not theirs.
             assert resident_bytes(program.pid) - before < 4 << 20
-            assert scrape(program).sum("latency_receiver_link_connected") == 1
-            assert scrape(program).sum("latency_receiver_link_connections_total") == 1
+            connections = scrape(program).sum("latency_receiver_link_connections_total")
+            assert connections - 1 <= silences(program, sender)
+            settled(program, "latency_receiver_link_connected", 1)
             exchange.terminate()
             total = exchange.last_json()["near"]["messages_sent"]
             # The end of a connection is seen after all that came before it.

@@ -31,6 +31,7 @@ from tests.programs import (
     receiver,
     scrape,
     settled,
+    silences,
     simulator,
 )
 
@@ -291,13 +292,14 @@ def test_64_descriptors_and_a_crowd_at_every_door() -> None:
             settled(sender, "latency_forwarder_feed_connected", 0)
             received = scrape(sender).sum("latency_forwarder_events_received_total")
             settled(program, "latency_receiver_events_total", received)
-            assert scrape(program).sum("latency_receiver_link_connections_total") == 1
+            before = scrape(program).sum("latency_receiver_link_connections_total")
+            assert before - 1 <= silences(program, sender)
         # And whoever comes after the crowd is let in.
         with (
             simulator("--rate", "500", "--wait-for-clients", "1") as another,
             forwarder("--feed-url", f"ws://{another.ready['near']}", "--destination", f"127.0.0.1:{port}"),
         ):
-            until(lambda: scrape(program).sum("latency_receiver_link_connections_total") == 2, "a new one is in")
+            until(lambda: scrape(program).sum("latency_receiver_link_connections_total") > before, "a new one is in")
         assert sum(scrape(program).matching("latency_unexpected_errors_total")) == 0
 
 

@@ -393,18 +393,19 @@ def test_malformed_messages_take_their_turns_and_use_up_no_id() -> None:
 
 
 def test_a_client_that_does_not_read_is_cut_off_and_others_are_not_disturbed() -> None:
+    # One asks for all that there is, the other for a sixteenth: he may stand still sixteen times as long.
+    streams = [f"s{number}usdt@trade" for number in range(16)]
     with simulator(
-        *("--malformed-every", "6", "--stream", "btcusdt@trade", "--rate", "250", "--ping-interval", "0")
+        *("--malformed-every", "6", "--stream", "/".join(streams), "--rate", "250", "--ping-interval", "0")
     ) as program:
         host, port = program.ready["near"].rsplit(":", 1)
         with socket.create_connection((host, int(port)), timeout=DEADLINE) as lazy:
-            protocol = ClientProtocol(parse_uri(f"ws://{program.ready['near']}/ws/btcusdt@trade"))
+            protocol = ClientProtocol(parse_uri(f"ws://{program.ready['near']}/stream?streams={'/'.join(streams)}"))
             protocol.send_request(protocol.connect())
             lazy.sendall(b"".join(protocol.data_to_send()))
-            # One event in 36 is followed by two megabytes, so that 64 MB pile up within seconds: for the reader as
-            # well, should it stand still for more than four.
-            with open_stream(program, "/ws/btcusdt@trade", max_size=None) as reader:
-                for _ in range(2100):
+            # One event in 36 is followed by two megabytes, so that 64 MB pile up within five seconds, and another two.
+            with open_stream(program, f"/ws/{streams[0]}", max_size=None) as reader:
+                for _ in range(2100 // len(streams)):
                     reader.recv(DEADLINE)
         program.terminate()
         assert program.last_json()["near"]["ended"] == {"slow": 1}
