@@ -28,9 +28,9 @@ ROLES = ("forwarder", "receiver")
 KEYS = ("instructions", "first_level_misses", "last_level_misses", "system_calls", "sleeps")
 CACHES = ("--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=262144,8,64")
 """The same caches on every machine, a core's own: 32 KiB for code, 32 KiB for data, and 256 KiB behind both."""
-READY_SECONDS = 120.0
+READY_SECONDS = 900.0
 """Some fifty times slower, an interpreter takes its time to begin."""
-REST_SECONDS = 120.0
+REST_SECONDS = 600.0
 """And to come to rest after a crowd, at the most."""
 MISSES = ("ILmr", "DLmr", "DLmw")
 FIRST_LEVEL_MISSES = ("I1mr", "D1mr", "D1mw")
