@@ -39,7 +39,7 @@ __all__ = ["main"]
 @click.option("--json", "json_output", type=click.Path(path_type=Path), help="With --once: write the statistics here.")
 @click.option("--csv", "csv_output", type=click.Path(path_type=Path), help="With --once: write every request here.")
 @click.option("--metrics", metavar="HOST:PORT", help=f"Where to serve metrics; '' for nowhere.  [{PROBE_METRICS}]")
-@click.option("--log-format", type=click.Choice(["json", "console"]), help="Shape of the log lines.")
+@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="Shape of the log lines.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Lowest level logged.")
 @version_option()
 def main(**flags: Any) -> None:

@@ -13,7 +13,7 @@ from daemons.simulator.settings import check
 __all__ = ["carry_out"]
 
 
-def carry_out(log_format: Literal["json", "console"], flags: dict[str, Any]) -> None:
+def carry_out(log_format: Literal["auto", "json", "console"], flags: dict[str, Any]) -> None:
     """Run with what the command line says.
 
     Args:

@@ -89,9 +89,9 @@ _COUNT = click.IntRange(0)
 )
 @click.option("--reject-status", type=_STATUS, help="Fault: refuse every WebSocket handshake with this HTTP status.")
 @click.option("--shutdown-notice", is_flag=True, help="Send the serverShutdown event before ending.")
-@click.option("--log-format", type=click.Choice(["json", "console"]), default="json", help="On standard error.")
+@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), default="auto", help="On standard error.")
 @version_option()
-def main(log_format: Literal["json", "console"], **flags: Any) -> None:
+def main(log_format: Literal["auto", "json", "console"], **flags: Any) -> None:
     """Be a Binance-compatible exchange, near and (delayed) far.
 
     Writes one JSON line to standard output when ready, with the bound addresses, and one with the totals at the end

@@ -214,7 +214,7 @@ class Session:
                 if time.monotonic() - shown_at < period or (progress := await receiver.progress()) is None:
                     continue
                 shown_at = time.monotonic()
-                head = f"{title}, {shown_at - begun:.0f} of {duration:g} s"
+                head = f"{title}, {min(shown_at - begun, duration):.0f} of {duration:g} s"
                 if display.moves:
                     display.update(table(head, progress))
                 else:

@@ -92,7 +92,7 @@ class Setup(msgspec.Struct, frozen=True):
     retention_ns: int | None = None
     retention_bytes: int | None = None
     upload: UploadSettings | None = None
-    log_format: Literal["json", "console"] = "json"
+    log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

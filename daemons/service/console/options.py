@@ -30,7 +30,7 @@ def common(metrics: str) -> Callable[[Command], Command]:
         click.option(
             "--metrics", metavar="HOST:PORT", help=f"Where to serve metrics; '' for nowhere.  [default: {metrics}]"
         ),
-        click.option("--log-format", type=click.Choice(["json", "console"]), help="[default: json]"),
+        click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="[default: auto]"),
         click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]"),
         click.option("--check-config", is_flag=True, help="Check the configuration and the files it names, then end."),
         version_option(),

@@ -127,7 +127,9 @@ class Grid:
         self._rows.append(tuple(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the widest of the three forms that fits."""
+        """Render the widest of the three forms that fits, below the title, which may be wider than they are."""
+        if self._title:
+            yield from (Text(line, style="italic") for line in wrapped(self._title, options.max_width))
         for table in (self._upright(), self._on_its_side()):
             if _width(console, options, table) <= options.max_width:
                 yield table
@@ -135,7 +137,7 @@ class Grid:
         yield Group(*self._paragraphs(options.max_width))
 
     def _upright(self) -> Table:
-        table = _table(self._title)
+        table = _table()
         for name in self._columns:
             table.add_column(
                 Text(name),
@@ -148,7 +150,7 @@ class Grid:
         return table
 
     def _on_its_side(self) -> Table:
-        table = _table(self._title)
+        table = _table()
         table.add_column(Text(self._columns[0]), style="bold", no_wrap=True)
         for row in self._rows:
             table.add_column(row[0], justify="right", no_wrap=True)
@@ -157,8 +159,6 @@ class Grid:
         return table
 
     def _paragraphs(self, width: int) -> Iterator[RenderableType]:
-        if self._title:
-            yield from (Text(line, style="italic") for line in wrapped(self._title, width))
         for first, *others in self._rows:
             # What is longer than a line goes on in the next: nothing is lost.
             yield Text(first.plain, style="bold", overflow="fold")
@@ -175,11 +175,9 @@ class Grid:
                 yield Text(line, overflow="fold")
 
 
-def _table(title: str) -> Table:
+def _table() -> Table:
     return Table(
         box=box.SIMPLE_HEAD,
-        title=Text(title) if title else None,
-        title_justify="left",
         show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -187,7 +185,7 @@ def _table(title: str) -> Table:
 
 
 def _width(console: Console, options: ConsoleOptions, table: Table) -> int:
-    """Give the width that a table needs to be whole, with its title."""
+    """Give the width that a table needs to be whole."""
     return Measurement.get(console, options.update(max_width=_WITHOUT_END), table).maximum
 
 

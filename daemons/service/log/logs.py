@@ -43,15 +43,16 @@ def unexpected(error: BaseException, where: str) -> None:
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
-def configure(style: Literal["json", "console"], level: str, secrets: Secrets = NOTHING) -> None:
+def configure(style: Literal["auto", "json", "console"], level: str, secrets: Secrets = NOTHING) -> None:
     """Send all logs, ours and the libraries', to standard error in one style.
 
     Args:
-        style: ``json`` (journald, log shippers) or ``console`` (people).
+        style: ``json`` (journald, log shippers), ``console`` (people), or ``auto``: ``console`` at a terminal.
         level: the lowest level shown: debug, info, warning or error.
         secrets: values that no line may hold.
     """
     _have_standard_error()
+    terminal = os.isatty(2)
     # Registered once, however often we come here.
     atexit.unregister(writer.drain)
     atexit.register(writer.drain)
@@ -62,9 +63,9 @@ def configure(style: Literal["json", "console"], level: str, secrets: Secrets = 
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [_TRACEBACKS, structlog.processors.JSONRenderer()]
-        if style == "json"
-        else [ConsoleLines(terminal=os.isatty(2), hide=secrets.hide)]
+        [ConsoleLines(terminal=terminal, hide=secrets.hide)]
+        if style == "console" or (style == "auto" and terminal)
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
 
     def hide(_logger: object, _method: str, line: object) -> str:

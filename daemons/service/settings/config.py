@@ -54,11 +54,12 @@ class LogSection(Section, frozen=True):
     """``[log]``: what is written about the daemon's own life, never about single events.
 
     Attributes:
-        format: a JSON object a line, or lines to read.
+        format: ``json`` (an object a line), ``console`` (lines to read), or ``auto``: lines to read where standard
+            error is a terminal, and JSON elsewhere.
         level: the least that is worth a line.
     """
 
-    format: Literal["json", "console"] = "json"
+    format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 

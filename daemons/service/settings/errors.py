@@ -91,13 +91,18 @@ def explain(message: str, kind: type[msgspec.Struct], raw: Mapping[str, Any]) ->
         wanted = [word for word in dict.fromkeys(wanted) if word != "null"]
         got = _WORDS.get(wrong["got"], wrong["got"]).removesuffix(" in quotes")
         number = _number(way, _at(raw, way)) if {"int", "float"} & set(re.split(r"\W+", wrong["expected"])) else ""
-        return Explained(way, f"{shown} is {got}", f"write {number or ' or '.join(wanted)}")
+        return Explained(way, f"{shown} is {got}", f"write {number or _any_of(wanted)}")
     if bound := _BOUND.match(why):
         return Explained(way, f"{shown} is out of range", _within(bound))
     allowed = [str(one) for one in _allowed(kind, way)]
     if _VALUE.match(why) and allowed:
-        return Explained(way, f"{shown} is not known here", f"use {' or '.join(allowed)}")
+        return Explained(way, f"{shown} is not known here", f"use {_any_of(allowed)}")
     return Explained(way, why[:1].lower() + why[1:], "correct its value")
+
+
+def _any_of(names: Sequence[str]) -> str:
+    """Say ``a, b or c``."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _number(way: Sequence[Step], value: Any) -> str:

@@ -49,6 +49,13 @@ def test_wide_upright_narrower_on_its_side_and_at_last_a_paragraph_a_row() -> No
     assert rendered(two, 20)[1:3] == ["path-0", "  p0 ms: 0.25"]
 
 
+@pytest.mark.parametrize("width", [30, 60, 140])
+def test_a_title_may_be_wider_than_its_table(width: int) -> None:
+    made = Grid("block 1 of 1, race, 8 of 8 s", ["path", "p50"])
+    made.add("one", "1.0")
+    assert rendered(made, width)[0] == "block 1 of 1, race, 8 of 8 s"
+
+
 @given(st.data(), st.integers(30, 150))
 def test_every_cell_is_found_again(data: st.DataObject, width: int) -> None:
     columns = data.draw(st.lists(NAMES, min_size=2, max_size=8, unique=True))

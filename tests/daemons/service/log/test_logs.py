@@ -121,6 +121,14 @@ def test_settings_are_a_table_a_line_and_an_error_follows_its_colon() -> None:
     ]
 
 
+def test_nobody_has_to_ask_for_lines_to_read() -> None:
+    left_open = SETTINGS.replace('"console"', '"auto"')
+    shown = on_terminal([sys.executable, "-c", left_open], 80)
+    assert "  config:" in shown.text
+    piped = subprocess.run([sys.executable, "-c", left_open], capture_output=True, text=True, check=True)
+    assert [json.loads(line)["event"] for line in piped.stderr.splitlines()] == ["starting", "cannot go on"]
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_secret_is_hidden_also_where_lines_break(width: int) -> None:
     shown = on_terminal([sys.executable, "-c", SETTINGS], width)

@@ -41,7 +41,7 @@ def test_a_file_is_read_and_flags_lie_over_it(tmp_path: Path) -> None:
         ),
         ("zzz = 1", "1: zzz: unknown key; remove it; known here are path, log"),
         ("listen = 1", "1: listen: unknown key; remove it; known here are path, log"),
-        ("[log]\nformat = 'xml'", "2: log.format: 'xml' is not known here; use json or console"),
+        ("[log]\nformat = 'xml'", "2: log.format: 'xml' is not known here; use auto, json or console"),
     ],
 )
 def test_a_bad_file_is_refused_with_the_key_and_the_remedy(tmp_path: Path, text: str, message: str) -> None:
@@ -181,7 +181,7 @@ def test_what_is_there_and_what_belongs_there_are_told_in_words(tmp_path: Path, 
 def test_what_a_flag_says_stands_on_no_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(Choice, written(tmp_path, "[log]\nlevel = 'info'\n"), {"log": {"level": "loud"}})
-    assert str(caught.value) == "log.level: 'loud' is not known here; use debug or info or warning or error"
+    assert str(caught.value) == "log.level: 'loud' is not known here; use debug, info, warning or error"
 
 
 def test_the_effective_configuration_says_of_which_kind_a_section_is(tmp_path: Path) -> None:
