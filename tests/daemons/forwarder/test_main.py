@@ -85,7 +85,7 @@ def test_a_good_file_is_accepted_and_flags_replace_its_destinations(tmp_path: Pa
         (
             GOOD + "[log]\nlevel = 'loud'\n",
             [],
-            "log.level: 'loud' is not known here; use debug or info or warning or error",
+            "log.level: 'loud' is not known here; use debug, info, warning or error",
         ),
     ],
 )
