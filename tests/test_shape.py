@@ -247,3 +247,28 @@ def test_linters_know_every_program_without_a_suffix() -> None:
     assert python == set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["extend-include"])
     (types,) = re.findall("--scripts-are-modules (.+)", (ROOT / "Makefile").read_text())
     assert set(types.split()) == python
+
+
+def wide_prose(text: str, most: int) -> Iterator[str]:
+    """Give the lines of a document that are too wide, but for tables, code and what has no blank to break at."""
+    in_code = False
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"):
+            in_code = not in_code
+        elif not in_code and not line.lstrip().startswith("|") and len(line) > most and not line.startswith("!["):
+            yield line
+
+
+def test_documents_are_as_wide_as_editors_are_told() -> None:
+    told = re.search(r"^max_line_length = (\d+)$", (ROOT / ".editorconfig").read_text(), re.MULTILINE)
+    assert told
+    documents = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md"), *ROOT.glob("[A-Z]*.md")]
+    # An entry of the change log is a line, so that two changes do not meet in one.
+    wide = {
+        f"{file.relative_to(ROOT)}: {line[:60]}"
+        for file in documents
+        if file.name != "CHANGELOG.md"
+        for line in wide_prose(file.read_text(encoding="utf-8"), int(told[1]))
+    }
+    assert not wide
+    assert list(wide_prose("a b\n```\nlong code\n```\n| long row |\nlong prose", 4)) == ["long prose"]

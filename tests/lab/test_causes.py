@@ -1,7 +1,8 @@
 """What put real programs' slowest events there, over a real kernel's TCP and a link with a distance, is what was done.
 
 The judgement itself is held to the truth event by event in tests/daemons/measurement/tail; here the evidence is real. A
-machine has stalls of its own, which are told as such: so what counts is of what most of the excess is.
+machine has stalls of its own, which are told as such: so what counts is of what most of the excess is, and of what
+nearly all is that no stall of a program explains.
 """
 
 import json
@@ -34,6 +35,7 @@ FEED_PORT, LINK_PORT = 9443, 8080
 STOPS = 8
 STOPPED_SECONDS = 0.15
 EXCESS = "latency_receiver_tail_excess_seconds_total"
+STALLS = {"receiver_busy", "forwarder_busy"}
 
 
 @dataclass
@@ -178,7 +180,9 @@ def test_most_of_the_excess_is_of_what_was_done(
     disturb(path)
     until(lambda: sum((path.excess() - before)[cause] for cause in causes) > 1.0, f"{causes} show", 30)
     found = path.excess() - before
-    assert sum(found[cause] for cause in causes) >= 0.8 * found.total(), found
+    done = sum(found[cause] for cause in causes)
+    assert done > 0.5 * found.total(), found
+    assert done >= 0.8 * sum(excess for cause, excess in found.items() if cause in causes or cause not in STALLS), found
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_hosts_have_the_places_that_the_installer_gives_them(tmp_path: Path) -> 
     ("change", "message"),
     [
         (("role", "rolle"), r"host\[0\].rolle: unknown key; did you mean `role`\?"),
-        (('"forwarder"', '"relay"'), r"host\[0\].role: 'relay' is not known here; use forwarder or receiver"),
+        (('"forwarder"', '"relay"'), r"host\[0\].role: 'relay' is not known here; use forwarder, receiver, "),
         (('"frankfurt"', '"tokyo"'), r"host\[0\].name: 'tokyo' is used twice"),
         (('"ssh_config"', '"missing"'), "missing is not a file; name an OpenSSH configuration file"),
     ],

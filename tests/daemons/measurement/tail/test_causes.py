@@ -161,7 +161,8 @@ def test_where_all_goes_wrong_at_once_nearly_all_still_get_theirs(seed: int) -> 
     judged = run(world, link=True)
     truths = Counter(truth for _cause, truth in judged)
     wrong = Counter(pair for pair in judged if not right(*pair))
-    assert len(truths) >= 7
+    # Of eight: not each world's half a minute has all of them in its tail.
+    assert len(truths) >= 6
     assert wrong.total() <= 0.05 * len(judged), (wrong, len(judged))
 
 
