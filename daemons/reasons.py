@@ -1,13 +1,13 @@
-"""Why connections are refused, are not made, or end: the values of ``reason`` labels, an enumeration for each layer.
+"""Why connections are refused, are not made, or end, and why rows are lost: the values of ``reason`` labels.
 
-An error carries one of its layer. Counts begin with a zero for each that can come, and take any other: a reason that no
-enumeration has is found by the type checker.
+There is an enumeration for each layer, and an error carries one of its layer. Counts begin with a zero for each that
+can come, and take any other: a reason that no enumeration has is found by the type checker.
 """
 
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["LINK_ENDS", "REFUSALS", "FeedReason", "LinkReason", "StreamReason"]
+__all__ = ["LINK_ENDS", "REFUSALS", "ArchiveReason", "ExchangeReason", "FeedReason", "LinkReason", "StreamReason"]
 
 
 class StreamReason(StrEnum):
@@ -62,6 +62,26 @@ class LinkReason(StrEnum):
     LIMIT = "limit"
     DESCRIPTORS = "descriptors"
     RELOAD = "reload"
+
+
+class ArchiveReason(StrEnum):
+    """Why a row that was observed is in no file of the archive."""
+
+    WAITING = "waiting"
+    """Handed over too slowly."""
+    DISK = "disk"
+    """Not taken by the disk."""
+    KILLED = "killed"
+    """Not handed over before an end without warning."""
+
+
+class ExchangeReason(StrEnum):
+    """Why the simulated exchange ended a client's connection."""
+
+    EXPIRED = "expired"
+    NO_PONG = "no-pong"
+    TOO_MANY_MESSAGES = "too-many-messages"
+    SLOW = "slow"
 
 
 _OF_FORWARDERS: Final = frozenset({LinkReason.CLOSED, LinkReason.SILENT, LinkReason.PEER_KEY, LinkReason.RELOAD})

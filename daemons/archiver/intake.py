@@ -11,6 +11,7 @@ from daemons.archiver.session import JournalFolder
 from daemons.formats.archive.handover import ArchiverReport, Setup
 from daemons.formats.archive.layout import SegmentName, escaped, start_of
 from daemons.formats.summary import ClockSummary
+from daemons.reasons import ArchiveReason
 
 __all__ = ["GRACE_SECONDS", "JournalIntake", "worse"]
 
@@ -75,12 +76,12 @@ class JournalIntake:
         self._log = structlog.get_logger("archive")
         report.rows = dict.fromkeys(setup.paths, 0)
         report.numbers = dict(zip(setup.paths, setup.observed, strict=True))
-        report.lost = {name: dict.fromkeys(("waiting", "disk", "killed"), 0) for name in setup.paths}
+        report.lost = {name: dict.fromkeys(ArchiveReason, 0) for name in setup.paths}
 
     def take(self, index: int, first: int, data: bytes | bytearray | memoryview) -> None:
         """Take in rows of a path; ``first`` is the number of the first, or of the next to come where there are none."""
         path = self._paths[index]
-        self._miss(path, first - 1, "waiting")
+        self._miss(path, first - 1, ArchiveReason.WAITING)
         if not data:
             return
         rows, arrivals = decoded(data)
@@ -124,14 +125,14 @@ class JournalIntake:
         lost = {}
         for index, path in enumerate(self._paths):
             if observed is not None:
-                lost[path.name] = self._miss(path, observed[index], "killed")
+                lost[path.name] = self._miss(path, observed[index], ArchiveReason.KILLED)
             # The one in use first: what is lost is missing there.
             in_use_first = sorted(path.open.items(), key=lambda item: -item[1].used_at)
             for start_ns, _one in in_use_first:
                 self._close(path, start_ns)
         return lost
 
-    def _miss(self, path: _Path, number: int, reason: str) -> int:
+    def _miss(self, path: _Path, number: int, reason: ArchiveReason) -> int:
         """Note that a path's rows up to a number are lost, where they have not come; return how many."""
         missing = number - path.number
         if missing <= 0:
@@ -149,7 +150,7 @@ class JournalIntake:
                 self._note(path, one)
             one.journal.add(batch_of_rows(rows), first, min(arrivals), max(arrivals))
         except OSError as error:
-            self._miss(path, path.number + len(rows), "disk")
+            self._miss(path, path.number + len(rows), ArchiveReason.DISK)
             self._fail(error)
             return
         one.used_at = self._now()

@@ -11,6 +11,7 @@ from daemons.archiver.segment import finish
 from daemons.archiver.session import JournalFolder, abandoned
 from daemons.formats.archive.handover import ArchiverReport, Setup
 from daemons.formats.archive.layout import parse
+from daemons.reasons import ArchiveReason
 
 __all__ = ["Keeper"]
 
@@ -127,7 +128,7 @@ class Keeper:
 
     def _lose(self, path: str, count: int) -> None:
         lost = self._report.lost.setdefault(path, {})
-        lost["killed"] = lost.get("killed", 0) + count
+        lost[ArchiveReason.KILLED] = lost.get(ArchiveReason.KILLED, 0) + count
 
     def _finished(self, file: Path, session: JournalFolder, how: str, behind: int | None = None) -> bool:
         """Make a journal a file, and remove it; return whether it is done with.

@@ -152,25 +152,33 @@ class QuantileHistogram:
                 self.maximum = value if self.maximum is None else max(self.maximum, value)
 
     def quantile(self, level: float) -> float | None:
-        """Return a quantile by the definition of :func:`~daemons.measurement.percentile.place`.
+        """Return one of :meth:`quantiles`."""
+        return self.quantiles(level)[0]
+
+    def quantiles(self, *levels: float) -> list[float | None]:
+        """Return quantiles by the definition of :func:`~daemons.measurement.percentile.place`, in one pass.
 
         Args:
-            level: 0 to 1; 0.5 is the median.
+            levels: 0 to 1; 0.5 is the median.
 
         Returns:
-            What lies between two values, each to within 0.05 %; None without a value.
+            For each level what lies between two values, each to within 0.05 %; None without a value.
         """
         if not self.count:
-            return None
-        below, above, share = place(level, self.count)
+            return [None for _level in levels]
         cells = sorted(self._cells)
         upto = list(accumulate(map(self._cells.__getitem__, cells)))
-        low, high = (self._middle(cells[bisect_right(upto, index)]) for index in (below, above))
-        return between(low, high, share)
+        found: list[float | None] = []
+        for below, above, share in (place(level, self.count) for level in levels):
+            low, high = (self._middle(cells[bisect_right(upto, index)]) for index in (below, above))
+            found.append(between(low, high, share))
+        return found
 
-    def shown(self, level: float) -> float | None:
-        """Return a quantile, or None where the values are too few for it to be shown."""
-        return self.quantile(level) if self.count >= minimum_samples(level) else None
+    def shown(self, *levels: float) -> list[float | None]:
+        """Return quantiles, None for each that the values are too few to show."""
+        enough = [level for level in levels if self.count >= minimum_samples(level)]
+        known = dict(zip(enough, self.quantiles(*enough), strict=True))
+        return [known.get(level) for level in levels]
 
     def _middle(self, cell: int) -> int:
         """Return what stands for all values of a cell: its middle, or the least or largest value if that is nearer."""

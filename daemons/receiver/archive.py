@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -27,6 +28,8 @@ from daemons.formats.summary import ClockSummary
 from daemons.service.settings.config import LogSection
 
 __all__ = ["Archive", "PathRows", "archive_setup"]
+
+_Label = TypeVar("_Label", bound=str)
 
 FLUSH_SECONDS = 0.25
 CLOCK_SECONDS = 10.0
@@ -294,8 +297,8 @@ class Archive:
         )
 
 
-def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
+def _sum(counts: Iterable[Mapping[_Label, int]]) -> dict[_Label, int]:
+    total: Counter[_Label] = Counter()
     for one in counts:
         total.update(one)
     return dict(total)

@@ -33,7 +33,7 @@ def print_conclusion(
         assert isinstance(account.figures, Figures)
         latency = account.figures.end_to_end
         lost = account.total("missing") - account.total("given_up")
-        values = (_ms(latency.shown(level)) for level in PERCENTILES.values())
+        values = map(_ms, latency.shown(*PERCENTILES.values()))
         grid.add(account.name, str(account.events), str(latency.count), *map(figure, values), str(lost))
     console.print(grid)
     for line in verdicts([account.name for account in accounts], pairs):

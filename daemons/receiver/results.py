@@ -35,6 +35,7 @@ from daemons.formats.summary import (
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.histogram import QuantileHistogram
+from daemons.measurement.percentile import PERCENTILES
 from daemons.measurement.race import Pair, RaceTable
 from daemons.measurement.tail.tail import Tail
 from daemons.records import ClockState
@@ -141,13 +142,14 @@ def clock_summary(state: ClockState) -> ClockSummary:
 
 def distribution(histogram: QuantileHistogram) -> Distribution:
     """Return a distribution of nanoseconds in milliseconds."""
+    median, p95, p99, p999 = histogram.quantiles(*PERCENTILES.values())
     return Distribution(
         sample_count=histogram.count,
         avg_ms=_ms(histogram.mean),
-        median_ms=_ms(histogram.quantile(0.5)),
-        p95_ms=_ms(histogram.quantile(0.95)),
-        p99_ms=_ms(histogram.quantile(0.99)),
-        p999_ms=_ms(histogram.quantile(0.999)),
+        median_ms=_ms(median),
+        p95_ms=_ms(p95),
+        p99_ms=_ms(p99),
+        p999_ms=_ms(p999),
         min_ms=_ms(histogram.minimum),
         max_ms=_ms(histogram.maximum),
         stddev_ms=_ms(histogram.stddev),
@@ -235,6 +237,7 @@ def _backbone(account: PathAccount, figures: Figures) -> BackboneLatencies:
 def _pair(pair: Pair, accounts: Sequence[PathAccount]) -> RaceSummary:
     leads = pair.leads
     assert leads is not None
+    p01, p05, median, p95, p99 = leads.quantiles(0.01, 0.05, 0.5, 0.95, 0.99)
     return RaceSummary(
         path=accounts[pair.path].name,
         reference=accounts[pair.reference].name,
@@ -247,11 +250,11 @@ def _pair(pair: Pair, accounts: Sequence[PathAccount]) -> RaceSummary:
         only_reference=pair.only_reference,
         lead_ms=LeadSummary(
             min=_ms(leads.minimum),
-            p01=_ms(leads.quantile(0.01)),
-            p05=_ms(leads.quantile(0.05)),
-            median=_ms(leads.quantile(0.5)),
-            p95=_ms(leads.quantile(0.95)),
-            p99=_ms(leads.quantile(0.99)),
+            p01=_ms(p01),
+            p05=_ms(p05),
+            median=_ms(median),
+            p95=_ms(p95),
+            p99=_ms(p99),
             max=_ms(leads.maximum),
             mean=_ms(leads.mean),
             stddev=_ms(leads.stddev),

@@ -12,6 +12,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from daemons.reasons import ExchangeReason
 from daemons.simulator.control import MessageLimit, Subscriptions
 
 __all__ = ["WRITE_BUFFER_BYTES", "Client", "Rules"]
@@ -48,14 +49,14 @@ class Client(ServerConnection):
     Attributes:
         subscriptions: what the client listens to.
         silent: whether it gets no more events.
-        end_reason: why the exchange ended the connection; empty if it did not.
+        end_reason: why the exchange ended the connection; None if it did not.
         culled: outdated events that were left out.
     """
 
     def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
         super().__init__(protocol, server, **options)
         self.silent = False
-        self.end_reason = ""
+        self.end_reason: ExchangeReason | None = None
         self._outbox: dict[str | int, bytes] = {}
         self._queued = 0
         self.culled = 0
@@ -113,18 +114,18 @@ class Client(ServerConnection):
             count = 0
         elif self.transport.get_write_buffer_size() > WRITE_BUFFER_BYTES:
             count = 0
-            self.end_reason = self.end_reason or "slow"
+            self.end_reason = self.end_reason or ExchangeReason.SLOW
             self.transport.abort()
         else:
             self.transport.write(b"".join(self._outbox.values()))
         self._outbox.clear()
         return count
 
-    def end(self, reason: str, code: int, text: str) -> None:
+    def end(self, reason: ExchangeReason, code: int, text: str) -> None:
         """Start the closing handshake, unless the end has begun; the receiving side will see it.
 
         Args:
-            reason: a fixed word for the totals.
+            reason: for the totals.
             code: the WebSocket close code.
             text: the WebSocket close reason.
         """
@@ -141,7 +142,7 @@ class Client(ServerConnection):
             Opcode.PONG,
         )
         if counted and self._limit.exceeded(time.monotonic_ns()):
-            self.end("too-many-messages", CloseCode.POLICY_VIOLATION, "Too many requests")
+            self.end(ExchangeReason.TOO_MANY_MESSAGES, CloseCode.POLICY_VIOLATION, "Too many requests")
             return
         assert isinstance(event, Frame | Request)
         super().process_event(event)
@@ -149,16 +150,20 @@ class Client(ServerConnection):
     async def _ping(self) -> None:
         pong = await self.ping(str(time.time_ns() // 1_000_000))
         timer = self.loop.call_later(
-            self._rules.ping_timeout_seconds, self.end, "no-pong", CloseCode.POLICY_VIOLATION, "Pong timeout"
+            self._rules.ping_timeout_seconds,
+            self.end,
+            ExchangeReason.NO_PONG,
+            CloseCode.POLICY_VIOLATION,
+            "Pong timeout",
         )
         # The library resolves it when a pong answers this or a later ping, and when the connection is lost.
         asyncio.ensure_future(pong).add_done_callback(lambda _: timer.cancel())
 
     def _expire(self) -> None:
-        self.end("expired", CloseCode.GOING_AWAY, "Connection lifetime is over")
+        self.end(ExchangeReason.EXPIRED, CloseCode.GOING_AWAY, "Connection lifetime is over")
 
     def _cut(self) -> None:
-        self.end_reason = self.end_reason or "expired"
+        self.end_reason = self.end_reason or ExchangeReason.EXPIRED
         self.transport.abort()
 
     def _fall_silent(self) -> None:

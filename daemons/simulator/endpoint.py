@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from daemons.errors import ListenError
+from daemons.reasons import ExchangeReason
 from daemons.simulator.connection import Client, Rules
 from daemons.simulator.control import MICROSECOND_NS, MILLISECOND_NS, BadRequestError, open_path
 from daemons.simulator.emission import Emission
@@ -64,7 +65,7 @@ class Endpoint:
         self.clients = 0
         self.served = 0
         self.rejected: Counter[int] = Counter()
-        self.ended: Counter[str] = Counter()
+        self.ended: Counter[ExchangeReason] = Counter()
         self.messages_sent = 0
         self.culled = 0
         self._policy = policy
@@ -204,7 +205,7 @@ class Endpoint:
             await asyncio.gather(life, return_exceptions=True)
             self.clients -= 1
             self._ignore(client, client.subscriptions.names)
-            if client.end_reason:
+            if client.end_reason is not None:
                 self.ended[client.end_reason] += 1
 
     def _listen(self, client: Client, names: tuple[str, ...] | dict[str, None]) -> None:

@@ -2,10 +2,13 @@
 
 import itertools
 
+import msgspec
+
+from daemons.formats.archive.handover import ArchiverReport
 from daemons.link.messages import RejectReason
 from daemons.link.receiving.refusals import Refusals
 from daemons.link.sending.sender import LinkCounts
-from daemons.reasons import LINK_ENDS, REFUSALS, FeedReason, LinkReason, StreamReason
+from daemons.reasons import LINK_ENDS, REFUSALS, ArchiveReason, FeedReason, LinkReason, StreamReason
 
 
 def test_each_reason_of_the_link_is_counted_at_one_end_or_at_both() -> None:
@@ -33,3 +36,10 @@ def test_a_word_is_the_same_label_in_whichever_layer() -> None:
     for one, other in itertools.combinations((StreamReason, FeedReason, LinkReason), 2):
         for word in {*one} & {*other}:
             assert hash(one(word)) == hash(other(word))
+
+
+def test_an_archiver_tells_its_receiver_of_each_loss_by_its_reason() -> None:
+    told = ArchiverReport(lost={"direct": {reason: number for number, reason in enumerate(ArchiveReason, 1)}})
+    heard = msgspec.json.decode(msgspec.json.encode(told), type=ArchiverReport)
+    assert heard == told
+    assert all(isinstance(reason, ArchiveReason) for reason in heard.lost["direct"])

@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from daemons.reasons import ArchiveReason
+
 __all__ = [
     "ARRAY_HEAD",
     "HEAD",
@@ -104,8 +106,7 @@ class ArchiverReport(msgspec.Struct):
         error: why it cannot begin; empty otherwise.
         rows: in files and journals, by path.
         numbers: of the last row by path, written or lost.
-        lost: rows by path and reason: ``waiting`` (handed over too slowly), ``disk`` (not taken), ``killed`` (observed,
-            and not handed over before an end without warning).
+        lost: rows by path and reason.
         errors: of the disk or the store, by what was to be done.
         files: made, by how: ``finished`` or ``recovered``.
         removed: by what bound: ``age`` or ``size``.
@@ -120,7 +121,7 @@ class ArchiverReport(msgspec.Struct):
     error: str = ""
     rows: dict[str, int] = msgspec.field(default_factory=dict)
     numbers: dict[str, int] = msgspec.field(default_factory=dict)
-    lost: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
+    lost: dict[str, dict[ArchiveReason, int]] = msgspec.field(default_factory=dict)
     errors: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(OPERATIONS, 0))
     files: dict[str, int] = msgspec.field(default_factory=dict)
     removed: dict[str, int] = msgspec.field(default_factory=dict)

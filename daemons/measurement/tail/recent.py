@@ -52,7 +52,7 @@ class Recent:
             self._begun_ns = now_ns
         whole = self._before.merged(self._now)
         if whole.count >= LEAST:
-            above_ns, usual_ns, upper_ns = (whole.quantile(share) for share in (TAIL, 0.5, 0.75))
+            above_ns, usual_ns, upper_ns = whole.quantiles(TAIL, 0.5, 0.75)
             assert above_ns is not None
             assert usual_ns is not None
             assert upper_ns is not None

@@ -19,13 +19,14 @@ def summary(values: QuantileHistogram) -> Summary:
     :func:`~daemons.measurement.percentile.minimum_samples`; but a median, the value in the middle, is given of the
     fewest, for a measurement of three requests has nothing else to say of its phases.
     """
+    p95, p99, p999 = values.shown(0.95, 0.99, 0.999)
     return {
         "sample_count": values.count,
         "avg_ms": _ms(values.mean),
         "median_ms": _ms(values.quantile(0.5)),
-        "p95_ms": _ms(values.shown(0.95)),
-        "p99_ms": _ms(values.shown(0.99)),
-        "p999_ms": _ms(values.shown(0.999)),
+        "p95_ms": _ms(p95),
+        "p99_ms": _ms(p99),
+        "p999_ms": _ms(p999),
         "min_ms": _ms(values.minimum),
         "max_ms": _ms(values.maximum),
         "stddev_ms": _ms(values.stddev),

@@ -20,6 +20,7 @@ from daemons.archiver.stored import stored
 from daemons.formats.archive.layout import DAY_NS, MINUTE_NS
 from daemons.formats.rows import Row
 from daemons.formats.summary import ClockSummary
+from daemons.reasons import ArchiveReason
 from daemons.receiver import archive
 from daemons.records import StampKind, Validity
 from tests.daemons.archiver.desk import DAY, Desk, found, row, table_of
@@ -175,7 +176,7 @@ def test_rows_that_wait_too_long_are_lost_and_counted(tmp_path: Path, monkeypatc
     kept = file.table["sequence"].to_pylist()
     assert kept[-1] == 10
     assert kept[:-1] == list(range(len(kept) - 1))
-    assert file.facts.rows_lost == desk.report.lost["direct"]["waiting"] == 11 - len(kept) > 0
+    assert file.facts.rows_lost == desk.report.lost["direct"][ArchiveReason.WAITING] == 11 - len(kept) > 0
 
 
 def test_a_receiver_that_is_killed_loses_what_it_had_not_handed_over(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_receiver_that_is_killed_loses_what_it_had_not_handed_over(tmp_path: P
     desk.begin()
     desk.keeper.recover()
     desk.keeper.recover()
-    assert desk.report.lost["direct"]["killed"] == 2
+    assert desk.report.lost["direct"][ArchiveReason.KILLED] == 2
     assert desk.report.unknown_ends == 0
 
 
@@ -228,8 +229,8 @@ def test_an_archiver_that_dies_alone_is_followed_by_one_that_knows_what_is_missi
         "path=direct": 3,
         "path=backbone": 0,
     }
-    assert desk.report.lost["direct"]["killed"] == 3
-    assert desk.report.lost["backbone"]["killed"] == 0
+    assert desk.report.lost["direct"][ArchiveReason.KILLED] == 3
+    assert desk.report.lost["backbone"][ArchiveReason.KILLED] == 0
     assert table_of(tmp_path).num_rows == 11
     assert desk.report.unknown_ends == 0
     # Three of the five were not told of before it died; one has come since.
@@ -337,7 +338,7 @@ def test_at_every_kill_rows_in_files_and_rows_told_lost_are_rows_observed(tmp_pa
             told[name] += count
         desk.begin()
         desk.keeper.recover()
-        assert {name: desk.report.lost[name]["killed"] for name in lost} == lost
+        assert {name: desk.report.lost[name][ArchiveReason.KILLED] for name in lost} == lost
         desk.intake.end()
         observed = dict(zip(desk.setup.paths, desk.observed, strict=True))
         rows = {name: sum(one.facts.rows for one in found(tmp_path) if one.facts.path == name) for name in observed}
@@ -354,7 +355,7 @@ def test_a_journal_that_cannot_be_made_costs_rows_not_the_archiver(tmp_path: Pat
     desk = Desk(tmp_path)
     desk.session.remove()
     desk.give(row(DAY))
-    assert desk.report.lost["direct"]["disk"] == 1
+    assert desk.report.lost["direct"][ArchiveReason.DISK] == 1
 
 
 def test_an_archiver_does_not_inherit_its_receivers_place_before_others() -> None:

@@ -1,9 +1,13 @@
+import builtins
 import math
 import statistics
+from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemons.measurement import histogram as histograms
 from daemons.measurement.histogram import BucketHistogram, QuantileHistogram, octaves, signed
 
 VALUES = st.lists(st.integers(min_value=-(10**13), max_value=10**13), min_size=1, max_size=200)
@@ -61,6 +65,34 @@ def test_moments_and_ends_are_exact(values: list[int]) -> None:
 def test_no_value_gives_none_and_never_zero() -> None:
     empty = QuantileHistogram()
     assert (empty.mean, empty.stddev, empty.quantile(0.5), empty.minimum, empty.maximum) == (None,) * 5
+
+
+def test_no_value_has_none_for_each_level() -> None:
+    assert QuantileHistogram().quantiles(0.5, 0.99) == QuantileHistogram().shown(0.5, 0.99) == [None, None]
+
+
+@given(VALUES, st.lists(st.floats(0, 1), max_size=5))
+def test_quantiles_of_several_levels_are_those_of_each_alone(values: list[int], levels: list[float]) -> None:
+    histogram = QuantileHistogram()
+    for value in values:
+        histogram.record(value)
+    assert histogram.quantiles(*levels) == [histogram.quantile(level) for level in levels]
+
+
+def test_all_levels_take_one_pass_over_the_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    histogram = QuantileHistogram()
+    for value in range(10_000):
+        histogram.record(value)
+    passes = 0
+
+    def counted(cells: Iterable[int]) -> list[int]:
+        nonlocal passes
+        passes += 1
+        return builtins.sorted(cells)
+
+    monkeypatch.setattr(histograms, "sorted", counted, raising=False)
+    assert None not in [*histogram.quantiles(0.5, 0.75, 0.99), *histogram.shown(0.5, 0.95, 0.99, 0.999)]
+    assert passes == 2
 
 
 def test_memory_depends_on_the_range_and_not_on_the_number() -> None:
