@@ -250,12 +250,12 @@ def test_linters_know_every_program_without_a_suffix() -> None:
 
 
 def wide_prose(text: str, most: int) -> Iterator[str]:
-    """Give the lines of a document that are too wide, but for tables, code and what has no blank to break at."""
+    """Give the lines of a document that are too wide, but for tables, code and lines that are one link or picture."""
     in_code = False
     for line in text.splitlines():
         if line.lstrip().startswith("```"):
             in_code = not in_code
-        elif not in_code and not line.lstrip().startswith("|") and len(line) > most and not line.startswith("!["):
+        elif not in_code and len(line) > most and not re.match(r" *\||(- )?!?\[[^]]*\]\([^)]*\)$", line):
             yield line
 
 

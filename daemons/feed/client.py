@@ -141,6 +141,10 @@ class FeedClient:
 
     # FeedSink
 
+    def stood(self, connection: FeedConnection) -> None:
+        if self._old is None:
+            self._established(connection)
+
     @property
     def tcp(self) -> TcpAccount:
         return self.counts.tcp_of.setdefault(self._number, TcpAccount(self.counts.tcp))
@@ -184,8 +188,6 @@ class FeedClient:
             # An attempt under way is the quickest way back also when the other ends meanwhile.
             made = await self._attempt()
             if isinstance(made, FeedConnection):
-                if beside is None:
-                    self._established(made)
                 return made
             if beside is not None and beside.ended.done():
                 return None

@@ -27,6 +27,9 @@ class FeedSink(Protocol):
     def tcp(self) -> TcpAccount:
         """What TCP says of the connections that stand."""
 
+    def stood(self, connection: "FeedConnection") -> None:
+        """Take note that a connection's handshake is complete; nothing that it brings was delivered yet."""
+
     def deliver(self, connection: "FeedConnection", events: list[FeedEvent], stamp: Stamp) -> None:
         """Take the events of one read; its stamp is exact for the last of them alone, if it is for any."""
 
@@ -162,6 +165,9 @@ class FeedConnection:
         events = session.receive_data(data)
         if session.established and not self._stood.done():
             self._stood.set_result(None)
+            # Here and not where it is awaited: that has its turn after what the same read brought, and after reads of
+            # other connections.
+            self._sink.stood(self)
         if events:
             self.events += len(events)
             self._sink.deliver(self, events, stamp if session.exact else inexact(stamp))

@@ -48,7 +48,14 @@ class Scripted:
         self.world.made.append(self)
 
     async def stand(self, _deadline: float) -> Ending | None:
-        return self.world.script.pop(0)
+        failed = self.world.script.pop(0)
+        if failed is None:
+            self._sink.stood(self)  # type: ignore[arg-type]
+            if self.world.greeting:
+                self.bring(*self.world.greeting)
+                # Where much is to do others have their turns first.
+                await asyncio.sleep(0.01)
+        return failed
 
     async def watch(self) -> Ending | ReplacementReason:
         told = asyncio.ensure_future(self.told.get())
@@ -72,7 +79,13 @@ class Scripted:
 
 
 class World:
-    """A client, what it delivered, and its connections; ``script`` says how attempts go, one after the other."""
+    """A client, what it delivered, and its connections.
+
+    Attributes:
+        script: how attempts go, one after the other.
+        greeting: ids that come together with the end of a handshake.
+        known: how much was delivered when each connection was told of.
+    """
 
     def __init__(self, *script: StreamError | FeedError | None) -> None:
         self.script = list(script)
@@ -84,16 +97,22 @@ class World:
         self.budget = AttemptBudget()
         self.delivered: list[int | None] = []
         self.connected: list[Sequence[str]] = []
+        self.greeting: tuple[int, ...] = ()
+        self.known: list[int] = []
         self.client = FeedClient(
             0,
             FeedSettings("direct", URL, None),
             self.stamper,
             random.Random(1),
             self._take,
-            self.connected.append,
+            self._stood,
             self.budget,
             self.counts,
         )
+
+    def _stood(self, streams: Sequence[str]) -> None:
+        self.connected.append(streams)
+        self.known.append(len(self.delivered))
 
     def _take(self, events: list[FeedEvent], _stamp: Stamp) -> None:
         self.delivered += [event.event_id for event in events]
@@ -130,6 +149,20 @@ def driving(monkeypatch: pytest.MonkeyPatch) -> Drive:
         asyncio.run(both())
 
     return drive
+
+
+def test_what_comes_with_the_handshake_is_delivered_after_the_connection_was_told_of(driving: Drive) -> None:
+    world = World(None, None)
+    world.greeting = (7, 8)
+
+    async def work() -> None:
+        await until(lambda: len(world.delivered) == 2)
+        assert world.counts.doors
+        world.made[0].ended.set_result(FeedError(FeedReason.CLOSED, "gone"))
+        await until(lambda: len(world.delivered) == 4)
+
+    driving(world, work)
+    assert world.known == [0, 2]
 
 
 def test_it_tries_until_a_connection_stands_and_counts_why_others_did_not(driving: Drive) -> None:

@@ -47,11 +47,17 @@ class Sink:
         self.tcp = TcpAccount()
         self.kinds: list[StampKind] = []
         self.round_trips: list[int] = []
-        self.pings = 0
+        self.pings = self.standing = 0
         self.changed = asyncio.Event()
+
+    def stood(self, connection: FeedConnection) -> None:
+        del connection
+        assert not self.kinds
+        self.standing += 1
 
     def deliver(self, connection: FeedConnection, events: list[FeedEvent], stamp: Stamp) -> None:
         del connection
+        assert self.standing == 1
         self.kinds += [shared(stamp.kind)] * (len(events) - 1) + [stamp.kind]
         self.changed.set()
 
