@@ -13,7 +13,7 @@ PROCESSES := $(BIN)/python -m pytest -q -n 2 --dist loadfile -m '(process or soa
 # Test modules are rewritten when they are imported: once, where Python may keep the outcome.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit coverage unit-daemons unit-rest exhaustive lint lab lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
+.PHONY: help demo monitoring deb dashboards monitoring-archive release site reference test unit coverage unit-daemons unit-rest exhaustive lint lab lab-newcomer lab-vm fuzz audit wheelhouse provision-trial aws-proof bench constraints clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*\#\#' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -74,7 +74,7 @@ coverage: $(STAMP)  ## the same, and which lines of each file they do not reach
 	@$(BIN)/coverage report
 
 exhaustive: $(PACKAGES)  ## provision killed everywhere, the probe beside curl, statistics a hundred times, ten million rows
-	$(BIN)/python -m pytest -m exhaustive
+	$(BIN)/python -m pytest -m 'exhaustive and not lab'
 	$(UNIT) --hypothesis-profile thorough
 
 lint: $(STAMP)  ## ruff, mypy strict, import contract
@@ -86,7 +86,10 @@ lint: $(STAMP)  ## ruff, mypy strict, import contract
 
 # The right to set the clock is dropped: hosts share it with this machine.
 lab: $(PACKAGES)  ## boot systemd hosts and break them (root; docs/lab.md)
-	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m 'lab and not vm' $(LAB)
+	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m 'lab and not vm and not exhaustive' $(LAB)
+
+lab-newcomer: $(PACKAGES)  ## the README's commands on minimal Debian 12 and 13, as root and as a user (root; an hour)
+	$(BIN)/python -m pytest -m 'lab and exhaustive' $(LAB)
 
 lab-vm: $(PACKAGES)  ## the same on virtual machines with Debian's own kernel and cloud-init (root; minutes)
 	setpriv --bounding-set -sys_time --inh-caps -sys_time $(BIN)/python -m pytest -m vm $(LAB)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.lab.paths import CACHE
 
-__all__ = ["base_tree", "cached", "debian"]
+__all__ = ["APT", "base_tree", "cached", "debian"]
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -63,13 +63,13 @@ def cached(kind: str, recipe: object, make: Callable[[Path], None]) -> Path:
     return tree
 
 
-def debian(tree: Path, packages: Iterable[str], masked: Iterable[str]) -> None:
+def debian(tree: Path, packages: Iterable[str], masked: Iterable[str] = (), suite: str = SUITE) -> None:
     """Make a tree of packages that is no particular machine yet, with units masked."""
     subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"),
             *(f"--aptopt={option}" for option in APT),
-            *(SUITE, str(tree)),
+            *(suite, str(tree)),
         ],
         check=True,
     )
