@@ -20,8 +20,9 @@ _JOIN = r"""
         line=${line#*"${COMP_WORDS[index]}"}
         ((index == COMP_CWORD)) && cword=$((${#words[@]} - 1))
     done
-    # The command's name is as it was typed: maybe in quotes, or with ~ for the home.
+    # The command's name is as it was typed: maybe in quotes, with ~ for the home, or beginning with a variable.
     local program=${1//[\\\"\']/}
+    [[ $program =~ ^\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?(/.*) ]] && program=${!BASH_REMATCH[1]}${BASH_REMATCH[2]}
     program=$(type -P -- "${program/#"~/"/$HOME/}") || return 0
 
 """.removeprefix("\n")
@@ -30,6 +31,8 @@ _MENDED = {
         ('COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD', 'COMP_WORDS="${words[*]}" COMP_CWORD=$cword'),
         ("=bash_complete $1)", '=bash_complete "$program")'),
         ("    response=$(", _JOIN + "    response=$("),
+        # Bash looks for what follows the last slash of the command's name as it was typed.
+        ("_completion PROGRAM\n", r"_completion {,\",\'}PROGRAM{,\",\'} \\PROGRAM" + "\n"),
     ),
     "zsh": (
         (
@@ -57,7 +60,7 @@ _MENDED = {
         ),
     ),
 }
-"""Each shell's script, before and after."""
+"""Each shell's script, before and after; PROGRAM is the program's name."""
 
 
 def scripts() -> dict[str, str]:
@@ -70,12 +73,13 @@ def scripts() -> dict[str, str]:
             variable = f"_{program.replace('-', '_')}_COMPLETE".upper()
             made = kind(command, {}, program, variable)
             script = (made.source_template % made.source_vars()).strip() + "\n"
-            found[f"{shell}/{name.format(program)}"] = _mended(shell, script)
+            found[f"{shell}/{name.format(program)}"] = _mended(shell, script, program)
     return found
 
 
-def _mended(shell: str, script: str) -> str:
-    for before, after in _MENDED[shell]:
+def _mended(shell: str, script: str, program: str) -> str:
+    for change in _MENDED[shell]:
+        before, after = (part.replace("PROGRAM", program) for part in change)
         assert before in script, f"{shell}: click's script has changed: {before!r}"
         script = script.replace(before, after)
     return script

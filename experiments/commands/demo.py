@@ -1,6 +1,5 @@
 """``experiment demo``: two paths raced on this machine, with distances put in by us."""
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -28,7 +27,9 @@ __all__ = ["demo_command"]
 )
 def demo_command(duration: float, keep_running: bool, rate: float, folder: Path) -> None:
     """Race two paths on this machine, at distances of known length, from a simulated exchange to the receiver."""
-    # Help and completion wait for no tables and no WebSocket.
+    # Help and completion wait for no event loop, no tables and no WebSocket.
+    import asyncio  # noqa: PLC0415
+
     from daemons.service.console.screen import screen  # noqa: PLC0415
     from experiments.local.demo import run_demo  # noqa: PLC0415
     from experiments.local.simulated import Injected  # noqa: PLC0415

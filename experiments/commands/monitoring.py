@@ -1,7 +1,5 @@
 """``experiment monitoring``: Prometheus, Alertmanager and Grafana on the demo, or on daemons that run."""
 
-import asyncio
-
 import click
 
 from daemons.service.settings.spans import Span
@@ -25,7 +23,9 @@ __all__ = ["monitoring_command"]
 def monitoring_command(targets: tuple[str, ...], prometheus: str, alertmanager: str, duration: float | None) -> None:
     """Run Prometheus and Alertmanager on the demo, or on daemons of yours, with this repository's configuration."""
     wanted = [parse_target("--target", text, role_needed=True) for text in targets]
-    # Help and completion wait for no tables and no WebSocket.
+    # Help and completion wait for no event loop, no tables and no WebSocket.
+    import asyncio  # noqa: PLC0415
+
     from daemons.service.console.screen import screen  # noqa: PLC0415
     from experiments.local.monitoring import monitor  # noqa: PLC0415
 

@@ -1,6 +1,5 @@
 """``experiment watch``: the live table of daemons that run, here or elsewhere."""
 
-import asyncio
 import sys
 
 import click
@@ -40,7 +39,9 @@ def watch_command(
     if prometheus is not None and targets:
         raise ConfigError("--prometheus", "the server knows the targets", "leave out TARGETS, or the server")
     wanted = [parse_target("TARGET", text, role_needed=False) for text in targets]
-    # Help and completion wait for no tables and no parser of metrics.
+    # Help and completion wait for no event loop, no tables and no parser of metrics.
+    import asyncio  # noqa: PLC0415
+
     from experiments.commands import watching  # noqa: PLC0415
     from experiments.live.prometheus import server_url  # noqa: PLC0415
 
