@@ -1,18 +1,18 @@
 """What an archive costs the receiver: 5,000 and 50,000 rows a second of two paths, without and with it in turn."""
 
+import contextlib
 import json
 import os
 import re
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from benchmarks.bench import Bench
 from benchmarks.contestants import FORWARDER_CORE, Chain, running
-from benchmarks.machine import http_get
+from benchmarks.machine import GONE, children_of, http_get, threads_of
 from benchmarks.many import of_paths
 
 __all__ = ["measure", "tables"]
@@ -49,12 +49,15 @@ def _in_turn(bench: Bench, rate: int) -> dict[str, list[dict[str, Any]]]:
 
 def _beside(chain: Chain, *, realtime: bool) -> None:
     """Let the archiver use what the forwarder leaves of its core: the receiver and the feeder have theirs full."""
-    pids = Path(f"/proc/{chain.receiver.pid}/task").glob("*/children")
-    for child in [int(pid) for thread in pids for pid in thread.read_text().split()]:
-        for thread in Path(f"/proc/{child}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), {FORWARDER_CORE % (os.cpu_count() or 1)})
-            if realtime:
-                os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
+    children, done = children_of(chain.receiver.pid), set[int]()
+    # A thread that is new has what the one had that made it: until a look finds none but those that were told.
+    while threads := {thread for child in children for thread in threads_of(child)} - done:
+        for thread in threads:
+            with contextlib.suppress(*GONE):
+                os.sched_setaffinity(thread, {FORWARDER_CORE % (os.cpu_count() or 1)})
+                if realtime:
+                    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
+        done |= threads
     if realtime:
         os.sched_setscheduler(chain.forwarder.pid, os.SCHED_RR, os.sched_param(2))
 

@@ -10,15 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["READY_SECONDS", "Process", "about", "burning", "free_port", "http_get"]
+__all__ = ["GONE", "READY_SECONDS", "Process", "about", "burning", "children_of", "free_port", "http_get", "threads_of"]
 
 READY_SECONDS = 20.0
 END_SECONDS = 30.0
+GONE = (FileNotFoundError, ProcessLookupError)
+"""What the kernel answers for a process or a thread that has ended since it was listed."""
 
 
 class Process:
@@ -103,25 +105,19 @@ class Process:
                 return line
 
     def cpu_seconds(self) -> float:
-        """CPU time used so far, user and system, of all threads.
+        """CPU time used so far, user and system, of all threads that are or were.
 
-        In nanoseconds where the kernel keeps them (schedstat), else in ticks of a hundredth (proc_pid_stat(5)).
+        By the process's own clock (clock_getcpuclockid(3)); its number is Linux's, from the pid and CPUCLOCK_SCHED.
         """
-        base = Path(f"/proc/{self.pid}")
-        try:
-            threads = [file.read_text().split() for file in base.glob("task/*/schedstat")]
-        except OSError:
-            threads = []
-        if threads:
-            return sum(int(fields[0]) for fields in threads) / 1e9
-        fields = (base / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime_ns((~self.pid << 3) | 2) / 1e9
 
     def wake_ups(self) -> int:
-        """How often its threads have gone to sleep of their own will so far (proc_pid_status(5))."""
+        """How often the threads that it has now have gone to sleep of their own will so far (proc_pid_status(5))."""
         found = 0
-        for file in Path(f"/proc/{self.pid}/task").glob("*/status"):
-            found += int(file.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+        for thread in threads_of(self.pid):
+            with suppress(*GONE):
+                text = Path(f"/proc/{thread}/status").read_text()
+                found += int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
         return found
 
     def resident_bytes(self) -> int:
@@ -156,6 +152,23 @@ class Process:
         assert self._process.stderr is not None
         log = self._read_log + self._log + (self._process.stderr.read() or b"")
         return f"{' '.join(self.command)}: exit code {self._process.poll()}, said nothing more\n{log.decode()}"
+
+
+def threads_of(pid: int) -> set[int]:
+    """Return the threads that a process has now; none when it is gone."""
+    try:
+        return {int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()}
+    except GONE:
+        return set()
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the processes that a process's threads have started, and that are there now (proc_pid_task(5))."""
+    found: set[int] = set()
+    for thread in threads_of(pid):
+        with suppress(*GONE):
+            found |= set(map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split()))
+    return found
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.processes import until
+from tests.programs import free_port
 from tests.tools import required
 
 SQUID = "squid"
@@ -18,8 +19,7 @@ SQUID = "squid"
 def squid(folder: Path, rules: str) -> Iterator[str]:
     """Run squid with these rules on a port of the loopback; give its URL."""
     required(SQUID)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     place = folder / "squid"
     place.mkdir(mode=0o755)
     if os.geteuid() == 0:

@@ -36,7 +36,8 @@ class Inventory:
         self._file = directory / FILE
         self._lock = threading.Lock()
         self._entries: list[tuple[Kind, str]] = []
-        if self._file.exists():
+        # Another run may take an abandoned lab away at this moment.
+        with contextlib.suppress(FileNotFoundError):
             self._entries = [(kind, name) for kind, name in json.loads(self._file.read_text())]
 
     def add(self, kind: Kind, name: str) -> None:
@@ -110,10 +111,9 @@ def _alive(name: str) -> bool:
 def _remove_cgroup(top: Path) -> None:
     if not top.exists():
         return
-    below = sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: len(path.parts))
-    for path in (*reversed(below), top):
+    for place, _folders, _files in os.walk(top, topdown=False):
         with contextlib.suppress(OSError):
-            wait_until(f"{path} removed", lambda path=path: _rmdir(path), seconds=2)  # type: ignore[misc]
+            wait_until(f"{place} removed", lambda path=Path(place): _rmdir(path), seconds=2)  # type: ignore[misc]
 
 
 def _rmdir(path: Path) -> bool:

@@ -4,6 +4,7 @@ What a machine writes survives a reboot and is visible from outside below :attr:
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -181,7 +182,14 @@ class Machine:
 
 def _killed(cgroup: Path) -> bool:
     """Kill what is still there; whether nothing was. A machine that never came up has told no first process."""
-    left = [int(pid) for file in cgroup.rglob("cgroup.procs") for pid in file.read_text().split()]
+    left: list[int] = []
+    for place, _folders, _files in os.walk(cgroup):
+        try:
+            left += map(int, Path(place, "cgroup.procs").read_text().split())
+        except OSError as error:
+            # The kernel, or the systemd whose it was, has removed it meanwhile.
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -196,8 +196,10 @@ class MainJob:
         place = self.frankfurt.path("/var/lib/latency")
         lives = []
         for file in sorted(place.glob("results*.csv"), key=lambda file: file.stat().st_mtime_ns):
-            with file.open(newline="") as lines:
-                rows = [row for row in csv.DictReader(lines) if row["path"] == "backbone"]
+            text = file.read_text()
+            # The row that is being written, or that was when the power went, counts when it is whole.
+            whole = text[: text.rfind("\n") + 1]
+            rows = [row for row in csv.DictReader(whole.splitlines()) if row["path"] == "backbone"]
             lives.append([int(row["sequence_id"]) for row in rows])
         return lives
 

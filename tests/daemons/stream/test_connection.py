@@ -278,10 +278,11 @@ def test_nonsense_under_tls_is_an_error(contexts: tuple[ssl.SSLContext, ssl.SSLC
 
 def test_dialling_fails_with_a_reason_and_in_time() -> None:
     async def work() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-        with pytest.raises(StreamError) as refused:
-            await dial("127.0.0.1", port)
+        with socket.socket() as closed:
+            # Bound, so that nobody else gets it meanwhile, and not listening.
+            closed.bind(("127.0.0.1", 0))
+            with pytest.raises(StreamError) as refused:
+                await dial("127.0.0.1", closed.getsockname()[1])
         assert refused.value.reason == "refused"
         with pytest.raises(StreamError) as unknown:
             await dial("nowhere.invalid", 1)

@@ -14,6 +14,7 @@ import pytest
 
 from experiments.runs.remote import unit_command
 from tests.experiments.hosts.sshd import Sshd, sshd
+from tests.looking import matching
 from tests.processes import running, until
 from tests.programs import free_port, simulator
 
@@ -105,7 +106,7 @@ def test_an_interrupted_run_is_ended_there_and_fetched(hosts: Path, tmp_path: Pa
         # Of both paths, some seconds long.
         until(
             lambda: any(
-                file.read_bytes().count(b",backbone,") > 500 for file in workspace.glob("*/001-race/results.csv")
+                file.read_bytes().count(b",backbone,") > 500 for file in matching(workspace, "*/001-race/results.csv")
             ),
             "rows of both paths on the host",
         )
