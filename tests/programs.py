@@ -20,10 +20,13 @@ from tests.processes import DEADLINE_SECONDS, Program, running, until
 __all__ = [
     "Metrics",
     "address_of",
+    "delivered",
+    "dropped_datagrams",
     "filled",
     "forwarder",
     "free_port",
     "log_lines",
+    "missing",
     "mounted",
     "port_of",
     "read",
@@ -185,6 +188,38 @@ def silences(sink: Program, *senders: Program) -> int:
         # Whoever dials anew may wait in vain as well.
         and sample.labels["reason"] in ("silent", "timeout")
     )
+
+
+def missing(page: Metrics) -> float:
+    """How many events of forwarders a receiver knows of and has not got: what was missed, but for what came late."""
+    missed, late = (
+        sum(page.matching(f"latency_receiver_{name}_total")) for name in ("sequence_gap_events", "late_events")
+    )
+    return missed - late
+
+
+def dropped_datagrams(program: Program) -> float:
+    """How many datagrams the kernel dropped for a receiver, by its own count.
+
+    Where a machine gives the receiver no turn its buffer overflows: that is none of what a test does to the link.
+    """
+    return sum(scrape(program).matching("latency_receiver_socket_dropped_datagrams_total"))
+
+
+def delivered(program: Program, count: float) -> float:
+    """Wait until a receiver has all events of a forwarder, but for what its kernel dropped; return how many it has."""
+    got = 0.0
+
+    def accounted() -> bool:
+        nonlocal got
+        page = scrape(program)
+        got = sum(page.matching("latency_receiver_events_total"))
+        # What is told as sent may be missing for a moment, and come late.
+        explained = missing(page) == 0 or dropped_datagrams(program) > 0
+        return explained and got + missing(page) == count
+
+    until(accounted, f"{count:.0f} events are there, or missing where the kernel dropped datagrams")
+    return got
 
 
 def settled(

@@ -272,3 +272,20 @@ def test_documents_are_as_wide_as_editors_are_told() -> None:
     }
     assert not wide
     assert list(wide_prose("a b\n```\nlong code\n```\n| long row |\nlong prose", 4)) == ["long prose"]
+
+
+_METRIC = re.compile(r"latency_(?:forwarder|receiver|probe|feed|tcp)_[a-z_]*[a-z](?=[\"{])")
+
+
+def unknown_metrics(text: str, documented: str) -> list[str]:
+    """Give the metrics that a test names and no document does: a sum of what is never there is always 0."""
+    named = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in _METRIC.findall(text)}
+    return sorted(name for name in named if name not in documented)
+
+
+def test_tests_ask_for_metrics_that_there_are() -> None:
+    documented = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
+    asked = {name: unknown_metrics((ROOT / name).read_text(), documented) for name in files() if name[:6] == "tests/"}
+    assert not {name: found for name, found in asked.items() if found}
+    for name, found in (("events_gone", ["latency_receiver_events_gone"]), ("events", [])):
+        assert unknown_metrics(f'sum(page.matching("latency_receiver_{name}_total"))', documented) == found
