@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks.machine import Process, children_of, threads_of
+from tests.processes import until
 
 BURNS = """
 import json, threading, time
@@ -35,7 +36,8 @@ def test_the_cpu_time_of_threads_that_have_ended_counts() -> None:
         said = process.answer()["said"]
         # Three threads' of a tenth, none of which is there any more.
         assert 0.3 <= said <= process.cpu_seconds()
-        assert threads_of(process.pid) == {process.pid}
+        # A thread that Python has joined may take the kernel a moment more to take away.
+        until(lambda: threads_of(process.pid) == {process.pid}, "only the first thread is left")
         assert process.wake_ups() > 0
 
 
