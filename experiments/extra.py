@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from daemons.service.distribution import remedy_for
 from experiments.errors import MissingExtraError
 
 __all__ = ["EXTRAS", "missing_of", "require_extra"]
@@ -28,4 +29,4 @@ def require_extra(extra: str) -> None:
         MissingExtraError: one of them is missing.
     """
     if missing := missing_of(extra):
-        raise MissingExtraError(f"{', '.join(missing)} not installed; pip install 'backbone-latency[{extra}]'")
+        raise MissingExtraError(f"{', '.join(missing)} not installed; {remedy_for(extra)}")

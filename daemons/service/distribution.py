@@ -1,6 +1,8 @@
 """What this software is called where it is installed, and in which version."""
 
 import importlib.metadata
+import importlib.util
+import shlex
 import sys
 from pathlib import Path
 
@@ -23,4 +25,10 @@ def remedy_for(extra: str, prefix: str = sys.prefix) -> str:
         return f"install again with systemd/install --extra {extra}, or of a wheelhouse made with --extra {extra}"
     if place.is_relative_to("/usr/lib/backbone-latency"):
         return f"install a package that was made with `make deb EXTRAS={extra}`"
-    return f"pip install 'backbone-latency[{extra}]'"
+    wanted = f"'{DISTRIBUTION}[{extra}]'"
+    # Environments of a tool are not what a `pip` of the path installs into; and those of uv have none.
+    if (place / "pipx_metadata.json").exists():
+        return f"pipx inject {DISTRIBUTION} {wanted}"
+    if (place / "uv-receipt.toml").exists() or importlib.util.find_spec("pip") is None:
+        return f"uv pip install --python {shlex.quote(prefix)} {wanted}"
+    return f"pip install {wanted}"
