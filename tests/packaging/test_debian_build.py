@@ -74,3 +74,31 @@ def test_neither_age_nor_umask_of_the_checkout_comes_into_it(tmp_path: Path) -> 
     assert "\npyproject.toml 644\n" in found[0]
     assert "\n." not in found[0], "older than the build"
     assert found == [found[0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "asked"),
+    [("postinst", ["configure", "0.1.0-1"], "try-restart"), ("prerm", ["remove"], "stop")],
+)
+def test_a_unit_that_is_masked_or_fails_leaves_no_installation_undone(
+    tmp_path: Path, script: str, arguments: list[str], asked: str
+) -> None:
+    """As public reports have it, for which systemctl's exit code is enough; what it says is shown."""
+    for name, exit_code in (("systemctl", 0), ("py3clean", 0), ("deb-systemd-invoke", 1)):
+        instead = tmp_path / name
+        instead.write_text(f'#!/bin/sh\necho "{name} $1" >&2\nexit {exit_code}\n')
+        instead.chmod(0o755)
+    whole = (CHECKOUT / f"debian/backbone-latency.{script}").read_text()
+    about_units = whole.rpartition("#DEBHELPER#")[2] if script == "postinst" else whole
+    running = about_units.replace("[ -d /run/systemd/system ]", "true")
+    assert running != about_units
+    done = subprocess.run(
+        ["sh", "-e", "-c", running, "sh", *arguments],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert f"deb-systemd-invoke {asked}\n" in done.stderr
+    assert done.returncode == 0
