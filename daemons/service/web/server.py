@@ -18,7 +18,7 @@ from daemons.service.log import logs
 from daemons.service.web.negotiation import takes_gzip
 from daemons.service.web.pages import Page, Request, Route, text
 from daemons.service.web.passwords import Passwords, PasswordVerdict
-from daemons.service.web.visit import Refusal, Refused, Visit
+from daemons.service.web.visit import MAX_HEAD, Refusal, Refused, Visit
 from daemons.service.web.web_config import Web, WebFile
 from daemons.stream.crowd import Crowd
 from daemons.stream.descriptors import share
@@ -206,4 +206,5 @@ def _doubtful(request: h11.Request) -> Page | None:
 
 
 def _refusal(status: int) -> Page:
-    return Page(text("this is no request that is understood here\n"), status=status, fields=_CLOSE)
+    why = f"a request may have {MAX_HEAD} bytes" if status == 431 else "this is no request that is understood here"
+    return Page(text(f"{why}\n"), status=status, fields=_CLOSE)

@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable
+from email.utils import formatdate
 from enum import StrEnum
 from http import HTTPStatus
 from typing import NoReturn
@@ -15,12 +16,14 @@ from daemons.service.web.pages import Page
 from daemons.service.web.web_config import Web
 from daemons.stream.tls import TlsSession
 
-__all__ = ["Refusal", "Refused", "Visit"]
+__all__ = ["MAX_HEAD", "Refusal", "Refused", "Visit"]
 
 IDLE_SECONDS = 75.0
 """How long a connection may be silent between requests, or not take what it asked for."""
 REQUEST_SECONDS = 10.0
 """How long a request may take from its first byte to its last."""
+MAX_HEAD = 16384
+"""Bytes of a request's line and header fields."""
 MAX_BODY = 1 << 20
 """Bytes of a request's body that are read, and ignored; the connection of a larger one is closed."""
 GZIP_LEVEL = 1
@@ -75,7 +78,7 @@ class Visit:
         web: Web,
     ) -> None:
         self.web = web
-        self.protocol = h11.Connection(h11.SERVER)
+        self.protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         self.host = host
         self.task = asyncio.current_task()
         self.served = False
@@ -191,7 +194,9 @@ class Visit:
     ) -> None:
         """Send a page; ``progress`` is called for each piece that the client has room for."""
         send = self.protocol.send
-        fields = [("content-type", page.content_type), ("transfer-encoding", "chunked"), *page.fields, *self.web.fields]
+        # RFC 9110, section 6.6.1: who has a clock says when it was.
+        fields = [("date", formatdate(usegmt=True)), ("content-type", page.content_type)]
+        fields += [("transfer-encoding", "chunked"), *page.fields, *self.web.fields]
         # What another client gets of the same address may be in another format (RFC 9110, section 12.5.5).
         fields += [("vary", "Accept, Accept-Encoding"), *([("content-encoding", "gzip")] if compress else [])]
         reason = HTTPStatus(page.status).phrase.encode()

@@ -36,13 +36,15 @@ MAX_COST = 16
 """bcrypt's cost: each step doubles the time; 16 takes seconds for each password that was not seen before."""
 _OUT_OF_TIME = (9, 10)
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, of OpenSSL's x509_vfy.h."""
-_HEADERS = (
-    "Content-Security-Policy",
-    "Strict-Transport-Security",
-    "X-Content-Type-Options",
-    "X-Frame-Options",
-    "X-XSS-Protection",
-)
+_HEADERS: dict[str, tuple[str, ...]] = {
+    "Content-Security-Policy": (),
+    "Strict-Transport-Security": (),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-XSS-Protection": (),
+}
+"""What may be set, and to what; empty for anything."""
+_TEXT_ALL_THE_SAME = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
 
 
 class TlsServerSection(Section, frozen=True):
@@ -215,7 +217,15 @@ def _yaml(file: str, content: bytes) -> Any:
     import yaml  # noqa: PLC0415 - a daemon without such a file has no use for it
 
     class Loader(yaml.SafeLoader):
-        """Refuses a key given twice, of which the library would silently take the last."""
+        """Refuses a key given twice, of which the library would silently take the last; numbers stay text.
+
+        No key is a number, and the toolkit takes ``X-XSS-Protection: 1`` and a user 123 without quotes.
+        """
+
+        yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, Any]]]] = {
+            first: [(tag, pattern) for tag, pattern in resolvers if tag not in _TEXT_ALL_THE_SAME]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             keys = [key.value for key, _value in node.value if isinstance(key, yaml.ScalarNode)]
@@ -339,6 +349,8 @@ def _fields(file: str, section: HttpServerSection | None) -> tuple[tuple[str, st
         where = f"{file}: http_server_config.headers.{name}"
         if name not in _HEADERS:
             raise ConfigError(where, "is no header that may be set", f"use {', '.join(_HEADERS)}")
+        if _HEADERS[name] and value not in _HEADERS[name]:
+            raise ConfigError(where, f"{value!r} is not known here", f"use {' or '.join(_HEADERS[name])}")
         if not value.isascii() or not value.isprintable():
             raise ConfigError(where, "has characters that no header has", "write it in printable ASCII")
     return fields

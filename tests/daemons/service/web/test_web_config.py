@@ -40,6 +40,9 @@ GOOD = [
     TLS + "  min_version: TLS12\n  max_version: TLS12\n",
     "http_server_config:\n  http2: false\n  headers:\n    X-Frame-Options: deny\n",
     f"basic_auth_users: {{a: {HASH}, 'ü': {HASH.replace('2y', '2b')}}}",
+    f"basic_auth_users: {{123: {HASH}, 2026-11-30: {HASH}}}",
+    # As in the toolkit's own tests.
+    "http_server_config: {headers: {X-XSS-Protection: 1, X-Content-Type-Options: nosniff}}",
 ]
 
 
@@ -75,23 +78,25 @@ BAD = {
     TLS.replace("server.key", "open.key"): "open.key: is open to others (mode 0644); chmod 0600 it",
     TLS + VERIFY.replace("ca.pem", "server.key"): "server.key: holds no certificate; give a PEM file of authorities",
     TLS.replace("server.pem", "both.pem"): "cert_file: {folder}/both.pem: is open to others (mode 0644); chmod 0600 it",
-    f"basic_auth_users: {{123: {HASH}}}": "web.yml: basic_auth_users: a key is 123, not text; write it in quotes",
     f"basic_auth_users: {{yes: {HASH}}}": "web.yml: basic_auth_users: a key is True, not text; write it in quotes",
     "http_server_config: {headers: {null: a}}": "headers: a key is None, not text; write it in quotes",
-    "1: secret-word": "configuration: a key is 1, not text; write it in quotes",
+    "1: secret-word": "web.yml: 1: unknown key",
     f"basic_auth_users: {{'a:b': {HASH}}}": "'a:b' cannot be a user's name; use a name without a colon",
     "basic_auth_users: {a: secret-word}": "basic_auth_users.a: is no bcrypt hash; write what `htpasswd -nBC 10 NAME`",
-    "basic_auth_users: {a: 123456789}": "basic_auth_users.a: *** is a whole number; write text in quotes",
+    "basic_auth_users: {a: 123456789}": "basic_auth_users.a: is no bcrypt hash; write what `htpasswd -nBC 10 NAME`",
     f"basic_auth_users: {{a: {HASH.replace('$07$', '$17$')}}}": "a cost of 17 takes too long; use 10, and 16 at most",
     f"basic_auth_users: {{a: {HASH.replace('$07$', '$03$')}}}": "a: is no bcrypt hash",
     f"basic_auth_users:\n  a: {HASH}\n  a: {HASH}": "web.yml:2: is not YAML: a key is given twice",
     "basic_auth_users:\n\ta: x": "web.yml:2: is not YAML: found character '\\t' that cannot start any token",
     "- secret-word": "web.yml: holds no table; write it as docs/security.md shows",
     "!!python/object/apply:os.system ['true']": "is not YAML: could not determine a constructor",
-    "a: 2026-99-99": "is not YAML (ValueError)",
+    "a: 2026-99-99": "web.yml: a: unknown key",
+    "a: !!int x": "is not YAML (ValueError)",
     "[" * 3000: "is not YAML (RecursionError)",
     "http_server_config: {headers: {X-Own: a}}": "headers.X-Own: is no header that may be set; use Content-Security",
-    'http_server_config: {headers: {X-Frame-Options: "a\\nb"}}': "has characters that no header has",
+    "http_server_config: {headers: {X-Frame-Options: SAMEORIGIN}}": "'SAMEORIGIN' is not known here; use deny or ",
+    "http_server_config: {headers: {X-Content-Type-Options: ''}}": "'' is not known here; use nosniff",
+    'http_server_config: {headers: {X-XSS-Protection: "a\\nb"}}': "has characters that no header has",
 }
 
 
