@@ -160,7 +160,7 @@ class ColdLane(Lane):
 
     def __init__(self, target: Target, prober: Asker, observer: Observer, judge: Judge | None = None) -> None:
         # One more than can be under way by the timeout, for the moments between its expiry and the end of the attempt.
-        most = math.ceil(target.timeout_seconds * 1e9 / target.interval_ns) + 1
+        most = math.ceil(target.section.timeout_seconds * 1e9 / target.interval_ns) + 1
         super().__init__(target, prober, observer, most)
         self._judge = judge
 

@@ -120,7 +120,7 @@ class Prober:
         used: Wire | None = None
         kept = False
         try:
-            async with asyncio.timeout(target.timeout_seconds):
+            async with asyncio.timeout(target.section.timeout_seconds):
                 used = await self._answered(target, wire, attempt)
             attempt.lost = used.protocol.lost
             kept = keep and attempt.lost is None
@@ -134,7 +134,7 @@ class Prober:
         except TimeoutError:
             attempt.fail(
                 attempt.instants.timeout_reason(),
-                f"{attempt.address or target.peer[0]}: not done within {target.timeout_seconds:g} s; "
+                f"{attempt.address or target.peer[0]}: not done within {target.section.timeout_seconds:g} s; "
                 "check the path and the server, or raise timeout_seconds",
             )
         except AttemptError as error:
@@ -163,7 +163,7 @@ class Prober:
             Unix time in seconds; None when it cannot be had.
         """
         try:
-            async with asyncio.timeout(target.timeout_seconds):
+            async with asyncio.timeout(target.section.timeout_seconds):
                 unseen = Attempt(target.name, ConnectionKind.COLD, Instants(0, 0), 0)
                 channel, early = await self._reach(target, unseen)
                 try:
@@ -213,7 +213,7 @@ class Prober:
                 _record_negotiated(session, attempt)
                 if target.http2:
                     _check_http2(session, target.host)
-            protocol = Http2(target.max_body_bytes) if target.http2 else Http1(target.max_body_bytes)
+            protocol = (Http2 if target.http2 else Http1)(target.section.max_body_bytes)
             attempt.http_version = protocol.version
             return Wire(channel, protocol, attempt)
         except BaseException:
@@ -235,7 +235,7 @@ class Prober:
             where = f"{target.host} by proxy {where}"
         channel = Channel(resolved.family, self._stamper, where)
         try:
-            channel.bind(target.source_address, target.interface, target.dscp)
+            channel.bind(target.section.source_address, target.section.interface, target.section.dscp)
             instants.connect_start = self.clock.monotonic_ns()
             instants.connect_done = await channel.connect(resolved.address)
             attempt.source = channel.source

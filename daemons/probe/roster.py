@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from daemons.configuration.probe import EgressSection, OverlaySection, ProbeConfig, RouteSection, TargetSection
+from daemons.configuration.probe import EgressSection, OverlaySection, ProbeConfig, RouteSection
 from daemons.probe.attempt import ConnectionKind
 from daemons.probe.checks.egress import EgressCheck
 from daemons.probe.checks.overlay import OverlayPinger
@@ -18,7 +18,7 @@ from daemons.probe.target import Target, prepared
 from daemons.service.settings.config import Section
 from daemons.stream.stamping import Stamper
 
-__all__ = ["Roster", "lane_kinds"]
+__all__ = ["Roster"]
 
 FIRST_SLOT_NS = 100_000_000
 """From the start to the first slot: time for everything to be in place."""
@@ -56,16 +56,9 @@ class _Running:
         return (self.plan.section, self.plan.files) == (plan.section, plan.files)
 
 
-def lane_kinds(section: TargetSection) -> tuple[ConnectionKind, ...]:
-    """Return the kinds of lanes that a target wants."""
-    if section.connections == "both":
-        return ConnectionKind.COLD, ConnectionKind.WARM
-    return (ConnectionKind(section.connections),)
-
-
-def _files(section: TargetSection | EgressSection, target: Target) -> tuple[object, ...]:
+def _files(target: Target) -> tuple[object, ...]:
     """Return what was read for a target: of a file behind an unchanged section nothing else tells that it changed."""
-    authorities = target.context.get_ca_certs(binary_form=True) if target.context and section.ca_file else []
+    authorities = target.context.get_ca_certs(binary_form=True) if target.context and target.section.ca_file else []
     return (target.proxy, *authorities)
 
 
@@ -126,14 +119,9 @@ class Roster:
     def _planned(self, config: ProbeConfig) -> tuple[dict[str, Target], dict[str, _Plan]]:
         targets: dict[str, Target] = {}
         plans: dict[str, _Plan] = {}
-        for section, target in prepared(config):
+        for target in prepared(config):
             targets[target.name] = target
-            make = (
-                partial(self._lanes, section, target)
-                if isinstance(section, TargetSection)
-                else partial(self._egress_lane, section, target)
-            )
-            plans[target.name] = _Plan(section, target.interval_ns, make, _files(section, target))
+            plans[target.name] = _Plan(target.section, target.interval_ns, partial(self._lanes, target), _files(target))
         if config.route is not None:
             plans["[route]"] = _Plan(
                 config.route, round(config.route.interval_seconds * 1e9), partial(self._route_tracer, config.route)
@@ -169,15 +157,14 @@ class Roster:
             del self._observations[name]
             self._families.remove(name)
 
-    def _lanes(self, section: TargetSection, target: Target) -> list[_Scheduled]:
-        kinds = lane_kinds(section)
-        seen = self._observations[target.name] = Observations(target, kinds, self._families)
-        return [(ColdLane if kind is ConnectionKind.COLD else WarmLane)(target, self._prober, seen) for kind in kinds]
-
-    def _egress_lane(self, section: EgressSection, target: Target) -> list[_Scheduled]:
-        seen = self._observations[target.name] = Observations(target, (ConnectionKind.COLD,), self._families)
-        self.egress = EgressCheck(section, target)
-        return [ColdLane(target, self._prober, seen, self.egress.learn)]
+    def _lanes(self, target: Target) -> list[_Scheduled]:
+        seen = self._observations[target.name] = Observations(target, target.kinds, self._families)
+        if isinstance(target.section, EgressSection):
+            self.egress = EgressCheck(target.section, target)
+            return [ColdLane(target, self._prober, seen, self.egress.learn)]
+        return [
+            (ColdLane if kind is ConnectionKind.COLD else WarmLane)(target, self._prober, seen) for kind in target.kinds
+        ]
 
     def _route_tracer(self, section: RouteSection) -> list[_Scheduled]:
         self.route = RouteTracer(section)

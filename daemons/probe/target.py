@@ -19,13 +19,14 @@ from daemons.configuration.probe import (
     target_name,
 )
 from daemons.errors import ConfigError
+from daemons.probe.attempt import ConnectionKind
 from daemons.probe.expectation import Expectation
 from daemons.probe.http.proxy import USER_AGENT, Proxy, authority_of, proxy_of
 from daemons.probe.http.request import Request
 from daemons.service.secrecy import Secrets, shown_url
 from daemons.stream.tls import client_context
 
-__all__ = ["Contexts", "Target", "egress_target", "prepare", "prepared", "secrets_of"]
+__all__ = ["Contexts", "Target", "prepare", "prepared", "secrets_of"]
 
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _MINIMUM_TLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -38,6 +39,7 @@ class Target:
     """Where an attempt goes and what it needs.
 
     Attributes:
+        section: what the configuration says of it.
         name: the value of the ``target`` label.
         url: as it may be shown.
         secrets: what no record of an attempt may hold.
@@ -49,19 +51,12 @@ class Target:
             pinned; empty where it passes plain HTTP on request by request, and without a proxy.
         pinned: the address to connect to, the target's or its proxy's, as connect(2) wants it with its family; None to
             resolve.
-        family: which addresses to resolve to.
-        source_address: to bind to, or nothing.
-        dscp: the class of its packets; None for the system's.
-        interface: to bind to, or nothing.
         context: TLS settings; None for plain HTTP.
-        http2: speak HTTP/2.
         request: what is asked for.
         expectation: what makes an answer a success.
-        timeout_seconds: for a whole attempt.
-        interval_ns: between slots.
-        max_body_bytes: that are taken in.
     """
 
+    section: TargetSection | EgressSection
     name: str
     url: str
     secrets: Secrets
@@ -70,22 +65,35 @@ class Target:
     proxy: Proxy | None
     tunnel: str
     pinned: tuple[int, tuple[Any, ...]] | None
-    family: int
-    source_address: str
-    dscp: int | None
-    interface: str
     context: ssl.SSLContext | None
-    http2: bool
     request: Request
     expectation: Expectation
-    timeout_seconds: float
-    interval_ns: int
-    max_body_bytes: int
 
     @property
     def peer(self) -> tuple[str, int]:
         """Host and port that TCP connects to: the target's, or its proxy's."""
         return (self.host, self.port) if self.proxy is None else (self.proxy.host, self.proxy.port)
+
+    @property
+    def family(self) -> int:
+        """Of the addresses to resolve to, as getaddrinfo(3) wants it."""
+        return _FAMILIES[self.section.family]
+
+    @property
+    def http2(self) -> bool:
+        """Whether HTTP/2 is spoken."""
+        return self.section.http == "2"
+
+    @property
+    def kinds(self) -> tuple[ConnectionKind, ...]:
+        """On which kinds of connection it is asked."""
+        connections = self.section.connections if isinstance(self.section, TargetSection) else "cold"
+        return tuple(ConnectionKind) if connections == "both" else (ConnectionKind(connections),)
+
+    @property
+    def interval_ns(self) -> int:
+        """From one slot to the next."""
+        return round(self.section.interval_seconds * 1e9)
 
 
 class Contexts:
@@ -124,18 +132,16 @@ def prepare(section: TargetSection, where: str, contexts: Contexts) -> Target:
     )
 
 
-def prepared(config: ProbeConfig) -> list[tuple[TargetSection | EgressSection, Target]]:
-    """Make all targets of a configuration, each with its section; the egress endpoint comes last.
+def prepared(config: ProbeConfig) -> list[Target]:
+    """Make all targets of a configuration; the egress endpoint comes last.
 
     Raises:
         ConfigError: a file of authorities cannot be used.
     """
     contexts = Contexts()
-    made: list[tuple[TargetSection | EgressSection, Target]] = [
-        (section, prepare(section, f"target[{number}]", contexts)) for number, section in enumerate(config.target)
-    ]
+    made = [prepare(section, f"target[{number}]", contexts) for number, section in enumerate(config.target)]
     if config.egress is not None:
-        made.append((config.egress, egress_target(config.egress, contexts)))
+        made.append(_target(config.egress, "egress", contexts, EGRESS_NAME, "GET", "", Expectation(ExpectSection())))
     return made
 
 
@@ -145,20 +151,17 @@ def secrets_of(config: ProbeConfig) -> Secrets:
     Raises:
         ConfigError: a file cannot be used.
     """
-    return Secrets(value for _section, target in prepared(config) for value in target.secrets.values)
-
-
-def egress_target(section: EgressSection, contexts: Contexts) -> Target:
-    """Make the target of the egress check.
-
-    Raises:
-        ConfigError: the file of authorities cannot be used.
-    """
-    return _target(section, "egress", contexts, EGRESS_NAME, "GET", "", Expectation(ExpectSection()))
+    return Secrets(value for target in prepared(config) for value in target.secrets.values)
 
 
 def _target(
-    section: RequestSection, where: str, contexts: Contexts, name: str, method: str, body: str, expectation: Expectation
+    section: TargetSection | EgressSection,
+    where: str,
+    contexts: Contexts,
+    name: str,
+    method: str,
+    body: str,
+    expectation: Expectation,
 ) -> Target:
     parts = parsed_url(f"{where}.url", section.url)
     host = parts.hostname or ""
@@ -167,6 +170,7 @@ def _target(
     passed_on = proxy if parts.scheme == "http" else None
     shown = f"[{host}]" if ":" in host else host
     return Target(
+        section=section,
         name=name,
         url=shown_url(section.url),
         secrets=Secrets((*secret_values(section), *(proxy.secrets if proxy else ()))),
@@ -175,12 +179,7 @@ def _target(
         proxy=proxy,
         tunnel=authority_of(_pins(section).get(bare_host(host), host), port) if proxy and not passed_on else "",
         pinned=_literal(proxy.host, proxy.port) if proxy else _literal(_pins(section).get(bare_host(host), host), port),
-        family=_FAMILIES[section.family],
-        source_address=section.source_address,
-        interface=section.interface,
-        dscp=section.dscp,
         context=contexts.get(where, section) if parts.scheme == "https" else None,
-        http2=section.http == "2",
         request=Request(
             method=method,
             scheme=parts.scheme,
@@ -191,9 +190,6 @@ def _target(
             through_proxy=passed_on is not None,
         ),
         expectation=expectation,
-        timeout_seconds=section.timeout_seconds,
-        interval_ns=round(section.interval_seconds * 1e9),
-        max_body_bytes=section.max_body_bytes,
     )
 
 

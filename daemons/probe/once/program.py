@@ -22,7 +22,6 @@ from daemons.probe.once.statistics import TargetStatistics
 from daemons.probe.once.vantage import identity_of, round_trips_to, route_to
 from daemons.probe.once.view import Asked, print_result, print_vantage, result_console, show_progress
 from daemons.probe.prober import Prober
-from daemons.probe.roster import lane_kinds
 from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.target import Target, prepared
 from daemons.service.distribution import DISTRIBUTION, installed_version
@@ -71,15 +70,13 @@ class OnceProgram:
         self._json_output = json_output
         self._json_to_output = json_output == Path("-")
         self._csv_output = csv_output
-        sections = prepared(config)
-        self._targets = [(s, target) for s, target in sections if isinstance(s, TargetSection)]
-        self._egress = [(s, target) for s, target in sections if isinstance(s, EgressSection)]
+        targets = prepared(config)
+        self._targets = [target for target in targets if isinstance(target.section, TargetSection)]
+        self._egress = [(target.section, target) for target in targets if isinstance(target.section, EgressSection)]
         self._vantage: Vantage = {}
-        kinds = [lane_kinds(section) for section, _target in self._targets]
-        self._asked: list[Asked] = [dict.fromkeys(of_one, count) for of_one in kinds]
+        self._asked: list[Asked] = [dict.fromkeys(target.kinds, count) for target in self._targets]
         self._statistics = [
-            TargetStatistics(target, opens_as_asked=ConnectionKind.COLD in of_one)
-            for (_section, target), of_one in zip(self._targets, kinds, strict=True)
+            TargetStatistics(target, opens_as_asked=ConnectionKind.COLD in target.kinds) for target in self._targets
         ]
         self._doing = "requests made"
         clock = SystemClock()
@@ -123,11 +120,11 @@ class OnceProgram:
 
     async def _all(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for (section, target), statistics in zip(self._targets, self._statistics, strict=True):
-                group.create_task(self._measure(section, target, statistics))
-        for egress, target in self._egress:
+            for target, statistics in zip(self._targets, self._statistics, strict=True):
+                group.create_task(self._measure(target, statistics))
+        for section, target in self._egress:
             self._doing = "asking for the egress identity"
-            self._vantage["egress"] = await identity_of(egress, target, self._prober)
+            self._vantage["egress"] = await identity_of(section, target, self._prober)
         if self._config.route is not None:
             self._doing = "tracing the route"
             self._vantage["route"] = await route_to(self._config.route)
@@ -181,19 +178,18 @@ class OnceProgram:
             # A full disk ends neither the measurement nor the figures of the other file.
             self._unwritten = self._unwritten or _not_writable(file, error)
 
-    async def _measure(self, section: TargetSection, target: Target, statistics: TargetStatistics) -> None:
-        kinds = lane_kinds(section)
-        if ConnectionKind.COLD in kinds:
+    async def _measure(self, target: Target, statistics: TargetStatistics) -> None:
+        if ConnectionKind.COLD in target.kinds:
             # The request that makes the warm connection is the last of the cold ones.
-            count = self._count - (ConnectionKind.WARM in kinds)
+            count = self._count - (ConnectionKind.WARM in target.kinds)
             await self._drive(ColdLane(target, self._prober, statistics), target, count)
-        if ConnectionKind.WARM in kinds:
+        if ConnectionKind.WARM in target.kinds:
             await self._drive_warm(WarmLane(target, self._prober, statistics), target, statistics)
 
     def _seconds(self) -> float:
         """Tell how long the requests take when every slot is kept."""
         pairs = zip(self._targets, self._asked, strict=True)
-        spans = (sum(asked.values()) * target.interval_ns / 1e9 for (_section, target), asked in pairs)
+        spans = (sum(asked.values()) * target.interval_ns / 1e9 for target, asked in pairs)
         return max(spans, default=0.0)
 
     async def _drive(self, lane: Lane, target: Target, count: int) -> None:

@@ -209,7 +209,7 @@ def test_defaults_and_derived_values(tmp_path: Path) -> None:
         {},
     )
     assert config.metrics.listen == "127.0.0.1:9473"
-    (_s1, first), (_s2, second), (_s3, egress) = prepared(config)
+    first, second, egress = prepared(config)
     assert (first.name, first.host, first.port) == ("api.example.com", "api.example.com", 8443)
     assert first.pinned is not None
     assert first.pinned[1] == ("10.1.1.10", 8443)
@@ -255,7 +255,7 @@ def test_a_proxy_is_where_to_connect_to_and_the_target_what_to_ask_for(tmp_path:
         proxy = "http://[fd00::10]:3128"
         resolve = {{"ip.example" = "203.0.113.7"}}
     """
-    (_s1, first), (_s2, second), (_s3, egress) = prepared(load_config(written(tmp_path, text), {}))
+    first, second, egress = prepared(load_config(written(tmp_path, text), {}))
     assert first.proxy is not None
     assert first.proxy.authorization == "Basic " + base64.b64encode("größe:p:w".encode()).decode()
     assert first.proxy.authorization not in repr(first)
@@ -264,9 +264,9 @@ def test_a_proxy_is_where_to_connect_to_and_the_target_what_to_ask_for(tmp_path:
     assert (first.request.target, "proxy-authorization" in dict(first.request.headers)) == ("/", False)
     assert (second.peer, second.pinned, second.tunnel) == (("proxy.example", 3128), None, "")
     assert second.request.target == "http://api.example.com/v3/time?a=b"
-    (_s4, literal) = prepared(
+    (literal,) = prepared(
         load_config(written(tmp_path, '[[target]]\nurl = "http://[2001:db8::1]:81/x"\nproxy = "http://[::1]:1"'), {})
-    )[0]
+    )
     assert (literal.request.target, literal.request.authority) == ("http://[2001:db8::1]:81/x", "[2001:db8::1]:81")
     assert egress.proxy is not None
     assert (egress.proxy.authority, egress.tunnel) == ("[fd00::10]:3128", "203.0.113.7:8443")
