@@ -26,7 +26,7 @@ from benchmarks.samples import quantiles
 from daemons.feed.client import FeedClient
 from daemons.feed.connection import FeedConnection
 from daemons.feed.feed import Feed
-from daemons.feed.settings import FeedSettings
+from daemons.feed.settings import FeedFields, FeedSettings
 from daemons.reasons import FeedReason, StreamReason
 from daemons.records import KERNEL, FeedEvent, Stamp
 from daemons.service.log.logs import configure
@@ -108,9 +108,8 @@ async def _feed(port: int, addresses: tuple[str, ...], seconds: float) -> dict[s
         if stamp.kind is KERNEL and events[-1].event_id is not None:
             exact.add(events[-1].event_id)
 
-    settings = FeedSettings(
-        "bench", f"ws://127.0.0.2:{port}/ws/btcusdt@trade", None, addresses=addresses, backoff_cap_seconds=0.05
-    )
+    url, fields = f"ws://127.0.0.2:{port}/ws/btcusdt@trade", FeedFields(reconnect_max_seconds=0.05)
+    settings = FeedSettings("bench", url, None, fields, addresses=addresses)
     budget = AttemptBudget(attempts=10**6)
     feed = Feed([settings], stamper, random.Random(1), take, connections=len(addresses), budget=budget)
     setattr(FeedClient, "deliver", deliver)  # noqa: B010 a method may not be assigned to plainly

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 
-from daemons.service.settings.config import Section, load
+from daemons.sections import Section
+from daemons.service.settings.config import load
 from provisioning.errors import ProvisionError
 from provisioning.model import Found
 from provisioning.topology import Host, Link, Topology

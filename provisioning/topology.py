@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from daemons.service.settings.config import Section, address
+from daemons.sections import Section
+from daemons.service.settings.config import address
 
 __all__ = [
     "ARCHIVE_PREFIX",

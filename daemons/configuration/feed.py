@@ -2,70 +2,23 @@
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
-
-from msgspec import Meta
 
 from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
-from daemons.feed.endpoints import DEFAULT_STREAMS, feed_urls, is_futures, shown, streams_in
+from daemons.feed.endpoints import DEFAULT_STREAMS, DEFAULT_URL, feed_urls, is_futures, shown, streams_in
 from daemons.feed.sbe import known_as
-from daemons.feed.settings import FeedSettings
+from daemons.feed.settings import FeedFields, FeedSettings
 from daemons.secret import Secret
-from daemons.service.settings.config import Section, is_loopback, secret
-from daemons.service.settings.numbers import Count, Dscp, Seconds
+from daemons.service.settings.config import is_loopback, secret
 from daemons.stream.tls import client_context
 
-__all__ = ["DEFAULT_URL", "FeedFields", "feed_settings"]
+__all__ = ["feed_settings"]
 
-DEFAULT_URL = "wss://stream.binance.com:9443"
-MAX_CONNECTIONS: Final = 16
-"""Of one feed: after an outage each takes an attempt, of which the exchange allows 300 in 5 minutes."""
 SBE_URL: Final = "wss://stream-sbe.binance.com:9443"
 SBE_STREAMS: Final = ("btcusdt@trade", "btcusdt@bestBidAsk")
 """What the defaults are in SBE."""
-
-
-class FeedFields(Section, frozen=True):
-    """The keys of a feed.
-
-    Attributes:
-        url: ``wss://HOST:PORT``, or with a path that names the streams.
-        streams: names to subscribe to where the URL names none.
-        address: of the exchange, to connect to instead of asking for its name's addresses; or several, of which the
-            first that answers is taken. Name and certificate stay the URL's.
-        source_address: an address of this host that connections leave from; without it the routes choose.
-        interface: the only interface that connections may use.
-        dscp: the class of its packets, such as 46 for expedited forwarding; without it the system's.
-        connections: how many to have at a time, on different addresses where there are; the first copy counts.
-        ca_file: authorities to trust instead of the system's.
-        microseconds: ask for microsecond event times.
-        connect_timeout_seconds: for name, TCP, TLS and WebSocket handshake together.
-        silence_seconds: without an event for so long the connection is given up.
-        max_age_seconds: a connection this old is replaced, before the exchange cuts it at 24 h.
-        max_message_bytes: larger messages end the connection.
-        encoding: ``json``, or ``sbe`` for the exchange's binary streams (``stream-sbe.binance.com``).
-        api_key_file: of the API key that SBE streams need; ``credential:NAME`` for a systemd credential.
-        reconnect_max_seconds: the longest wait between attempts.
-    """
-
-    url: str = DEFAULT_URL
-    streams: tuple[str, ...] = DEFAULT_STREAMS
-    address: str | tuple[str, ...] | None = None
-    source_address: str | None = None
-    interface: str | None = None
-    dscp: Dscp | None = None
-    connections: Annotated[int, Meta(ge=1, le=MAX_CONNECTIONS)] = 1
-    ca_file: str | None = None
-    microseconds: bool = True
-    connect_timeout_seconds: Seconds = 10.0
-    silence_seconds: Seconds = 30.0
-    max_age_seconds: Seconds = 86_100.0
-    max_message_bytes: Count = 4 << 20
-    encoding: Literal["json", "sbe"] = "json"
-    api_key_file: str | None = None
-    reconnect_max_seconds: Seconds = 30.0
 
 
 def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettings, ...]:
@@ -96,14 +49,9 @@ def feed_settings(name: str, where: str, fields: FeedFields) -> tuple[FeedSettin
             name=name,
             url=url,
             context=context,
-            connect_timeout_seconds=fields.connect_timeout_seconds,
-            silence_seconds=fields.silence_seconds,
-            max_age_seconds=fields.max_age_seconds,
-            max_message_bytes=fields.max_message_bytes,
-            backoff_cap_seconds=fields.reconnect_max_seconds,
+            fields=fields,
             addresses=addresses,
             local=local,
-            sbe=sbe,
             api_key=api_key,
         )
         for url in urls

@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from daemons.configuration.defaults import FORWARDER_METRICS
-from daemons.configuration.feed import FeedFields
 from daemons.configuration.hardware_stamps import HardwareStampsSection, check_hardware_stamps
 from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
+from daemons.feed.settings import FeedFields
 from daemons.link.messages import Transport
 from daemons.link.sending.buffer import BufferLimits
 from daemons.link.sending.sender import LinkSettings
-from daemons.service.settings.config import LogSection, MetricsSection, Section, address, load, secret
-from daemons.service.settings.numbers import Count, Dscp, Seconds
+from daemons.sections import Count, Dscp, Seconds, Section
+from daemons.service.settings.config import LogSection, MetricsSection, address, load, secret
 
 __all__ = [
     "DestinationSection",

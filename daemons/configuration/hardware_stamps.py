@@ -4,7 +4,7 @@ from typing import Literal
 
 from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
-from daemons.service.settings.config import Section
+from daemons.sections import Section
 
 __all__ = ["HardwareStampsSection", "check_hardware_stamps"]
 

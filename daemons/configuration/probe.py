@@ -13,9 +13,9 @@ import msgspec
 from daemons.configuration.defaults import PROBE_METRICS
 from daemons.configuration.local_end import check_source
 from daemons.errors import ConfigError
+from daemons.sections import Dscp, Seconds, Section
 from daemons.service.secrecy import shown_url, values_in_query
-from daemons.service.settings.config import LogSection, MetricsSection, Section, address, load
-from daemons.service.settings.numbers import Dscp, Seconds
+from daemons.service.settings.config import LogSection, MetricsSection, address, load
 
 __all__ = [
     "EGRESS_NAME",

@@ -9,25 +9,24 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
-from daemons.configuration.feed import FeedFields
 from daemons.configuration.hardware_stamps import HardwareStampsSection, check_hardware_stamps
 from daemons.errors import ConfigError
+from daemons.feed.settings import FeedFields
 from daemons.formats.archive.handover import UploadSettings
 from daemons.link.messages import Transport
 from daemons.link.receiving.settings import ListenerSettings
+from daemons.sections import Count, Milliseconds, Seconds, Section
 from daemons.service.distribution import remedy_for
 from daemons.service.settings.config import (
     Address,
     LogSection,
     MetricsSection,
-    Section,
     address,
     is_loopback,
     load,
     networks,
     secret,
 )
-from daemons.service.settings.numbers import Count, Milliseconds, Seconds
 
 __all__ = [
     "ArchiveSection",

@@ -74,7 +74,7 @@ class FeedClient:
         self._streams = settings.streams
         self.stamper = stamper
         self._clock = stamper.clock
-        self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
+        self._backoff = Backoff(rng, cap_seconds=settings.fields.reconnect_max_seconds)
         self._budget = budget
         self._on_events = on_events
         self._on_connected = on_connected
@@ -90,7 +90,7 @@ class FeedClient:
     def adopt(self, settings: FeedSettings) -> None:
         """Go on with other settings; where they need another connection, that replaces the one that stands."""
         self.settings = settings
-        self._backoff.cap_seconds = settings.backoff_cap_seconds
+        self._backoff.cap_seconds = settings.fields.reconnect_max_seconds
         if settings.streams != self._streams:
             self._streams = settings.streams
             self._watch = StreamWatch(self._streams)
@@ -206,7 +206,7 @@ class FeedClient:
         parts = urlsplit(settings.url)
         assert parts.hostname is not None  # checked when the URL was built
         port = parts.port or (443 if parts.scheme == "wss" else 80)
-        deadline = asyncio.get_running_loop().time() + settings.connect_timeout_seconds
+        deadline = asyncio.get_running_loop().time() + settings.fields.connect_timeout_seconds
         try:
             dialled = await dial(
                 parts.hostname,
@@ -215,7 +215,7 @@ class FeedClient:
                 addresses=settings.addresses,
                 local=settings.local,
                 turn=self._number % self.counts.each if self.counts.each > 1 else None,
-                timeout_seconds=settings.connect_timeout_seconds,
+                timeout_seconds=settings.fields.connect_timeout_seconds,
             )
         except StreamError as error:
             return error

@@ -64,7 +64,7 @@ class FeedConnection:
         self._pinging: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._session = FeedSession(
-            limits.url, max_message_bytes=limits.max_message_bytes, sbe=limits.sbe, api_key=limits.api_key
+            limits.url, max_message_bytes=limits.fields.max_message_bytes, sbe=limits.sbe, api_key=limits.api_key
         )
         self._stood: asyncio.Future[None] = self._loop.create_future()
         self._noticed: asyncio.Future[ReplacementReason] = self._loop.create_future()
@@ -106,13 +106,14 @@ class FeedConnection:
             now = self._loop.time()
             if self.events != seen:
                 seen, quiet_since = self.events, now
-            silent, old = quiet_since + self._limits.silence_seconds, self._born + self._limits.max_age_seconds
+            limits = self._limits.fields
+            silent, old = quiet_since + limits.silence_seconds, self._born + limits.max_age_seconds
             if now >= silent:
                 return self._silent()
             if now >= old:
                 return ReplacementReason.AGE
             # Looking a few times within the limit keeps it exact to a quarter.
-            pause = min(silent - now, old - now, max(0.01, self._limits.silence_seconds / 4))
+            pause = min(silent - now, old - now, max(0.01, limits.silence_seconds / 4))
             ends: set[asyncio.Future[Any]] = {self.ended, self._noticed}
             await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             if self.ended.done():
@@ -156,7 +157,7 @@ class FeedConnection:
                 self._finish(FeedError(FeedReason.SILENT, f"{shown(self._limits.url)}: {why}"))
 
     def _silent(self) -> FeedError:
-        silence = self._limits.silence_seconds
+        silence = self._limits.fields.silence_seconds
         why = f"connected, but no event for {silence:g} s; the stream may be quiet: then raise silence_seconds"
         return FeedError(FeedReason.SILENT, f"{shown(self._limits.url)}: {why}")
 

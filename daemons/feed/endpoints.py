@@ -14,8 +14,18 @@ from daemons.errors import ConfigError
 from daemons.feed.streams import MAX_NAME_BYTES, Stream, misspelt, stream_of
 from daemons.secret import HIDDEN, without_tokens
 
-__all__ = ["DEFAULT_STREAMS", "feed_urls", "is_futures", "is_raw", "same_exchange", "shown", "streams_in"]
+__all__ = [
+    "DEFAULT_STREAMS",
+    "DEFAULT_URL",
+    "feed_urls",
+    "is_futures",
+    "is_raw",
+    "same_exchange",
+    "shown",
+    "streams_in",
+]
 
+DEFAULT_URL = "wss://stream.binance.com:9443"
 DEFAULT_STREAMS = ("btcusdt@trade", "btcusdt@bookTicker")
 MAX_STREAMS = 1024
 """Streams one connection may carry."""

@@ -15,7 +15,7 @@ from daemons.probe.lane import Asker, ColdLane, WarmLane
 from daemons.probe.observations import Observations
 from daemons.probe.schedule import Grid, Timetable
 from daemons.probe.target import Target, prepared
-from daemons.service.settings.config import Section
+from daemons.sections import Section
 from daemons.stream.stamping import Stamper
 
 __all__ = ["Roster"]

@@ -16,10 +16,10 @@ import msgspec
 import uvloop
 from rich.console import Console
 
-from daemons.configuration.feed import FeedFields, feed_settings
+from daemons.configuration.feed import feed_settings
 from daemons.errors import ConfigError, ResultsError
 from daemons.feed.endpoints import DEFAULT_STREAMS, shown, streams_in
-from daemons.feed.settings import FeedSettings
+from daemons.feed.settings import FeedFields, FeedSettings
 from daemons.feed.streams import stream_of
 from daemons.records import Numbering
 from daemons.service.console.screen import Display, screen, sentence

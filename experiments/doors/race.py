@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from daemons.errors import StreamError
 from daemons.feed.feed import Feed
 from daemons.feed.settings import FeedSettings
@@ -219,7 +221,12 @@ class DoorRace:
     async def _race(self, door: KnownDoor, wait_seconds: float) -> None:
         await self._clock.sleep(wait_seconds)
         settings = [
-            replace(one, name=door.address, addresses=(door.address,), backoff_cap_seconds=_LONGEST_WAIT_SECONDS)
+            replace(
+                one,
+                name=door.address,
+                addresses=(door.address,),
+                fields=msgspec.structs.replace(one.fields, reconnect_max_seconds=_LONGEST_WAIT_SECONDS),
+            )
             for one in self._settings
         ]
 

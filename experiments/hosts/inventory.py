@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 
 from daemons.errors import ConfigError
-from daemons.service.settings.config import Section, load
+from daemons.sections import Section
+from daemons.service.settings.config import load
 
 __all__ = ["HostEntry", "Inventory", "load_inventory"]
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from daemons.configuration.probe import parsed_proxy
 from daemons.errors import ConfigError
-from daemons.service.settings.config import Section, load
-from daemons.service.settings.numbers import Seconds
+from daemons.sections import Seconds, Section
+from daemons.service.settings.config import load
 
 __all__ = [
     "EgressEndpoint",

@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped] # its stubs are one more thing
 import msgspec
 import pytest
 
-from daemons.service.settings.config import Section
+from daemons.sections import Section
 from provisioning.loading import BUILT_IN
 from reference import generate, keys
 from reference.commands import commands

@@ -20,7 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from daemons.feed.counts import ReplacementReason
 from daemons.feed.feed import Feed
-from daemons.feed.settings import FeedSettings
+from daemons.feed.settings import FeedFields, FeedSettings
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
@@ -140,8 +140,10 @@ async def replaced(encoding: str, form: str, *, secure: bool, reason: Replacemen
                 "direct",
                 f"{where}/stream?streams={streams}" if form == "stream" else f"{where}/ws/{streams}",
                 context if secure else None,
-                max_age_seconds=AGE_SECONDS if reason is ReplacementReason.AGE else 86_100.0,
-                sbe=binary,
+                FeedFields(
+                    max_age_seconds=AGE_SECONDS if reason is ReplacementReason.AGE else 86_100.0,
+                    encoding="sbe" if binary else "json",
+                ),
                 api_key=Secret(b"k" * 64) if binary else None,
             )
             budget = AttemptBudget(attempts=10**6)

@@ -6,8 +6,9 @@ from typing import TypeVar
 import click
 
 from daemons.errors import LatencyError
+from daemons.sections import Section
 from daemons.service.console.exits import die
-from daemons.service.settings.config import Section, UnseenCredentialError
+from daemons.service.settings.config import UnseenCredentialError
 
 __all__ = ["loaded", "report_check", "with_credentials"]
 

@@ -1,7 +1,7 @@
 """Configuration: a TOML file, overridden by flags, into frozen typed structs, refused whole if anything is wrong.
 
-Each program declares its configuration as :class:`Section` structs. Unknown keys are errors: a misspelt key
-that is silently ignored is a measurement made with the wrong settings.
+A configuration is made of :class:`~daemons.sections.Section` structs. Unknown keys are errors: a misspelt key that is
+silently ignored is a measurement made with the wrong settings.
 """
 
 import ipaddress
@@ -10,12 +10,13 @@ import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from daemons.errors import ConfigError
 from daemons.secret import Secret
+from daemons.sections import Section
 from daemons.service.secrecy import HIDDEN, shown_url
 from daemons.service.settings.errors import explain
 from daemons.service.settings.toml_lines import Step, line_of
@@ -24,7 +25,6 @@ __all__ = [
     "Address",
     "LogSection",
     "MetricsSection",
-    "Section",
     "UnseenCredentialError",
     "address",
     "effective",
@@ -38,16 +38,6 @@ __all__ = [
 
 class UnseenCredentialError(ConfigError):
     """A credential that systemd would hand over; this process was not started by it."""
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all configuration structs: immutable, and closed to unknown keys.
-
-    Attributes:
-        hidden: fields whose values are nobody's business but the peer's; of a table, the names may be seen.
-    """
-
-    hidden: ClassVar[tuple[str, ...]] = ()
 
 
 class LogSection(Section, frozen=True):

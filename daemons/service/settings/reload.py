@@ -8,7 +8,8 @@ import structlog
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from daemons.errors import LatencyError
-from daemons.service.settings.config import Section, effective
+from daemons.sections import Section
+from daemons.service.settings.config import effective
 
 __all__ = ["Reloader"]
 

@@ -17,7 +17,8 @@ import msgspec
 import structlog
 
 from daemons.errors import ConfigError
-from daemons.service.settings.config import Section, private_file
+from daemons.sections import Section
+from daemons.service.settings.config import private_file
 from daemons.service.settings.errors import explain
 
 __all__ = ["Web", "WebFile", "load_web", "tell"]

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from daemons.configuration.feed import FeedFields, feed_settings
+from daemons.configuration.feed import feed_settings
 from daemons.configuration.forwarder import load_forwarder
 from daemons.errors import ConfigError
 from daemons.feed.endpoints import streams_in
+from daemons.feed.settings import FeedFields
 from daemons.service.settings.config import UnseenCredentialError
 
 KEY = "k" * 64

@@ -2,9 +2,10 @@
 
 import pytest
 
-from daemons.configuration.feed import FeedFields, feed_settings
+from daemons.configuration.feed import feed_settings
 from daemons.configuration.receiver import load_receiver
 from daemons.errors import ConfigError
+from daemons.feed.settings import FeedFields
 
 
 def test_a_feeds_class_is_that_of_all_its_connections_and_another_needs_other_connections() -> None:

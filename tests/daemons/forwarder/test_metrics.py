@@ -2,8 +2,8 @@
 
 import asyncio
 
-from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
+from daemons.feed.settings import FeedFields
 from daemons.forwarder.program import Forwarder
 from daemons.records import Stamp, StampKind
 from daemons.service.settings.config import MetricsSection

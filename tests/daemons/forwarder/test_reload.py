@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from daemons.configuration.feed import FeedFields
 from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
+from daemons.feed.settings import FeedFields
 from daemons.forwarder.program import Forwarder
 from daemons.link.messages import DropReason
 from daemons.link.receiving.settings import ListenerSettings

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 
 from daemons.errors import ConfigError
-from daemons.service.settings.config import LogSection, Section, address, effective, load, networks, secret
+from daemons.sections import Section
+from daemons.service.settings.config import LogSection, address, effective, load, networks, secret
 
 
 class Inner(Section, frozen=True):

@@ -16,8 +16,9 @@ from daemons.errors import ConfigError
 from daemons.forwarder.main import main as forwarder
 from daemons.probe.main import main as probe
 from daemons.receiver.main import main as receiver
-from daemons.service.settings.config import Section, load
-from daemons.service.settings.numbers import Number, Seconds
+from daemons.sections import Seconds, Section
+from daemons.service.settings.config import load
+from daemons.service.settings.numbers import Number
 from daemons.service.settings.spans import Span
 from daemons.simulator.main import main as simulator
 from experiments.main import main as experiment
