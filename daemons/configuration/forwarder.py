@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -11,51 +11,17 @@ from daemons.configuration.hardware_stamps import HardwareStampsSection, check_h
 from daemons.configuration.local_end import local_end
 from daemons.errors import ConfigError
 from daemons.feed.settings import FeedFields
-from daemons.link.messages import Transport
 from daemons.link.sending.buffer import BufferLimits
-from daemons.link.sending.sender import LinkSettings
-from daemons.sections import Count, Dscp, Seconds, Section
+from daemons.link.sending.settings import DestinationSection, LinkSettings
+from daemons.sections import Count, Section
 from daemons.service.settings.config import LogSection, MetricsSection, address, load, secret
 
 __all__ = [
-    "DestinationSection",
     "ForwarderConfig",
     "link_settings",
     "links_of",
     "load_forwarder",
 ]
-
-
-class DestinationSection(Section, frozen=True):
-    """``[[destination]]``: one receiver.
-
-    Attributes:
-        address: the receiver's, as ``HOST:PORT``.
-        path_name: the path's name, which must be the receiver's for it; empty for whatever that is.
-        source_address: an address of this host that the link leaves from; without it the routes choose.
-        interface: the only interface that the link may use.
-        dscp: the class of its packets, such as 46 for expedited forwarding; without it the system's.
-        transport: what carries the events.
-        format: ours, or the JSON of the original Rust programs.
-        key_file: the secret that the receiver has too; ``credential:NAME`` for one that systemd hands over.
-        buffer_events: events kept while the receiver is out of reach; the oldest give way.
-        buffer_bytes: memory for them, within ``buffer_total_bytes``.
-        buffer_seconds: an event that waited longer is dropped.
-        reconnect_max_seconds: the longest wait between attempts.
-    """
-
-    address: str
-    path_name: str = ""
-    source_address: str | None = None
-    interface: str | None = None
-    dscp: Dscp | None = None
-    transport: Literal["tcp", "udp"] = "tcp"
-    format: Literal["binary", "json"] = "binary"
-    key_file: str | None = None
-    buffer_events: Count = 100_000
-    buffer_bytes: Count = 64 << 20
-    buffer_seconds: Seconds = 60.0
-    reconnect_max_seconds: Seconds = 30.0
 
 
 class ForwarderConfig(Section, frozen=True):
@@ -147,14 +113,10 @@ def link_settings(section: DestinationSection) -> LinkSettings:
     if section.format == "json" and section.key_file:
         raise ConfigError(f"{where}.key_file", "the JSON format cannot be signed", "use the binary format or no key")
     return LinkSettings(
-        label=section.address,
+        section=section,
         host=host,
         port=port,
-        path=section.path_name,
         local=local_end(where, section.source_address, section.interface, section.dscp),
-        transport=Transport[section.transport.upper()],
-        format=section.format,
         key=secret(f"{where}.key_file", section.key_file) if section.key_file else None,
         limits=BufferLimits(section.buffer_events, section.buffer_bytes, int(section.buffer_seconds * 1e9)),
-        backoff_cap_seconds=section.reconnect_max_seconds,
     )

@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
+from daemons.configuration.defaults import RECEIVER_METRICS
 from daemons.configuration.hardware_stamps import HardwareStampsSection, check_hardware_stamps
 from daemons.errors import ConfigError
 from daemons.feed.settings import FeedFields
 from daemons.formats.archive.handover import UploadSettings
-from daemons.link.messages import Transport
-from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.settings import LinkPathSection, ListenerSettings
 from daemons.sections import Count, Milliseconds, Seconds, Section
 from daemons.service.distribution import remedy_for
 from daemons.service.settings.config import (
@@ -31,7 +30,6 @@ from daemons.service.settings.config import (
 __all__ = [
     "ArchiveSection",
     "FeedPathSection",
-    "LinkPathSection",
     "Mode",
     "ReceiverConfig",
     "RunSection",
@@ -57,27 +55,6 @@ class FeedPathSection(FeedFields, frozen=True, kw_only=True, tag_field="kind", t
     """
 
     name: str
-
-
-class LinkPathSection(Section, frozen=True, kw_only=True, tag_field="kind", tag="link"):
-    """``[[path]]`` with ``kind = "link"``: through a forwarder.
-
-    Attributes:
-        name: the path's name, a label of every metric: 1 to 64 printable characters, no quotation marks.
-        listen: where the forwarder connects, as ``HOST:PORT``. Paths may share it: a forwarder then says by
-            ``path_name`` at its destination which one it brings.
-        transport: what carries the events; ``udp`` takes TCP as well.
-        format: ours, the JSON of the original Rust programs, or either.
-        key_file: the secret that the forwarder has too, or several to change from one to the other.
-        allowed_sources: addresses and networks that forwarders may come from; empty for anywhere.
-    """
-
-    name: str
-    listen: str = f"0.0.0.0:{LINK_PORT}"
-    transport: Literal["tcp", "udp"] = "tcp"
-    format: Literal["binary", "json", "any"] = "binary"
-    key_file: str | tuple[str, ...] | None = None
-    allowed_sources: tuple[str, ...] = ()
 
 
 class RaceSection(Section, frozen=True):
@@ -334,11 +311,8 @@ def listener_of(index: int, path: LinkPathSection) -> tuple[Address, ListenerSet
     where = f"path[{index}]"
     if path.key_file and path.format == "json":
         raise ConfigError(f"{where}.key_file", "the JSON format cannot be signed", "use the binary format or no key")
-    transports = {Transport.TCP} if path.transport == "tcp" else {Transport.TCP, Transport.UDP}
     settings = ListenerSettings(
-        path=path.name,
-        transports=frozenset(transports),
-        formats=path.format,
+        section=path,
         keys=tuple(secret(f"{where}.key_file", file) for file in _files(path.key_file)),
         allowed=networks(f"{where}.allowed_sources", path.allowed_sources),
     )

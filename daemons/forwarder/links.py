@@ -6,7 +6,8 @@ from typing import Any
 
 import structlog
 
-from daemons.link.sending.sender import LinkCounts, LinkSender, LinkSettings
+from daemons.link.sending.sender import LinkCounts, LinkSender
+from daemons.link.sending.settings import LinkSettings
 from daemons.reasons import LinkReason
 from daemons.service.lifecycle import end
 
@@ -95,8 +96,9 @@ class Links:
         old = sender.settings
         if settings == old:
             return
-        if (settings.transport, settings.format) == (old.transport, old.format):
-            if (settings.key, settings.path, settings.local) == (old.key, old.path, old.local):
+        new, former = settings.section, old.section
+        if (new.transport, new.format) == (former.transport, former.format):
+            if (settings.key, new.path_name, settings.local) == (old.key, former.path_name, old.local):
                 sender.adopt(settings)
                 return
             sender.counts.reconnects[LinkReason.RELOAD] += sender.connected

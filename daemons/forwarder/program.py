@@ -17,7 +17,8 @@ from daemons.forwarder.intake import Intake
 from daemons.forwarder.links import Links
 from daemons.forwarder.metrics import ForwarderCollector, feed_delay_family, hold_family, kernel_hold_family
 from daemons.hardware_stamps import asked_for
-from daemons.link.sending.sender import LinkCounts, LinkSender, LinkSettings
+from daemons.link.sending.sender import LinkCounts, LinkSender
+from daemons.link.sending.settings import LinkSettings
 from daemons.records import FeedEvent, Stamp
 from daemons.service.announcing import announce
 from daemons.service.clock_log import ClockLog

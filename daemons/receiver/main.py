@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from daemons.configuration.defaults import LINK_PORT, RECEIVER_METRICS
+from daemons.configuration.defaults import RECEIVER_METRICS
+from daemons.link.receiving.settings import LINK_PORT
 from daemons.service.console.command_line import CONTEXT, OurCommand
 from daemons.service.console.options import common
 from daemons.service.settings.numbers import Number

@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 import structlog
 
 from daemons.configuration.feed import feed_settings
-from daemons.configuration.receiver import FeedPathSection, LinkPathSection, listener_of
+from daemons.configuration.receiver import FeedPathSection, listener_of
 from daemons.feed.counts import FeedCounts
 from daemons.feed.feed import Feed
-from daemons.link.messages import Transport
 from daemons.link.receiving.listener import LinkListener
 from daemons.link.receiving.port import LinkPort
-from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.settings import LinkPathSection, ListenerSettings
 from daemons.measurement.account import PathAccount
 from daemons.measurement.tail.tail import Tcp
 from daemons.receiver.forwarders import Forwarders
@@ -345,7 +344,7 @@ class LinkPorts:
         """
         where, settings = listener_of(index, section)
         if (port := self._by_address.get(section.listen)) is None:
-            port = self._bind(where, section, settings, activation)
+            port = self._bind(where, section, activation)
         forwarders = make(settings)
         path = LinkPath(account, index, forwarders, port.serve(settings, forwarders), port)
         structlog.get_logger("receiver").info(
@@ -366,10 +365,8 @@ class LinkPorts:
         for port in self.ports:
             port.close()
 
-    def _bind(
-        self, where: Address, section: LinkPathSection, settings: ListenerSettings, activation: Activation
-    ) -> LinkPort:
-        stream, datagram = _sockets(where, section.format, settings, activation)
+    def _bind(self, where: Address, section: LinkPathSection, activation: Activation) -> LinkPort:
+        stream, datagram = _sockets(where, section, activation)
         for bound in (stream, datagram):
             where = where if bound is None else (where[0], bound.getsockname()[1])
         port = LinkPort(stream, datagram, self._stamper, "{}:{}".format(*where))
@@ -381,12 +378,12 @@ class LinkPorts:
 
 
 def _sockets(
-    where: Address, formats: str, settings: ListenerSettings, activation: Activation
+    where: Address, section: LinkPathSection, activation: Activation
 ) -> tuple[socket.socket | None, socket.socket | None]:
     """Bind what a path's transports need, to one port; both where a datagram's forwarder has words to say before."""
-    if Transport.UDP not in settings.transports:
+    if section.transport == "tcp":
         return _bound(where, socket.SOCK_STREAM, activation), None
-    if formats == "json":
+    if section.format == "json":
         return None, _bound(where, socket.SOCK_DGRAM, activation)
     if not where[1]:
         return listening_pair(*where)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import structlog
 
-from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
+from daemons.configuration.receiver import FeedPathSection, ReceiverConfig, race_order
 from daemons.errors import ClockError, ConfigError, ResultsError
 from daemons.feed.binance import Decoder
 from daemons.feed.streams import identity_of
 from daemons.formats.rows import Row
 from daemons.formats.summary import UNFINISHED, RowsSummary
 from daemons.hardware_stamps import asked_for
+from daemons.link.receiving.settings import LinkPathSection
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable

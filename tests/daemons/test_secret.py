@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from daemons.link.messages import Transport
-from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.sending.sender import LinkSettings
+from daemons.link.receiving.settings import LinkPathSection, ListenerSettings
+from daemons.link.sending.settings import DestinationSection, LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
@@ -36,8 +36,8 @@ HOLDERS = [
     [KEY],
     {"key": KEY},
     INTRODUCTION,
-    LinkSettings("there:1", "there", 1, key=KEY),
-    ListenerSettings("backbone", keys=(KEY, KEY)),
+    LinkSettings(DestinationSection(address="there:1"), "there", 1, key=KEY),
+    ListenerSettings(LinkPathSection(name="backbone"), keys=(KEY, KEY)),
     ForwarderSession(INTRODUCTION, UNKNOWN_CLOCK),
     receiver(),
 ]

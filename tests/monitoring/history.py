@@ -16,12 +16,12 @@ from typing import Literal
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, race_order
+from daemons.configuration.receiver import FeedPathSection, ReceiverConfig, race_order
 from daemons.feed.counts import Door
 from daemons.feed.streams import identity_of
 from daemons.link.messages import VERSION, Hello, Transport
 from daemons.link.receiving.port import LinkPort
-from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.settings import LinkPathSection, ListenerSettings
 from daemons.link.session import TimeReport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.race import RaceTable
@@ -194,7 +194,7 @@ class _Life:
             if isinstance(section, FeedPathSection):
                 self.feeds[section.name] = FeedPath(section, f"path[{index}]", account, stamper, rng, budget)
                 continue
-            settings = ListenerSettings(section.name)
+            settings = ListenerSettings(section)
             forwarders = Forwarders(account, settings, self.histograms.rtt.labels(section.name), lambda: clock)
             port = LinkPort(None, None, stamper)
             self.links[section.name] = LinkPath(account, index, forwarders, port.serve(settings, forwarders), port)

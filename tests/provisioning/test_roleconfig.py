@@ -6,7 +6,8 @@ import pytest
 
 from daemons.configuration.forwarder import link_settings, load_forwarder
 from daemons.configuration.probe import load_config
-from daemons.configuration.receiver import LinkPathSection, listener_of, load_receiver
+from daemons.configuration.receiver import listener_of, load_receiver
+from daemons.link.receiving.settings import LinkPathSection
 from provisioning.loading import BUILT_IN, adjusted, load_topology
 from provisioning.roleconfig import role_files
 from provisioning.topology import Topology
@@ -40,7 +41,7 @@ def test_both_ends_of_the_link_agree(tmp_path: Path, monitor: bool) -> None:
     where, listener = listener_of(0, link)
     assert (settings.host, settings.port) == ("10.1.1.10", where[1])
     assert where == ("0.0.0.0", 8080)  # what latency-receiver.socket holds
-    assert settings.path == link.name
+    assert settings.section.path_name == link.name
     assert (settings.key,) == listener.keys
     assert receiver.setup_type == "race"
     assert receiver.metrics.listen == f"{'10.1.1.10' if monitor else '127.0.0.1'}:9472"

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from daemons.link.events import datagram_events
 from daemons.link.messages import Ack, Bye, GaveUp, Heartbeat, Hello, Transport
-from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.sending.buffer import BufferLimits, Pending
-from daemons.link.sending.sender import LinkSender, LinkSettings
+from daemons.link.sending.sender import LinkSender
+from daemons.link.sending.settings import DestinationSection, LinkSettings
 from daemons.link.session import ForwarderSession, Introduction, Offer, ReceiverSession, TimeReport
 from daemons.measurement.account import MAX_STREAMS, PathAccount
 from daemons.measurement.figures import Instruments
@@ -29,6 +29,7 @@ from daemons.receiver.metrics import _by_label
 from daemons.records import UNKNOWN_CLOCK, EventKind, FeedEvent, LinkEvent, Numbering, Stamp, StampKind
 from daemons.secret import Secret
 from daemons.stream.departures import Departed
+from tests.daemons.link.listening import listener_settings
 
 EPOCH_NS = 1_700_000_000_000_000_000
 TRADE = EventKind("trade", Numbering.CONTIGUOUS)
@@ -97,8 +98,7 @@ class Life:
         self._clock = clock
         instruments = Instruments(histogram, histogram, histogram(), histogram())
         self.account = PathAccount("backbone", 0, link=True, instruments=instruments)
-        both = frozenset((Transport.TCP, Transport.UDP))
-        self.state = Forwarders(self.account, ListenerSettings("backbone", both), histogram(), lambda: UNKNOWN_CLOCK)
+        self.state = Forwarders(self.account, listener_settings(), histogram(), lambda: UNKNOWN_CLOCK)
         self.segments: dict[int, list[Segment]] = {}
         self.tails: list[tuple[int, int, int]] = []
         self.streams: dict[str, int] = {}
@@ -294,7 +294,9 @@ class Link:
         world = self.forwarder.world
         key = Secret(b"0123456789abcdef") if self.receiver else None
         limits = BufferLimits(events=12, age_ns=5 * TAIL_NS)
-        settings = LinkSettings("r", "r", 1, transport=self.transport, key=key, limits=limits)
+        carried: Literal["tcp", "udp"] = "udp" if self.transport is Transport.UDP else "tcp"
+        section = DestinationSection(address="r", transport=carried)
+        settings = LinkSettings(section, "r", 1, key=key, limits=limits)
         self.handed: set[int] = set()
         self.begin = self.forwarder.sequence
         earlier = self.sender

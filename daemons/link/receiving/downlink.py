@@ -107,7 +107,7 @@ class Downlink:
     def start(self) -> None:
         """Begin to read, and say who we are to who may be a forwarder of ours."""
         self._connection.start()
-        if any(seat.settings.formats != "json" for seat in self._seats()):
+        if any(seat.settings.section.format != "json" for seat in self._seats()):
             self._flush()
 
     def close(self) -> None:
@@ -156,14 +156,14 @@ class Downlink:
         """Offer the paths that there are now: a reload may have changed them since it came."""
         return [
             Offer(
-                path=seat.settings.path,
+                path=seat.settings.section.name,
                 keys=seat.settings.keys,
                 transports=seat.settings.transports,
                 highest_of=lambda session, seat=seat: seat.sink.progress(session).highest,  # type: ignore[misc]
                 has_room_for=seat.has_room_for,
             )
             for seat in self._seats()
-            if seat.settings.formats != "json"
+            if seat.settings.section.format != "json"
         ]
 
     def _take_seat(self, seat: Seat) -> None:
@@ -192,13 +192,13 @@ class Downlink:
             self.close()
 
     def _named_seat(self, path: str | None) -> Seat | None:
-        return next((seat for seat in self._seats() if seat.settings.path == path), None)
+        return next((seat for seat in self._seats() if seat.settings.section.name == path), None)
 
     def _json_seat(self, data: bytes) -> Seat | None:
         """Find the path of a program that speaks JSON, which has no introduction; None when this is none."""
         seats = self._seats()
-        taking = [seat for seat in seats if seat.settings.formats != "binary"]
-        if not taking or (data[:1] != b"{" and any(seat.settings.formats != "json" for seat in seats)):
+        taking = [seat for seat in seats if seat.settings.section.format != "binary"]
+        if not taking or (data[:1] != b"{" and any(seat.settings.section.format != "json" for seat in seats)):
             return None
         seat = taking[0]
         if seat.settings.keys:

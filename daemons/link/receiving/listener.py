@@ -52,11 +52,11 @@ class LinkListener:
         self.settings = settings
         self.sink = sink
         self._clock = clock
-        self._refusals = Refusals(settings.path)
+        self._refusals = Refusals(settings.section.name)
         self.counts = ListenerCounts(self._refusals.counts)
         self._peers: dict[int, Downlink] = {}
         self._turn = 0
-        self._log = structlog.get_logger("link").bind(path=settings.path)
+        self._log = structlog.get_logger("link").bind(path=settings.section.name)
 
     def tend(self) -> None:
         """Acknowledge, ask the time, and close who has fallen silent; to be called every :data:`ACK_SECONDS`."""
@@ -85,7 +85,7 @@ class LinkListener:
             return
         for peer in tuple(self._peers.values()):
             keyed = peer.key_used in settings.keys if settings.keys else peer.key_used is None
-            if not keyed or not settings.allows(peer.host) or (not peer.beats and settings.formats == "binary"):
+            if not keyed or not settings.allows(peer.host) or (not peer.beats and settings.section.format == "binary"):
                 peer.acknowledge()
                 self.leave(peer, "the path's configuration was changed")
                 peer.close()

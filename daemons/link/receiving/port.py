@@ -194,9 +194,9 @@ class LinkPort:
         listeners = self.seats(host)
         if not listeners:
             self.refuse(LinkReason.SOURCE, f"{host} is not in allowed_sources", host)
-        elif data[:1] == b"{" and (taking := [one for one in listeners if one.settings.formats != "binary"]):
+        elif data[:1] == b"{" and (taking := [one for one in listeners if one.settings.section.format != "binary"]):
             self._take_json(taking[0], data, stamp, source)
-        elif len(listeners) == 1 and listeners[0].settings.formats == "json":
+        elif len(listeners) == 1 and listeners[0].settings.section.format == "json":
             # Of paths that share a port one alone takes JSON, so more than one have one that takes ours.
             listeners[0].spoil(1)
         else:

@@ -8,7 +8,6 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import structlog
 
@@ -19,24 +18,23 @@ from daemons.link.events import FEED_HELD, FEED_RENEWED, encode_event, redeparte
 from daemons.link.forwarded import MAX_LINE, encode_forwarded
 from daemons.link.frame import HEAD
 from daemons.link.messages import Bye, DropReason, GaveUp, Heartbeat, Transport
-from daemons.link.sending.buffer import BufferLimits, EventCounts, Pending, SendBuffer
+from daemons.link.sending.buffer import EventCounts, Pending, SendBuffer
 from daemons.link.sending.carrier import Carrier, DatagramCarrier, StreamCarrier
 from daemons.link.sending.sampling import Sampling
+from daemons.link.sending.settings import LinkSettings
 from daemons.link.sending.uplink import Ending, Uplink
 from daemons.link.session import ForwarderSession, Introduction
 from daemons.measurement.histogram import BucketHistogram
 from daemons.reasons import LINK_ENDS, LinkReason, StreamReason
 from daemons.records import ClockState, FeedEvent, Stamp, shared
-from daemons.secret import Secret
 from daemons.stream.connection import Connection
 from daemons.stream.datagram import DatagramSender
 from daemons.stream.dial import UNSENT_BYTES, Dialled, dial, resolve
-from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.timing.backoff import Backoff
 
-__all__ = ["LinkCounts", "LinkSender", "LinkSettings"]
+__all__ = ["LinkCounts", "LinkSender"]
 
 DATAGRAM_BYTES = 1400
 """Events that arrived together travel together in datagrams up to this size: within the least MTU on the way."""
@@ -44,6 +42,10 @@ MAX_DATAGRAM_BYTES = 65_000
 BURST_BYTES = 1 << 20
 MAX_UNSENT = 4 * MAX_BODY
 """A burst of any size, and what one read of a feed has brought."""
+CONNECT_TIMEOUT_SECONDS = 10.0
+"""For the connection, and again for the handshake."""
+SILENCE_SECONDS = 5.0
+"""Without a word from the receiver for so long the connection is given up."""
 HEALTHY_SECONDS = 5.0
 BURST = 64
 """Events of a backlog that are sent together."""
@@ -55,38 +57,6 @@ the way: accelerators forget one over UDP after 30 s, NAT gateways after 350 s."
 PACE_SECONDS = 0.001
 """Pause between bursts of datagrams."""
 _DELIMITED_END = b"\n"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkSettings:
-    """What a link's sender needs to know.
-
-    Attributes:
-        label: the link's name in metrics and logs: its destination.
-        host, port: the receiver.
-        path: the path's name as the receiver has it, or empty.
-        local: where the link leaves this host.
-        transport: what carries the events.
-        format: ``binary``, or ``json`` for the original Rust programs.
-        key: shared secret, or None.
-        limits: bounds of the buffer.
-        connect_timeout_seconds: for connection and handshake.
-        silence_seconds: without a word from the receiver for so long the connection is given up.
-        backoff_cap_seconds: the longest wait between attempts.
-    """
-
-    label: str
-    host: str
-    port: int
-    path: str = ""
-    local: LocalEnd = ANYWHERE
-    transport: Transport = Transport.TCP
-    format: Literal["binary", "json"] = "binary"
-    key: Secret | None = None
-    limits: BufferLimits = field(default_factory=BufferLimits)
-    connect_timeout_seconds: float = 10.0
-    silence_seconds: float = 5.0
-    backoff_cap_seconds: float = 30.0
 
 
 @dataclass(slots=True)
@@ -149,12 +119,12 @@ class LinkSender:
         self._session = session
         self._stamper = stamper
         self._clock = stamper.clock
-        self._backoff = Backoff(rng, cap_seconds=settings.backoff_cap_seconds)
+        self._backoff = Backoff(rng, cap_seconds=settings.section.reconnect_max_seconds)
         self._hold = hold
         self.counts = LinkCounts() if counts is None else counts
         self._sampling = Sampling(self.counts, hold_kernel, rng)
         self._clock_state = clock_state
-        self._binary = settings.format == "binary"
+        self._binary = settings.section.format == "binary"
         self._largest = HEAD.size + MAX_BODY if self._binary else MAX_LINE
         if settings.transport is Transport.UDP:
             self._largest = MAX_DATAGRAM_BYTES
@@ -277,7 +247,7 @@ class LinkSender:
         """
         self.settings = settings
         self.buffer.limit(settings.limits)
-        self._backoff.cap_seconds = settings.backoff_cap_seconds
+        self._backoff.cap_seconds = settings.section.reconnect_max_seconds
 
     async def drain(self, timeout_seconds: float) -> None:
         """Wait until everything is delivered, or the time is over; say goodbye, and give up what is left.
@@ -305,7 +275,7 @@ class LinkSender:
                 settings.host,
                 settings.port,
                 local=settings.local,
-                timeout_seconds=settings.connect_timeout_seconds,
+                timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             )
         except StreamError as error:
             return error
@@ -318,7 +288,7 @@ class LinkSender:
         introduction = Introduction(
             key=settings.key,
             session=self._session,
-            path=settings.path,
+            path=settings.section.path_name,
             transport=settings.transport,
             acknowledged=self.buffer.acknowledged,
             nonce=secrets.token_bytes(16),
@@ -329,7 +299,7 @@ class LinkSender:
             dialled,
             self._stamper,
             session,
-            silence_seconds=settings.silence_seconds,
+            silence_seconds=SILENCE_SECONDS,
             heartbeat=self._heartbeat,
             on_acknowledged=self._on_acknowledged,
             on_shared=self._on_shared,
@@ -340,7 +310,7 @@ class LinkSender:
         try:
             if settings.transport is Transport.TCP:
                 uplink.connection.stamp_departures()
-            welcome = await uplink.introduced(settings.connect_timeout_seconds)
+            welcome = await uplink.introduced(CONNECT_TIMEOUT_SECONDS)
             self._control = uplink
             uplink.connection.observe_tcp(self.counts.tcp)
             self.buffer.acknowledge(welcome.highest)

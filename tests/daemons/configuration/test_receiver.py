@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from daemons.configuration.local_end import local_end
-from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, load_receiver, race_order
+from daemons.configuration.receiver import FeedPathSection, ReceiverConfig, load_receiver, race_order
 from daemons.errors import ConfigError
+from daemons.link.receiving.settings import LinkPathSection
 
 URL = "wss://fstream.binance.com/ws/btcusdt@aggTrade"
 

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
+from daemons.configuration.forwarder import ForwarderConfig
 from daemons.feed.settings import FeedFields
 from daemons.forwarder.program import Forwarder
+from daemons.link.sending.settings import DestinationSection
 from daemons.records import Stamp, StampKind
 from daemons.service.settings.config import MetricsSection
 from tests.daemons.made import feed_event

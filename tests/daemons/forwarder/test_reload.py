@@ -8,18 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from daemons.configuration.forwarder import DestinationSection, ForwarderConfig
+from daemons.configuration.forwarder import ForwarderConfig
 from daemons.feed.settings import FeedFields
 from daemons.forwarder.program import Forwarder
 from daemons.link.messages import DropReason
 from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.sending.settings import DestinationSection
 from daemons.reasons import LinkReason
 from daemons.records import Stamp, StampKind
 from daemons.secret import Secret
 from daemons.service.settings.config import MetricsSection
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
-from tests.daemons.link.listening import BOTH, Here, Sink
+from tests.daemons.link.listening import Here, Sink, listener_settings
 from tests.daemons.made import feed_event
 from tests.daemons.waiting import until
 
@@ -67,10 +68,7 @@ class Trial:
 @asynccontextmanager
 async def trial(*receivers: tuple[Sink, bytes], drain_seconds: float = 0.2) -> AsyncIterator[tuple[Trial, list[Here]]]:
     made = Trial(drain_seconds)
-    heres = [
-        Here(made.stamper, sink, ListenerSettings("backbone", BOTH, keys=(Secret(key),) if key else ()))
-        for sink, key in receivers
-    ]
+    heres = [Here(made.stamper, sink, listener_settings(keys=(Secret(key),) if key else ())) for sink, key in receivers]
     await made.forwarder.start()
     try:
         yield made, heres
@@ -223,10 +221,10 @@ def test_a_destination_that_is_about_to_come_back_is_waited_for() -> None:
             (sender,) = made.forwarder.links.senders
             made.offer(10)
             # As when a network that was gone has made the receiver give the connection up.
-            here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
+            here.listener.adopt(listener_settings(allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
             await until(lambda: not sender.connected)
             made.offer(10)
-            here.listener.adopt(ListenerSettings("backbone", BOTH))
+            here.listener.adopt(listener_settings())
             await made.edit()
             (counts,) = made.forwarder.links.left.values()
             assert counts.events.forwarded == counts.events.offered == len(set(sink.sequences))
@@ -303,7 +301,7 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             await until(connected(made))
             (sender,) = made.forwarder.links.senders
             # Here first: the connection is ended, and the old key refused.
-            listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(OTHER_KEY),)))
+            listener.adopt(listener_settings(keys=(Secret(OTHER_KEY),)))
             assert listener.counts.peers == 0
             await until(lambda: sender.counts.reconnects[LinkReason.KEY] > 0)
             assert listener.counts.refusals[LinkReason.KEY] > 0
@@ -315,7 +313,7 @@ def test_another_key_under_the_same_name_ends_the_old_connection_on_either_side(
             await made.edit(section(here, key_file=str(file)))
             assert sender.counts.reconnects[LinkReason.RELOAD] == 1
             await until(lambda: listener.counts.peers == 0 and sender.counts.reconnects[LinkReason.KEY] > 1)
-            listener.adopt(ListenerSettings("backbone", BOTH, keys=(Secret(KEY),)))
+            listener.adopt(listener_settings(keys=(Secret(KEY),)))
             await until(connected(made))
             made.assert_balanced()
 
@@ -328,9 +326,9 @@ def test_a_source_that_is_allowed_no_more_is_disconnected() -> None:
         async with trial((Sink(), b"")) as (made, (here,)):
             await made.edit(section(here))
             await until(connected(made))
-            here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("127.0.0.0/8"),)))
+            here.listener.adopt(listener_settings(allowed=(ipaddress.ip_network("127.0.0.0/8"),)))
             assert here.listener.counts.peers == 1
-            here.listener.adopt(ListenerSettings("backbone", BOTH, allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
+            here.listener.adopt(listener_settings(allowed=(ipaddress.ip_network("10.0.0.0/8"),)))
             assert here.listener.counts.peers == 0
             await until(lambda: here.listener.counts.refusals[LinkReason.SOURCE] > 0)
 
@@ -344,7 +342,7 @@ def test_a_key_is_changed_without_an_event_lost_or_a_forwarder_refused(tmp_path:
     old, new = Secret(KEY), Secret(OTHER_KEY)
 
     def settings(*keys: Secret) -> ListenerSettings:
-        return ListenerSettings("backbone", BOTH, keys=keys)
+        return listener_settings(keys=keys)
 
     async def work() -> None:
         sink = Sink()

@@ -1,19 +1,26 @@
 """A receiver's port in the test's own loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from daemons.link.messages import Ack, Transport
+from daemons.link.messages import Ack
 from daemons.link.receiving.port import LinkPort
-from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.settings import LinkPathSection, ListenerSettings, Network
 from daemons.link.receiving.sink import LinkSink, SessionKey
 from daemons.records import LinkEvent, Stamp
+from daemons.secret import Secret
 from daemons.stream.datagram import listening_pair
 from daemons.stream.stamping import Stamper
 
-__all__ = ["BOTH", "Here", "Sink"]
+__all__ = ["Here", "Sink", "listener_settings"]
 
-BOTH = frozenset((Transport.TCP, Transport.UDP))
+
+def listener_settings(
+    name: str = "backbone", *, keys: Sequence[Secret] = (), allowed: Sequence[Network] = (), **section: Any
+) -> ListenerSettings:
+    """A path's, by both transports unless told otherwise."""
+    return ListenerSettings(LinkPathSection(name=name, **{"transport": "udp", **section}), tuple(keys), tuple(allowed))
 
 
 class Sink:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import uvloop
@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from daemons.formats.rows import Row
 from daemons.link.messages import Transport
-from daemons.link.receiving.settings import ListenerSettings
-from daemons.link.sending.sender import LinkSender, LinkSettings
+from daemons.link.sending.sender import LinkSender
+from daemons.link.sending.settings import DestinationSection, LinkSettings
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments
 from daemons.measurement.histogram import BucketHistogram, octaves
@@ -23,7 +23,7 @@ from daemons.records import KERNEL, UNKNOWN_CLOCK, Stamp
 from daemons.secret import Secret
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
-from tests.daemons.link.listening import BOTH, Here
+from tests.daemons.link.listening import Here, listener_settings
 from tests.daemons.made import feed_event
 from tests.daemons.waiting import until
 
@@ -59,10 +59,12 @@ def test_departures_follow_their_events_and_the_parts_add_up(
         rows: list[Row] = []
         live: dict[str, BucketHistogram] = {}
         account = account_of(rows, live)
-        settings = ListenerSettings("backbone", transports=BOTH, keys=() if key is None else (key,))
+        settings = listener_settings(keys=() if key is None else (key,))
         here = Here(stamper, Forwarders(account, settings, histogram(), lambda: UNKNOWN_CLOCK), settings)
         hold_kernel = histogram()
-        link = LinkSettings("here", "127.0.0.1", here.port, transport=transport, key=key)
+        carried: Literal["tcp", "udp"] = "udp" if transport is Transport.UDP else "tcp"
+        section = DestinationSection(address=f"127.0.0.1:{here.port}", transport=carried)
+        link = LinkSettings(section, "127.0.0.1", here.port, key=key)
         sender = LinkSender(link, 7, stamper, random.Random(1), histogram(), hold_kernel, lambda: UNKNOWN_CLOCK)
         running = asyncio.ensure_future(sender.run())
         await until(lambda: sender.connected)

@@ -15,7 +15,7 @@ from daemons.link.events import encode_event
 from daemons.link.forwarded import encode_forwarded
 from daemons.link.messages import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.link.receiving.port import LinkPort
-from daemons.link.receiving.settings import ListenerSettings
+from daemons.link.receiving.settings import LinkPathSection, ListenerSettings
 from daemons.link.receiving.sink import SessionKey
 from daemons.link.session import ForwarderSession, Introduction, TimeReport
 from daemons.records import KERNEL, SHARED, UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind, shared
@@ -80,7 +80,7 @@ async def linked(formats: Literal["binary", "json"]) -> AsyncIterator[tuple[sock
     with listening_socket("127.0.0.1", 0, socket.SOCK_STREAM) as listening:
         address = listening.getsockname()
         listener = LinkPort(listening, None, stamper)
-        listener.serve(ListenerSettings("backbone", formats=formats), sink)
+        listener.serve(ListenerSettings(LinkPathSection(name="backbone", format=formats)), sink)
         listener.start()
         sock = socket.socket()
         try:

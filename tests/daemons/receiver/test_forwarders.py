@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from daemons.formats.rows import Row
 from daemons.formats.summary import Distribution
 from daemons.link.messages import VERSION, DropReason, Heartbeat, Hello, Transport
-from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.session import TimeReport
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures, Instruments
@@ -22,6 +21,7 @@ from daemons.receiver.forwarders import JOINED, RESTART_WINDOW, TAIL_NS, Forward
 from daemons.receiver.rows import RowWriter
 from daemons.records import UNKNOWN_CLOCK, ClockState, LinkEvent, Stamp, StampKind
 from daemons.timing.exchange import ClockSample
+from tests.daemons.link.listening import listener_settings
 
 EPOCH_NS = 1_700_000_000_000_000_000
 SESSION = 7
@@ -46,7 +46,7 @@ class Path:
             figures=Figures(),
             row=self.rows.append,
         )
-        settings = ListenerSettings("backbone", frozenset((transport,)))
+        settings = listener_settings(transport="udp" if transport is Transport.UDP else "tcp")
         self.state = Forwarders(self.account, settings, histogram(), lambda: self.clock)
 
     def event(self, sequence: int, key: int | str = SESSION, *, delay_ns: int = 1000, stream: str = "x@trade") -> None:

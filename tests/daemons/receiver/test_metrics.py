@@ -6,8 +6,9 @@ import random
 import pytest
 from prometheus_client.metrics_core import Metric
 
-from daemons.configuration.receiver import FeedPathSection, LinkPathSection, ReceiverConfig, listener_of
+from daemons.configuration.receiver import FeedPathSection, ReceiverConfig, listener_of
 from daemons.link.receiving.port import LinkPort
+from daemons.link.receiving.settings import LinkPathSection
 from daemons.measurement.account import PathAccount
 from daemons.measurement.figures import Figures
 from daemons.measurement.race import RaceTable

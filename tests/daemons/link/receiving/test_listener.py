@@ -32,13 +32,12 @@ from daemons.link.messages import (
 )
 from daemons.link.receiving.listener import MAX_PEERS
 from daemons.link.receiving.port import MAX_STRANGERS
-from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.receiving.sink import SessionKey
 from daemons.reasons import LinkReason, StreamReason
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
-from tests.daemons.link.listening import BOTH, Here, Sink
+from tests.daemons.link.listening import Here, Sink, listener_settings
 from tests.daemons.waiting import until
 
 LINE = b'{"sequence_id":%d,"tokyo_receive_timestamp":%d,"binance_event_time":%d,"event_data":"%s"}'
@@ -76,7 +75,7 @@ async def port(sink: Sink, **settings: Any) -> AsyncIterator[Here]:
     escaped: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: escaped.append(context))
     stamper = Stamper(SystemClock())
-    here = Here(stamper, sink, ListenerSettings("backbone", **{"transports": BOTH, "formats": "any", **settings}))
+    here = Here(stamper, sink, listener_settings(**{"format": "any", **settings}))
     try:
         yield here
     finally:

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 from daemons.link.events import datagram_head, encode_event
-from daemons.link.messages import Transport
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import ListenerSettings
 from daemons.link.seal import DatagramSealer
-from daemons.link.sending.sender import KEEP_OPEN_BEATS, LinkSender, LinkSettings
+from daemons.link.sending.sender import KEEP_OPEN_BEATS, LinkSender
+from daemons.link.sending.settings import DestinationSection, LinkSettings
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.reasons import LinkReason
 from daemons.records import UNKNOWN_CLOCK, Stamp, StampKind
 from daemons.secret import Secret
 from daemons.stream.datagram import DatagramSender, listening_pair
-from daemons.stream.local_end import LocalEnd
+from daemons.stream.local_end import ANYWHERE, LocalEnd
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
-from tests.daemons.link.listening import BOTH, Sink
+from tests.daemons.link.listening import Sink, listener_settings
 from tests.daemons.made import feed_event
 from tests.daemons.waiting import until
 
@@ -42,9 +42,12 @@ class World:
     sinks: dict[str, Sink]
     running: list["asyncio.Future[None]"] = field(default_factory=list)
 
-    def forwarder(self, session: int = 1, **settings: Any) -> LinkSender:
-        """Start one; the settings are those of its link."""
-        link = LinkSettings("here", "127.0.0.1", self.number, backoff_cap_seconds=0.1, **settings)
+    def forwarder(
+        self, session: int = 1, *, key: Secret | None = None, local: LocalEnd = ANYWHERE, **settings: Any
+    ) -> LinkSender:
+        """Start one; the settings are those of its destination."""
+        section = DestinationSection(address=f"127.0.0.1:{self.number}", reconnect_max_seconds=0.1, **settings)
+        link = LinkSettings(section, "127.0.0.1", self.number, local, key)
         hold = BucketHistogram(octaves(-19, 3))
         sender = LinkSender(link, session, self.stamper, random.Random(1), hold, hold, lambda: UNKNOWN_CLOCK)
         self.running.append(asyncio.ensure_future(sender.run()))
@@ -54,7 +57,7 @@ class World:
         """Count those of a path, or of the port."""
         counts = self.port.refusals
         for listener in self.port.listeners:
-            if listener.settings.path == path:
+            if listener.settings.section.name == path:
                 counts = listener.counts.refusals
         return {reason: count for reason, count in counts.items() if count}
 
@@ -66,9 +69,9 @@ def run(work: Callable[[World], Awaitable[None]], *paths: ListenerSettings) -> N
             stream, datagram = listening_pair("127.0.0.1", 0)
             number = stream.getsockname()[1]
             port = LinkPort(stream, datagram, stamper, "here")
-            world = World(number, port, stamper, {path.path: Sink() for path in paths})
+            world = World(number, port, stamper, {path.section.name: Sink() for path in paths})
             for path in paths:
-                port.serve(path, world.sinks[path.path])
+                port.serve(path, world.sinks[path.section.name])
             port.start()
             tending = asyncio.ensure_future(port.tend())
             try:
@@ -88,14 +91,14 @@ def offer(sender: LinkSender, *sequences: int) -> None:
         sender.offer(sequence, [feed_event("btcusdt@trade", sequence)], Stamp(1, StampKind.KERNEL, 1, 1))
 
 
-@pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
-def test_ten_forwarders_bring_ten_paths_over_one_port_each_with_its_key(transport: Transport) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_ten_forwarders_bring_ten_paths_over_one_port_each_with_its_key(transport: str) -> None:
     names = [f"way {number}" for number in range(10)]
     keys = {name: Secret(name.encode() * 8) for name in names}
 
     async def work(world: World) -> None:
         senders = {
-            name: world.forwarder(number + 1, path=name, key=keys[name], transport=transport)
+            name: world.forwarder(number + 1, path_name=name, key=keys[name], transport=transport)
             for number, name in enumerate(names)
         }
         await until(lambda: all(sender.connected for sender in senders.values()))
@@ -106,15 +109,15 @@ def test_ten_forwarders_bring_ten_paths_over_one_port_each_with_its_key(transpor
         assert [listener.counts.peers for listener in world.port.listeners] == [1] * 10
         assert not world.refusals()
 
-    run(work, *(ListenerSettings(name, BOTH, keys=(keys[name],)) for name in names))
+    run(work, *(listener_settings(name, keys=(keys[name],)) for name in names))
 
 
 def test_who_names_no_path_or_another_is_told_so_only_with_a_key_that_fits() -> None:
     async def work(world: World) -> None:
         unnamed = world.forwarder(1, key=ONE)
-        unknown = world.forwarder(2, path="third", key=OTHER)
-        stranger = world.forwarder(3, path="third", key=Secret(b"3" * 32))
-        crossed = world.forwarder(4, path="second", key=ONE)
+        unknown = world.forwarder(2, path_name="third", key=OTHER)
+        stranger = world.forwarder(3, path_name="third", key=Secret(b"3" * 32))
+        crossed = world.forwarder(4, path_name="second", key=ONE)
         await until(lambda: all(one.counts.reconnects[LinkReason.PATH] for one in (unnamed, unknown)))
         await until(lambda: all(one.counts.reconnects[LinkReason.KEY] for one in (stranger, crossed)))
         assert set(world.refusals()) == {"path", "key"}
@@ -123,7 +126,7 @@ def test_who_names_no_path_or_another_is_told_so_only_with_a_key_that_fits() -> 
         assert not world.refusals("first")
         assert not any(one.connected for one in (unnamed, unknown, stranger, crossed))
 
-    run(work, ListenerSettings("first", BOTH, keys=(ONE,)), ListenerSettings("second", BOTH, keys=(OTHER,)))
+    run(work, listener_settings("first", keys=(ONE,)), listener_settings("second", keys=(OTHER,)))
 
 
 def test_a_path_that_is_alone_needs_no_name() -> None:
@@ -131,20 +134,20 @@ def test_a_path_that_is_alone_needs_no_name() -> None:
         sender = world.forwarder()
         await until(lambda: sender.connected)
 
-    run(work, ListenerSettings("first", BOTH))
+    run(work, listener_settings("first"))
 
 
 def test_each_path_takes_its_own_networks_only() -> None:
     home = ipaddress.ip_network("127.0.0.2/32")
 
     async def work(world: World) -> None:
-        let_in = world.forwarder(1, path="first", local=LocalEnd("127.0.0.2"))
-        kept_out = world.forwarder(2, path="first", local=LocalEnd("127.0.0.3"))
-        open_to = world.forwarder(3, path="second", local=LocalEnd("127.0.0.3"))
+        let_in = world.forwarder(1, path_name="first", local=LocalEnd("127.0.0.2"))
+        kept_out = world.forwarder(2, path_name="first", local=LocalEnd("127.0.0.3"))
+        open_to = world.forwarder(3, path_name="second", local=LocalEnd("127.0.0.3"))
         await until(lambda: let_in.connected and open_to.connected and kept_out.counts.reconnects[LinkReason.PATH] > 0)
         assert not kept_out.connected
         # A datagram with the token of a path that does not take it from there counts as one of a wrong source.
-        (peer,) = [listener for listener in world.port.listeners if listener.settings.path == "first"]
+        (peer,) = [listener for listener in world.port.listeners if listener.settings.section.name == "first"]
         token = next(number for number in peer._peers)
         datagram = datagram_head(token, 1) + encode_event(1, 1, 0, None, 1, None, b"btcusdt@trade", b"{}")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -153,19 +156,19 @@ def test_each_path_takes_its_own_networks_only() -> None:
             await until(lambda: world.refusals("first").get("source") == 1)
         assert not world.sinks["first"].sequences
 
-    run(work, ListenerSettings("first", BOTH, allowed=(home,)), ListenerSettings("second", BOTH))
+    run(work, listener_settings("first", allowed=(home,)), listener_settings("second"))
 
 
 def test_json_which_names_nothing_goes_to_the_one_path_that_takes_it() -> None:
     async def work(world: World) -> None:
         plain = world.forwarder(1, format="json")
-        named = world.forwarder(2, path="first")
+        named = world.forwarder(2, path_name="first")
         await until(lambda: plain.connected and named.connected)
         offer(plain, 1, 2, 3)
         offer(named, 7)
         await until(lambda: world.sinks["second"].sequences == [1, 2, 3] and world.sinks["first"].sequences == [7])
 
-    run(work, ListenerSettings("first", BOTH), ListenerSettings("second", BOTH, formats="any"))
+    run(work, listener_settings("first"), listener_settings("second", format="any"))
 
 
 def test_other_words_over_a_shared_port_are_the_ports_own() -> None:
@@ -181,21 +184,21 @@ def test_other_words_over_a_shared_port_are_the_ports_own() -> None:
         assert not world.refusals("first")
         assert not world.refusals("second")
 
-    run(work, ListenerSettings("first", BOTH), ListenerSettings("second", BOTH))
+    run(work, listener_settings("first"), listener_settings("second"))
 
 
 def test_a_path_that_a_reload_changes_keeps_the_others_of_its_port_connected() -> None:
     async def work(world: World) -> None:
-        first, second = world.forwarder(1, path="first", key=ONE), world.forwarder(2, path="second", key=ONE)
+        first, second = world.forwarder(1, path_name="first", key=ONE), world.forwarder(2, path_name="second", key=ONE)
         await until(lambda: first.connected and second.connected)
-        world.port.listeners[0].adopt(ListenerSettings("first", BOTH, keys=(OTHER,)))
+        world.port.listeners[0].adopt(listener_settings("first", keys=(OTHER,)))
         await until(lambda: first.counts.reconnects[LinkReason.KEY] > 0)
         assert second.connected
         assert sum(second.counts.reconnects.values()) == 0
-        world.port.listeners[0].adopt(ListenerSettings("first", BOTH, keys=(OTHER, ONE)))
+        world.port.listeners[0].adopt(listener_settings("first", keys=(OTHER, ONE)))
         await until(lambda: first.connected)
 
-    run(work, ListenerSettings("first", BOTH, keys=(ONE,)), ListenerSettings("second", BOTH, keys=(ONE,)))
+    run(work, listener_settings("first", keys=(ONE,)), listener_settings("second", keys=(ONE,)))
 
 
 def test_a_quiet_udp_link_keeps_its_way_open_and_says_nothing_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +212,7 @@ def test_a_quiet_udp_link_keeps_its_way_open_and_says_nothing_by_it(monkeypatch:
     monkeypatch.setattr(DatagramSender, "send", noted)
 
     async def work(world: World) -> None:
-        sender = world.forwarder(1, transport=Transport.UDP, key=ONE)
+        sender = world.forwarder(1, transport="udp", key=ONE)
         await until(lambda: sender.connected)
         offer(sender, 1)
         await until(lambda: world.sinks["only"].sequences == [1])
@@ -222,4 +225,4 @@ def test_a_quiet_udp_link_keeps_its_way_open_and_says_nothing_by_it(monkeypatch:
         await until(lambda: world.sinks["only"].sequences == [1, 2])
         assert not world.refusals("only")
 
-    run(work, ListenerSettings("only", BOTH, keys=(ONE,)))
+    run(work, listener_settings("only", keys=(ONE,)))

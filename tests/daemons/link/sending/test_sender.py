@@ -8,9 +8,10 @@ import pytest
 from daemons.errors import LinkError, StreamError
 from daemons.link.decoder import MAX_BODY, FrameDecoder
 from daemons.link.forwarded import MAX_LINE, LineDecoder
-from daemons.link.messages import DropReason, Transport
+from daemons.link.messages import DropReason
 from daemons.link.sending.buffer import Pending
-from daemons.link.sending.sender import MAX_DATAGRAM_BYTES, LinkSender, LinkSettings
+from daemons.link.sending.sender import MAX_DATAGRAM_BYTES, LinkSender
+from daemons.link.sending.settings import DestinationSection, LinkSettings
 from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.reasons import LinkReason, StreamReason
 from daemons.records import UNKNOWN_CLOCK, LinkEvent, Stamp, StampKind
@@ -63,7 +64,7 @@ async def scenario() -> tuple[ScriptedCarrier, ScriptedCarrier, LinkSender]:
     stamper = Stamper(SystemClock())
     try:
         hold = BucketHistogram(octaves(-18, 2))
-        settings = LinkSettings("there:1", "there", 1)
+        settings = LinkSettings(DestinationSection(address="there:1"), "there", 1)
         sender = LinkSender(
             settings, 7, stamper, random.Random(1), hold, BucketHistogram(octaves(-18, 2)), lambda: UNKNOWN_CLOCK
         )
@@ -95,7 +96,7 @@ def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_t
         stamper = Stamper(SystemClock())
         try:
             hold = BucketHistogram(octaves(-18, 2))
-            settings = LinkSettings("there:1", "there", 1)
+            settings = LinkSettings(DestinationSection(address="there:1"), "there", 1)
             sender = LinkSender(
                 settings, 7, stamper, random.Random(1), hold, BucketHistogram(octaves(-18, 2)), lambda: UNKNOWN_CLOCK
             )
@@ -119,20 +120,21 @@ def test_events_of_a_connection_that_was_stalled_until_it_broke_are_delayed_on_t
     ("transport", "form", "fits"),
     [
         # Beside the payload: the event's fixed fields, and 13 bytes of the stream's name.
-        (Transport.TCP, "binary", MAX_BODY - 42 - 13),
-        (Transport.UDP, "binary", MAX_DATAGRAM_BYTES - 48 - 13),
-        (Transport.TCP, "json", MAX_LINE - 84),
-        (Transport.UDP, "json", MAX_DATAGRAM_BYTES - 84),
+        ("tcp", "binary", MAX_BODY - 42 - 13),
+        ("udp", "binary", MAX_DATAGRAM_BYTES - 48 - 13),
+        ("tcp", "json", MAX_LINE - 84),
+        ("udp", "json", MAX_DATAGRAM_BYTES - 84),
     ],
 )
 def test_an_event_that_no_receiver_takes_is_dropped_and_those_beside_it_are_sent(
-    transport: Transport, form: Literal["binary", "json"], fits: int
+    transport: Literal["tcp", "udp"], form: Literal["binary", "json"], fits: int
 ) -> None:
     async def work() -> LinkSender:
         stamper = Stamper(SystemClock())
         try:
             hold = BucketHistogram(octaves(-18, 2))
-            settings = LinkSettings("there:1", "there", 1, transport=transport, format=form)
+            section = DestinationSection(address="there:1", transport=transport, format=form)
+            settings = LinkSettings(section, "there", 1)
             sender = LinkSender(
                 settings, 7, stamper, random.Random(1), hold, BucketHistogram(octaves(-18, 2)), lambda: UNKNOWN_CLOCK
             )
@@ -147,7 +149,7 @@ def test_an_event_that_no_receiver_takes_is_dropped_and_those_beside_it_are_sent
     assert buffer.counts.dropped[DropReason.TOO_LARGE] == 2
     assert (buffer.counts.offered, buffer.buffered, sum(buffer.counts.dropped.values())) == (5, 3, 2)
     largest = max((taken[0].frame for taken in iter(buffer.take, None)), key=len)
-    if form == "binary" and transport is Transport.TCP:
+    if form == "binary" and transport == "tcp":
         (event,) = FrameDecoder(MAX_BODY).feed(largest)
         assert isinstance(event, LinkEvent)
         assert len(event.payload) == fits
