@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import botocore.exceptions
 
 from daemons.errors import LatencyError
+from provisioning.patience import RATE_CODES
 from provisioning.permissions import ALSO_CHECKED, permission
 
 __all__ = [
@@ -156,18 +157,10 @@ _LOGIN_CODES = (
     "RefreshWithMFAUnsupportedError",
     "NoAuthTokenError",
 )
-_RATE_CODES = (
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "EC2ThrottledException",
-    "SlowDown",
-)
 
 _REMEDIES = {
     **dict.fromkeys(_LOGIN_CODES, _LOG_IN),
-    **dict.fromkeys(_RATE_CODES, _RATE),
+    **dict.fromkeys(RATE_CODES, _RATE),
     "RequestTimeTooSkewed": _CLOCK,
     "CredentialRetrievalError": "what gives the credentials failed: log in again, or run it by hand to see why",
     "AuthFailure": "check the access key, and that the region is enabled for the account; a session's credentials are "
@@ -216,7 +209,7 @@ _REMEDIES = {
 
 _OF_THE_ACCOUNT = {
     *_LOGIN_CODES,
-    *_RATE_CODES,
+    *RATE_CODES,
     "RequestTimeTooSkewed",
     "CredentialRetrievalError",
     "RequestExpired",

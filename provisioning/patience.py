@@ -7,7 +7,7 @@ a code and a call, how long a refusal may only mean that; what is not in it is f
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["SERVER_FAULTS", "Clock", "Patience", "in_use", "is_change", "patience_seconds"]
+__all__ = ["RATE_CODES", "SERVER_FAULTS", "Clock", "Patience", "in_use", "is_change", "patience_seconds"]
 
 _READS = ("describe_", "get_", "list_", "head_", "search_")
 _REMOVALS = ("delete_", "release_", "terminate_", "detach_", "disassociate_", "remove_")
@@ -33,6 +33,16 @@ SERVER_FAULTS = frozenset(
     {"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "ServiceFailure", "500", "503"}
 )
 """AWS failed, and the call may have taken effect."""
+
+RATE_CODES = (
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "EC2ThrottledException",
+    "SlowDown",
+)
+"""The account has called too often, whoever did it."""
 
 _PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -68,12 +78,7 @@ _RULES = (
     # A rate is the account's, whoever uses it up; a conflict is another change that is still under way.
     _Rule(
         (
-            "RequestLimitExceeded",
-            "Throttling",
-            "ThrottlingException",
-            "TooManyRequestsException",
-            "EC2ThrottledException",
-            "SlowDown",
+            *RATE_CODES,
             "PriorRequestNotComplete",
             "ConcurrentModification",
             "EntityTemporarilyUnmodifiable",

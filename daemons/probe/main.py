@@ -1,11 +1,12 @@
 """The command line of latency-probe."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from daemons.configuration.defaults import PROBE_METRICS
+from daemons.sections import LogFormat
 from daemons.service.console.command_line import CONTEXT, OurCommand, version_option
 from daemons.service.settings.spans import SPAN
 
@@ -39,7 +40,7 @@ __all__ = ["main"]
 @click.option("--json", "json_output", type=click.Path(path_type=Path), help="With --once: write the statistics here.")
 @click.option("--csv", "csv_output", type=click.Path(path_type=Path), help="With --once: write every request here.")
 @click.option("--metrics", metavar="HOST:PORT", help=f"Where to serve metrics; '' for nowhere.  [{PROBE_METRICS}]")
-@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="Shape of the log lines.")
+@click.option("--log-format", type=click.Choice(get_args(LogFormat)), help="Shape of the log lines.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Lowest level logged.")
 @version_option()
 def main(**flags: Any) -> None:

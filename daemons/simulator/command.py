@@ -1,9 +1,10 @@
 """What latency-simulator's command line asks for, done."""
 
 import sys
-from typing import Any, Literal
+from typing import Any
 
 from daemons.errors import ConfigError
+from daemons.sections import LogFormat
 from daemons.service.console.exits import die
 from daemons.service.lifecycle import run
 from daemons.service.log.logs import configure
@@ -13,7 +14,7 @@ from daemons.simulator.settings import check
 __all__ = ["carry_out"]
 
 
-def carry_out(log_format: Literal["auto", "json", "console"], flags: dict[str, Any]) -> None:
+def carry_out(log_format: LogFormat, flags: dict[str, Any]) -> None:
     """Run with what the command line says.
 
     Args:

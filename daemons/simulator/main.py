@@ -1,10 +1,11 @@
 """latency-simulator: a Binance-compatible exchange for the demo, tests and benchmarks."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import click
 
+from daemons.sections import LogFormat
 from daemons.service.console.command_line import CONTEXT, OurCommand, version_option
 from daemons.service.settings.numbers import Number
 from daemons.service.settings.spans import SPAN, Span
@@ -89,9 +90,9 @@ _COUNT = click.IntRange(0)
 )
 @click.option("--reject-status", type=_STATUS, help="Fault: refuse every WebSocket handshake with this HTTP status.")
 @click.option("--shutdown-notice", is_flag=True, help="Send the serverShutdown event before ending.")
-@click.option("--log-format", type=click.Choice(["auto", "json", "console"]), default="auto", help="On standard error.")
+@click.option("--log-format", type=click.Choice(get_args(LogFormat)), default="auto", help="On standard error.")
 @version_option()
-def main(log_format: Literal["auto", "json", "console"], **flags: Any) -> None:
+def main(log_format: LogFormat, **flags: Any) -> None:
     """Be a Binance-compatible exchange, near and (delayed) far.
 
     Writes one JSON line to standard output when ready, with the bound addresses, and one with the totals at the end

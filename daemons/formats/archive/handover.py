@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from daemons.reasons import ArchiveReason
+from daemons.sections import LogFormat
 
 __all__ = [
     "ARRAY_HEAD",
@@ -94,7 +95,7 @@ class Setup(msgspec.Struct, frozen=True):
     retention_ns: int | None = None
     retention_bytes: int | None = None
     upload: UploadSettings | None = None
-    log_format: Literal["auto", "json", "console"] = "auto"
+    log_format: LogFormat = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

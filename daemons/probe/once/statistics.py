@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from daemons.measurement.histogram import QuantileHistogram
+from daemons.measurement.percentile import PERCENTILES, minimum_samples
 from daemons.probe.attempt import Attempt, ConnectionKind, Phase, Reason, Reconnect
 from daemons.probe.once.document import Connection, Summary, TargetFigures
 from daemons.probe.slots import Slots
@@ -19,11 +20,14 @@ def summary(values: QuantileHistogram) -> Summary:
     :func:`~daemons.measurement.percentile.minimum_samples`; but a median, the value in the middle, is given of the
     fewest, for a measurement of three requests has nothing else to say of its phases.
     """
-    p95, p99, p999 = values.shown(0.95, 0.99, 0.999)
+    found = dict(zip(PERCENTILES, values.quantiles(*PERCENTILES.values()), strict=True))
+    p95, p99, p999 = (
+        found[name] if values.count >= minimum_samples(PERCENTILES[name]) else None for name in ("p95", "p99", "p999")
+    )
     return {
         "sample_count": values.count,
         "avg_ms": _ms(values.mean),
-        "median_ms": _ms(values.quantile(0.5)),
+        "median_ms": _ms(found["median"]),
         "p95_ms": _ms(p95),
         "p99_ms": _ms(p99),
         "p999_ms": _ms(p999),

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
+from daemons.sections import LogFormat
 from daemons.service.console.command_line import version_option
 
 __all__ = ["common", "shared_sections"]
@@ -30,7 +31,7 @@ def common(metrics: str) -> Callable[[Command], Command]:
         click.option(
             "--metrics", metavar="HOST:PORT", help=f"Where to serve metrics; '' for nowhere.  [default: {metrics}]"
         ),
-        click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="[default: auto]"),
+        click.option("--log-format", type=click.Choice(get_args(LogFormat)), help="[default: auto]"),
         click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: info]"),
         click.option("--check-config", is_flag=True, help="Check the configuration and the files it names, then end."),
         version_option(),

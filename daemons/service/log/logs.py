@@ -8,11 +8,12 @@ import atexit
 import logging
 import os
 from dataclasses import dataclass
-from typing import Literal, TextIO, cast
+from typing import TextIO, cast
 
 import structlog
 
 from daemons.errors import brief
+from daemons.sections import LogFormat
 from daemons.service.log.limit import LogLimit
 from daemons.service.log.people import ConsoleLines
 from daemons.service.log.writer import LogWriter
@@ -43,7 +44,7 @@ def unexpected(error: BaseException, where: str) -> None:
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
-def configure(style: Literal["auto", "json", "console"], level: str, secrets: Secrets = NOTHING) -> None:
+def configure(style: LogFormat, level: str, secrets: Secrets = NOTHING) -> None:
     """Send all logs, ours and the libraries', to standard error in one style.
 
     Args:

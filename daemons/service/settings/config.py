@@ -16,7 +16,7 @@ import msgspec
 
 from daemons.errors import ConfigError
 from daemons.secret import Secret
-from daemons.sections import Section
+from daemons.sections import LogFormat, Section
 from daemons.service.secrecy import HIDDEN, shown_url
 from daemons.service.settings.errors import explain
 from daemons.service.settings.toml_lines import Step, line_of
@@ -49,7 +49,7 @@ class LogSection(Section, frozen=True):
         level: the least that is worth a line.
     """
 
-    format: Literal["auto", "json", "console"] = "auto"
+    format: LogFormat = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
