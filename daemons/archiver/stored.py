@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemons.formats.archive.layout import SegmentName, parse
+from daemons.formats.archive.finished import finished
+from daemons.formats.archive.layout import SegmentName
 
 __all__ = ["Stored", "stored"]
 
@@ -19,15 +20,16 @@ class Stored:
 
 
 def stored(folder: Path) -> list[Stored]:
-    """List an archive's finished files, the oldest first."""
+    """List an archive's finished files, the oldest first.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
     return sorted(_found(folder), key=lambda one: (one.name.end_ns, one.name.relative))
 
 
 def _found(folder: Path) -> Iterator[Stored]:
-    for file in folder.glob("date=*/path=*/*.parquet"):
-        name = parse(str(file.relative_to(folder)))
-        if name is None:
-            continue
+    for name, file in finished(folder):
         try:
             size = file.stat().st_size
         except FileNotFoundError:

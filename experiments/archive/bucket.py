@@ -129,10 +129,15 @@ def _objects(s3: "S3Client", source: Bucket, selection: Selection, paths: tuple[
 
 
 def _fetch(s3: "S3Client", source: Bucket, folder: Path, name: str, size: int) -> None:
+    try:
+        body = s3.get_object(Bucket=source.bucket, Key=source.prefix + name)["Body"]
+    except s3.exceptions.NoSuchKey:
+        # A life-cycle rule came between: what has gone by now is no longer of the archive.
+        return
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as sink:
-        shutil.copyfileobj(s3.get_object(Bucket=source.bucket, Key=source.prefix + name)["Body"], sink, 1 << 20)
+        shutil.copyfileobj(body, sink, 1 << 20)
     if file.stat().st_size != size:
         why = f"{file.stat().st_size} bytes came of {size}"
         raise InputError(f"{source}{name}", None, why, "ask again; the file may just be replaced")

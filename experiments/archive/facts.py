@@ -16,11 +16,14 @@ def facts_in(file: Path) -> SegmentFacts:
     """Read a file's facts, without its rows.
 
     Raises:
+        FileNotFoundError: it is gone.
         InputError: it is cut off or damaged, or none that a receiver of this format has written.
     """
     try:
         read = pq.read_metadata(file)
         facts, names = facts_of(read.metadata), [read.schema.column(index).name for index in range(read.num_columns)]
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(file, None, f"cannot be read: {error}", "fetch it again, or remove it") from error
     if facts is None or facts.format != FORMAT:

@@ -1,5 +1,6 @@
 """The files that a question is about, with what they say of themselves; two receivers' are not taken for one's."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ def chosen(folder: Path, selection: Selection, paths: tuple[str, ...] = ()) -> l
         InputError: there are none, the folder is no archive's, one is damaged or none of ours, or two receivers wrote
             the same path at once.
     """
-    found = [Segment(name, file, facts_in(file)) for name, file in segments_of(folder, selection, paths)]
+    found = list(_segments_of(folder, selection, paths))
     if selection.receivers:
         known = sorted({f"{one.facts.session} of {one.facts.host}" for one in found})
         found = [one for one in found if {one.facts.host, one.facts.session} & set(selection.receivers)]
@@ -57,6 +58,13 @@ def chosen(folder: Path, selection: Selection, paths: tuple[str, ...] = ()) -> l
                 raise _refusal(folder, longest, life)
             longest = max(longest, life, key=_end_ns)
     return found
+
+
+def _segments_of(folder: Path, selection: Selection, paths: tuple[str, ...]) -> Iterator[Segment]:
+    for name, file in segments_of(folder, selection, paths):
+        # Retention may have come between: what has gone by now is no longer of the archive.
+        with contextlib.suppress(FileNotFoundError):
+            yield Segment(name, file, facts_in(file))
 
 
 def no_such_rows(folder: Path) -> InputError:

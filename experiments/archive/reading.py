@@ -34,6 +34,9 @@ def batches_of(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             known = [name for name in columns if name in opened.schema_arrow.names]
             for batch in opened.iter_batches(_BATCH_ROWS, columns=known):
                 yield _with_all(batch, columns)
+    except FileNotFoundError as error:
+        why = "was removed while it was to be read, as a receiver's retention does"
+        raise InputError(file, None, why, "ask again, or with a later --from") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(file, None, f"cannot be read: {error}", "fetch it again, or remove it") from error
 

@@ -1,7 +1,7 @@
 """Which rows a question is about, and in which files of an archive they lie: told by names, without opening any."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from daemons.formats.archive.layout import DAY_NS, SegmentName, escaped, parse
+from daemons.formats.archive.finished import finished
+from daemons.formats.archive.layout import DAY_NS, SegmentName, escaped
+from experiments.errors import InputError
 
 __all__ = [
     "EVERYTHING",
@@ -107,10 +109,20 @@ def is_archive(folder: Path) -> bool:
 def segments_of(
     folder: Path, selection: Selection = EVERYTHING, paths: tuple[str, ...] = ()
 ) -> list[tuple[SegmentName, Path]]:
-    """List the finished files that may have selected rows, in order of time; of all paths when none is named."""
+    """List the finished files that may have selected rows, in order of time; of all paths when none is named.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
     wanted = wanted_by(selection, paths)
+    try:
+        # A day without selected rows is not even listed.
+        found = list(finished(folder, lambda day: day_has_part_of(day, selection)))
+    except OSError as error:
+        why = f"cannot be listed: {error.strerror}"
+        raise InputError(Path(error.filename), None, why, "ask as a user who may read the whole archive") from error
     return sorted(
-        ((name, file) for name, file in _segments(folder, selection) if wanted(name)),
+        ((name, file) for name, file in found if wanted(name)),
         key=lambda found: (found[0].start_ns, found[0].session, found[0].number, found[0].path),
     )
 
@@ -129,13 +141,3 @@ def day_has_part_of(folder: str, selection: Selection) -> bool:
         return False
     start_ns = (day - _EPOCH) // timedelta(microseconds=1) * 1000
     return selection.has_part_of(start_ns, start_ns + DAY_NS)
-
-
-def _segments(folder: Path, selection: Selection) -> Iterator[tuple[SegmentName, Path]]:
-    # A day without selected rows is not even listed.
-    for day in folder.glob("date=*"):
-        if day_has_part_of(day.name, selection):
-            for file in day.glob("path=*/*.parquet"):
-                name = parse(file.relative_to(folder).as_posix())
-                if name is not None:
-                    yield name, file

@@ -118,7 +118,10 @@ def _selected(table: Path, series: dict[str, PathSeries], selection: Selection) 
 def find_runs(folder: Path) -> list[Path]:
     """Find the result files in a folder and those below it, in order of name: JSON, or CSV without its JSON.
 
-    An archive is one run.
+    An archive is one run. What goes while it is looked at, as a file that a run writes and renames, is not there.
+
+    Raises:
+        InputError: there is no such folder, or a file cannot be read.
     """
     if is_archive(folder):
         return [folder]
@@ -134,17 +137,33 @@ def find_runs(folder: Path) -> list[Path]:
 
 def _is_summary(path: Path) -> bool:
     """Tell a results file from other JSON files by its first bytes; a broken one is to be reported, not skipped."""
-    with path.open("rb") as file:
-        start = file.read(4096)
+    # A pipe would be waited for.
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return b'"setup_type"' in start or is_unfinished(path)
 
 
 def _is_table(path: Path) -> bool:
     """Tell a results table from other CSV files by its header, however that is quoted and ordered."""
+    if not path.is_file():
+        return False
     try:
         return set(ORIGINAL_COLUMNS) <= set(header_of(path))
-    except (UnicodeDecodeError, csv.Error):
+    except (FileNotFoundError, UnicodeDecodeError, csv.Error):
         return False
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(path, None, f"cannot be read: {error.strerror}", "move it elsewhere, or ask as who may read it")
 
 
 def _default_path(source: Path, summary: RunSummary | None) -> str:

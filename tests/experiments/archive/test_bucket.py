@@ -2,8 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import boto3
@@ -129,6 +130,32 @@ def test_what_cannot_be_fetched_is_said_of_the_bucket(
     assert "has room for 0.0 GB; ask for less with --from, --to and --path, or set TMPDIR" in invoke(
         "compare", race.url
     ).output.replace("\n", " ")
+
+
+def test_what_goes_while_it_is_fetched_is_no_longer_of_the_archive(
+    race: There, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = "SELECT count(*) AS n FROM rows"
+    before = int(invoke("query", race.url, counted, "--csv").stdout.split()[1])
+    name, _, prefix = race.url.removeprefix("s3://").partition("/")
+    listing = bucket_module._objects
+
+    def and_then_removed(number: int | None) -> Callable[..., list[tuple[str, int]]]:
+        def listed(*arguments: Any) -> list[tuple[str, int]]:
+            found = list(listing(*arguments))
+            for relative, _size in found[:number]:
+                boto3.client("s3").delete_object(Bucket=name, Key=f"{prefix}/{relative}")
+            return found
+
+        return listed
+
+    monkeypatch.setattr(bucket_module, "_objects", and_then_removed(1))
+    found = invoke("query", race.url, counted, "--csv")
+    assert found.exit_code == 0, found.output
+    assert 0 < int(found.stdout.split()[1]) < before
+    monkeypatch.setattr(bucket_module, "_objects", and_then_removed(None))
+    found = invoke("query", race.url, counted, "--csv")
+    assert (found.exit_code, "no finished file" in found.output.replace("\n", " ")) == (2, True), found.output
 
 
 def test_a_store_that_breaks_off_is_asked_again_or_told(race: There) -> None:

@@ -1,14 +1,17 @@
 """What two receivers wrote at once is not taken for what one wrote; what one wrote in two lives is."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from daemons.formats.archive.layout import MINUTE_NS
+from daemons.formats.archive.layout import MINUTE_NS, SegmentName
+from experiments.archive import files, selection
 from experiments.archive.files import chosen
-from experiments.archive.selection import Selection
+from experiments.archive.reading import batches_of
+from experiments.archive.selection import Selection, segments_of
 from experiments.errors import InputError
 from experiments.main import main
 from experiments.results.run import load_run
@@ -45,6 +48,36 @@ def test_two_receivers_of_one_path_are_told(tmp_path: Path, hosts: tuple[str, st
         if hosts[0] != hosts[1] or receivers != (hosts[1],):
             run = load_run(tmp_path / "archive", selection=Selection(receivers=receivers))
             assert len(run.series["x"]) == found
+
+
+def test_what_retention_removes_meanwhile_is_no_longer_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, lines(), "aa")
+    everything = chosen(tmp_path / "archive", Selection())
+
+    def and_then_removed(*arguments: Any) -> list[tuple[SegmentName, Path]]:
+        found = segments_of(*arguments)
+        found[0][1].unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(files, "segments_of", and_then_removed)
+    assert chosen(tmp_path / "archive", Selection()) == everything[1:]
+    # Later than that it is too late to do without.
+    with pytest.raises(InputError, match=r"was removed while it was to be read, as .*; ask again, or with a later --f"):
+        list(batches_of(everything[0].file, ["arrival_ns"]))
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, lines(), "aa")
+
+    def closed(*_arguments: Any) -> list[tuple[SegmentName, Path]]:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "archive/date=2025-11-20"))
+
+    # Who runs this as root may read everything.
+    monkeypatch.setattr(selection, "finished", closed)
+    with pytest.raises(InputError, match=r"date=2025-11-20: cannot be listed: Permission denied; ask as a user who"):
+        load_run(tmp_path / "archive")
 
 
 def test_of_other_paths_and_times_two_receivers_are_read_as_one_archive(tmp_path: Path) -> None:

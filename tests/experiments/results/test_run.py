@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,22 @@ def test_a_folder_stands_for_the_one_run_in_it(tmp_path: Path) -> None:
     assert len(find_runs(tmp_path)) == 2
     with pytest.raises(InputError, match=r"holds 2 runs \(deeper/r\.json, other\.json\)"):
         load_run(tmp_path)
+
+
+def test_what_is_no_file_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both_files(tmp_path, "r")
+    for suffix in (".json", ".csv"):
+        (tmp_path / f"folder{suffix}").mkdir()
+        (tmp_path / f"link{suffix}").symlink_to("nowhere")
+        # Whoever opens it waits for a writer.
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+    assert find_runs(tmp_path) == [tmp_path / "r.json"]
+    # One goes between the look and the opening, as a file that a run writes and renames.
+    monkeypatch.setattr(Path, "is_file", lambda path: not path.name.startswith(("folder", "pipe")))
+    assert find_runs(tmp_path) == [tmp_path / "r.json"]
+    monkeypatch.setattr(Path, "is_file", lambda path: not path.name.startswith("pipe"))
+    with pytest.raises(InputError, match=r"folder\.json: cannot be read: Is a directory; move it elsewhere"):
+        find_runs(tmp_path)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
