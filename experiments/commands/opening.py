@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,8 @@ from daemons.feed.endpoints import DEFAULT_STREAMS, shown, streams_in
 from daemons.feed.settings import FeedFields, FeedSettings
 from daemons.feed.streams import stream_of
 from daemons.records import Numbering
-from daemons.service.console.screen import Display, screen, sentence
+from daemons.service.console.display import Display
+from daemons.service.console.screen import screen, sentence
 from daemons.service.settings.config import Address, address
 from daemons.stream.stamping import Stamper
 from daemons.timing.clock import SystemClock
@@ -123,7 +125,7 @@ async def _race(
             else:
                 sentence(console, text)
         if display.moves:
-            display.update(table(run, console))
+            display.update(partial(table, run, console))
         elif time.monotonic() - said >= _LINE_SECONDS:
             said = time.monotonic()
             sentence(console, line(run))

@@ -6,13 +6,17 @@ import signal
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
 from daemons.configuration.defaults import FORWARDER_METRICS, PROBE_METRICS, RECEIVER_METRICS
 from daemons.errors import LatencyError
-from daemons.service.console.screen import Display, error_line, screen, sentence
+from daemons.service.console.display import Display
+from daemons.service.console.screen import error_line, screen, sentence, wrapped
 from experiments.live.figures import Watched, watched
 from experiments.live.history import History, PageReading
 from experiments.live.prometheus import ask
@@ -105,6 +109,7 @@ async def go_on(watch: Watch, interval: float, duration: float | None, as_json: 
     display = Display(console)
     moves = display.moves and not as_json
     begun, said = time.monotonic(), -_LINE_SECONDS
+    seen: Watched | None = None
     with display if moves else contextlib.nullcontext():
         while not told.is_set() and (duration is None or time.monotonic() - begun < duration):
             due = time.monotonic() + interval
@@ -117,7 +122,7 @@ async def go_on(watch: Watch, interval: float, duration: float | None, as_json: 
             if as_json and seen is not None:
                 click.echo(msgspec.json.encode(seen).decode())
             elif moves:
-                display.update(trouble if seen is None else fitted(seen, console))
+                display.update(partial(_shown, seen, trouble, console))
             elif not as_json and now - said >= _LINE_SECONDS:
                 said = now
                 sentence(console, trouble if seen is None else line(seen))
@@ -126,4 +131,14 @@ async def go_on(watch: Watch, interval: float, duration: float | None, as_json: 
             end = due if duration is None else min(due, begun + duration)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(told.wait(), max(0.0, end - now))
+        if moves and seen is not None:
+            # What stays has room for all.
+            display.update(lambda: tables(seen, console.width))
     return 0
+
+
+def _shown(seen: Watched | None, trouble: str, console: Console) -> RenderableType:
+    """Make what a terminal shows: the figures, or why there are none."""
+    if seen is not None:
+        return fitted(seen, console)
+    return Group(*(Text(part, style="bold red") for part in wrapped(trouble, console.width, 2)))

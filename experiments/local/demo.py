@@ -10,6 +10,7 @@ import contextlib
 import signal
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from rich.console import Console
 
 from daemons.errors import LatencyError
 from daemons.formats.summary import RunSummary
-from daemons.service.console.screen import Display, sentence
+from daemons.service.console.display import Display
+from daemons.service.console.screen import sentence
 from experiments.live.scrape import ScrapedPage, fetch
 from experiments.local.certificates import certificates
 from experiments.local.programs import ProgramError, RunningProgram
@@ -183,7 +185,7 @@ async def _watch(console: Console, demo: Demo, told: asyncio.Event, duration: fl
             snapshot = await demo.snapshot()
             elapsed = time.monotonic() - begun
             if display.moves:
-                display.update(table(snapshot, elapsed))
+                display.update(partial(table, snapshot, elapsed))
             else:
                 sentence(console, line(snapshot, elapsed))
     return snapshot

@@ -10,13 +10,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from daemons.errors import ClockError, LatencyError, ResultsError
-from daemons.service.console.screen import Display, sentence
+from daemons.service.console.display import Display
+from daemons.service.console.screen import sentence
 from daemons.service.lifecycle import INTERRUPTED
 from daemons.timing.clock import SystemClock
 from daemons.timing.discipline import ClockMonitor
@@ -216,7 +218,7 @@ class Session:
                 shown_at = time.monotonic()
                 head = f"{title}, {min(shown_at - begun, duration):.0f} of {duration:g} s"
                 if display.moves:
-                    display.update(table(head, progress))
+                    display.update(partial(table, head, progress))
                 else:
                     self._say(line(head, progress))
 

@@ -13,7 +13,8 @@ from rich.text import Text
 from daemons.probe.attempt import ConnectionKind, Phase
 from daemons.probe.once.document import Vantage
 from daemons.probe.once.statistics import ConnectionStatistics, TargetStatistics, summary
-from daemons.service.console.screen import MISSING, Display, Grid, figure, screen, sentence, wrapped
+from daemons.service.console.display import Display
+from daemons.service.console.screen import MISSING, Grid, figure, screen, sentence, wrapped
 from daemons.service.log import logs
 
 __all__ = ["Asked", "print_result", "print_vantage", "result_console", "show_progress"]
@@ -51,7 +52,8 @@ async def show_progress(
         return
     begun = time.monotonic()
     with Display(console, transient=True) as display, _logs_above(display):
-        while True:
+
+        def shown() -> RenderableType:
             left = max(0.0, seconds - (time.monotonic() - begun))
             made = sum(one.attempts for one in statistics)
             wanted = sum(sum(one.values()) for one in asked)
@@ -59,7 +61,10 @@ async def show_progress(
             parts: list[RenderableType] = [Text(line) for line in wrapped(head, console.width)]
             parts.append(_grid(statistics, asked, live=True))
             parts += (Text(line) for text in _failures(statistics) for line in wrapped(text, console.width, 2))
-            display.update(Group(*parts))
+            return Group(*parts)
+
+        while True:
+            display.update(shown)
             await asyncio.sleep(_REFRESH_SECONDS)
 
 

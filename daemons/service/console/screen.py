@@ -1,28 +1,25 @@
-"""What our commands print for people: tables that cut nothing, sentences that break between words, live displays.
+"""What our commands print for people: tables that cut nothing, and sentences that break between words.
 
 A terminal may be 40 columns wide or 200, and a pipe has no width at all. A figure whose end is missing is worse than no
 figure, so a table too wide is turned on its side, and, where that is too wide too, written as a paragraph a row.
 """
 
 import codecs
-import contextlib
 import io
 import re
 import sys
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
-from typing import Self
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.live import Live
 from rich.measure import Measurement
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["MISSING", "NOT_CONFIGURED", "Display", "Grid", "error_line", "figure", "screen", "sentence", "wrapped"]
+__all__ = ["MISSING", "NOT_CONFIGURED", "Grid", "error_line", "figure", "screen", "sentence", "wrapped"]
 
 MISSING = "–"
 """Stands where there is no figure."""
@@ -187,48 +184,3 @@ def _table() -> Table:
 def _width(console: Console, options: ConsoleOptions, table: Table) -> int:
     """Give the width that a table needs to be whole."""
     return Measurement.get(console, options.update(max_width=_WITHOUT_END), table).maximum
-
-
-class Display(contextlib.AbstractContextManager["Display"]):
-    """Something that changes in place while it is watched, where the terminal can do that.
-
-    Args:
-        console: where it is shown.
-        transient: whether it vanishes at its end, for what is printed then.
-
-    Attributes:
-        moves: whether it can; where not, say something now and then instead. Colours asked for in a pipe
-            (``FORCE_COLOR``) make no terminal of it, and one that cannot move its cursor (``TERM=dumb``) is none.
-    """
-
-    def __init__(self, console: Console, *, transient: bool = False) -> None:
-        self._console = console
-        self.moves = console.is_interactive and console.file.isatty()
-        self._live: Live | None = None
-        if self.moves:
-            self._live = Live(
-                console=console,
-                auto_refresh=False,
-                transient=transient,
-                # What others print to this terminal goes above; what goes elsewhere stays there.
-                redirect_stdout=sys.stdout.isatty(),
-                redirect_stderr=sys.stderr.isatty(),
-            )
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def above(self, text: str) -> None:
-        """Print lines above it, where they stay."""
-        self._console.print(Text(text.rstrip("\n")), soft_wrap=True)
-
-    def update(self, shown: RenderableType) -> None:
-        """Show this in the place of what was there."""
-        assert self._live is not None
-        self._live.update(shown, refresh=True)

@@ -105,12 +105,13 @@ LINES = """
 import structlog
 from daemons.probe.once.view import _logs_above
 from daemons.service.log import logs
-from daemons.service.console.screen import Display, screen
+from daemons.service.console.display import Display
+from daemons.service.console.screen import screen
 from rich.text import Text
 logs.configure("console", "info")
 with Display(screen()) as display, _logs_above(display):
     for number in range(5):
-        display.update(Text(f"moving {number}"))
+        display.update(lambda: Text(f"moving {number}"))
         structlog.get_logger("x").warning(f"a line {number}")
 """
 

@@ -1,8 +1,6 @@
 import io
-import os
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +9,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from daemons.service.console.screen import Grid, figure, screen, sentence, wrapped
-from tests.terminal import on_terminal
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=30)
 FIGURES = st.floats(-1e6, 1e6).map(figure) | st.just("–") | st.just("")
@@ -109,31 +106,3 @@ def test_into_a_pipe_a_table_is_upright_and_a_sentence_one_line(monkeypatch: pyt
     assert lines[0] == long.strip()
     assert lines[2].split()[-2:] == ["p29", "ms"]
     assert max(len(line.rstrip()) for line in lines[1:]) < 1000
-
-
-SCRIPT = """
-from daemons.service.console.screen import Display, screen
-console = screen()
-with Display(console) as display:
-    print(display.moves)
-"""
-
-
-@pytest.mark.parametrize(
-    ("setting", "moves"), [({}, True), ({"TERM": "dumb"}, False), ({"NO_COLOR": "1"}, True)], ids=str
-)
-def test_a_display_moves_where_the_terminal_can(setting: dict[str, str], moves: bool) -> None:
-    settings = [f"{name}={value}" for name, value in setting.items()]
-    shown = on_terminal(["env", *settings, sys.executable, "-c", SCRIPT], 80, cwd=Path(__file__).parents[4])
-    assert shown.text.split() == [str(moves)]
-
-
-def test_colours_asked_for_make_no_terminal_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as file, os.fdopen(reading):
-        monkeypatch.setattr(sys, "stdout", file)
-        from daemons.service.console.screen import Display  # noqa: PLC0415
-
-        assert Console().is_terminal
-        assert not Display(Console()).moves
