@@ -288,6 +288,9 @@ MEASURES = """(() => {
 })()"""
 
 
+MOVED = """[...document.querySelectorAll(".sideways")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"""
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (390, False), (390, True)])
 def test_a_reader_sees_all_of_it_by_day_and_night_on_a_desk_and_in_the_hand(
     width: int, dark: bool, tmp_path: Path
@@ -327,6 +330,8 @@ def test_causes_and_parts_of_the_delay_fit_the_page_too(tmp_path: Path) -> None:
         for width in (390, 768, 1280):
             tab.look(width)
             assert tab.evaluate("document.documentElement.scrollWidth") == width
+        # On a desk every table is whole: none is cut until it is moved.
+        assert tab.evaluate(MOVED) == []
 
 
 def test_a_picture_tells_its_figures_in_words(tmp_path: Path) -> None:
