@@ -288,7 +288,9 @@ MEASURES = """(() => {
 })()"""
 
 
-MOVED = """[...document.querySelectorAll(".sideways")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"""
+MOVED = """
+    [...document.querySelectorAll(".sideways")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)
+"""
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (390, False), (390, True)])
