@@ -17,6 +17,7 @@ from daemons.formats.archive.layout import SegmentName, parse
 from experiments.archive.selection import Selection, day_has_part_of, wanted_by
 from experiments.errors import InputError
 from experiments.extra import require_extra
+from experiments.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -72,7 +73,7 @@ def at_hand(source: "Path | Bucket", selection: Selection, paths: tuple[str, ...
         yield source
         return
     require_extra("aws")
-    with tempfile.TemporaryDirectory(prefix="experiment-") as place:
+    with tempfile.TemporaryDirectory(prefix="experiment-", dir=scratch_folder()) as place:
         folder = Path(place, source.name)
         try:
             _bring(source, folder, selection, paths)

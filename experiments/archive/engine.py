@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
+from experiments.scratch import scratch_folder
+
 __all__ = ["EngineError", "batches", "engine", "literal", "pattern_of"]
 
 # What sorts and joins may hold before they spill to a temporary folder; scans need less.
@@ -25,7 +27,7 @@ class EngineError(Exception):
 @contextmanager
 def engine() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an engine of its own, in memory, with a folder to spill to; nothing is fetched from anywhere by itself."""
-    with tempfile.TemporaryDirectory(prefix="experiment-") as spill:
+    with tempfile.TemporaryDirectory(prefix="experiment-", dir=scratch_folder()) as spill:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": _MEMORY,
             "temp_directory": spill,

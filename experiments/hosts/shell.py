@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from daemons.errors import LatencyError
+from experiments.scratch import scratch_folder
 
 __all__ = ["SSH_FAILED", "Done", "HostError", "LocalShell", "Shell", "SshShell", "fetch_folder", "must", "run"]
 
@@ -156,7 +157,7 @@ async def fetch_folder(shell: Shell, remote: str, local: Path, *, prefix: Sequen
         HostError: it cannot be read, or what came is no whole archive.
     """
     line = shell.line([*prefix, "tar", "-C", remote, "-czf", "-", "."])
-    with tempfile.TemporaryFile() as archive, tempfile.TemporaryFile() as complaint:
+    with tempfile.TemporaryFile(dir=scratch_folder()) as archive, tempfile.TemporaryFile() as complaint:
         process = await asyncio.create_subprocess_exec(
             *line, stdin=subprocess.DEVNULL, stdout=archive, stderr=complaint, start_new_session=True
         )

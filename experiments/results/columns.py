@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from daemons.errors import ResultsError
+from experiments.scratch import scratch_folder
 
 __all__ = [
     "PIECE",
@@ -71,14 +72,15 @@ class _Column:
         try:
             if self._file is None:
                 # Unbuffered: what there is no room for is known here, and not when the file is closed.
-                self._file = tempfile.TemporaryFile(prefix="experiment-", buffering=0)  # noqa: SIM115 - closed below
+                folder = scratch_folder()
+                self._file = tempfile.TemporaryFile(prefix="experiment-", dir=folder, buffering=0)  # noqa: SIM115 - closed below
                 weakref.finalize(self, self._file.close)
             for part in self._parts:
                 rest = part.view(np.uint8).data
                 while rest:
                     rest = rest[self._file.write(rest) :]
         except OSError as error:
-            why = f"{tempfile.tempdir or 'temporary folder'}: no room for long columns: {error.strerror}"
+            why = f"{scratch_folder()}: no room for long columns: {error.strerror}"
             raise ResultsError(f"{why}; make some, or set TMPDIR to another folder") from error
         self._parts, self._bytes = [], 0
 

@@ -42,7 +42,8 @@ def test_pieces_are_all_of_a_column_and_can_be_read_again(monkeypatch: pytest.Mo
 
 def _mapped_bytes() -> int:
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["RssFile"].split()[0]) * 1024
+    # Mapped of a file on a disk, or of one that is in memory itself, on a tmpfs that somebody names.
+    return sum(int(fields[name].split()[0]) * 1024 for name in ("RssFile", "RssShmem"))
 
 
 def test_what_was_let_go_of_is_not_in_memory() -> None:
@@ -72,7 +73,7 @@ def test_a_full_disk_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "_IN_MEMORY", 0)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(columns, "scratch_folder", lambda: tmp_path / "gone")
     with pytest.raises(ResultsError, match=r"gone: no room for long columns: No such file or directory"):
         collected(np.int64, [np.arange(9)])
 
