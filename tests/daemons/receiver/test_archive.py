@@ -1,21 +1,32 @@
 """The archive of whole receivers: killed, on full disks, beside each other."""
 
+import asyncio
 import json
 import mmap
 import os
 import random
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
+import msgspec
 import pytest
+import structlog
 from moto.server import ThreadedMotoServer
 
 from daemons.archiver.session import lock
+from daemons.configuration.receiver import ArchiveSection
+from daemons.errors import ResultsError
+from daemons.formats.summary import ClockSummary
+from daemons.receiver import archive as receiving
+from daemons.receiver.archive import Archive, archive_setup
+from daemons.service.settings.config import LogSection
+from tests.daemons.archiver import desk
 from tests.daemons.archiver.desk import found
-from tests.processes import Program, running, until
+from tests.processes import DEADLINE_SECONDS, Program, running, until
 from tests.programs import (
     filled,
     forwarder,
@@ -222,13 +233,41 @@ def test_an_archiver_that_dies_is_started_again(tmp_path: Path) -> None:
             lost = scrape(program).sum(LOST)
             assert scrape(program).sum("latency_receiver_archive_restarts_total") == 1
             program.terminate()
+    until(lambda: abandoned(archive), "the archiver has finished")
     assert rows_by_path(archive)["direct"] + lost == total
+
+
+# An archiver may outlive its receiver, which does not wait for its end.
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+def test_measuring_does_not_wait_for_an_archiver_that_the_machine_has_no_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "OPEN_SECONDS", 0.0)
+    setup = archive_setup(ArchiveSection(folder=str(tmp_path / "archive")), ("direct",), LogSection())
+    assert setup is not None
+
+    async def measuring() -> None:
+        archive = Archive(setup, ClockSummary)
+        with structlog.testing.capture_logs() as said:
+            await archive.open()
+        assert [one["event"] for one in said] == ["the archiver has not begun; measuring does, and rows wait"]
+        archive.paths[0].add(desk.row(desk.DAY))
+        await archive.close()
+        # Another error than slowness is one.
+        (tmp_path / "file").touch()
+        other = Archive(msgspec.structs.replace(setup, folder=str(tmp_path / "file")), ClockSummary)
+        monkeypatch.setattr(receiving, "OPEN_SECONDS", DEADLINE_SECONDS)
+        with pytest.raises(ResultsError, match=r"file: .*Not a directory"):
+            await other.open()
+
+    asyncio.run(measuring())
+    until(lambda: rows_by_path(tmp_path / "archive") == {"direct": 1}, "the archiver begins, and finishes")
 
 
 def test_a_full_disk_costs_rows_of_the_archive_and_nothing_else(tmp_path: Path) -> None:
     with (
         mounted(tmp_path / "small", "size=512k") as folder,
-        filled(folder, 440 << 10) as ballast,
+        filled(folder, 440 << 10),
         simulator("--rate", "1000", "--wait-for-clients", "1") as exchange,
         receiver("--config", str(configuration(tmp_path, exchange.ready["near"], folder / "archive"))) as program,
     ):
@@ -236,7 +275,8 @@ def test_a_full_disk_costs_rows_of_the_archive_and_nothing_else(tmp_path: Path) 
         assert line["error"] == "No space left on device"
         until(lambda: scrape(program).sum(LOST, path="direct", reason="disk") > 0, "rows are lost")
         assert scrape(program).sum("latency_receiver_archive_errors_total", operation="journal") > 0
-        ballast.unlink()
+        # However late this comes, there is room for all that came meanwhile.
+        subprocess.run(["mount", "-o", "remount,size=1g", folder], check=True)
         program.wait_for_log("the archive is written again")
         exchange.terminate()
         total = exchange.last_json()["near"]["messages_sent"]
@@ -244,6 +284,7 @@ def test_a_full_disk_costs_rows_of_the_archive_and_nothing_else(tmp_path: Path) 
         until(lambda: scrape(program).sum(ROWS) + scrape(program).sum(LOST) == total, "every row is accounted for")
         lost = scrape(program).sum(LOST)
         program.terminate()
+        until(lambda: abandoned(folder / "archive"), "the archiver has finished")
         files = found(folder / "archive")
         assert sum(one.facts.rows for one in files) + lost == total
         assert sum(one.facts.rows_lost or 0 for one in files) == lost
