@@ -223,17 +223,16 @@ def _yaml(file: str, content: bytes) -> Any:
         No key is a number, and the toolkit takes ``X-XSS-Protection: 1`` and a user 123 without quotes.
         """
 
-        yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, Any]]]] = {
-            first: [(tag, pattern) for tag, pattern in resolvers if tag not in _TEXT_ALL_THE_SAME]
-            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             keys = [key.value for key, _value in node.value if isinstance(key, yaml.ScalarNode)]
             if len(set(keys)) != len(keys):
                 raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
             return super().construct_mapping(node, deep)
 
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _TEXT_ALL_THE_SAME]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     try:
         return yaml.load(content, Loader)  # noqa: S506 - it is a SafeLoader
     except yaml.MarkedYAMLError as error:
