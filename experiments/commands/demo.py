@@ -8,6 +8,7 @@ import click
 from daemons.errors import ConfigError
 from daemons.service.settings.numbers import Number
 from daemons.service.settings.spans import Span
+from experiments.extra import require_extra
 from experiments.local.defaults import EVENTS_PER_SECOND
 
 __all__ = ["demo_command"]
@@ -34,6 +35,8 @@ def demo_command(duration: float, keep_running: bool, rate: float, folder: Path)
     from experiments.local.demo import run_demo  # noqa: PLC0415
     from experiments.local.simulated import Injected  # noqa: PLC0415
 
+    # Before anything is there that looks like a run.
+    require_extra("demo")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

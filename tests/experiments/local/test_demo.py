@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from daemons.errors import LatencyError
 from daemons.service.console.screen import figure
+from experiments.extra import EXTRAS
 from experiments.live.scrape import ScrapedPage
 from experiments.local.demo import Demo
 from experiments.local.programs import ProgramError, RunningProgram
 from experiments.local.simulated import FAR_DELAY_MS, LINK_DELAY_MS, Injected
 from experiments.local.view import table
+from experiments.main import main
 
 
 @pytest.mark.process
@@ -163,6 +166,15 @@ def test_a_second_demo_keeps_the_results_of_the_first(tmp_path: Path) -> None:
         subprocess.run(command, capture_output=True, timeout=300, check=True)
     assert len(list(tmp_path.glob("results*.json"))) == 2
     assert len(list(tmp_path.glob("results*.csv"))) == 2
+
+
+def test_without_its_extra_it_leaves_nothing_that_looks_like_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EXTRAS, "demo", ("trustworthy",))
+    done = CliRunner().invoke(main, ["demo", "--output", str(tmp_path / "results")])
+    assert (done.exit_code, "trustworthy not installed; " in done.output) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unusable_folder_is_refused(tmp_path: Path) -> None:
