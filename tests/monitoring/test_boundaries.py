@@ -1,5 +1,6 @@
 """What docs/measurement.md promises of quantiles, held against every histogram that a daemon has."""
 
+import ast
 import asyncio
 import itertools
 import math
@@ -56,6 +57,13 @@ def test_every_familys_boundaries_are_as_close_as_promised(name: str) -> None:
     bounds = _magnitudes([float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels])
     assert len(bounds) > 50
     assert all(math.isclose(above / below, ratio) for below, above in itertools.pairwise(bounds))
+
+
+def test_no_family_that_a_daemon_makes_is_left_out() -> None:
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "daemons").rglob("*.py")]
+    calls = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    made = [call for call in calls if isinstance(call, ast.Name) and call.id == "HistogramFamily"]
+    assert len(made) == len(_pages())
 
 
 @pytest.mark.parametrize("name", _pages())

@@ -1,5 +1,6 @@
 """The dashboards: up to date, honest in their arithmetic, and readable."""
 
+import json
 import re
 from typing import Any
 
@@ -260,3 +261,17 @@ def test_grafana_and_prometheus_agree_on_the_scrape_interval() -> None:
     provisioned = loaded(ROOT / "grafana" / "provisioning" / "datasources" / "prometheus.yml")["datasources"][0]
     scraped = loaded(ROOT / "prometheus" / "prometheus.yml")["global"]["scrape_interval"]
     assert provisioned["jsonData"]["timeInterval"] == scraped
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_a_variable_is_matched_as_grafana_writes_its_value(name: str) -> None:
+    # As a regular expression where several can be chosen, as it is where one is: a path called "a.b (c)" is shown by
+    # the right operator alone (Grafana's documentation of Prometheus template variables).
+    dashboard = dashboards()[name]
+    several = {each["name"]: each.get("multi", False) for each in dashboard["templating"]["list"]}
+    assert all(each.get("includeAll", False) == each.get("multi", False) for each in dashboard["templating"]["list"])
+    used = re.findall(r'(=~|!~|!=|=)\\"\$\{?(\w+)\}?', json.dumps(dashboard))
+    assert len(used) > 5
+    assert {(variable, operator) for operator, variable in used} == {
+        (variable, "=~" if several[variable] else "=") for _operator, variable in used
+    }
