@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from daemons.formats.summary import RunSummary
-from daemons.service.console.screen import Grid, figure
+from daemons.service.console.screen import Grid, Prose, figure
 from experiments.live.scrape import ScrapedPage
 
 __all__ = ["Snapshot", "line", "summary_table", "table"]
@@ -76,7 +76,7 @@ def table(snapshot: Snapshot, elapsed: float) -> RenderableType:
         )
     buffered = int(snapshot.forwarder.total("latency_forwarder_buffer_events"))
     lead, rtt = figure(snapshot.lead_ms), figure(snapshot.rtt_ms)
-    foot = f"backbone leads by {lead} ms (median); link RTT {rtt} ms; {buffered} buffered"
+    foot = f"backbone leads by {lead} ms (median); link RTT {rtt} ms; {buffered} events buffered"
     https = Grid("HTTPS", ("connection", "requests", "p50 ms", "p99 ms"))
     for connection, what in (("cold", "new: connect, TLS, request"), ("warm", "kept: request")):
         https.add(
@@ -85,7 +85,7 @@ def table(snapshot: Snapshot, elapsed: float) -> RenderableType:
             figure(snapshot.https_ms(connection, 0.5)),
             figure(snapshot.https_ms(connection, 0.99)),
         )
-    return Group(grid, Text(foot), Text(""), https)
+    return Group(grid, Prose(foot), Text(""), https)
 
 
 def line(snapshot: Snapshot, elapsed: float) -> str:

@@ -19,7 +19,7 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["MISSING", "NOT_CONFIGURED", "Grid", "error_line", "figure", "screen", "sentence", "wrapped"]
+__all__ = ["MISSING", "NOT_CONFIGURED", "Grid", "Prose", "error_line", "figure", "screen", "sentence", "wrapped"]
 
 MISSING = "–"
 """Stands where there is no figure."""
@@ -101,6 +101,20 @@ def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
             replace_whitespace=False,
         ) or [""]
     return [line.replace("\xa0", " ") for line in lines]
+
+
+class Prose:
+    """Sentences among tables, which break as :func:`wrapped` says, in as much room as there is when they are drawn.
+
+    Args:
+        text: the sentences.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from map(Text, wrapped(self._text, options.max_width))
 
 
 class Grid:

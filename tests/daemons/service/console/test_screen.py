@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from daemons.service.console.screen import Grid, figure, screen, sentence, wrapped
+from daemons.service.console.screen import Grid, Prose, figure, screen, sentence, wrapped
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=30)
 FIGURES = st.floats(-1e6, 1e6).map(figure) | st.just("–") | st.just("")
@@ -91,6 +91,15 @@ def test_a_number_stays_with_its_unit() -> None:
         for line in wrapped(text, width):
             assert not re.search(r"\d$", line)
             assert not re.match(r"\s*(%|ms|USD|\*)", line)
+
+
+@pytest.mark.parametrize("width", range(12, 90))
+def test_sentences_among_tables_break_as_sentences_do(width: int) -> None:
+    text = "backbone leads by 19.64 ms (median); link RTT 38.02 ms; 62 events buffered"
+    console = Console(file=io.StringIO(), width=width)
+    console.print(Prose(text))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == wrapped(text, width)
 
 
 def test_into_a_pipe_a_table_is_upright_and_a_sentence_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
