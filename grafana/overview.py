@@ -146,7 +146,7 @@ def _trust() -> Panel:
             Query(f"max(latency:host_delay_seconds:p99_5m{{{PATH}}} >= 0)", "host"),
             Query(f"max(latency:unpaired:ratio5m{{{PATH}}})", "not raced"),
         ],
-        steps=((None, GREEN), (limit("clock_bound_floor_seconds"), AMBER), (0.01, RED)),
+        steps=((None, GREY), (0, GREEN), (limit("clock_bound_floor_seconds"), AMBER), (0.01, RED)),
         states=(State(-1, "unknown", AMBER),),
         units={"not raced": "percentunit"},
         decimals=1,
@@ -165,7 +165,7 @@ def _alert_count() -> Panel:
         "short",
         [Query(firing % "page", "pages"), Query(firing % "ticket", "tickets")],
         states=(RULES_LATE,),
-        steps=((None, GREEN), (1, RED)),
+        steps=((None, GREY), (0, GREEN), (1, RED)),
         more="latency-health",
     )
 
@@ -177,7 +177,7 @@ def _jitter_now() -> Panel:
         "green; red is where a page begins (prometheus/rules/thresholds.yml).",
         "s",
         [Query(f"topk(4, max by (path) (latency:jitter_seconds:mean15s{{{PATH}}}))", "{{path}}")],
-        steps=((None, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED)),
+        steps=((None, GREY), (0, GREEN), (limit("jitter_seconds") / 2, AMBER), (limit("jitter_seconds"), RED)),
         name_size=_NAME_SIZE,
         more="latency-delay",
     )
@@ -190,7 +190,7 @@ def _lost() -> Panel:
         "most. Good: 0.",
         "short",
         [Query(f"topk(4, sum by (path) (latency:lost_events:increase5m{{{PATH}}}))", "{{path}}")],
-        steps=((None, GREEN), (1, RED)),
+        steps=((None, GREY), (0, GREEN), (1, RED)),
         decimals=0,
         name_size=_NAME_SIZE,
         value_size=_COUNT_SIZE,
