@@ -136,13 +136,14 @@ class Server:
 
 
 @asynccontextmanager
-async def standing(*, secure: bool) -> AsyncIterator[tuple[Server, Sink, FeedConnection]]:
+async def standing(*, secure: bool, sink: Sink | None = None) -> AsyncIterator[tuple[Server, Sink, FeedConnection]]:
     """Make a connection to an exchange in this loop."""
+    sink = sink or Sink()
     authority = trustme.CA()
     serving, dialling = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)
     authority.configure_trust(dialling)
-    loop, stamper, sink = asyncio.get_running_loop(), Stamper(SystemClock()), Sink()
+    loop, stamper = asyncio.get_running_loop(), Stamper(SystemClock())
     assert await stamper.warm()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
