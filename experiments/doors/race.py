@@ -21,7 +21,7 @@ from experiments.doors.hearing import hearing
 from experiments.doors.roster import DoorRoster, KnownDoor, turn_seconds
 from experiments.doors.standing import Standings, standings
 
-__all__ = ["DoorRace", "Happening", "RaceOptions"]
+__all__ = ["BY_HAND", "DoorRace", "Happening", "RaceOptions"]
 
 BY_HAND = "--address"
 ATTEMPTS, WINDOW_SECONDS = 250, 300.0

@@ -13,8 +13,9 @@ import msgspec
 from daemons.errors import ResultsError
 from daemons.service.distribution import installed_version
 from experiments.doors.blocks import RacedBlock
+from experiments.doors.finding import URL
 from experiments.doors.model import FILE, DoorEvent, DoorRow, DoorsRun
-from experiments.doors.race import DoorRace, RaceOptions
+from experiments.doors.race import BY_HAND, DoorRace, RaceOptions
 from experiments.doors.roster import KnownDoor
 from experiments.doors.standing import configuration_line, say
 from experiments.folder import write_whole
@@ -138,7 +139,9 @@ def _notes(race: DoorRace, ranked: Sequence[int]) -> list[str]:
     notes = []
     if without := [door.address for door in doors if not door.way]:
         notes.append(f"this host has no way to {len(without)} of the addresses: {_few(without)}")
-    if not any(":" in door.address for door in doors):
+    # Where all doors were named by hand, or are in the URL, no name was asked.
+    asked = set[str]().union(*(door.found_by for door in doors)) - {BY_HAND, URL}
+    if asked and not any(":" in door.address for door in doors):
         notes.append("the name has no IPv6 address")
     for word in ("failing", "gone"):
         for door in doors:

@@ -56,7 +56,8 @@ def print_answer(console: Console, run: DoorsRun) -> None:
 
 
 def _progress(run: DoorsRun) -> str:
-    return f"{run.blocks:,} blocks, {run.compared_events:,} events compared, {run.attempts:,} attempts to connect"
+    blocks = f"{run.blocks:,} block{'s' * (run.blocks != 1)}"
+    return f"{blocks}, {run.compared_events:,} events compared, {run.attempts:,} attempts to connect"
 
 
 def _grid(doors: list[DoorRow]) -> Grid:

@@ -125,6 +125,8 @@ def test_a_door_that_dies_is_told_counted_and_not_waited_for() -> None:
             assert row.trouble
             assert run.leaders == [row.address for row in run.doors if row.address != "127.0.0.2"]
             assert any(note.startswith("127.0.0.2 is gone (") for note in run.notes)
+            # No name was asked for any.
+            assert not any("IPv6" in note for note in run.notes)
             assert [one.address for one in race.news] == ["127.0.0.2"] * len(race.news)
             assert any(one.address == "127.0.0.2" and "feed lost" in one.what for one in race.happened)
 
