@@ -109,8 +109,9 @@ def say(now: Standings, names: Sequence[str], margin_ms: float, block_seconds: f
         return f"undecided: {names[now.order[0]]} is ahead, but not shown to be; look for longer"
     rest = [door for door in now.order if door not in now.leaders]
     lead, reach = now.behind[rest[0]]
+    others = "the other" if len(rest) == 1 else f"the {len(rest)} others"
     by = f"by {lead:.3f} ms ({lead - reach:.3f} to {lead + reach:.3f}) or more"
     if len(now.leaders) == 1:
-        return f"{names[now.leaders[0]]} is the best door: ahead of the {len(rest)} others {by}"
+        return f"{names[now.leaders[0]]} is the best door: ahead of {others} {by}"
     alike = ", ".join(names[door] for door in now.leaders)
-    return f"the best doors are {alike}, alike within {margin_ms:g} ms: ahead of the {len(rest)} others {by}"
+    return f"the best doors are {alike}, alike within {margin_ms:g} ms: ahead of {others} {by}"

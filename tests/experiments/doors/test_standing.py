@@ -27,15 +27,16 @@ def noise(blocks: int, doors: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.0, 0.02, (blocks, doors))
 
 
-def test_the_best_door_is_named_and_pinned() -> None:
-    lags = noise(200, 4)
-    lags[:, 2] -= 0.3
-    now = standings(made(lags), range(4), 4, 4, 0.95, 0.05)
-    assert (now.outcome, now.leaders, now.order[0]) == ("best", [2], 2)
+@pytest.mark.parametrize(("doors", "others"), [(4, "the 3 others"), (2, "the other")])
+def test_the_best_door_is_named_and_pinned(doors: int, others: str) -> None:
+    lags = noise(200, doors)
+    lags[:, 1] -= 0.3
+    now = standings(made(lags), range(doors), doors, doors, 0.95, 0.05)
+    assert (now.outcome, now.leaders, now.order[0]) == ("best", [1], 1)
     lead, reach = now.behind[now.order[1]]
     assert lead - reach > 0
     assert lead == pytest.approx(0.3, abs=0.02)
-    assert say(now, NAMES, 0.05, 10.0).startswith("192.0.2.2 is the best door: ahead of the 3 others by 0.")
+    assert say(now, NAMES, 0.05, 10.0).startswith(f"{NAMES[1]} is the best door: ahead of {others} by 0.")
     assert configuration_line(["192.0.2.2"]) == 'address = "192.0.2.2"'
 
 

@@ -52,7 +52,7 @@ def run(**more: object) -> DoorsRun:
         compared_events=9123,
         attempts=31,
         outcome="best",
-        sentence="192.0.2.1 is the best door: ahead of the 1 others by 0.214 ms (0.141 to 0.287) or more",
+        sentence="192.0.2.1 is the best door: ahead of the other by 0.214 ms (0.141 to 0.287) or more",
         leaders=["192.0.2.1"],
         configuration='address = "192.0.2.1"',
         doors=DOORS,
