@@ -212,7 +212,11 @@ def test_a_service_is_killed_whole(tmp_path: Path) -> None:
         with receiver("--config", str(file)) as program:
             until(lambda: rows_by_path(archive) == {"direct": 300}, "the next start recovers what was written")
             settled(program, "latency_receiver_archive_unknown_ends_total", 1)
-            assert scrape(program).by("latency_receiver_archive_finished_files_total", "how") == {"recovered": 1}
+            # The archiver tells once a second, and may do so between its knowing the end and its having the file.
+            until(
+                lambda: scrape(program).by("latency_receiver_archive_finished_files_total", "how") == {"recovered": 1},
+                "the file is told of",
+            )
     assert [one.facts.rows_lost for one in found(archive)] == [None]
 
 
