@@ -18,6 +18,7 @@ import pytest
 import structlog
 from moto.server import ThreadedMotoServer
 
+from benchmarks.machine import children_of
 from daemons.archiver.session import lock
 from daemons.configuration.receiver import ArchiveSection
 from daemons.errors import ResultsError
@@ -86,10 +87,9 @@ def abandoned(archive: Path) -> bool:
 
 def archiver_of(program: Program) -> int:
     """Return the process that a receiver has for its archive."""
-    threads = Path(f"/proc/{program.pid}/task").glob("*/children")
-    children = [pid for thread in threads for pid in thread.read_text().split()]
+    children = children_of(program.pid)
     (archiver,) = [pid for pid in children if b"archiver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return int(archiver)
+    return archiver
 
 
 def rows_by_path(archive: Path) -> dict[str, int]:
