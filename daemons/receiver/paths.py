@@ -259,9 +259,10 @@ class LinkPath(ReceiverPath):
         self.tell_open(where[0])
 
     async def stop(self) -> None:
-        self.listener.close()
+        goodbyes = self.listener.close()
         self.forwarders.finish()
         self.account.finish()
+        await asyncio.gather(*goodbyes)
 
     @property
     def connected(self) -> bool:
@@ -361,9 +362,9 @@ class LinkPorts:
 
     async def close(self) -> None:
         """Acknowledge what was processed, and close all connections and sockets."""
+        goodbyes = [goodbye for port in self.ports for goodbye in port.close()]
         await end(self._tasks)
-        for port in self.ports:
-            port.close()
+        await asyncio.gather(*goodbyes)
 
     def _bind(self, where: Address, section: LinkPathSection, activation: Activation) -> LinkPort:
         stream, datagram = _sockets(where, section, activation)

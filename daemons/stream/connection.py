@@ -14,8 +14,9 @@ from daemons.records import LATE_NS, Stamp, inexact
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
 from daemons.stream.disorder import Disorder
+from daemons.stream.farewell import farewell
 from daemons.stream.headers import ArrivingHeader, of_handshake
-from daemons.stream.stamping import ANCILLARY_BYTES, Stamper
+from daemons.stream.stamping import ANCILLARY_BYTES, Ancillary, Stamper
 from daemons.stream.tcp_info import TcpAccount
 from daemons.stream.tls import TlsSession
 
@@ -25,6 +26,8 @@ READ_BYTES = 262144
 MAX_UNSENT = 1 << 20
 """What may wait for a peer that does not read, before it is given up."""
 SEND_BYTES = 262144
+LAST_READS = 64
+"""More than hold what the kernel keeps for us at most."""
 _views = (memoryview(bytearray(READ_BYTES)),)
 """Where all connections read, in turn, for what was read is copied out at once: so a crowd of them costs no memory."""
 
@@ -147,7 +150,7 @@ class Connection:
             sent = 0
         except OSError as error:
             # Told from the loop, not from inside the caller's own write.
-            self._loop.call_soon(self._fail, reason_of(error, self.peer))
+            self._loop.call_soon(self._on_broken, reason_of(error, self.peer))
             return
         self._written += sent
         if sent < len(data):
@@ -165,14 +168,31 @@ class Connection:
 
     def close(self) -> None:
         """Close now, without a callback; unsent bytes are lost."""
+        if self._open:
+            self._detach()
+            self._socket.close()
+
+    def finish(self) -> "asyncio.Future[None]":
+        """Close as :meth:`close` does, but let the peer read what was written first.
+
+        Returns:
+            What is done when the socket is closed; see :func:`~daemons.stream.farewell.farewell`.
+        """
+        assert self._tls is None  # which has a farewell of its own
         if not self._open:
-            return
+            gone: asyncio.Future[None] = self._loop.create_future()
+            gone.set_result(None)
+            return gone
+        self._detach()
+        return farewell(self._socket)
+
+    def _detach(self) -> None:
+        """Tell and ask nothing any more."""
         self._open = False
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         if self._tcp is not None:
             self._tcp.discard(self._socket)
-        self._socket.close()
         self._unsent.clear()
 
     def abort(self) -> None:
@@ -194,6 +214,9 @@ class Connection:
         if not size:
             self._fail(None)
             return
+        self._take_read(size, ancillary)
+
+    def _take_read(self, size: int, ancillary: Ancillary) -> None:
         stamp = self._reader.stamp(ancillary)
         if stamp.handled_ns - stamp.ns > LATE_NS:
             stamp = self._disorder.judged(stamp)
@@ -254,13 +277,25 @@ class Connection:
             except BlockingIOError:
                 return
             except OSError as error:
-                self._fail(reason_of(error, self.peer))
+                self._on_broken(reason_of(error, self.peer))
                 return
             self._written += sent
             del unsent[:sent]
         self._loop.remove_writer(self._fd)
         if self._on_writable is not None:
             self._on_writable()
+
+    def _on_broken(self, error: StreamError) -> None:
+        """Take in what had come before a write failed: it may be the peer's last word, which a reset came after."""
+        with contextlib.suppress(OSError):
+            for _turn in range(LAST_READS):
+                if not self._open:
+                    return
+                size, ancillary, _flags, _source = self._socket.recvmsg_into(_views, ANCILLARY_BYTES)
+                if not size:
+                    break
+                self._take_read(size, ancillary)
+        self._fail(error)
 
     def _fail(self, error: StreamError | None) -> None:
         if not self._open:

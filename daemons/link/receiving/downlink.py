@@ -1,5 +1,6 @@
 """One TCP connection to a receiver's port: a stranger, then a forwarder in the binary or the JSON format."""
 
+import asyncio
 import secrets
 import socket
 from collections.abc import Sequence
@@ -113,6 +114,17 @@ class Downlink:
     def close(self) -> None:
         """End the connection now."""
         self._connection.close()
+
+    def finish(self) -> "asyncio.Future[None]":
+        """Acknowledge what was processed, take in nothing more, and end the connection so that this can be read.
+
+        What was processed and is not known to be is sent again, and is in the rows of two lives.
+
+        Returns:
+            What is done when the connection is closed.
+        """
+        self.acknowledge()
+        return self._connection.finish()
 
     @property
     def header(self) -> ArrivingHeader | None:

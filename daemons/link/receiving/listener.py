@@ -1,5 +1,6 @@
 """The receiver's side of one link path: its forwarders, and whether they live."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -72,11 +73,11 @@ class LinkListener:
                 self.leave(peer, "silent")
                 peer.close()
 
-    def close(self) -> None:
-        """Acknowledge what was processed, and close all connections."""
-        for peer in tuple(self._peers.values()):
-            peer.acknowledge()
-            peer.close()
+    def close(self) -> "list[asyncio.Future[None]]":
+        """Acknowledge what was processed, and end all connections; return what is done when each is closed."""
+        goodbyes = [peer.finish() for peer in self._peers.values()]
+        self._peers.clear()
+        return goodbyes
 
     def adopt(self, settings: ListenerSettings) -> None:
         """Go on under other settings; who would not be let in under them any more is disconnected."""
@@ -86,9 +87,8 @@ class LinkListener:
         for peer in tuple(self._peers.values()):
             keyed = peer.key_used in settings.keys if settings.keys else peer.key_used is None
             if not keyed or not settings.allows(peer.host) or (not peer.beats and settings.section.format == "binary"):
-                peer.acknowledge()
                 self.leave(peer, "the path's configuration was changed")
-                peer.close()
+                peer.finish()
 
     def refuse(self, reason: LinkReason | StreamReason, detail: str, source: str) -> None:
         """Count a refusal, and log it unless such refusals are many."""

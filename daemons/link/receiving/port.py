@@ -113,10 +113,13 @@ class LinkPort:
             if self._receiver is not None and turn % LOOK_EVERY == 0:
                 self._receiver.look()
 
-    def close(self) -> None:
-        """Acknowledge what was processed, close all connections and the sockets."""
-        for listener in self.listeners:
-            listener.close()
+    def close(self) -> "list[asyncio.Future[None]]":
+        """Acknowledge what was processed, end all connections, and close the sockets.
+
+        Returns:
+            What is done when each connection is closed.
+        """
+        goodbyes = [goodbye for listener in self.listeners for goodbye in listener.close()]
         for stranger in self._strangers:
             stranger.close()
         if self._paused is not None:
@@ -126,6 +129,7 @@ class LinkPort:
             self._stream.close()
         if self._receiver is not None:
             self._receiver.close()
+        return goodbyes
 
     def seats(self, host: str) -> Sequence[LinkListener]:
         """Give the paths that a forwarder from this address may bring."""

@@ -57,4 +57,4 @@ class Here:
     async def close(self) -> None:
         self.tending.cancel()
         await asyncio.gather(self.tending, return_exceptions=True)
-        self.link_port.close()
+        await asyncio.gather(*self.link_port.close())

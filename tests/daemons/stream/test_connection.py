@@ -249,6 +249,60 @@ def test_a_reset_while_writing_is_told_once_and_later() -> None:
     run(work())
 
 
+def test_the_last_word_before_a_reset_is_read_though_a_write_finds_the_reset_first() -> None:
+    async def work() -> None:
+        async with connected() as (one, other):
+            loop = asyncio.get_running_loop()
+            for end in (one, other):
+                loop.remove_reader(end.connection._fd)
+            one.connection.write(b"never read, so that the close is a reset")
+            other.connection.write(b"last words")
+            other.connection.close()
+            async with asyncio.timeout(DEADLINE):
+                while not one.closed:
+                    one.connection.write(b"x")
+                    await asyncio.sleep(0)
+            (error,) = one.closed
+            assert error is not None
+            assert (bytes(one.received), error.reason) == (b"last words", "reset")
+
+    run(work())
+
+
+def test_a_connection_is_finished_over_bytes_that_nobody_has_read_without_a_reset() -> None:
+    async def work() -> None:
+        async with connected() as (one, other):
+            one.connection.write(b"not read any more")
+            other.connection.write(b"last words")
+            gone = other.connection.finish()
+            one.connection.write(b"nor this")
+            async with asyncio.timeout(DEADLINE):
+                await gone
+            await one.until(lambda: one.closed)
+            assert (bytes(one.received), one.closed) == (b"last words", [None])
+            assert (bytes(other.received), other.closed) == (b"", [])
+            async with asyncio.timeout(DEADLINE):
+                await other.connection.finish()
+
+    run(work())
+
+
+def test_who_does_not_close_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemons.stream.farewell.FAREWELL_SECONDS", 0.01)
+
+    async def work() -> None:
+        async with connected() as (one, other):
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(one.connection._fd)
+            async with asyncio.timeout(DEADLINE):
+                await other.connection.finish()
+            assert not one.closed
+            loop.add_reader(one.connection._fd, one.connection._on_readable)
+            await one.until(lambda: one.closed)
+
+    run(work())
+
+
 def test_an_end_of_the_tls_session_is_an_end(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     async def work() -> None:
         async with connected(*contexts) as (one, other):

@@ -41,6 +41,12 @@ class World:
     stamper: Stamper
     sinks: dict[str, Sink]
     running: list["asyncio.Future[None]"] = field(default_factory=list)
+    closed: bool = False
+
+    def close(self) -> "list[asyncio.Future[None]]":
+        """Close the port, which is done at the end at the latest."""
+        self.closed = True
+        return self.port.close()
 
     def forwarder(
         self, session: int = 1, *, key: Secret | None = None, local: LocalEnd = ANYWHERE, **settings: Any
@@ -80,7 +86,8 @@ def run(work: Callable[[World], Awaitable[None]], *paths: ListenerSettings) -> N
                 for task in (tending, *world.running):
                     task.cancel()
                 await asyncio.gather(tending, *world.running, return_exceptions=True)
-                port.close()
+                if not world.closed:
+                    await asyncio.gather(*world.close())
                 stamper.close()
 
     asyncio.run(bounded())
@@ -226,3 +233,23 @@ def test_a_quiet_udp_link_keeps_its_way_open_and_says_nothing_by_it(monkeypatch:
         assert not world.refusals("only")
 
     run(work, listener_settings("only", keys=(ONE,)))
+
+
+def test_a_port_that_closes_over_events_on_their_way_leaves_none_to_be_sent_to_two_lives() -> None:
+    """A forwarder that has not read the last acknowledgement sends what was processed to the next life as well."""
+
+    async def work(world: World) -> None:
+        sender = world.forwarder()
+        await until(lambda: sender.connected)
+        offer(sender, 1, 2, 3)
+        await until(lambda: len(world.sinks["one"].sequences) == 3)
+        # In one turn of the loop: these lie unread in the receiver's socket, and a write finds the end before a read.
+        offer(sender, 4)
+        goodbyes = world.close()
+        offer(sender, 5)
+        await asyncio.gather(*goodbyes)
+        await until(lambda: not sender.connected)
+        assert sender.buffer.acknowledged == max(world.sinks["one"].sequences) == 3
+        assert sender.buffer.buffered == 2
+
+    run(work, listener_settings("one", transport="tcp"))
