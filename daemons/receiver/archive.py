@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +39,9 @@ OPEN_SECONDS = 30.0
 RESTART_SECONDS = 5.0
 CLOSE_SECONDS = 6.0
 """Under what systemd gives to a stop; an archiver that takes longer goes on by itself, or is finished for next time."""
+PORTION_BYTES = 64 << 10
+"""So much of a path is handed over at once: events would wait while more is copied, and rows are written faster where
+the processor's cache holds all that wait."""
 MAX_UNSENT_BYTES = 4 << 20
 """In the socket's queue; what is more waits where it is counted."""
 MAX_WAITING_BYTES = 32 << 20
@@ -53,11 +57,14 @@ class PathRows:
     Args:
         observed: counts them, in memory that the archiver sees.
         index: of the path.
+        on_portion: called when there are enough to be handed over.
     """
 
-    def __init__(self, observed: "memoryview[int]", index: int) -> None:
+    def __init__(self, observed: "memoryview[int]", index: int, on_portion: Callable[[], object]) -> None:
         self._observed = observed
         self._index = index
+        self._on_portion = on_portion
+        self._limit_bytes = PORTION_BYTES
         self._encode = msgspec.msgpack.Encoder().encode_into
         self._rows = 0
         self._first = 0
@@ -85,8 +92,12 @@ class PathRows:
         self._observed[self._index] = number
         data = self._data
         size = len(data)
-        if size >= MAX_WAITING_BYTES:
-            return
+        if size >= self._limit_bytes:
+            if size >= MAX_WAITING_BYTES:
+                return
+            # Once: where they cannot be handed over now, they wait for the next turn.
+            self._limit_bytes = MAX_WAITING_BYTES
+            self._on_portion()
         if not self._rows:
             self._first = number
         try:
@@ -102,7 +113,7 @@ class PathRows:
         if not rows:
             return HEAD.pack(FrameKind.ROWS, self._index, self.observed + 1, 0), bytearray()
         ARRAY_HEAD.pack_into(data, 0, _ARRAY32, rows)
-        self._rows, self._data = 0, bytearray(ARRAY_HEAD.size)
+        self._rows, self._data, self._limit_bytes = 0, bytearray(ARRAY_HEAD.size), PORTION_BYTES
         return HEAD.pack(FrameKind.ROWS, self._index, first, len(data)), data
 
 
@@ -180,7 +191,8 @@ class Archive:
         self._page = os.memfd_create("archive-rows", os.MFD_CLOEXEC)
         os.ftruncate(self._page, size)
         observed = memoryview(mmap.mmap(self._page, size)).cast("Q")
-        self.paths = [PathRows(observed, index) for index in range(len(setup.paths))]
+        later = partial(asyncio.get_running_loop().call_soon, self._hand_over)
+        self.paths = [PathRows(observed, index, later) for index in range(len(setup.paths))]
         self._before: list[ArchiverReport] = []
         """Of archivers that died."""
         self._previous = ArchiverReport()
@@ -255,7 +267,9 @@ class Archive:
         return total
 
     def _hand_over(self) -> None:
-        assert self._transport is not None
+        if self._transport is None or self._transport.is_closing():
+            # What is handed to one that has gone is lost; until there is another, it waits.
+            return
         for path in self.paths:
             if path.waiting and self._transport.get_write_buffer_size() < MAX_UNSENT_BYTES:
                 self._write(*path.frame())

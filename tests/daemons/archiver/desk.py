@@ -57,7 +57,7 @@ class Desk:
         names = paths or ("direct",)
         self.setup = Setup(str(folder), 15 * MINUTE_NS, "here", names, (0,) * len(names), **settings)
         self.observed = memoryview(bytearray(8 * len(names))).cast("Q")
-        self.paths = [PathRows(self.observed, index) for index in range(len(names))]
+        self.paths = [PathRows(self.observed, index, lambda: None) for index in range(len(names))]
         self.seconds = 0.0
         self.wall_ns = DAY
         self.confirmed: Confirmations | None = None

@@ -164,7 +164,27 @@ def test_a_disk_full_when_a_file_is_finished_loses_nothing(tmp_path: Path, monke
     assert [one.facts.rows for one in found(tmp_path)] == [1]
 
 
+def test_rows_are_to_be_handed_over_before_they_are_many() -> None:
+    asked: list[int] = []
+    observed = memoryview(bytearray(8)).cast("Q")
+    rows = archive.PathRows(observed, 0, lambda: asked.append(rows.observed))
+    sizes, number = [], 0
+    while len(asked) < 3:
+        rows.add(row(DAY + number))
+        number += 1
+        if len(asked) > len(sizes):
+            sizes.append(len(rows.frame()[1]))
+            assert not rows.waiting
+    assert all(archive.PORTION_BYTES <= size < archive.PORTION_BYTES + 1000 for size in sizes)
+    # Who cannot take them now is not asked again for each row.
+    for more in range(3 * asked[0]):
+        rows.add(row(DAY + number + more))
+    assert len(asked) == 4
+    assert len(rows.frame()[1]) > 2 * archive.PORTION_BYTES
+
+
 def test_rows_that_wait_too_long_are_lost_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "PORTION_BYTES", 300)
     monkeypatch.setattr(archive, "MAX_WAITING_BYTES", 300)
     desk = Desk(tmp_path)
     for number in range(10):
@@ -243,7 +263,7 @@ def test_two_receivers_write_into_one_folder(tmp_path: Path) -> None:
     other.__dict__.update(one.__dict__)
     other._lives = 100
     other.observed = memoryview(bytearray(8)).cast("Q")
-    other.paths = [archive.PathRows(other.observed, 0)]
+    other.paths = [archive.PathRows(other.observed, 0, lambda: None)]
     other.begin()
     one.give(row(DAY + 1))
     other.give(row(DAY + 2))
@@ -346,7 +366,7 @@ def test_at_every_kill_rows_in_files_and_rows_told_lost_are_rows_observed(tmp_pa
         # The next life of a receiver counts on from here, in this test alone.
 
         desk.setup = msgspec.structs.replace(desk.setup, observed=tuple(desk.observed))
-        desk.paths = [archive.PathRows(desk.observed, index) for index in range(2)]
+        desk.paths = [archive.PathRows(desk.observed, index, lambda: None) for index in range(2)]
         desk.session.remove()
         desk.begin()
 
