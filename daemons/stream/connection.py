@@ -14,7 +14,6 @@ from daemons.records import LATE_NS, Stamp, inexact
 from daemons.stream.departures import Departed, Departures
 from daemons.stream.dial import reason_of
 from daemons.stream.disorder import Disorder
-from daemons.stream.farewell import farewell
 from daemons.stream.headers import ArrivingHeader, of_handshake
 from daemons.stream.stamping import ANCILLARY_BYTES, Ancillary, Stamper
 from daemons.stream.tcp_info import TcpAccount
@@ -26,6 +25,9 @@ READ_BYTES = 262144
 MAX_UNSENT = 1 << 20
 """What may wait for a peer that does not read, before it is given up."""
 SEND_BYTES = 262144
+FAREWELL_SECONDS = 1.0
+"""How long a peer is waited for that is to read our last: four round trips of the longest way there is."""
+DISCARD_BYTES = 65536
 LAST_READS = 64
 """More than hold what the kernel keeps for us at most."""
 _views = (memoryview(bytearray(READ_BYTES)),)
@@ -176,7 +178,7 @@ class Connection:
         """Close as :meth:`close` does, but let the peer read what was written first.
 
         Returns:
-            What is done when the socket is closed; see :func:`~daemons.stream.farewell.farewell`.
+            What is done when the socket is closed; after :data:`FAREWELL_SECONDS` at the latest.
         """
         assert self._tls is None  # which has a farewell of its own
         if not self._open:
@@ -184,7 +186,7 @@ class Connection:
             gone.set_result(None)
             return gone
         self._detach()
-        return farewell(self._socket)
+        return _farewell(self._socket)
 
     def _detach(self) -> None:
         """Tell and ask nothing any more."""
@@ -302,3 +304,43 @@ class Connection:
             return
         self.close()
         self._on_close(error)
+
+
+def _farewell(sock: socket.socket) -> "asyncio.Future[None]":
+    """Say that nothing more comes, discard what the peer still sends, and close when it has closed.
+
+    A socket that is closed over bytes which nobody has read resets the connection (RFC 1122, section 4.2.2.13). The
+    reset may overtake what was said last, or be noticed by the peer's next write before that was read.
+
+    Args:
+        sock: connected and non-blocking, and watched by nobody any more.
+
+    Returns:
+        What is done when the socket is closed, after :data:`FAREWELL_SECONDS` at the latest.
+    """
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    descriptor = sock.fileno()
+
+    def end() -> None:
+        timer.cancel()
+        loop.remove_reader(descriptor)
+        sock.close()
+        if not over.done():
+            over.set_result(None)
+
+    def discard() -> None:
+        try:
+            rest = sock.recv(DISCARD_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            rest = b""
+        if not rest:
+            end()
+
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+    timer = loop.call_later(FAREWELL_SECONDS, end)
+    loop.add_reader(descriptor, discard)
+    return over

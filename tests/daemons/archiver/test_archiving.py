@@ -168,7 +168,8 @@ def test_rows_are_to_be_handed_over_before_they_are_many() -> None:
     asked: list[int] = []
     observed = memoryview(bytearray(8)).cast("Q")
     rows = archive.PathRows(observed, 0, lambda: asked.append(rows.observed))
-    sizes, number = [], 0
+    sizes: list[int] = []
+    number = 0
     while len(asked) < 3:
         rows.add(row(DAY + number))
         number += 1

@@ -288,7 +288,7 @@ def test_a_connection_is_finished_over_bytes_that_nobody_has_read_without_a_rese
 
 
 def test_who_does_not_close_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemons.stream.farewell.FAREWELL_SECONDS", 0.01)
+    monkeypatch.setattr("daemons.stream.connection.FAREWELL_SECONDS", 0.01)
 
     async def work() -> None:
         async with connected() as (one, other):
