@@ -38,6 +38,10 @@ class Window:
         until(lambda: any(text in line for line in self.seen()), f"{text!r} is seen", every_seconds=0.05)
         return self.seen()
 
+    def cursor_is_seen(self) -> bool:
+        """Whether the cursor is shown."""
+        return self._ask("display-message", "-p", "#{cursor_flag}").strip() == "1"
+
     def resize(self, columns: int, lines: int) -> None:
         """Give the window another size."""
         self._ask("resize-window", "-x", str(columns), "-y", str(lines))

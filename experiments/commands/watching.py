@@ -106,7 +106,7 @@ async def go_on(watch: Watch, interval: float, duration: float | None, as_json: 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     console = screen()
-    display = Display(console)
+    display = Display(console, own_screen=True)
     moves = display.moves and not as_json
     begun, said = time.monotonic(), -_LINE_SECONDS
     seen: Watched | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -21,60 +22,55 @@ class Display(contextlib.AbstractContextManager["Display"]):
     """Something that changes in place while it is watched, where the terminal can do that.
 
     It is drawn again when the terminal gets another size, where an event loop runs. At its end it stays where it was.
+    Stopped by Ctrl-Z it gives the terminal back, and begins below what was said meanwhile.
 
     Args:
         console: where it is shown.
         transient: whether it vanishes at its end, for what is printed then; not where an error ends it, for then
             nothing else tells how far it was.
+        own_screen: whether it fills the terminal's other screen, as ``top`` and ``mtr`` do: for what has no end of its
+            own. What was shown last is printed at its end, and then what was said meanwhile.
 
     Attributes:
         moves: whether it can; where not, say something now and then instead. Colours asked for in a pipe
             (``FORCE_COLOR``) make no terminal of it, and one that cannot move its cursor (``TERM=dumb``) is none.
     """
 
-    def __init__(self, console: Console, *, transient: bool = False) -> None:
+    def __init__(self, console: Console, *, transient: bool = False, own_screen: bool = False) -> None:
         self._console = console
+        self._transient = transient
+        self._own_screen = own_screen
         self.moves = console.is_interactive and console.file.isatty()
         self._make: Callable[[], RenderableType] | None = None
         self._drawn = _Drawn(console)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._shown = contextlib.ExitStack()
         self._live: Live | None = None
-        if self.moves:
-            self._live = Live(
-                self._drawn,
-                console=console,
-                auto_refresh=False,
-                transient=transient,
-                # What others print to this terminal goes above; what goes elsewhere stays there.
-                redirect_stdout=sys.stdout.isatty(),
-                redirect_stderr=sys.stderr.isatty(),
-            )
+        self._aside = io.StringIO()
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-            self._console.push_render_hook(self._drawn)
+        if self.moves:
+            self._begin()
             with contextlib.suppress(RuntimeError):
                 self._loop = asyncio.get_running_loop()
                 self._loop.add_signal_handler(signal.SIGWINCH, self._redraw)
+                self._loop.add_signal_handler(signal.SIGTSTP, self._pause)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         if self._loop is not None:
             self._loop.remove_signal_handler(signal.SIGWINCH)
-        if self._live is not None:
+            self._loop.remove_signal_handler(signal.SIGTSTP)
+        if self.moves:
             failed = kind is not None and issubclass(kind, Exception)
-            vanishes = self._live.transient = self._live.transient and not failed
-            self._drawn.whole = not vanishes
-            if vanishes:
-                self._make = str
-            self._redraw()
-            self._console.pop_render_hook()
-            self._live.stop()
+            self._end(vanishes=self._transient and not failed)
 
     def above(self, text: str) -> None:
         """Print lines above it, where they stay."""
-        self._console.print(Text(text.rstrip("\n")), soft_wrap=True)
+        if self._own_screen:
+            self._aside.write(text.rstrip("\n") + "\n")
+        else:
+            self._console.print(Text(text.rstrip("\n")), soft_wrap=True)
 
     def update(self, make: Callable[[], RenderableType]) -> None:
         """Show this in the place of what was there.
@@ -84,6 +80,56 @@ class Display(contextlib.AbstractContextManager["Display"]):
         """
         self._make = make
         self._redraw()
+
+    def _begin(self) -> None:
+        """Take the terminal."""
+        self._drawn.begin()
+        # What others print to this terminal goes above, or waits for the end; what goes elsewhere stays there.
+        self._live = Live(
+            self._drawn,
+            console=self._console,
+            auto_refresh=False,
+            screen=self._own_screen,
+            redirect_stdout=sys.stdout.isatty() and not self._own_screen,
+            redirect_stderr=sys.stderr.isatty() and not self._own_screen,
+        )
+        if self._own_screen and sys.stderr.isatty():
+            self._shown.enter_context(contextlib.redirect_stderr(self._aside))
+        self._live.start()
+        if not self._own_screen:
+            self._console.push_render_hook(self._drawn)
+        self._redraw()
+
+    def _end(self, *, vanishes: bool) -> None:
+        """Give the terminal back, with what was shown last in its scrollback, or without."""
+        assert self._live is not None
+        if self._own_screen:
+            self._live.stop()
+            self._shown.close()
+            if self._make is not None and not vanishes:
+                self._console.print(self._make())
+            self._console.file.flush()
+            sys.stderr.write(self._aside.getvalue())
+            self._aside = io.StringIO()
+            return
+        self._live.transient = vanishes
+        self._drawn.whole = not vanishes
+        if vanishes:
+            self._drawn.shown = ""
+            self._live.refresh()
+        else:
+            self._redraw()
+        self._console.pop_render_hook()
+        self._live.stop()
+
+    def _pause(self) -> None:
+        """Stop as Ctrl-Z asks for, without the terminal."""
+        assert self._loop is not None
+        self._end(vanishes=self._own_screen)
+        self._loop.remove_signal_handler(signal.SIGTSTP)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        self._loop.add_signal_handler(signal.SIGTSTP, self._pause)
+        self._begin()
 
     def _redraw(self) -> None:
         assert self._live is not None
@@ -104,6 +150,11 @@ class _Drawn(RenderHook):
         self.whole = False
         self._console = console
         self._widths: list[int] = []
+
+    def begin(self) -> None:
+        """Forget what was drawn: it is out of reach."""
+        self.whole = False
+        self._widths = []
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render as many lines as there is room for, without blanks at their ends: not all terminals break those."""

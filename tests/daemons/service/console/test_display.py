@@ -1,5 +1,6 @@
 import io
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from daemons.service.console.display import Display, _Drawn
+from tests.processes import until
 from tests.terminal import on_terminal
 from tests.tmux import in_tmux
 
@@ -39,8 +41,11 @@ def shown():
 async def main():
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, told.set)
-    with Display(console, transient="transient" in sys.argv) as display:
+    with Display(console, transient="transient" in sys.argv, own_screen="own" in sys.argv) as display:
         display.update(shown)
+        if "own" in sys.argv:
+            display.above("news")
+            print("a warning", file=sys.stderr)
         await told.wait()
         if "fault" in sys.argv:
             raise OSError("a fault")
@@ -89,6 +94,52 @@ def test_the_last_table_stays_unless_another_is_printed_for_it(
     assert left[0] == "said before"
     assert ("the end of it" in left) == stays
     assert sum("126.65" in line for line in left) == stays
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("how", [("own",), ("own", "fault")], ids=str)
+def test_on_its_own_screen_it_leaves_one_table_whatever_size_the_window_had(
+    tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    with in_tmux(tmp_path, watched(*how), 100, 5) as window:
+        for columns, rows in ((60, 4), (140, 30), (45, 3), (80, 20)):
+            window.resize(columns, rows)
+            lines = window.wait_for(f"for {columns} columns")
+            assert [line for line in lines if "columns" in line] == [f"for {columns} columns"]
+            # What others say meanwhile does not spoil it, and what stood before is hidden.
+            assert not {"said before", "news", "a warning"} & set(lines)
+        window.press("C-c")
+        left = window.end()
+    assert left[0] == "said before"
+    assert [line for line in left if "columns" in line] == ["for 80 columns"]
+    assert sum("126.65" in line for line in left) == 1
+    ended = left.index("the end of it")
+    assert left[ended + 1 : ended + 3] == ["news", "a warning"]
+    assert ("said afterwards" in left) == ("fault" not in how)
+    assert (left[-1] == "OSError: a fault") == ("fault" in how)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("how", "tables"), [((), 2), (("own",), 1)], ids=str)
+def test_stopped_by_the_keyboard_it_gives_the_terminal_back(tmp_path: Path, how: tuple[str, ...], tables: int) -> None:
+    shell = f"{shlex.join(watched(*how))}; echo the shell has it; read -r _go; fg"
+    with in_tmux(tmp_path, ["sh", "-mc", shell]) as window:
+        window.wait_for("the end of it")
+        window.press("C-z")
+        stopped = window.wait_for("the shell has it")
+        assert stopped[0] == "said before"
+        assert ("the end of it" in stopped) == (not how)
+        assert window.cursor_is_seen()
+        window.press("Enter")
+        until(lambda: not window.cursor_is_seen(), "it goes on")
+        assert window.wait_for("the end of it")[-1] == "the end of it"
+        window.press("C-c")
+        left = window.end()
+    # What the shell said stands where it was said.
+    assert left[0] == "said before"
+    assert left.count("the end of it") == tables
+    assert left.index("the shell has it") < len(left) - 1 - left[::-1].index("the end of it")
+    assert left[-1] == "said afterwards"
 
 
 def test_a_terminal_that_cuts_lines_off_loses_none_above(monkeypatch: pytest.MonkeyPatch) -> None:
