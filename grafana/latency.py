@@ -4,7 +4,7 @@ from grafana.between import highest, lowest
 from grafana.board import PATH, PATH_STREAM, Board
 from grafana.counts import counted, counts
 from grafana.limits import limit
-from grafana.panels import AMBER, GREEN, RED, Column, Panel, Query, heat, lines, rows
+from grafana.panels import A_SECOND, AMBER, GREEN, RED, Column, Panel, Query, heat, lines, rows
 from grafana.spread import spread
 
 __all__ = ["latency"]
@@ -176,7 +176,7 @@ def _waited() -> Panel:
         "Waited in an outage",
         "Events a second that came after a link was down, kept out of all figures above, and those that "
         "came twice or out of order. Good: 0.",
-        "short",
+        A_SECOND,
         [
             Query(
                 f"sum by (path) (rate(latency_receiver_delayed_events_total{{{PATH}}}[$__rate_interval]))",

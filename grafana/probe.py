@@ -5,6 +5,7 @@ from grafana.board import DEPLOYMENT, TARGET, Board
 from grafana.counts import counted, counts
 from grafana.limits import limit
 from grafana.panels import (
+    A_SECOND,
     AMBER,
     GREEN,
     GREY,
@@ -144,7 +145,7 @@ def _failures() -> Panel:
     return lines(
         "Failures",
         "Attempts that failed, by reason, and slots of the schedule that were missed. Good: 0.",
-        "short",
+        A_SECOND,
         [
             Query(
                 "sum by (target, reason) (rate(latency_probe_failures_total"

@@ -4,6 +4,7 @@ from grafana.board import DEPLOYMENT, Board
 from grafana.limits import limit
 from grafana.pairs import ahead, compared, late, lead_buckets, lead_quantile, losses, unseen, wins
 from grafana.panels import (
+    A_SECOND,
     GREEN,
     NO_RACE,
     NO_RACE_SEEN,
@@ -167,7 +168,7 @@ def _not_compared() -> Panel:
         "What was not compared",
         "Events a second that a path alone brought (the others lost them, or were down), and those that "
         "came by both but not live: delayed in an outage, or around a step of the clock. Good: 0.",
-        "short",
+        A_SECOND,
         [
             Query(
                 f"sum by (path) (rate(latency_receiver_unpaired_events_total{{{DEPLOYMENT}}}[$__rate_interval]))",

@@ -20,6 +20,7 @@ from rich.cells import cell_len
 __all__ = ["Shown", "on_terminal", "program"]
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_ANOTHER_SCREEN = re.compile(r"(?=\x1b\[(?:H|\?1049[hl]))")
 LINES = 50
 
 
@@ -92,4 +93,5 @@ def on_terminal(
             process.kill()
             process.wait()
     raw = received.decode("utf-8", "replace").replace("\r\n", "\n")
-    return Shown(code, _ESCAPE.sub("", raw), width, raw)
+    # A screen that is drawn anew, or left, begins with a new line, though none ended the one before.
+    return Shown(code, _ESCAPE.sub("", _ANOTHER_SCREEN.sub("\n", raw)), width, raw)

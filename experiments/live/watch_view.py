@@ -217,7 +217,7 @@ def _lead(lead: LeadFigures) -> str:
         count = f"{lead.events} events by both, too few for a median" if lead.events else "no event by both lately"
         return f"{lead.path} and {lead.reference}: {count}"
     word = "leads" if lead.median_ms >= 0 else "trails"
-    share = _share(lead.wins, lead.wins + lead.reference_wins)
+    share = _share(lead.wins, lead.events)
     trend = f"  {sparkline(lead.trend_ms)}" if len(lead.trend_ms) > 1 else ""
     return (
         f"{lead.path} {word} {lead.reference} by {figure(abs(lead.median_ms))} ms (median), "

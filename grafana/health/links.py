@@ -3,7 +3,7 @@
 from grafana.between import highest, lowest
 from grafana.board import DEPLOYMENT, PATH, Placed
 from grafana.counts import counted, counts
-from grafana.panels import Panel, Query, lines
+from grafana.panels import A_SECOND, Panel, Query, lines
 
 __all__ = ["links"]
 
@@ -42,7 +42,7 @@ def _throughput() -> Panel:
     return lines(
         "Received, forwarded, dropped",
         "Events a second at the forwarders. Good: forwarded equals received for each link, none dropped.",
-        "short",
+        A_SECOND,
         [
             Query(
                 f"sum by (host) (rate(latency_forwarder_events_received_total{{{DEPLOYMENT}}}[$__rate_interval]))",

@@ -1,7 +1,7 @@
 """What is kept out of the figures, and what the figures' stamps are worth."""
 
 from grafana.board import DEPLOYMENT, PATH, Placed
-from grafana.panels import Panel, Query, lines
+from grafana.panels import A_SECOND, Panel, Query, lines
 
 __all__ = ["refused"]
 
@@ -15,7 +15,7 @@ def _refused() -> Panel:
     return lines(
         "Figures and messages refused",
         "Counted and kept out of every figure. Good: 0; negative delays mean a wrong clock.",
-        "short",
+        A_SECOND,
         [
             Query(
                 "sum by (path, reason) (rate(latency_receiver_invalid_events_total"

@@ -6,6 +6,7 @@ Each function returns a builder of Grafana's foundation SDK, complete but for it
 
 from grafana.panels.bars import bars
 from grafana.panels.common import (
+    A_SECOND,
     AMBER,
     DATASOURCE,
     GREEN,
@@ -30,6 +31,7 @@ from grafana.panels.table import Column, rows
 
 __all__ = [
     "AMBER",
+    "A_SECOND",
     "DATASOURCE",
     "GREEN",
     "GREY",

@@ -10,6 +10,7 @@ from grafana_foundation_sdk.models.dashboard import DataSourceRef, FieldColorMod
 
 __all__ = [
     "AMBER",
+    "A_SECOND",
     "BY_NAME",
     "DATASOURCE",
     "GREEN",
@@ -36,6 +37,9 @@ DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
 REFS = "ABCDEFGHIJ"
 """What Grafana calls a panel's queries."""
+
+A_SECOND = "suffix: /s"
+"""The unit of rates: without it a count a second is read as a count."""
 
 NOTHING = "not configured, or no data"
 """What a panel without any series says, unless it knows better: Grafana cannot tell the two apart."""

@@ -111,6 +111,18 @@ def test_every_panel_says_what_it_means_and_in_which_unit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", dashboards())
+def test_a_rate_on_an_axis_says_what_it_is_per(name: str) -> None:
+    drawn = [panel for panel in panels(dashboards()[name]) if panel["type"] == "timeseries"]
+    for panel in drawn:
+        rates = [
+            target["expr"]
+            for target in panel["targets"]
+            if re.match(r"sum by \([^)]*\) \(rate\(", target["expr"]) and " / " not in target["expr"]
+        ]
+        assert not rates or panel["fieldConfig"]["defaults"]["unit"] != "short", f"{panel['title']}: {rates}"
+
+
+@pytest.mark.parametrize("name", dashboards())
 def test_nothing_to_show_is_said_and_is_no_fault(name: str) -> None:
     for panel in panels(dashboards()[name]):
         defaults = panel.get("fieldConfig", {"defaults": {}})["defaults"]

@@ -88,18 +88,34 @@ def error_line(text: object) -> None:
     sentence(screen(errors=True), f"error: {text}")
 
 
+class _Cells(str):
+    """A piece of text, as long as it is wide: some letters take two cells of a terminal, some none."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return cell_len(str(self))
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks lines by cells."""
+
+    def _split(self, text: str) -> list[str]:
+        return [_Cells(piece) for piece in super()._split(text)]
+
+
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
     """Break text between words; a number stays with its unit, and a word longer than the width stays whole."""
+    wrapper = _Wrapper(
+        max(width, 2 * indent, 1),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
     lines: list[str] = []
     for line in text.split("\n"):
-        lines += textwrap.wrap(
-            _TOGETHER.sub("\xa0", line),
-            max(width, 2 * indent, 1),
-            subsequent_indent=" " * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-            replace_whitespace=False,
-        ) or [""]
+        lines += wrapper.wrap(_TOGETHER.sub("\xa0", line)) or [""]
     return [line.replace("\xa0", " ") for line in lines]
 
 

@@ -4,6 +4,7 @@ import io
 import random
 import re
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -136,6 +137,13 @@ def test_what_the_head_has_no_room_for_stands_indented_below(width: int) -> None
     begun = [line for line in head if not line.startswith("  ")]
     assert [line.split()[0] for line in begun] == ["2026-01-01T00:00:00Z", "receiver", "forwarder", "probe"]
     assert "p50 and p99" in " ".join(" ".join(head).split())
+
+
+def test_events_that_both_brought_at_once_are_of_those_that_neither_had_first() -> None:
+    found = seen(2, random.Random(1))
+    tied = msgspec.structs.replace(found.leads[0], events=1000, wins=50, reference_wins=0, median_ms=0.0)
+    text = " ".join(show(msgspec.structs.replace(found, leads=[tied]), 140, 50))
+    assert "first in 5.0 % of 1,000 events" in text
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 24), (140, 50)])

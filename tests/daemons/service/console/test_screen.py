@@ -1,4 +1,5 @@
 import io
+import itertools
 import re
 import sys
 
@@ -115,3 +116,16 @@ def test_into_a_pipe_a_table_is_upright_and_a_sentence_one_line(monkeypatch: pyt
     assert lines[0] == long.strip()
     assert lines[2].split()[-2:] == ["p29", "ms"]
     assert max(len(line.rstrip()) for line in lines[1:]) < 1000
+
+
+@pytest.mark.parametrize("width", [30, 60, 140])
+@pytest.mark.parametrize(
+    "name", ["フォワーダー経由の専用線", "🚀 東京リージョン ap-northeast-1a", "e\u0301te\u0301 sans fin"], ids=str
+)
+def test_letters_that_take_two_cells_or_none_leave_no_line_too_wide_or_too_narrow(name: str, width: int) -> None:
+    text = f"{name} leads {name} by far, and {name} is not far behind either of them"
+    lines = wrapped(text, width, 2)
+    assert " ".join(line.strip() for line in lines) == text
+    assert max(map(cell_len, lines)) <= width
+    for line, after in itertools.pairwise(lines):
+        assert cell_len(line) + 1 + cell_len(after.split()[0]) > width
