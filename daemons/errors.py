@@ -4,6 +4,7 @@
 
     LatencyError                 anything this project raises on purpose
     ├── ConfigError              a setting is unknown, missing or impossible         exit code 2
+    ├── MissingExtraError        a library of an optional extra is not installed     exit code 2
     ├── ClockError               a clock is not fit to measure one-way delay with    exit code 3
     ├── ListenError              an address cannot be listened on                    exit code 4
     ├── ResultsError             results cannot be written                           exit code 5
@@ -25,6 +26,7 @@ __all__ = [
     "LatencyError",
     "LinkError",
     "ListenError",
+    "MissingExtraError",
     "ResultsError",
     "StreamError",
     "WireError",
@@ -54,6 +56,12 @@ class ConfigError(LatencyError):
         self.where = where
         self.why = why
         self.remedy = remedy
+
+
+class MissingExtraError(LatencyError):
+    """A command needs libraries that only an optional extra installs."""
+
+    exit_code = 2
 
 
 class ClockError(LatencyError):

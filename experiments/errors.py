@@ -4,7 +4,7 @@ from pathlib import Path
 
 from daemons.errors import LatencyError
 
-__all__ = ["InputError", "MissingExtraError"]
+__all__ = ["InputError"]
 
 
 class InputError(LatencyError):
@@ -26,9 +26,3 @@ class InputError(LatencyError):
         self.line = line
         self.why = why
         self.remedy = remedy
-
-
-class MissingExtraError(LatencyError):
-    """A command needs libraries that only an optional extra installs."""
-
-    exit_code = 2

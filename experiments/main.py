@@ -9,7 +9,6 @@ from click.shell_completion import CompletionItem
 
 from daemons.errors import LatencyError
 from daemons.service.console.command_line import CONTEXT, OurGroup, version_option
-from experiments.extra import require_extra
 
 __all__ = ["main"]
 
@@ -20,26 +19,24 @@ class _Command(NamedTuple):
     Attributes:
         module: below ``experiments.commands``.
         summary: the first sentence of its help.
-        extra: without which it cannot even be imported; "" for none.
     """
 
     module: str
     summary: str
-    extra: str = ""
 
 
 COMMANDS = {
-    "compare": _Command("compare", "Compare two runs, or rank the paths of one race.", "compare"),
+    "compare": _Command("compare", "Compare two runs, or rank the paths of one race."),
     "demo": _Command("demo", "Race two paths on this machine, at distances of known length."),
     "doors": _Command("doors", "Find out which of an exchange's addresses brings its events first."),
-    "export": _Command("export", "Write rows to FILE for other programs.", "compare"),
-    "hunt": _Command("hunt", "Say which hosts of a deployment may go.", "compare"),
+    "export": _Command("export", "Write rows to FILE for other programs."),
+    "hunt": _Command("hunt", "Say which hosts of a deployment may go."),
     "import": _Command(
-        "importing", "Take in what others recorded: another recorder's CSV file, or egress validation runs.", "compare"
+        "importing", "Take in what others recorded: another recorder's CSV file, or egress validation runs."
     ),
     "monitoring": _Command("monitoring", "Run Prometheus and Alertmanager on the demo, or on daemons of yours."),
-    "query": _Command("query", "Ask an archive in SQL.", "compare"),
-    "report": _Command("report", "Write a report about the runs in FOLDER and below.", "report"),
+    "query": _Command("query", "Ask an archive in SQL."),
+    "report": _Command("report", "Write a report about the runs in FOLDER and below."),
     "run": _Command("run", "Measure for a while, then say which path is faster and how sure that is."),
     "validate": _Command(
         "validate", "Measure every scenario of SUITE.toml, and hold what is found against what it expects."
@@ -59,14 +56,12 @@ class _Group(OurGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if (known := COMMANDS.get(cmd_name)) is None:
             return None
-        if known.extra:
-            require_extra(known.extra)
         module = importlib.import_module(f"experiments.commands.{known.module}")
         (command,) = (one for one in vars(module).values() if isinstance(one, click.Command))
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete a command's name without importing the commands, of which one may lack its extra."""
+        """Complete a command's name without importing the commands."""
         names = [CompletionItem(name, help=one.summary) for name, one in sorted(COMMANDS.items())]
         return [item for item in names if item.value.startswith(incomplete)] or click.Command.shell_complete(
             self, ctx, incomplete

@@ -7,8 +7,7 @@ error has seen the state it claims.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from provisioning.errors import AwsError, PendingError, ProvisionError, RemainsError
 from provisioning.kinds.accelerator import AcceleratorKind, LeftoverGroupKind, ListenerKind
@@ -28,9 +27,10 @@ from provisioning.kinds.storage import BucketKind, ObjectKind
 from provisioning.kinds.transit import TransitAttachmentKind, TransitGatewayKind, TransitPeeringKind, TransitTableKind
 from provisioning.model import Found, Kind, Node, View
 from provisioning.removal import Left, Removal
+from provisioning.steps import Event, Step
 from provisioning.survey import survey
 
-__all__ = ["KINDS", "Engine", "Event", "Step"]
+__all__ = ["KINDS", "Engine"]
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -69,29 +69,8 @@ was killed just before has made; a run that ends sooner after a removal leaves a
 _OPTIONAL_KINDS = {"volume", "network-interface", "accelerator-group"}
 """They come and go with their instances, or with what leads to them, so only ``down`` looks for them."""
 
-Verb = Literal["create", "change", "replace", "remove", "blocked"]
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of a plan."""
-
-    verb: Verb
-    key: str
-    region: str
-    texts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened while a plan was applied."""
-
-    verb: Literal["read", "created", "changed", "removed"]
-    key: str
-    region: str
-    text: str = ""
 
 
 class Engine:

@@ -15,8 +15,6 @@
 import re
 from collections.abc import Sequence
 
-import botocore.exceptions
-
 from daemons.errors import LatencyError
 from provisioning.patience import RATE_CODES
 from provisioning.permissions import ALSO_CHECKED, permission
@@ -247,6 +245,8 @@ def remedy(code: str, message: str, operation: str, service: str = "ec2") -> str
         return "ask for a higher quota or delete what is unused"
     if code.endswith(".NotFound"):
         return "it was removed meanwhile: run the command again"
+    import botocore.exceptions  # noqa: PLC0415 - prices and targets are told without the library
+
     if hasattr(botocore.exceptions, code):
         return f"correct what configures it ({_CONFIGURATION}), or choose another --profile"
     return f"look the code up in the reference of {operation}, correct the cause and run the command again"

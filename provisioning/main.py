@@ -6,6 +6,7 @@ import click
 
 from daemons.errors import LatencyError
 from daemons.service.console.command_line import CONTEXT, OurGroup, version_option
+from daemons.service.extra import require_extra
 from daemons.service.settings.numbers import Number
 from daemons.service.settings.spans import Span
 from provisioning.settings import Settings, shared
@@ -56,6 +57,7 @@ def policy() -> None:
 @click.pass_obj
 def plan(settings: Settings) -> None:
     """Show what `up` would do. Changes nothing."""
+    require_extra("aws")
     from provisioning.commands import building  # noqa: PLC0415 - of no use to --help
 
     building.plan(settings)
@@ -68,6 +70,7 @@ def plan(settings: Settings) -> None:
 @click.pass_obj
 def up(settings: Settings, /, **flags: Any) -> None:
     """Build the deployment, complete a half-built one, or mend what was changed by hand."""
+    require_extra("aws")
     from provisioning.commands import building  # noqa: PLC0415 - of no use to --help
 
     building.up(settings, **flags)
@@ -78,6 +81,7 @@ def up(settings: Settings, /, **flags: Any) -> None:
 @click.pass_obj
 def status(settings: Settings) -> None:
     """Show every resource, and what each host says about itself."""
+    require_extra("aws")
     from provisioning.commands import building  # noqa: PLC0415 - of no use to --help
 
     building.status(settings)
@@ -88,6 +92,7 @@ def status(settings: Settings) -> None:
 @click.pass_obj
 def down(settings: Settings) -> None:
     """Remove everything that carries the deployment's tags, in whatever region, and look again at every one."""
+    require_extra("aws")
     from provisioning.commands import removing  # noqa: PLC0415 - of no use to --help
 
     removing.down(settings)
@@ -98,6 +103,7 @@ def down(settings: Settings) -> None:
 @click.pass_obj
 def reap(settings: Settings) -> None:
     """Take the deployment away if its expiry is past, and else leave it. For a scheduler: it never asks."""
+    require_extra("aws")
     from provisioning.commands import removing  # noqa: PLC0415 - of no use to --help
 
     removing.reap(settings)
@@ -125,9 +131,9 @@ def cost(settings: Settings, /, **flags: Any) -> None:
 @click.pass_obj
 def targets(settings: Settings, /, **flags: Any) -> None:
     """Prometheus file service discovery: every host's exporter with role, site and deployment labels. Calls nothing."""
-    from provisioning.commands import hosts  # noqa: PLC0415 - of no use to --help
+    from provisioning.commands import scraping  # noqa: PLC0415 - of no use to --help
 
-    hosts.targets(settings, **flags)
+    scraping.targets(settings, **flags)
 
 
 @main.command()
@@ -138,6 +144,7 @@ def targets(settings: Settings, /, **flags: Any) -> None:
 @click.pass_obj
 def deploy(settings: Settings, /, **flags: Any) -> None:
     """Put new software on running hosts; all go back to the old one when a host does not become healthy."""
+    require_extra("aws")
     from provisioning.commands import hosts  # noqa: PLC0415 - of no use to --help
 
     hosts.deploy(settings, **flags)
@@ -151,6 +158,7 @@ def deploy(settings: Settings, /, **flags: Any) -> None:
 @click.pass_obj
 def ssh(settings: Settings, /, **flags: Any) -> None:
     """Log in to a host, by role or name, or run a command there: `provision ssh receiver -- uptime`."""
+    require_extra("aws")
     from provisioning.commands import hosts  # noqa: PLC0415 - of no use to --help
 
     hosts.ssh(settings, **flags)

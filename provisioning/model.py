@@ -8,10 +8,13 @@ import abc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from provisioning.cloud import Cloud
 from provisioning.tags import merged
+
+if TYPE_CHECKING:
+    # What is known of a topology without asking AWS needs no library to ask with.
+    from provisioning.cloud import Cloud
 
 __all__ = ["Deployment", "Difference", "Ec2Kind", "Found", "Kind", "Node", "View", "tag_filters", "tags_of"]
 
@@ -122,7 +125,7 @@ class View:
     node asks for.
     """
 
-    cloud: Cloud
+    cloud: "Cloud"
     deployment: Deployment
     home: str
     account: str

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from daemons.service.console.screen import Grid, screen, sentence
 from provisioning.documents import PlannedStep
-from provisioning.engine import Event, Step
+from provisioning.steps import Event, Step
 
 __all__ = ["Screen"]
 

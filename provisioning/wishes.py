@@ -1,33 +1,18 @@
-"""What the options ask for: a deployment by its name, its topology, and the account it is in."""
+"""What the options ask for: a deployment by its name, and its topology."""
 
 from pathlib import Path
 
 from daemons.errors import ConfigError
-from provisioning.aftermath import stop_after
-from provisioning.cloud import Cloud
 from provisioning.loading import adjusted, default_name, deployment_name, load_topology
-from provisioning.model import Deployment
 from provisioning.settings import Settings
 from provisioning.topology import Access, Topology
 
-__all__ = ["cloud_of", "deployment_of", "name_of", "topology_of"]
-
-
-def cloud_of(settings: Settings) -> Cloud:
-    """Return how AWS is reached."""
-    cloud: Cloud = (settings.connect or Cloud.connect)(settings.profile)
-    return cloud
+__all__ = ["name_of", "topology_of"]
 
 
 def name_of(settings: Settings) -> str:
     """Return the deployment's name: as given, or its topology's."""
     return deployment_name(settings.name) if settings.name else default_name(settings.topology)
-
-
-def deployment_of(settings: Settings) -> Deployment:
-    """Return the deployment's name and tags."""
-    topology = topology_of(settings)
-    return Deployment(name_of(settings), topology.owner, topology.expires, stop_after(topology), topology.tags)
 
 
 def topology_of(settings: Settings) -> Topology:

@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from daemons.service.extra import EXTRAS
 from daemons.service.settings.spans import Span
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,7 @@ WITH_A_UNIT = re.compile(r"--.*-(ms|gb)$|--(rate|confidence)$")
 
 
 def program(name: str) -> click.Command:
-    module = SCRIPTS[name].partition(":")[0].replace("provisioning.launch", "provisioning.main")
+    module = SCRIPTS[name].partition(":")[0]
     command = importlib.import_module(module).main
     assert isinstance(command, click.Command)
     return command
@@ -91,6 +92,64 @@ def test_help_waits_for_no_library_that_only_work_needs(name: str) -> None:
     command = [sys.executable, "-c", script, " ".join(others), below]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def bare(name: str, script: str, *words: str) -> str:
+    """Run a script with a program's command as `main`, as where no extra is installed; what it wrote."""
+    callback = program(name).callback
+    assert callback is not None
+    hidden = {"botocore"}.union(*EXTRAS.values())
+    begin = (
+        f"import sys; sys.modules.update(dict.fromkeys({sorted(hidden)!r}))\n"
+        f"from click.testing import CliRunner; from {callback.__module__} import main\n"
+    )
+    command = [sys.executable, "-c", begin + script, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_wrong_options_and_completion_need_no_extra(name: str) -> None:
+    script = (
+        "for words in sys.argv[1].split(','):\n"
+        "    told = CliRunner().invoke(main, [*words.split(), '--help'])\n"
+        "    assert (told.exit_code, told.output[:6]) == (0, 'Usage:'), (words, told.output)\n"
+        "    told = CliRunner().invoke(main, [*words.split(), '--no-such-option'])\n"
+        "    assert (told.exit_code, told.output[:6]) == (2, 'Usage:'), (words, told.output)\n"
+        "    assert '--no-such-option' in told.output.splitlines()[-1], (words, told.output)\n"
+        "    at = str(1 + len(words.split()))\n"
+        "    typed = {'COMP_WORDS': f'x {words} --', 'COMP_CWORD': at, '_X_COMPLETE': 'bash_complete'}\n"
+        "    told = CliRunner().invoke(main, prog_name='x', env=typed)\n"
+        "    assert 'plain,--help' in told.output.splitlines(), (words, told.output)\n"
+        "print('all', words)"
+    )
+    below = ",".join(" ".join(words[1:]) for words in COMMANDS if words[0] == name)
+    assert bare(name, script, below).startswith("all")
+
+
+NO_AWS = {"policy", "cost", "targets"}
+"""The commands of `provision` whose help says that they call nothing."""
+
+
+@pytest.mark.parametrize("command", sorted(words[1] for words in COMMANDS if words[0] == "provision" and words[1:]))
+def test_only_what_asks_aws_needs_its_library(command: str) -> None:
+    words = [command, *(["receiver"] if command == "ssh" else [])]
+    told = bare("provision", f"told = CliRunner().invoke(main, {words}); print(told.exit_code, told.output)")
+    if command in NO_AWS:
+        assert told.startswith("0 ")
+    else:
+        assert told.startswith("2 error: boto3 not installed; ")
+        assert told.rstrip().endswith("backbone-latency[aws]'")
+
+
+def test_an_extra_is_looked_for_by_what_it_brings() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {"dnspython": "dns"}
+    brought = {
+        extra: {named.get(library, library) for library in (re.split("[>=]", one)[0] for one in libraries)}
+        for extra, libraries in declared.items()
+        if extra != "all"
+    }
+    assert {extra: set(modules) for extra, modules in EXTRAS.items()} == brought
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -1,6 +1,5 @@
 """The receiver's configuration: paths, and what to make of them."""
 
-import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from daemons.formats.archive.handover import UploadSettings
 from daemons.link.receiving.settings import LinkPathSection, ListenerSettings
 from daemons.sections import Count, Milliseconds, Seconds, Section
 from daemons.service.distribution import remedy_for
+from daemons.service.extra import missing_of
 from daemons.service.settings.config import (
     Address,
     LogSection,
@@ -233,8 +233,7 @@ def _check_archive(archive: ArchiveSection) -> None:
             f"{archive.segment_minutes} minutes do not divide a day",
             "choose a divisor of 1440, such as 5, 15 or 60",
         )
-    if importlib.util.find_spec("pyarrow") is None:
-        raise ConfigError("archive", "pyarrow not installed", remedy_for("archive"))
+    _require("archive", "archive")
     upload_of(archive)
 
 
@@ -259,8 +258,7 @@ def upload_of(archive: ArchiveSection) -> UploadSettings | None:
             f"{archive.upload_endpoint!r} is no URL",
             "write http://HOST:PORT or https://HOST",
         )
-    if importlib.util.find_spec("boto3") is None:
-        raise ConfigError("archive.upload", "boto3 not installed", remedy_for("aws"))
+    _require("aws", "archive.upload")
     prefix = found["prefix"].strip("/")
     return UploadSettings(
         bucket=found["bucket"],
@@ -268,6 +266,12 @@ def upload_of(archive: ArchiveSection) -> UploadSettings | None:
         endpoint=archive.upload_endpoint,
         region=archive.upload_region,
     )
+
+
+def _require(extra: str, where: str) -> None:
+    """Refuse a setting that needs a library which is not there."""
+    if missing := missing_of(extra):
+        raise ConfigError(where, f"{', '.join(missing)} not installed", remedy_for(extra))
 
 
 def _check_open(where: str, path: LinkPathSection) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from daemons.formats.archive.layout import SegmentName, parse
+from daemons.service.extra import require_extra
 from experiments.archive.selection import Selection, day_has_part_of, wanted_by
 from experiments.errors import InputError
-from experiments.extra import require_extra
 from experiments.scratch import scratch_folder
 
 if TYPE_CHECKING:

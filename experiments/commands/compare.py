@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from daemons.service.extra import require_extra
 from daemons.service.settings.numbers import Number
 from experiments.archive.bucket import Bucket, Source
 from experiments.archive.selection import Selection, selecting
-from experiments.extra import require_extra
 
 __all__ = ["compare_command"]
 
@@ -65,12 +65,12 @@ def compare_command(
     """
     if len(sources) > 2:
         raise click.UsageError(f"{len(sources)} sources given; compare takes one race or two runs")
+    require_extra("compare")
     from experiments.commands.comparing import compare_sources  # noqa: PLC0415 - numpy is of no use to --help
 
     prices = {}
     if topology is not None:
-        require_extra("aws")
-        from experiments.commands.hunting import priced  # noqa: PLC0415 - boto3 takes its time to load
+        from experiments.commands.hunting import priced  # noqa: PLC0415 - likewise
 
         prices = priced(topology).usd_per_day
     compare_sources(sources, paths, selection, metric, margin_ms, confidence, seed, prices, as_json=as_json)

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from daemons.errors import ConfigError
+from daemons.service.extra import require_extra
 from daemons.service.settings.numbers import Number
 from daemons.service.settings.spans import Span
-from experiments.extra import require_extra
 from experiments.local.defaults import EVENTS_PER_SECOND
 
 __all__ = ["demo_command"]

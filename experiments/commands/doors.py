@@ -56,7 +56,7 @@ def doors_command(**flags: Any) -> None:
 
     Exits with 0 when it is sure, 9 when it ended before, 1 when fewer than two doors brought the same events.
     """
-    from experiments.extra import require_extra  # noqa: PLC0415 - of no use to --help
+    from daemons.service.extra import require_extra  # noqa: PLC0415 - of no use to --help
 
     require_extra("doors")
     from experiments.commands.opening import race_doors  # noqa: PLC0415 - likewise

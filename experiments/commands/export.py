@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from daemons.service.extra import require_extra
 from experiments.archive.bucket import Bucket, Source
 from experiments.archive.selection import Selection, selecting
 
@@ -35,8 +36,9 @@ def export_command(
     .npz is hftbacktest's feed input (of one path's live samples, so that a strategy is replayed with measured latency),
     .csv is what receivers write, .arrow has all of the archive's columns.
     """
-    from experiments.commands.asking import export_rows  # noqa: PLC0415 - the engine is of no use to --help
-
     if file.suffix == ".npz" and len(paths) != 1:
         raise click.UsageError("hftbacktest replays one feed: name its path with --path")
+    require_extra("compare")
+    from experiments.commands.asking import export_rows  # noqa: PLC0415 - the engine is of no use to --help
+
     export_rows(source, file, paths, selection)

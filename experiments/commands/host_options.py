@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from daemons.errors import ConfigError
-from experiments.extra import require_extra
+from daemons.service.extra import require_extra
 from experiments.hosts.inventory import Inventory, load_inventory
 
 __all__ = ["host_options", "inventory_from"]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from daemons.service.extra import require_extra
 from daemons.service.settings.numbers import Number
 from experiments.archive.bucket import Bucket, Source
 from experiments.archive.selection import Selection, selecting
-from experiments.extra import require_extra
 
 __all__ = ["hunt_command"]
 
@@ -40,7 +40,7 @@ def hunt_command(
     network may go when all its paths go; those to a receiver whose race is not given do not. Prices are of the table
     that `provision cost` uses. Nothing is removed, and AWS is not asked.
     """
-    require_extra("aws")
+    require_extra("compare")
     from experiments.commands.hunting import hunt_in  # noqa: PLC0415 - numpy is of no use to --help
 
     hunt_in(sources, topology, selection, margin_ms, confidence, seed, as_json=as_json)

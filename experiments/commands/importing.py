@@ -1,32 +1,27 @@
 """``experiment import``: what others recorded, in the tables of this project."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from experiments.results.foreign import TimeColumn
+from daemons.service.extra import require_extra
+from experiments.results.mapping import UNITS, Mapping, TimeColumn
 
 __all__ = ["import_command"]
 
-_UNITS = ("s", "ms", "us", "ns")
 
-
-class _Time(click.ParamType["TimeColumn"]):
+class _Time(click.ParamType[TimeColumn]):
     """``COLUMN`` or ``COLUMN:UNIT``."""
 
     name = "column"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "TimeColumn":
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> TimeColumn:
         """Convert what was given."""
-        from experiments.results.foreign import TimeColumn  # noqa: PLC0415 - the engine is of no use to --help
-
         name, colon, unit = str(value).rpartition(":")
         if not colon:
             return TimeColumn(str(value))
-        if unit not in _UNITS:
-            self.fail(f"{unit!r} is no unit; write COLUMN:UNIT with one of {', '.join(_UNITS)}", param, ctx)
+        if unit not in UNITS:
+            self.fail(f"{unit!r} is no unit; write COLUMN:UNIT with one of {', '.join(UNITS)}", param, ctx)
         return TimeColumn(name, unit)
 
 
@@ -48,9 +43,9 @@ class _Time(click.ParamType["TimeColumn"]):
 def import_command(
     source: Path,
     output: Path | None,
-    arrival: "TimeColumn | None",
-    event_time: "TimeColumn | None",
-    forwarder_time: "TimeColumn | None",
+    arrival: TimeColumn | None,
+    event_time: TimeColumn | None,
+    forwarder_time: TimeColumn | None,
     event_id: str | None,
     sequence: str | None,
     stream_column: str | None,
@@ -74,6 +69,7 @@ def import_command(
     if source.is_dir():
         if output is not None or path_name is not None or any(one is not None for one in mapped):
             raise click.UsageError(f"{source} is a folder of egress runs, which has no columns to map")
+        require_extra("compare")
         from experiments.commands.auditing import audit_folder  # noqa: PLC0415 - numpy is of no use to --help
 
         audit_folder(source, reference, as_json=as_json)
@@ -82,8 +78,8 @@ def import_command(
         raise click.UsageError("--json and --reference are for folders of egress runs")
     if output is None or arrival is None:
         raise click.UsageError("name OUTPUT, and the column of arrivals: import rec.csv run.csv --arrival COLUMN")
+    require_extra("compare")
     from experiments.commands.asking import import_rows  # noqa: PLC0415 - the engine is of no use to --help
-    from experiments.results.foreign import Mapping  # noqa: PLC0415 - likewise
 
     name = path_name or source.name.removesuffix(".gz").removesuffix(".csv")
     mapping = Mapping(name, arrival, event_time, forwarder_time, event_id, sequence, stream_column, stream or "")

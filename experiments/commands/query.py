@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from daemons.service.extra import require_extra
 from experiments.archive.bucket import Bucket, Source
 from experiments.archive.selection import Selection, selecting
 
@@ -32,6 +33,7 @@ def query_command(
     the columns of the archive, and `files`. Only files that can have selected rows are opened, and nothing can be
     written.
     """
+    require_extra("compare")
     from experiments.commands.asking import ask  # noqa: PLC0415 - the engine is of no use to --help
 
     ask(folder, question, paths, selection, "json" if as_json else "csv" if as_csv else "")

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from daemons.errors import ResultsError
+from daemons.service.extra import require_extra
 from daemons.service.settings.numbers import Number
 from experiments.archive.bucket import Bucket, Source, at_hand
 from experiments.archive.selection import Selection, selecting
-from experiments.extra import require_extra
 
 __all__ = ["report_command"]
 
@@ -47,6 +47,7 @@ def report_command(
     archive's folder, or `s3://BUCKET/PREFIX`, is one race. The HTML file holds its figures and style and fetches
     nothing.
     """
+    require_extra("report")
     # Help and completion need no matplotlib, which takes most of a second, and no tables.
     from daemons.service.console.screen import screen, sentence  # noqa: PLC0415
     from experiments.comparison.figures import Options  # noqa: PLC0415
@@ -56,8 +57,7 @@ def report_command(
 
     prices = recorded_prices(folder) if isinstance(folder, Path) else {}
     if topology is not None:
-        require_extra("aws")
-        from experiments.commands.hunting import priced  # noqa: PLC0415 - boto3 takes its time to load
+        from experiments.commands.hunting import priced  # noqa: PLC0415
 
         prices = priced(topology).usd_per_day
     options = Options(metric=METRICS[metric], margin_ms=margin_ms, seed=seed)

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from daemons.errors import ConfigError, LatencyError
 from daemons.service.console.screen import screen, sentence
+from daemons.service.extra import require_extra
 from daemons.service.settings.spans import write_span
 from experiments.commands.host_options import inventory_from
-from experiments.extra import require_extra
 from experiments.folder import new_folder
 from experiments.hosts.inventory import Inventory
 from experiments.local.simulated import Injected

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from daemons.service.console.screen import screen, sentence
+from daemons.service.extra import missing_of
 from daemons.service.lifecycle import INTERRUPTED
 from experiments.commands.host_options import inventory_from
-from experiments.extra import missing_of
 from experiments.folder import new_folder
 from experiments.validation.config import load_suite
 from experiments.validation.suite import ValidationRun

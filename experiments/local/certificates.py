@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.extra import require_extra
+from daemons.service.extra import require_extra
 
 __all__ = ["certificates"]
 

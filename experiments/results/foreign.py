@@ -10,7 +10,6 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -19,51 +18,17 @@ from daemons.measurement.judgement import ABSURD_NS
 from daemons.records import Validity
 from experiments.archive.engine import engine, literal, pattern_of
 from experiments.errors import InputError
+from experiments.results.mapping import UNITS, Mapping, TimeColumn
 from experiments.results.rows import line_that_ends_otherwise
 
-__all__ = ["UNITS", "Mapping", "TimeColumn", "imported"]
+__all__ = ["imported"]
 
-UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
-"""Of times, in nanoseconds."""
 # Powers of ten that an epoch time has between 2001 and 2286, by unit: they never overlap.
 _DIGITS = {"s": 9, "ms": 12, "us": 15, "ns": 18}
 _EARLIEST_NS = 10 ** _DIGITS["ns"]
 _DELIMITERS = ",;\t|"
 _NUMBER = r" *[0-9]+([.,][0-9]*)? *"
 _MOMENT = r" *[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)? *"
-
-
-@dataclass(frozen=True)
-class TimeColumn:
-    """A column of times; ``unit`` is one of :data:`UNITS`, or None where each cell's size says it."""
-
-    name: str
-    unit: str | None = None
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """Which columns of a file are what.
-
-    Attributes:
-        path: the path's name.
-        arrival: when events arrived at the recorder.
-        event_time: when they happened, by the exchange's clock.
-        forwarder: when they passed one.
-        event_id: the column of the exchange's ids.
-        sequence: the column of a forwarder's numbers.
-        stream_column: the column of the streams' names.
-        stream: the stream's name, where no column has it.
-    """
-
-    path: str
-    arrival: TimeColumn
-    event_time: TimeColumn | None = None
-    forwarder: TimeColumn | None = None
-    event_id: str | None = None
-    sequence: str | None = None
-    stream_column: str | None = None
-    stream: str = ""
 
 
 @contextmanager

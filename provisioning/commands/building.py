@@ -10,13 +10,14 @@ from provisioning.commands.common import agree, engine_of, tell_elsewhere, told_
 from provisioning.console import host_report
 from provisioning.documents import Resource
 from provisioning.drawing import drawing
-from provisioning.engine import Engine, Step
+from provisioning.engine import Engine
 from provisioning.errors import PendingError
 from provisioning.kinds.instance import outside_address
 from provisioning.model import Found, Node, View
 from provisioning.preflight import preflight
 from provisioning.screen import Screen
 from provisioning.settings import Settings
+from provisioning.steps import Step
 from provisioning.targets import unscraped
 from provisioning.topology import Topology
 from provisioning.validation import expiry

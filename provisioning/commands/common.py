@@ -10,7 +10,8 @@ import click
 
 from daemons.errors import ConfigError
 from provisioning import bundle as bundles
-from provisioning.aftermath import NOTHING_STANDS, standing
+from provisioning.aftermath import NOTHING_STANDS, standing, stop_after
+from provisioning.cloud import Cloud
 from provisioning.desired import desired
 from provisioning.engine import Engine
 from provisioning.errors import ProvisionError
@@ -19,7 +20,7 @@ from provisioning.model import Deployment, View
 from provisioning.screen import Screen
 from provisioning.settings import Settings
 from provisioning.topology import Topology
-from provisioning.wishes import cloud_of, deployment_of, name_of, topology_of
+from provisioning.wishes import name_of, topology_of
 
 __all__ = ["agree", "bundle_of", "engine_of", "remover_of", "tell_elsewhere", "told_what_stands"]
 
@@ -28,8 +29,9 @@ _CHECKOUT = Path(__file__).parents[2]
 
 def engine_of(settings: Settings, screen: Screen, *, bundle: str = "") -> Engine:
     """What brings a deployment into being and reads it."""
-    topology, deployment = topology_of(settings), deployment_of(settings)
-    cloud = cloud_of(settings)
+    topology = topology_of(settings)
+    deployment = Deployment(name_of(settings), topology.owner, topology.expires, stop_after(topology), topology.tags)
+    cloud = _cloud_of(settings)
     home = topology.regions[0]
     account = cloud.account(home)
     graph = desired(topology, deployment, account, lambda: bundle_of(bundle, topology, screen))
@@ -39,8 +41,14 @@ def engine_of(settings: Settings, screen: Screen, *, bundle: str = "") -> Engine
 def remover_of(settings: Settings, screen: Screen) -> Engine:
     """What takes a deployment away: by its name alone, for its topology may be another one by now, or lost."""
     deployment = Deployment(name_of(settings))
-    cloud = cloud_of(settings)
+    cloud = _cloud_of(settings)
     return Engine(View(cloud, deployment, cloud.home, cloud.account(cloud.home)), screen.event)
+
+
+def _cloud_of(settings: Settings) -> Cloud:
+    """How AWS is reached."""
+    cloud: Cloud = (settings.connect or Cloud.connect)(settings.profile)
+    return cloud
 
 
 @contextmanager

@@ -1,6 +1,5 @@
-"""``targets``, ``deploy`` and ``ssh``: what is done with hosts that run."""
+"""``deploy`` and ``ssh``: what is done with hosts that run."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,19 +11,9 @@ from provisioning.kinds.storage import put_object
 from provisioning.remote import Remote, choose
 from provisioning.screen import Screen
 from provisioning.settings import Settings
-from provisioning.targets import targets as targets_text
-from provisioning.wishes import deployment_of, name_of, topology_of
+from provisioning.wishes import name_of, topology_of
 
-__all__ = ["deploy", "ssh", "targets"]
-
-
-def targets(settings: Settings, local: bool, output: str | None) -> None:
-    """Do ``provision targets``; its help says what that is."""
-    text = targets_text(topology_of(settings), deployment_of(settings).name, local=local)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        Path(output).write_text(text, encoding="utf-8")
+__all__ = ["deploy", "ssh"]
 
 
 def deploy(settings: Settings, bundle: str, only: tuple[str, ...], identity: str) -> None:

@@ -18,9 +18,10 @@ from botocore.exceptions import ConnectionClosedError
 
 from provisioning.cloud import Cloud
 from provisioning.desired import desired
-from provisioning.engine import Engine, Event
+from provisioning.engine import Engine
 from provisioning.model import Deployment, Found, View
 from provisioning.patience import is_change
+from provisioning.steps import Event
 from provisioning.topology import Topology
 from tests.provisioning.direct import deliver
 from tests.provisioning.emulator import EFFECT_HEADER, EFFECTS

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.engine import Step, Verb
 from provisioning.screen import Screen
+from provisioning.steps import Step, Verb
 from tests.terminal import on_terminal
 
 COLUMNS = ("key", "region", "id", "detail")
@@ -59,8 +59,8 @@ def test_a_plan_ends_with_a_sentence_of_how_many_of_each(capsys: pytest.CaptureF
 
 
 SCRIPT = """
-from provisioning.engine import Event
-from provisioning.engine import Step
+from provisioning.steps import Event
+from provisioning.steps import Step
 from provisioning.screen import Screen
 screen = Screen(as_json=False)
 with screen.progress("building", 2):

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from daemons.errors import LatencyError
 from daemons.service.console.screen import figure
-from experiments.extra import EXTRAS
+from daemons.service.extra import EXTRAS
 from experiments.live.scrape import ScrapedPage
 from experiments.local.demo import Demo
 from experiments.local.programs import ProgramError, RunningProgram

@@ -11,7 +11,8 @@ from daemons.formats.rows import Row
 from daemons.receiver.rows import RowWriter
 from daemons.records import StampKind, Validity
 from experiments.errors import InputError
-from experiments.results.foreign import Mapping, TimeColumn, imported
+from experiments.results.foreign import imported
+from experiments.results.mapping import Mapping, TimeColumn
 from experiments.results.rows import load_rows
 from experiments.results.run import find_runs
 from tests.experiments.made import HEADER, SEED_HEADER, arrivals, rows, write_race, write_rows

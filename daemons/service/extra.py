@@ -2,12 +2,13 @@
 
 import importlib.util
 
+from daemons.errors import MissingExtraError
 from daemons.service.distribution import remedy_for
-from experiments.errors import MissingExtraError
 
 __all__ = ["EXTRAS", "missing_of", "require_extra"]
 
 EXTRAS = {
+    "archive": ("pyarrow",),
     "aws": ("boto3",),
     "compare": ("numpy", "duckdb", "pyarrow"),
     "demo": ("trustme",),
@@ -24,6 +25,8 @@ def missing_of(extra: str) -> list[str]:
 
 def require_extra(extra: str) -> None:
     """Raise an error that says what to install, when the libraries of an extra are not there.
+
+    Where work begins, and not before: help, completion and the refusal of a wrong option need none of them.
 
     Raises:
         MissingExtraError: one of them is missing.
