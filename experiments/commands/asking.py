@@ -18,7 +18,8 @@ from experiments.archive.selection import Selection, is_archive
 from experiments.archive.tables import QueryAnswer, answer, opened
 from experiments.errors import InputError
 from experiments.results.exporting import run_opened
-from experiments.results.foreign import Mapping, imported
+from experiments.results.foreign import imported
+from experiments.results.mapping import Mapping
 from experiments.results.run import find_runs
 
 __all__ = ["ask", "export_rows", "import_rows"]
