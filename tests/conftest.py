@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.tools import is_missing
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: the suite asks for it anew.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine makes single examples slow: that says nothing. `make exhaustive` looks longer.
-settings.register_profile("quick", max_examples=20, deadline=None)
-settings.register_profile("thorough", max_examples=1000, deadline=None)
+# A busy machine makes single examples slow, and the making of them: that says nothing. `make exhaustive` looks longer.
+SLOW = (HealthCheck.too_slow,)
+settings.register_profile("quick", max_examples=20, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("thorough", max_examples=1000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile("quick")
 
 
