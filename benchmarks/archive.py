@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +41,8 @@ def _in_turn(bench: Bench, rate: int) -> dict[str, list[dict[str, Any]]]:
         head = f"[archive]\nfolder = {json.dumps(str(folder))}\n" if name == "with" else ""
         contestant = of_paths(PATHS, "udp", bench.folder, head)
         with running(contestant, bench.folder, realtime=bench.realtime, witness=False) as chain:
+            # A host that receives has no exchange on it: the receiver has a core, all others have the other one.
+            _on_the_other_core(threads_of(chain.feeder.pid))
             if head:
                 _beside(chain, realtime=bench.realtime)
             chain.feed(rate // 5, 1.0)
@@ -48,18 +51,23 @@ def _in_turn(bench: Bench, rate: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def _beside(chain: Chain, *, realtime: bool) -> None:
-    """Let the archiver use what the forwarder leaves of its core: the receiver and the feeder have theirs full."""
+    """Let the archiver use what the forwarder and the feeder leave of their core."""
     children, done = children_of(chain.receiver.pid), set[int]()
     # A thread that is new has what the one had that made it: until a look finds none but those that were told.
     while threads := {thread for child in children for thread in threads_of(child)} - done:
-        for thread in threads:
+        _on_the_other_core(threads)
+        for thread in threads if realtime else ():
             with contextlib.suppress(*GONE):
-                os.sched_setaffinity(thread, {FORWARDER_CORE % (os.cpu_count() or 1)})
-                if realtime:
-                    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
+                os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
         done |= threads
-    if realtime:
-        os.sched_setscheduler(chain.forwarder.pid, os.SCHED_RR, os.sched_param(2))
+    for pid in (chain.forwarder.pid, chain.feeder.pid) if realtime else ():
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(2))
+
+
+def _on_the_other_core(threads: Iterable[int]) -> None:
+    for thread in threads:
+        with contextlib.suppress(*GONE):
+            os.sched_setaffinity(thread, {FORWARDER_CORE % (os.cpu_count() or 1)})
 
 
 def _fed(chain: Chain, rate: int, seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from daemons.configuration.probe import parsed_proxy
+from daemons.configuration.probe import EgressSection, parsed_proxy
 from daemons.errors import ConfigError
 from daemons.sections import Seconds, Section
 from daemons.service.settings.config import load
@@ -29,6 +29,8 @@ Range = tuple[float, float]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NO_LOSS_WORTH_NAMING: Range = (0.0, 0.01)
+_TOLD = EgressSection(url="https://ipinfo.io/json")
+"""Where nothing is said of an answer, it is read as latency-probe reads it."""
 
 
 class SuiteTarget(Section, frozen=True):
@@ -62,10 +64,10 @@ class EgressEndpoint(Section, frozen=True):
         ca_file: authorities to trust instead of the system's.
     """
 
-    url: str = "https://ipinfo.io/json"
-    address_field: str = "ip"
-    city_field: str = "city"
-    country_field: str = "country"
+    url: str = _TOLD.url
+    address_field: str = _TOLD.address_field
+    city_field: str = _TOLD.city_field
+    country_field: str = _TOLD.country_field
     ca_file: str = ""
 
 
