@@ -63,7 +63,7 @@ def probe() -> Board:
             ("deployment", "target"),
             "now-1h",
         )
-        .row("", (_success(), 10, 6), (_egress(), 6, 6), (_expected(), 4, 6), (_certificate(), 4, 6))
+        .row("", (_success(), 8, 6), (_egress(), 9, 6), (_expected(), 3, 6), (_certificate(), 4, 6))
         .row(
             "Requests",
             (_cold_and_warm(), 12, 10),

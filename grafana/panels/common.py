@@ -38,7 +38,7 @@ GREEN, AMBER, RED, GREY = "green", "orange", "red", "text"
 REFS = "ABCDEFGHIJ"
 """What Grafana calls a panel's queries."""
 
-A_SECOND = "suffix: /s"
+A_SECOND = "suffix:/s"
 """The unit of rates: without it a count a second is read as a count."""
 
 NOTHING = "not configured, or no data"
