@@ -63,7 +63,7 @@ def probe() -> Board:
             ("deployment", "target"),
             "now-1h",
         )
-        .row("", (_success(), 8, 6), (_egress(), 9, 6), (_expected(), 3, 6), (_certificate(), 4, 6))
+        .row("", (_success(), 8, 6), (_egress(), 8, 6), (_expected(), 4, 6), (_certificate(), 4, 6))
         .row(
             "Requests",
             (_cold_and_warm(), 12, 10),
@@ -99,6 +99,7 @@ def _egress() -> Panel:
             "info": Query(f"latency_probe_egress_info{{{DEPLOYMENT}}}"),
         },
         labels={"ip": "Address", "city": "City", "country": "Country", "host": "Host"},
+        widths={"Address": 130, "Country": 75},
         values={},
     )
 
