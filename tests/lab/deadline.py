@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from tests.processes import DEADLINE_SECONDS
+
 __all__ = ["wait_until"]
 
 T = TypeVar("T")
 
 
-def wait_until(what: str, condition: Callable[[], T], seconds: float = 30.0, every: float = 0.05) -> T:
+def wait_until(what: str, condition: Callable[[], T], seconds: float = DEADLINE_SECONDS, every: float = 0.05) -> T:
     """Call a condition until it returns something true, and return that.
 
     Args:

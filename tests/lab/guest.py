@@ -13,11 +13,12 @@ import time
 from tests.lab.inventory import Inventory
 from tests.lab.machine import Machine
 from tests.lab.namespace import Namespace
+from tests.processes import DEADLINE_SECONDS
 
 __all__ = ["Guest"]
 
 MEMORY = "384M"
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = DEADLINE_SECONDS
 SCRIPT, OUTPUT = "/srv/lab-script", "/srv/lab-output"
 INIT = "/srv/lab-init"
 INIT_SCRIPT = """#!/bin/sh
@@ -88,7 +89,7 @@ class Guest:
         inventory.add_process(self._process.pid)
         self._wait_for(b"## ready", BOOT_SECONDS)
 
-    def shell(self, script: str, *, seconds: float = 60.0) -> str:
+    def shell(self, script: str, *, seconds: float = DEADLINE_SECONDS) -> str:
         """Run a shell script as root of the guest, and return what it wrote.
 
         Raises:

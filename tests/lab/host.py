@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.lab.deadline import wait_until
 from tests.lab.machine import Machine
+from tests.processes import DEADLINE_SECONDS
 
 __all__ = ["Host"]
 
@@ -33,7 +34,7 @@ class Host:
         return next(iter(self.addresses.values()))
 
     def run(
-        self, *command: str, check: bool = True, stdin: str | None = None, seconds: float = 120.0
+        self, *command: str, check: bool = True, stdin: str | None = None, seconds: float = DEADLINE_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as a service of the host, with the rights that the host's own processes have.
 
@@ -54,7 +55,7 @@ class Host:
         """Run a shell script as :meth:`run` does, and return what it wrote."""
         return self.run("/bin/sh", "-euc", script, **options).stdout
 
-    def systemctl(self, *arguments: str, check: bool = True, seconds: float = 120.0) -> str:
+    def systemctl(self, *arguments: str, check: bool = True, seconds: float = DEADLINE_SECONDS) -> str:
         """Run systemctl, and return what it wrote."""
         return self._outer("systemctl", *arguments, check=check, seconds=seconds).stdout
 
@@ -70,7 +71,7 @@ class Host:
         """Return how often systemd restarted a unit by itself."""
         return int(self.property(unit, "NRestarts"))
 
-    def wait_for(self, unit: str, state: str = "active", seconds: float = 60.0) -> None:
+    def wait_for(self, unit: str, state: str = "active", seconds: float = DEADLINE_SECONDS) -> None:
         """Wait until a unit is in a state (``active``, ``inactive``, ``failed``, ``activating``).
 
         The deadline allows for the longest wait of restart-delay, and for the programs that a unit starts after it.
@@ -114,7 +115,7 @@ class Host:
 
     def fetch(self, url: str) -> str:
         """Get a page with curl from the host itself."""
-        return self.run("curl", "--silent", "--show-error", "--fail", "--max-time", "10", url).stdout
+        return self.run("curl", "--silent", "--show-error", "--fail", "--max-time", f"{DEADLINE_SECONDS:g}", url).stdout
 
     def follow(self, time_server: str) -> None:
         """Let chrony follow a server, without ever touching the clock (which is the outer machine's).
@@ -166,7 +167,7 @@ class Host:
         return self.machine.boot()
 
     def _outer(
-        self, *command: str, check: bool = True, stdin: str | None = None, seconds: float = 120.0
+        self, *command: str, check: bool = True, stdin: str | None = None, seconds: float = DEADLINE_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             self.machine.inside(*command),

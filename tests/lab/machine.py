@@ -16,11 +16,12 @@ from pathlib import Path
 from tests.lab.deadline import wait_until
 from tests.lab.inventory import Inventory
 from tests.lab.namespace import Namespace
+from tests.processes import DEADLINE_SECONDS
 
 __all__ = ["Machine"]
 
-BOOT_SECONDS = 120.0
-POWER_OFF_SECONDS = 60.0
+BOOT_SECONDS = DEADLINE_SECONDS
+POWER_OFF_SECONDS = DEADLINE_SECONDS
 SIGNAL_POWER_OFF = signal.SIGRTMIN + 4
 """What tells systemd as PID 1 to power off (systemd(1))."""
 

@@ -10,6 +10,7 @@ from tests.lab.deadline import wait_until
 from tests.lab.lab import Lab
 from tests.lab.scrape import Scrape, scrape
 from tests.lab.shape import Shape
+from tests.processes import DEADLINE_SECONDS
 
 __all__ = ["BACKBONE", "FORWARDER", "GOT", "PROMETHEUS", "RECEIVER", "SENT", "SIMULATOR", "MainJob"]
 
@@ -154,7 +155,7 @@ class MainJob:
         events = sum(page.values("latency_receiver_events_total", path=path))
         return events - page.total("latency_receiver_delayed_events_total", path=path)
 
-    def wait_live(self, *paths: str, seconds: float = 30.0) -> float:
+    def wait_live(self, *paths: str, seconds: float = DEADLINE_SECONDS) -> float:
         """Wait until live events arrive by these paths, or by both; return how many seconds that took."""
         begin = time.monotonic()
         before = {path: self.live(path) for path in paths or ("backbone", "direct")}

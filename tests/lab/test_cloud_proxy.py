@@ -20,6 +20,7 @@ from tests.lab.cloud_network import INTERNET, PEERING
 from tests.lab.cloud_packages import packages_layer
 from tests.lab.deadline import wait_until
 from tests.lab.scrape import scrape
+from tests.processes import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.lab
 
@@ -103,13 +104,13 @@ def failures(host: CloudHost) -> dict[str, float]:
     return {labels["reason"]: value for name, labels, value in scrape(host, 9473).samples if name == counted}
 
 
-def fails_by(host: CloudHost, reason: str, seconds: float = 60) -> None:
+def fails_by(host: CloudHost, reason: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until requests fail for this reason."""
     before = failures(host)[reason]
     wait_until(f"{host.name} fails by {reason}", lambda: failures(host)[reason] > before, seconds)
 
 
-def succeeds(host: CloudHost, seconds: float = 60) -> None:
+def succeeds(host: CloudHost, seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until a host's probe gets answers, cold and warm."""
     successes = "latency_probe_successes_total"
     before = scrape(host, 9473).total(successes)
@@ -279,7 +280,7 @@ def test_a_reboot_of_every_host_brings_everything_back(cloud: Cloud) -> None:
     for host in cloud.hosts.values():
         host.reboot()
     for name, host in cloud.hosts.items():
-        host.wait_for("latency-bootstrap.service", seconds=180)
+        host.wait_for("latency-bootstrap.service")
         # What it says passes through a terminal, which somebody has to read.
         wait_until(f"{name} says so", partial(lambda name: cloud.report(name).count(f"ready host={name}") >= 2, name))
     succeeds(cloud.hosts["proxied"], 90)

@@ -29,6 +29,7 @@ from tests.lab.cloud_transit import TRANSIT
 from tests.lab.deadline import wait_until
 from tests.lab.paths import CHECKOUT
 from tests.lab.scrape import scrape
+from tests.processes import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.lab
 
@@ -122,7 +123,7 @@ def events(cloud: Cloud) -> dict[str, float]:
     return {path: sum(page.values("latency_receiver_events_total", path=path)) for path in (*ONE_WAY_MS, "direct")}
 
 
-def arrive(cloud: Cloud, *paths: str, more: int = 50, seconds: float = 90) -> None:
+def arrive(cloud: Cloud, *paths: str, more: int = 50, seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until so many more events have come by each of these paths."""
     before = events(cloud)
 
@@ -161,7 +162,7 @@ def raced(cloud: Cloud, name: str) -> Path:
     options = ("--output", f"{RUNS}/{name}", "--duration", "20s", "--rehearsal", "1s", "--allow-unsynchronized-clock")
     receiver.run(*unit_command([*run, *options])[2:])
     # Its unit is started again by the end of the run's, and no other run can begin before it is there.
-    receiver.wait_for("latency-receiver.service", seconds=60)
+    receiver.wait_for("latency-receiver.service")
     return receiver.path(f"{RUNS}/{name}")
 
 
@@ -323,7 +324,7 @@ def test_with_the_gateways_apart_nothing_leaves(cloud: Cloud) -> None:
         client.shell(TRY_TO_LEAVE)
     assert strays == {"resolver": 0, "internet": 0}
     assert not [seen for seen in cloud.internet.seen[before:] if seen.path == "/leak"]
-    wait_until("the client leaves again", lambda: ask(client, seconds=3), 60)
+    wait_until("the client leaves again", lambda: ask(client, seconds=3))
 
 
 @contextmanager
@@ -358,10 +359,10 @@ def test_a_reboot_of_every_host_brings_everything_back(cloud: Cloud) -> None:
     for host in cloud.hosts.values():
         host.reboot()
     for host in cloud.hosts.values():
-        host.wait_for("latency-bootstrap.service", seconds=180)
+        host.wait_for("latency-bootstrap.service")
     receiver, nat = cloud.hosts["receiver"], cloud.hosts["nat"]
-    receiver.wait_for("latency-receiver.service", seconds=60)
-    wait_until("the client leaves", lambda: ask(cloud.hosts["client"], seconds=5).get("ip") == nat.instance.public, 90)
+    receiver.wait_for("latency-receiver.service")
+    wait_until("the client leaves", lambda: ask(cloud.hosts["client"], seconds=5).get("ip") == nat.instance.public)
     arrive(cloud, *ONE_WAY_MS, "direct")
 
 

@@ -69,7 +69,7 @@ def test_a_run_that_is_stopped_keeps_its_rows_and_gives_the_place_back(job: Main
     runner = threading.Thread(target=run_in_place, args=(job, "two", "300s"))
     runner.start()
     rows = job.frankfurt.path(f"{RUNS}/two/001-race/results.csv")
-    wait_until("rows of both paths", lambda: rows.exists() and rows.read_bytes().count(b",backbone,") > 200, seconds=60)
+    wait_until("rows of both paths", lambda: rows.exists() and rows.read_bytes().count(b",backbone,") > 200)
     assert job.frankfurt.systemctl("is-active", RECEIVER, check=False).strip() == "inactive"
     job.frankfurt.systemctl("stop", f"{UNIT}.service")
     runner.join(60)

@@ -18,8 +18,8 @@ CUT_SECONDS = 30.0
 BACKOFF_SECONDS = 2.0
 """The longest wait between attempts, as the hosts are configured."""
 
-START_SECONDS = 20.0
-"""What a daemon's first connection and our own looking at it may take on a machine with several times its load."""
+START_SECONDS = 120.0
+"""What a daemon's first connection and our own looking at it may take on a machine with many times its load."""
 
 SEAM_SECONDS = 0.25 + 0.1 + 3.0
 """Rows wait for a quarter of a second, acknowledgements for a tenth; what a stall of the link has held back comes at
@@ -63,7 +63,7 @@ def test_a_receiver_that_hangs_is_restarted_and_the_counters_reconcile(job: Main
     host = job.frankfurt
     job.wait_written()
     host.kill(RECEIVER, "STOP")
-    wait_until("systemd restarts it", lambda: host.restarts(RECEIVER) == 1, 60.0)
+    wait_until("systemd restarts it", lambda: host.restarts(RECEIVER) == 1)
     said = [str(entry["MESSAGE"]) for entry in host.journal(RECEIVER)]
     assert any("Watchdog timeout" in line for line in said)
     host.wait_for(RECEIVER)
@@ -128,7 +128,7 @@ def test_a_forwarder_killed_ten_times_comes_back_each_time_and_every_life_is_acc
     host = job.tokyo
     for kill in range(1, KILLS + 1):
         host.kill(FORWARDER, "KILL")
-        wait_until("systemd notices", lambda kill=kill: host.restarts(FORWARDER) == kill, 60.0)  # type: ignore[misc]
+        wait_until("systemd notices", lambda kill=kill: host.restarts(FORWARDER) == kill)  # type: ignore[misc]
         host.wait_for(FORWARDER)
         # Else events of the life before, that the link still holds, would do.
         wait_until(
@@ -187,11 +187,10 @@ def test_udp_over_a_lossy_link_loses_what_the_link_lost(installed: tuple[Path, .
         job.start()
         job.backbone.shape(direction=0, loss=0.02, reorder=0.02)
         job.wait_live()
-        wait_until("losses are seen", lambda: job.accounted()[1] >= 20, 60.0)
+        wait_until("losses are seen", lambda: job.accounted()[1] >= 20)
         wait_until(
             "events overtake others",
             lambda: job.receiver().total(f"{GOT}_reordered_events_total", path="backbone") > 0,
-            60.0,
         )
         job.backbone.shape(direction=0, loss=0.0, reorder=0.0)
         job.wait_live()
