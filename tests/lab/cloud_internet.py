@@ -15,6 +15,7 @@ import trustme
 from tests.lab.cloud_emulator import Emulator, listen_in, serve_in
 from tests.lab.inventory import Inventory
 from tests.lab.lab import Site
+from tests.processes import DEADLINE_SECONDS
 
 __all__ = ["API", "API_PORT", "EXCHANGE", "S3", "Internet", "Seen"]
 
@@ -124,7 +125,7 @@ class Internet:
 
             def finish_request(self, request: Any, client_address: Any) -> None:
                 # In the connection's own thread, so that nobody's handshake holds up the others.
-                request.settimeout(30)
+                request.settimeout(DEADLINE_SECONDS)
                 with tls.wrap_socket(request, server_side=True) as wrapped:
                     super().finish_request(wrapped, client_address)
 

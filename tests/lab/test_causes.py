@@ -149,7 +149,7 @@ def feed_anew(path: Bridge) -> None:
         with refused(path.west, FEED_PORT):
             time.sleep(0.1)
             path.feed.shape(direction=0, delay_ms=120.0)
-        until(partial(has_connected, path.sender, connected), "the feed is back", 60)
+        until(partial(has_connected, path.sender, connected), "the feed is back")
         time.sleep(0.3)
         path.feed.shape(direction=0, delay_ms=FEED_MS)
         time.sleep(1)
@@ -175,10 +175,10 @@ def test_most_of_the_excess_is_of_what_was_done(
         thresholds = path.page().by("latency_receiver_tail_threshold_seconds", "of")
         return not all(isnan(value) for value in thresholds.values())
 
-    until(known, "a percentile is known", 60)
+    until(known, "a percentile is known")
     before = path.excess()
     disturb(path)
-    until(lambda: sum((path.excess() - before)[cause] for cause in causes) > 1.0, f"{causes} show", 30)
+    until(lambda: sum((path.excess() - before)[cause] for cause in causes) > 1.0, f"{causes} show")
     found = path.excess() - before
     done = sum(found[cause] for cause in causes)
     assert done > 0.5 * found.total(), found
@@ -236,7 +236,6 @@ def test_what_the_pages_say_of_tcp_is_what_ss_shows(path: Bridge) -> None:
     until(
         lambda: all((both()[0].retransmitted, both()[0].reorderings, both()[1].out_of_order)),
         "there were losses and reorderings",
-        60,
     )
     path.wan.shape(direction=0, loss=0.0, reorder=0.0)
     # Nothing arrives at the forwarder, and what it still says is acknowledged late, within what it bears of silence.
@@ -250,6 +249,6 @@ def test_what_the_pages_say_of_tcp_is_what_ss_shows(path: Bridge) -> None:
         compared[:] = [*zip(before, pages, strict=True)]
         return before == both() and before[0].send_queue > 0
 
-    until(at_rest, "the connection was at rest while the pages were read", 30)
+    until(at_rest, "the connection was at rest while the pages were read")
     for by_ss, by_page in compared:
         assert by_page == by_ss

@@ -12,6 +12,7 @@ from tests.lab.inventory import Inventory
 from tests.lab.namespace import Namespace
 from tests.lab.paths import CHECKOUT
 from tests.lab.shape import Shape
+from tests.processes import DEADLINE_SECONDS
 
 __all__ = ["WideAreaLink"]
 
@@ -107,7 +108,7 @@ class WideAreaLink:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=DEADLINE_SECONDS)
         self._process.stdout.close()
 
     def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
