@@ -111,6 +111,24 @@ def test_every_panel_says_what_it_means_and_in_which_unit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", dashboards())
+def test_what_has_gone_is_no_number_of_now(name: str) -> None:
+    # Of a range Grafana shows the last value that there was, however long ago.
+    shown = [panel for panel in panels(dashboards()[name]) if panel["type"] in ("stat", "table")]
+    assert shown
+    for panel in shown:
+        assert all(target.get("instant") and not target.get("range") for target in panel["targets"]), panel["title"]
+
+
+@pytest.mark.parametrize("name", dashboards())
+def test_the_colours_of_a_heat_map_are_of_events_and_not_of_events_a_second(name: str) -> None:
+    for panel in panels(dashboards()[name]):
+        if panel["type"] == "heatmap":
+            (target,) = panel["targets"]
+            assert "increase(" in target["expr"], panel["title"]
+            assert "rate(" not in target["expr"], panel["title"]
+
+
+@pytest.mark.parametrize("name", dashboards())
 def test_a_rate_on_an_axis_says_what_it_is_per(name: str) -> None:
     drawn = [panel for panel in panels(dashboards()[name]) if panel["type"] == "timeseries"]
     for panel in drawn:
