@@ -132,3 +132,35 @@ def test_there_is_no_way_back_to_a_release_whose_python_is_gone(install: ModuleT
     (tmp_path / "usr/bin").mkdir(parents=True)
     (tmp_path / "usr/bin/python3.8").touch()
     assert install.inside(tmp_path, tmp_path / install.PREFIX / "1.0-a/bin/python")
+
+
+SYSTEMCTL = """#!/bin/sh
+case "$1 $3 $4" in
+"show --property=LoadState latency-probe.service"|"show --property=LoadState latency-simulator.service") echo masked;;
+"show --property=LoadState"*) echo loaded;;
+"show --property=ActiveState latency-probe.service") echo active;;
+"show --property=ActiveState"*) echo inactive;;
+*) echo "$@" >> "$ASKED"
+   case "$*" in *latency-probe*) echo "Failed: Unit latency-probe.service is masked." >&2; exit 1;; esac;;
+esac
+"""
+"""Two units are masked, of which one runs (systemctl(1), `show` and `mask`)."""
+
+
+def test_masked_units_are_told_of_and_the_others_restarted(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    host = install.Host(tmp_path, dry=False)
+    host.live = True
+    install.restart(host)
+    assert (tmp_path / "asked").read_text() == "try-restart latency-forwarder.service latency-receiver.service\n"
+    told = capsys.readouterr()
+    assert told.err == (
+        "warning: latency-probe.service is masked and was not restarted: it runs on as it was before; "
+        "systemctl unmask latency-probe.service, or systemctl stop latency-probe.service\n"
+    )
+    assert told.out == "latency-simulator.service is masked: left alone\n"
