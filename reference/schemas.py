@@ -1,6 +1,7 @@
 """JSON Schemas (draft 2020-12) of the files that people write, and of what programs write and print."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -46,12 +47,16 @@ WRITTEN: dict[str, tuple[Any, str]] = {
 
 def schemas() -> dict[str, str]:
     """Return every schema by the name of its file below ``schemas``."""
-    kinds = {file.name: (file.kind, file.title) for file in FILES} | WRITTEN
+    people_write = {file.name: (file.kind, file.title) for file in FILES}
+    kinds = people_write | WRITTEN
     found = {}
     for name, (kind, title) in kinds.items():
         (root,), definitions = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
         for other in _objects(kind):
             _describe(definitions[other.__name__], other)
+        if name in people_write:
+            _without_null((root, definitions))
+        _tell_apart((root, definitions))
         schema = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": name,
@@ -69,6 +74,45 @@ def _describe(definition: dict[str, Any], kind: type[Any]) -> None:
     for name, value in definition["properties"].items():
         if name in said:
             value["description"] = said[name].replace("``", "`")
+
+
+def _without_null(part: Any) -> None:
+    """Take away what TOML cannot say: of a choice of nothing and a table a validator names no misspelt key."""
+    if isinstance(part, dict) and {"type": "null"} in part.get("anyOf", ()):
+        left = [one for one in part.pop("anyOf") if one != {"type": "null"}]
+        part |= left[0] if len(left) == 1 else {"anyOf": left}
+        if part.get("default", "") is None:
+            del part["default"]
+    for below in _below(part):
+        _without_null(below)
+
+
+def _below(part: Any) -> Iterable[Any]:
+    return part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+
+
+def _tell_apart(part: Any) -> None:
+    """Let what says a table's kind choose what it is held against.
+
+    Of a choice alone a validator says that none of it fits, whichever key is misspelt, and knows no discriminator. The
+    choice stays for editors, which complete from it and do not look into conditions; `{}` lets it refuse nothing.
+    """
+    if isinstance(part, dict) and "discriminator" in part:
+        name, kinds = part["discriminator"]["propertyName"], part["discriminator"]["mapping"]
+        part |= {
+            "type": "object",
+            "properties": {name: {"enum": list(kinds)}},
+            "required": [name],
+            "allOf": [_where(name, kind, to) for kind, to in kinds.items()],
+            "anyOf": [*part["anyOf"], {}],
+        }
+        del part["discriminator"]
+    for below in _below(part):
+        _tell_apart(below)
+
+
+def _where(name: str, kind: str, to: str) -> dict[str, Any]:
+    return {"if": {"properties": {name: {"const": kind}}, "required": [name]}, "then": {"$ref": to}}
 
 
 def _objects(kind: Any) -> set[type[Any]]:

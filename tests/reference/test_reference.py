@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from daemons.sections import Section
+from daemons.service.settings.errors import explain
 from provisioning.loading import BUILT_IN
 from reference import generate, keys
 from reference.commands import commands
@@ -142,6 +143,34 @@ def test_schema_and_program_refuse_the_same(file: File) -> None:
             refused += 1
         assert validator.is_valid(raw) == taken, raw
     assert 20 < refused < 150
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_misspelt_key_of_any_table_is_named_by_schema_and_program(file: File) -> None:
+    """Of tables that say their kind (`[[path]]`) the schema named none, and the program keys of another kind."""
+    validator = jsonschema.Draft202012Validator(schema_of(file))
+    named = 0
+    for way in places(tomllib.loads(whole(file))):
+        if not way or not isinstance(key := way[-1], str):
+            continue
+        raw = table = tomllib.loads(whole(file))
+        for step in way[:-1]:
+            table = table[step]
+        wrong = key + key[-1]
+        table[wrong] = table.pop(key)
+        try:
+            msgspec.convert(raw, file.kind, strict=True)
+        except msgspec.ValidationError as error:
+            told = explain(str(error), file.kind, raw)
+            assert (told.steps, told.why) == ((*way[:-1], wrong), "unknown key")
+            assert told.remedy == f"did you mean `{key}`?"
+            assert any(
+                f"'{wrong}' was unexpected" in fault.message or f"'{key}' is a required" in fault.message
+                for fault in validator.iter_errors(raw)
+            ), way
+            named += 1
+    # The others are names of people's own, as of targets.
+    assert named >= sum(len(table.keys) for table in keys.tables(file)) * 0.9
 
 
 def test_every_option_has_its_place_in_a_manual() -> None:

@@ -82,9 +82,9 @@ def explain(message: str, kind: type[msgspec.Struct], raw: Mapping[str, Any]) ->
         field = unknown["field"]
         way = _settled(kind, raw, [*steps, field])
         return Explained(way, "unknown key", _instead(field, kind, way[:-1], _at(raw, way[:-1])))
-    if missing := _MISSING.match(why):
-        return Explained((*_settled(kind, raw, steps), missing["field"]), "is missing", "add it")
     way = _settled(kind, raw, steps)
+    if missing := _MISSING.match(why):
+        return _missing(missing["field"], kind, way, _at(raw, way))
     shown = "***" if _is_hidden(kind, way) else _short(_at(raw, way))
     if wrong := _WRONG.match(why):
         wanted = [_WORDS.get(word.strip(), word.strip()) for word in wrong["expected"].split("|")]
@@ -145,13 +145,31 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def _missing(field: str, kind: type[msgspec.Struct], way: Sequence[Step], table: Any) -> Explained:
+    """Tell of a key that is not there, or that is misspelt: what says a table's kind is asked for before all others."""
+    own = _fields(kind, way, {})
+    unknown = [key for key in table if key not in own] if isinstance(table, Mapping) else []
+    for key in unknown:
+        if field in _near(key, own):
+            return Explained((*way, key), "unknown key", f"did you mean `{field}`?")
+    return Explained((*way, field), "is missing", "add it")
+
+
+def _near(field: str, names: Sequence[str]) -> list[str]:
+    """Give those of some names that are like another."""
+    near = [name for name in names if name.startswith(f"{field}_") or name.endswith(f"_{field}")]
+    # In a short word a single slip weighs more; long ones have an ending or a beginning in common with many.
+    return near + difflib.get_close_matches(field.lower(), names, n=2, cutoff=0.65 if len(field) < _LONG else 0.72)
+
+
 def _instead(field: str, kind: type[msgspec.Struct], way: Sequence[Step], table: Any) -> str:
     """Say which key may have been meant: one of this table's, or one of that name in another table."""
-    own = _fields(kind, way)
-    there = set(table) if isinstance(table, Mapping) else set()
-    near = [name for name in own if name.startswith(f"{field}_") or name.endswith(f"_{field}")]
-    # In a short word a single slip weighs more; long ones have an ending or a beginning in common with many.
-    near += difflib.get_close_matches(field.lower(), own, n=2, cutoff=0.65 if len(field) < _LONG else 0.72)
+    there: Mapping[str, Any] = table if isinstance(table, Mapping) else {}
+    own = _fields(kind, way, there)
+    if others := [one for one in _tables(kind, way, {}) if field in _names(one) and field not in own]:
+        tag = others[0].__struct_config__.tag_field
+        return f'remove it; only tables with {tag} = "{others[0].__struct_config__.tag}" have it'
+    near = _near(field, own)
     if free := [name for name in near if name not in there]:
         return f"did you mean `{free[0]}`?"
     if near:
@@ -216,9 +234,16 @@ def _at(raw: Any, steps: Sequence[Step]) -> Any:
     return raw
 
 
-def _fields(kind: Any, way: Sequence[Step]) -> list[str]:
-    """Name the keys of the table at the end of a way; of a choice of tables all that any of them has."""
-    return list(dict.fromkeys(name for found in _types(kind, way) if _is_struct(found) for name in _names(found)))
+def _fields(kind: Any, way: Sequence[Step], table: Mapping[str, Any]) -> list[str]:
+    """Name the keys of the table at the end of a way."""
+    return list(dict.fromkeys(name for found in _tables(kind, way, table) for name in _names(found)))
+
+
+def _tables(kind: Any, way: Sequence[Step], table: Mapping[str, Any]) -> list[type[msgspec.Struct]]:
+    """Give what a table may be: of a choice the one that it says it is, or all where it says nothing of use."""
+    choice = [found for found in _types(kind, way) if _is_struct(found)]
+    told = [(found, found.__struct_config__) for found in choice]
+    return [found for found, of in told if of.tag_field and table.get(of.tag_field) == of.tag] or choice
 
 
 def _names(struct: type[msgspec.Struct]) -> list[str]:

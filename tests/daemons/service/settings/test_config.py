@@ -152,6 +152,12 @@ FEED = "[[way]]\nkind = 'feed'\nurl = ''\n"
         # The nearest key by letters is another one than the one that was meant.
         (FEED + "interval = 5", "4: way[0].interval: unknown key; did you mean `interval_seconds`?"),
         (FEED + "seconds = 5", "4: way[0].seconds: unknown key; did you mean `interval_seconds`?"),
+        ("[[way]]\nkimd = 'feed'\nurl = ''", "2: way[0].kimd: unknown key; did you mean `kind`?"),
+        (FEED + "port = 1", '4: way[0].port: unknown key; remove it; only tables with kind = "wire" have it'),
+        (
+            FEED + "headerss = 1",
+            "4: way[0].headerss: unknown key; remove it; known here are kind, url, interval_seconds, interface",
+        ),
         (FEED + "URL = ''", "4: way[0].URL: unknown key; remove it; `url` is there already"),
         ("level = 'info'", "1: level: unknown key; it belongs into [log]"),
         (FEED + "interval_seconds = '5s'", "4: way[0].interval_seconds: '5s' is text; write 5, a number of seconds"),
