@@ -50,7 +50,7 @@ def test_a_good_file_is_accepted(tmp_path: Path) -> None:
             "hardware_stamps.interface: 'a/b' is no interface's name; see ip link",
         ),
         ("", [], "path: none is given; write [[path]] sections, or give --mode"),
-        (GOOD.replace("kind", "kimd", 1), [], "path[0].kind: is missing; add it"),
+        (GOOD.replace("kind", "kimd", 1), [], "path[0].kimd: unknown key; did you mean `kind`?"),
         (
             GOOD.replace('listen = "', 'lisen = "'),
             [],
