@@ -79,11 +79,15 @@ class _Frame(NamedTuple):
 
 def _frame(reader: BinaryIO) -> _Frame | None:
     """Read the next frame; None where the receiver is gone, be it in the middle of one."""
-    head = reader.read(HEAD.size)
-    if len(head) < HEAD.size:
+    try:
+        head = reader.read(HEAD.size)
+        if len(head) < HEAD.size:
+            return None
+        kind, path, first, length = HEAD.unpack(head)
+        body = reader.read(length)
+    except ConnectionResetError:
+        # It was killed before it had read a report of ours. What it had handed over was read before this is told.
         return None
-    kind, path, first, length = HEAD.unpack(head)
-    body = reader.read(length)
     return None if len(body) < length else _Frame(kind, path, first, body)
 
 
