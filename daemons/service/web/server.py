@@ -98,14 +98,10 @@ class HttpServer:
                 if (evicted := self._visits.add(visit)) is not None and evicted.task is not None:
                     evicted.task.cancel()
                 try:
-                    await visit.secure()
-                    while await self._exchange(visit):
-                        visit.protocol.start_next_cycle()
-                    visit.close()
+                    await self._serve(visit)
+                    await visit.linger()
                 finally:
                     self._visits.discard(visit)
-        except Refused as refused:
-            self._tell(host, refused.reason, refused.__cause__)
         except (OSError, TimeoutError, StreamError, h11.ProtocolError, asyncio.CancelledError):
             # A scraper that hangs up, stalls or gives way to another concerns nobody but itself.
             writer.transport.abort()
@@ -115,6 +111,16 @@ class HttpServer:
         finally:
             self._connections.discard(task)
             writer.close()
+
+    async def _serve(self, visit: Visit) -> None:
+        """Serve what is asked on a connection, until nothing more is to be."""
+        try:
+            await visit.secure()
+            while await self._exchange(visit):
+                visit.protocol.start_next_cycle()
+            visit.close()
+        except Refused as refused:
+            self._tell(visit.host, refused.reason, refused.__cause__)
 
     async def _exchange(self, visit: Visit) -> bool:
         """Serve one request; return whether another may follow."""

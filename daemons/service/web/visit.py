@@ -26,6 +26,8 @@ MAX_HEAD = 16384
 """Bytes of a request's line and header fields."""
 MAX_BODY = 1 << 20
 """Bytes of a request's body that are read, and ignored; the connection of a larger one is closed."""
+LINGER_SECONDS = 1.0
+"""How long a client that sends more than is read may take to read the answer."""
 GZIP_LEVEL = 1
 """The fastest: the loop that compresses is the one that measures."""
 _TLS_HANDSHAKE = b"\x16"
@@ -148,6 +150,17 @@ class Visit:
         """Tell the client that nothing follows."""
         if self._tls is not None and not self._writer.is_closing():
             self._send(self._tls.close_notify())
+
+    async def linger(self) -> None:
+        """Throw away what the client still sends, for a moment, so that it can read the answer.
+
+        A socket that is closed over bytes which nobody has read resets the connection (RFC 9112, section 9.6).
+        """
+        if not self._writer.is_closing():
+            self.allow(LINGER_SECONDS)
+            self._writer.write_eof()
+            while await self._reader.read(16384):
+                pass
 
     def allow(self, seconds: float) -> None:
         """Let it take so long for what comes next."""

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import http.client
 import random
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -501,3 +502,27 @@ def test_a_client_that_hangs_up_between_two_pieces_is_no_fault_of_ours(pieces: i
     uvloop.run(work())
     assert told == 1
     assert logs.counts.unexpected == before
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n" + bytes(4_000_000), b"HTTP/1.1 405 "),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 4_000_000 + b"\r\n\r\n", b"HTTP/1.1 431 "),
+        (b"nonsense\r\n\r\n" + bytes(4_000_000), b"HTTP/1.1 400 "),
+    ],
+    ids=["a body", "a long head", "nonsense"],
+)
+def test_who_reads_only_after_all_is_sent_reads_the_answer(request_: bytes, status: bytes) -> None:
+    """A server that closes over bytes it has not read resets the connection, and the answer with it."""
+
+    async def work(host: str, port: int) -> None:
+        def client() -> bytes:
+            with socket.create_connection((host, port)) as sock:
+                sock.sendall(request_)
+                with sock.makefile("rb") as answer:
+                    return answer.read()
+
+        assert (await asyncio.to_thread(client)).startswith(status)
+
+    talking(work)
