@@ -36,6 +36,9 @@ STOPS = 8
 STOPPED_SECONDS = 0.15
 EXCESS = "latency_receiver_tail_excess_seconds_total"
 STALLS = {"receiver_busy", "forwarder_busy"}
+"""What a machine that does much else adds of itself."""
+FOLLOWS = {"network": {"own_queue"}}
+"""Over a slower way acknowledgements come later, and TCP with a small window waits for them."""
 
 
 @dataclass
@@ -182,7 +185,9 @@ def test_most_of_the_excess_is_of_what_was_done(
     found = path.excess() - before
     done = sum(found[cause] for cause in causes)
     assert done > 0.5 * found.total(), found
-    assert done >= 0.8 * sum(excess for cause, excess in found.items() if cause in causes or cause not in STALLS), found
+    besides = causes.union(STALLS, *(FOLLOWS.get(cause, set()) for cause in causes))
+    others = sum(excess for cause, excess in found.items() if cause not in besides)
+    assert done >= 0.8 * (done + others), found
 
 
 @dataclass(frozen=True)
