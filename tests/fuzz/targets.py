@@ -163,6 +163,9 @@ class _Wire(asyncio.Transport):
     def write(self, data: Any) -> None:
         pass
 
+    def write_eof(self) -> None:
+        pass
+
     def is_closing(self) -> bool:
         return self._closing
 
