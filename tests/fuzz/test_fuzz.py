@@ -11,6 +11,7 @@ import pytest
 
 from tests.fuzz.corpus import DICTIONARY, seeds
 from tests.fuzz.targets import TARGETS
+from tests.processes import DEADLINE_SECONDS
 
 
 def mutated(rng: random.Random, data: bytes, words: tuple[bytes, ...]) -> bytes:
@@ -51,7 +52,7 @@ def test_every_target_has_inputs_to_begin_from() -> None:
 @pytest.mark.process
 def test_the_fuzzer_runs_and_shows_what_it_finds(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", "2", "--kept", str(tmp_path), "sbe_message"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stdout
     found = re.search(r"sbe_message +([\d,]+) inputs +(\d+) edges +0 found", done.stdout)
     assert found is not None

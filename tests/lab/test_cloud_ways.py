@@ -234,7 +234,7 @@ def test_leads_are_the_delays_put_in(cloud: Cloud) -> None:
         return folder if all(answers[path] != "stays" for path in LATER) else None
 
     # What holds up the machine adds to a delay, and widens what is known of it; what were wrong would be so every time.
-    folder = wait_until("a race without a stall has the leads put in, and is decided", right, 240)
+    folder = wait_until("a race without a stall has the leads put in, and is decided", right)
     assert folder is not None
     ranked_as_measured(hunted(cloud, folder), medians(next(folder.glob("*-race/results.csv")), on_the_way=False))
     arrive(cloud, *ONE_WAY_MS, "direct")

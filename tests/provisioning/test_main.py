@@ -12,6 +12,7 @@ import pytest
 
 from provisioning.drawing import drawing
 from provisioning.loading import load_topology
+from tests.processes import DEADLINE_SECONDS
 from tests.provisioning.aws import Operator, census, client
 from tests.provisioning.emulator import REGIONS
 from tests.provisioning.test_permissions import refused
@@ -47,7 +48,7 @@ class Shell:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=DEADLINE_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
         )
