@@ -99,6 +99,8 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
         steady_ns: arrival on the monotonic clock's scale, for differences between events that a step must not spoil.
         step_ns: size of a wall-clock step noticed at this read; 0 for none.
         held_ns: how long the read's last packet had lain behind one that was missing (TCP); 0 where none was.
+        before_ns: wall clock right after the socket's read before, which would have brought what had come by then; 0
+            of the first.
     """
 
     ns: int
@@ -107,6 +109,7 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
     steady_ns: int
     step_ns: int = 0
     held_ns: int = 0
+    before_ns: int = 0
 
 
 def inexact(stamp: Stamp) -> Stamp:
@@ -193,6 +196,11 @@ class LinkEvent(msgspec.Struct, gc=False):
     waited: bool = False
     feed_held: bool = False
     feed_renewed: bool = False
+
+    @property
+    def left_ns(self) -> int:
+        """When it left the forwarder; where the format does not tell, when it came there."""
+        return self.receive_ns if self.departure_ns is None else self.departure_ns
 
 
 class ClockState(msgspec.Struct, frozen=True):

@@ -179,9 +179,15 @@ class ForwarderSession:
 
 @dataclass(frozen=True, slots=True)
 class TimeReport:
-    """One clock exchange with the forwarder, or None where its times were impossible."""
+    """One clock exchange with the forwarder.
+
+    Attributes:
+        sample: what it showed, or None where its times were impossible.
+        left_ns: when the forwarder answered, by its clock; 0 where it answered no question of ours.
+    """
 
     sample: ClockSample | None
+    left_ns: int = 0
 
 
 Happened = LinkEvent | Hello | Heartbeat | Bye | GaveUp | Departures | TimeReport
@@ -354,4 +360,4 @@ class ReceiverSession:
         asked = self._asked.pop(reply.number, None)
         if asked is None or asked != reply.t1_ns or stamp.step_ns:
             return TimeReport(None)
-        return TimeReport(exchange(reply.t1_ns, reply.t2_ns, reply.t3_ns, stamp.ns))
+        return TimeReport(exchange(reply.t1_ns, reply.t2_ns, reply.t3_ns, stamp.ns), reply.t3_ns)

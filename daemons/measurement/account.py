@@ -244,9 +244,10 @@ class PathAccount:
                 validity = _DUPLICATE.value if duplicate else figure[1]
                 figures, place = (end_to_end_ns, None), (self.events, None)
                 self._row(self._row_of(stream, event.symbol, event, stamp, kind, figures, validity, place))
-        tail.read_ns = stamp.handled_ns
 
-    def observe_link(self, key: Hashable, events: Sequence[LinkEvent], stamp: Stamp, *, together: bool) -> None:
+    def observe_link(
+        self, key: Hashable, events: Sequence[LinkEvent], stamp: Stamp, *, together: bool, left_ns: int = 0
+    ) -> None:
         """Take in the events of one read of a link.
 
         Args:
@@ -254,6 +255,8 @@ class PathAccount:
             events: the events.
             stamp: of the read's last packet.
             together: whether all of them came in that packet.
+            left_ns: when what the read brought after them left the forwarder, by its clock; 0 where that was nothing,
+                or is not known.
         """
         sessions = self.sessions
         tracker = sessions.trackers.get(key) or sessions.open(key, events[0].sequence - 1)
@@ -293,7 +296,7 @@ class PathAccount:
             recent, delay_ns = (tail.timed, end_to_end_ns) if timed else (tail.untimed, backbone_ns)
             if delay_ns is not None and (delay_ns > recent.above_ns or not self.events % stride):
                 sample = live and not self.events % stride
-                tail.take_link(recent, delay_ns, events, index, stamp, kind, sample=sample)
+                tail.take_link(recent, delay_ns, events, index, stamp, kind, sample=sample, left_ns=left_ns)
             symbol = stream.symbol or ("" if event.event_id is None else self._symbol_of(event.payload))
             if not duplicate and self._race is not None and event.event_id is not None and stream.name:
                 identity = (symbol, stream.kind, event.event_id)
@@ -301,7 +304,6 @@ class PathAccount:
             if self._row is not None:
                 figures, place = (end_to_end_ns, backbone_ns), (event.sequence, sessions.numbers[key])
                 self._row(self._row_of(stream, symbol, event, stamp, kind, figures, validity, place))
-        tail.read_ns = stamp.handled_ns
         if counted := self.events - before:
             self._count_read(stamp, counted)
         self._keep_least(key)

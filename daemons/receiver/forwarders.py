@@ -74,12 +74,14 @@ class Forwarders:
             # At the end: it is the last one to have been connected.
             self._peers[key] = peer
 
-    def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
+    def on_link_events(
+        self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool, left_ns: int = 0
+    ) -> None:
         if not events[0].stream:
             events = [self._identified(event) for event in events]
             key = self._session_of(key, events[0].sequence, events[0].receive_ns)
             self._peer(key).newest_ns = max(event.receive_ns for event in events)
-        self.account.observe_link(key, events, stamp, together=together)
+        self.account.observe_link(key, events, stamp, together=together, left_ns=left_ns)
 
     def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
         peer = self._peer(key)

@@ -10,6 +10,8 @@ import socket
 import struct
 from typing import Final
 
+from msgspec.structs import replace
+
 from daemons.records import LATE_NS, Stamp, StampKind, exact
 from daemons.stream.tcp_info import OUT_OF_ORDER_AT, SINCE_DATA_AT, SIZE
 
@@ -54,4 +56,6 @@ class Disorder:
         if self._seen == seen or newest_ns >= late_ns / 2:
             return stamp
         # Late by no more than our own way here from the moment in which the hole was filled.
-        return Stamp(stamp.handled_ns, StampKind.USER, stamp.handled_ns, stamp.steady_ns + late_ns, held_ns=late_ns)
+        return replace(
+            stamp, ns=stamp.handled_ns, kind=StampKind.USER, steady_ns=stamp.steady_ns + late_ns, held_ns=late_ns
+        )

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
+
 from daemons.records import HARDWARE, KERNEL, NO_HARDWARE, Stamp, StampKind
 from daemons.stream.stamping import RAW_HARDWARE, RX_HARDWARE, SO_TIMESTAMPING, Ancillary, Reader, Stamper
 from daemons.timing.clock import Clock
@@ -114,7 +116,7 @@ class HardwareReader(Reader):
         if ns is None or raw_ns <= newest_ns or not -relation.error_ns <= stamp.ns - ns <= LONGEST_WAIT_NS:
             hardware.refused += 1
             return _without(stamp)
-        return Stamp(ns, HARDWARE, stamp.handled_ns, stamp.steady_ns - (stamp.ns - ns))
+        return replace(stamp, ns=ns, kind=HARDWARE, steady_ns=stamp.steady_ns - (stamp.ns - ns))
 
 
 def _raw_ns(ancillary: Ancillary) -> int:
@@ -127,4 +129,4 @@ def _raw_ns(ancillary: Ancillary) -> int:
 
 
 def _without(stamp: Stamp) -> Stamp:
-    return Stamp(stamp.ns, NO_HARDWARE, stamp.handled_ns, stamp.steady_ns, stamp.step_ns)
+    return replace(stamp, kind=NO_HARDWARE)

@@ -103,7 +103,7 @@ class Stamper:
 class Reader:
     """Makes the stamps of one socket's reads, and notices wall-clock steps between them."""
 
-    __slots__ = ("_clock", "_monotonic_ns", "_steps", "_suspect_ns", "_wall_ns", "_warm", "_warm_ns")
+    __slots__ = ("_before_ns", "_clock", "_monotonic_ns", "_steps", "_suspect_ns", "_wall_ns", "_warm", "_warm_ns")
 
     def __init__(self, clock: Clock, warm_ns: int) -> None:
         self._clock = clock
@@ -111,6 +111,7 @@ class Reader:
         self._monotonic_ns = clock.monotonic_ns
         self._warm_ns = warm_ns
         self._warm = False
+        self._before_ns = 0
         self._steps = StepDetector(*read_together(clock))
         self._suspect_ns = 0
 
@@ -127,11 +128,13 @@ class Reader:
         wall_ns = self._wall_ns()
         monotonic_ns = self._monotonic_ns()
         step_ns = 0
+        before_ns = self._before_ns
         if self._steps.is_due(wall_ns, monotonic_ns):
             wall_ns, monotonic_ns = read_together(self._clock)
             step_ns = self._steps.observe(wall_ns, monotonic_ns)
             if step_ns:
                 self._suspect_ns = wall_ns
+        self._before_ns = wall_ns
         for level, kind, data in ancillary:
             if kind == SO_TIMESTAMPING and level == _SOL_SOCKET:
                 seconds, nanoseconds = _first_seconds(data)
@@ -147,6 +150,6 @@ class Reader:
                     step_ns = step_ns or self._steps.last_step_ns or ns - wall_ns
                 # Then the two cannot be subtracted either: the moment of the read must do.
                 steady_ns = monotonic_ns if step_ns else monotonic_ns - (wall_ns - ns)
-                return Stamp(ns, source, wall_ns, steady_ns, step_ns)
+                return Stamp(ns, source, wall_ns, steady_ns, step_ns, 0, before_ns)
         source = StampKind.USER if monotonic_ns >= self._warm_ns else WARMUP
-        return Stamp(wall_ns, source, wall_ns, monotonic_ns, step_ns)
+        return Stamp(wall_ns, source, wall_ns, monotonic_ns, step_ns, 0, before_ns)

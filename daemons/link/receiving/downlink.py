@@ -227,7 +227,8 @@ class Downlink:
 
     def _take_frames(self, data: bytes, stamp: Stamp) -> None:
         events: list[LinkEvent] = []
-        for happened in self._session.receive_data(data, stamp):
+        read = self._session.receive_data(data, stamp)
+        for happened in read:
             if type(happened) is LinkEvent:
                 events.append(happened)
                 continue
@@ -236,7 +237,9 @@ class Downlink:
                 continue
             assert self.seat is not None  # nothing comes out of a session before HELLO
             if events:
-                self.seat.sink.on_link_events(self.key, events, inexact(stamp), together=False)
+                # What a word says holds after them. The stamp is of the read's last packet, which may be much later.
+                left_ns = max(map(_left_ns, read))
+                self.seat.sink.on_link_events(self.key, events, inexact(stamp), together=False, left_ns=left_ns)
                 events = []
             self._tell(self.seat.sink, happened, stamp)
         if events:
@@ -280,3 +283,13 @@ class Downlink:
         if error is not None and error.reason in REFUSALS:
             self._refuse(error.reason, str(error))
         self._depart(str(error) if error else "closed by the forwarder")
+
+
+def _left_ns(happened: Happened) -> int:
+    """Return when something left the forwarder, by its clock; 0 where it does not tell."""
+    match happened:
+        case LinkEvent() | TimeReport():
+            return happened.left_ns
+        case Heartbeat():
+            return happened.wall_ns
+    return 0

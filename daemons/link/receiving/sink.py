@@ -21,8 +21,19 @@ class LinkSink(Protocol):
     def on_leave(self, key: SessionKey) -> None:
         """A forwarder's connection has ended."""
 
-    def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
-        """Events of one read have come; ``stamp`` is that of its last packet, which had them all if ``together``."""
+    def on_link_events(
+        self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool, left_ns: int = 0
+    ) -> None:
+        """Take in events of one read.
+
+        Args:
+            key: the forwarder's session.
+            events: they.
+            stamp: of the read's last packet.
+            together: that packet had them all.
+            left_ns: when what the read brought after them left the forwarder, by its clock; 0 where that was nothing,
+                or is not known.
+        """
 
     def on_heartbeat(self, key: SessionKey, beat: Heartbeat, stamp: Stamp) -> None:
         """The forwarder has said what it has sent."""

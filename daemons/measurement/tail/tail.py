@@ -42,7 +42,6 @@ class Tail:
         excess_ns: by how much they were above the usual delay, in sum.
         worst_ns: and at most.
         suspect: whether the clocks are not to be believed now.
-        read_ns: when the path was read last, by the wall clock.
         out_of_order: asks how many packets of the path came out of order so far (TCP).
         tcp: asks what TCP says of the path now: round trip, segments sent again, packets out of order.
     """
@@ -69,7 +68,6 @@ class Tail:
         self._renewed_ns: int | None = None
         self._refreshed_ns: int | None = None
         self._events_then = 0
-        self.read_ns = 0
         self._feed_read: _FeedRead | None = None
         self._link_read: _LinkRead | None = None
 
@@ -163,6 +161,7 @@ class Tail:
         kind: StampKind,
         *,
         sample: bool,
+        left_ns: int = 0,
     ) -> Cause | None:
         """Take in an event of a link that is in the tail, or a sample of what is usual, or both; return its cause.
 
@@ -174,13 +173,23 @@ class Tail:
             stamp: the read's.
             kind: of the stamp, as far as this event goes.
             sample: whether it is a sample.
+            left_ns: when what the read brought after these events left the forwarder, by its clock; 0 for nothing.
         """
         if sample:
             recent.record(delay_ns)
-        return self._judge_link(recent, delay_ns, events, index, stamp, kind) if delay_ns > recent.above_ns else None
+        if delay_ns <= recent.above_ns:
+            return None
+        return self._judge_link(recent, delay_ns, events, index, stamp, kind, left_ns)
 
     def _judge_link(
-        self, recent: Recent, delay_ns: int, events: Sequence[LinkEvent], index: int, stamp: Stamp, kind: StampKind
+        self,
+        recent: Recent,
+        delay_ns: int,
+        events: Sequence[LinkEvent],
+        index: int,
+        stamp: Stamp,
+        kind: StampKind,
+        left_ns: int,
     ) -> Cause:
         event = events[index]
         if self._link_read is None or self._link_read.events is not events:
@@ -188,7 +197,7 @@ class Tail:
         read = self._link_read
         late_ns = held_ns = 0
         if kind is not KERNEL:
-            lead_ns = read.newest_left_ns - _left_ns(event)
+            lead_ns = max(read.newest_left_ns, left_ns) - event.left_ns
             late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind, renewed=False)
         hold_ns = 0 if event.departure_ns is None else event.departure_ns - event.receive_ns - self._usual_hold_ns
         forwarder_late_ns = feed_ns = 0
@@ -236,8 +245,8 @@ class Tail:
         """Return how much earlier than its stamp an event may have come, and how long it may have lain behind a hole.
 
         The last event of the read has a stamp of its own: this one left as much earlier as it came earlier, if the way
-        was alike; and no earlier than the read before, which would have brought it. Where packets overtook, TCP
-        waited: a process that is late as well hides that from the stamp, and not from the count.
+        was alike; and no earlier than that socket's read before, which would have brought it. Where packets overtook,
+        TCP waited: a process that is late as well hides that from the stamp, and not from the count.
 
         Args:
             lead_ns: how much later than this event the last one of the read left.
@@ -253,9 +262,8 @@ class Tail:
         if self._came_out_of_order(stamp):
             # A read before it need not have brought it: there may be several holes.
             return 0, lead_ns
-        # What came before a word of the forwarder's was handed on before what came after it, and is of the same read.
-        bound_ns = stamp.ns - self.read_ns if self.read_ns < stamp.handled_ns else lead_ns
-        return 0 if renewed else _believed(min(lead_ns, bound_ns), stamp.handled_ns - stamp.ns), 0
+        late_ns = min(lead_ns, stamp.ns - stamp.before_ns)
+        return 0 if renewed else _believed(late_ns, stamp.handled_ns - stamp.ns), 0
 
     def _came_out_of_order(self, stamp: Stamp) -> bool:
         """Say whether packets did since the last look; what explains this read explains no later one."""
@@ -303,7 +311,7 @@ class _LinkRead:
 
     def __init__(self, events: Sequence[LinkEvent]) -> None:
         self.events = events
-        self.newest_left_ns = max(map(_left_ns, events))
+        self.newest_left_ns = max(event.left_ns for event in events)
         self.there: dict[int, tuple[int | None, StampKind]] = {}
         for event in events:
             newest_ns, _kind = self.there.get(event.receive_ns, (None, KERNEL))
@@ -320,10 +328,6 @@ def _believed(late_ns: int, delay_ns: int) -> int:
         delay_ns: how late the process was with the last packet, which is known for certain.
     """
     return late_ns if delay_ns > LATE_NS or late_ns > QUEUE_NS else 0
-
-
-def _left_ns(event: LinkEvent) -> int:
-    return event.receive_ns if event.departure_ns is None else event.departure_ns
 
 
 def _newer_by(own_ns: int | None, newest_ns: int | None) -> int:

@@ -30,8 +30,11 @@ class Sink:
         self.sequences: list[int] = []
         self._acknowledges = acknowledges
 
-    def on_link_events(self, _key: SessionKey, events: list[LinkEvent], _stamp: Stamp, *, together: bool) -> None:
+    def on_link_events(
+        self, _key: SessionKey, events: list[LinkEvent], _stamp: Stamp, *, together: bool, left_ns: int = 0
+    ) -> None:
         assert isinstance(together, bool)
+        assert isinstance(left_ns, int)
         self.sequences += [event.sequence for event in events]
 
     def progress(self, _key: SessionKey) -> Ack:

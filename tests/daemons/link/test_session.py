@@ -119,7 +119,7 @@ def test_any_split_gives_the_same_conversation(data: st.DataObject) -> None:
     answer = one.data_to_send()
     to_receiver(answer + one.seal(EVENT) + one.seal(encode_control(beat) + encode_control(Bye(1))))
     assert [type(item) for item in heard] == [Hello, TimeReport, LinkEvent, Heartbeat, Bye]
-    assert heard[1] == TimeReport(ClockSample(85, 30))
+    assert heard[1] == TimeReport(ClockSample(85, 30), 230)
     assert heard[3:] == [beat, Bye(1)]
     assert acks == [Ack(1, 1, 0), Ack(2, 1, 1)]
 
@@ -287,7 +287,7 @@ def test_clock_answers_that_answer_no_question_of_ours_are_no_samples() -> None:
     assert answered(other, msgspec.structs.replace(good, number=8, t1_ns=99), stamp(200)).sample is None
     assert answered(other, msgspec.structs.replace(good, number=7), stamp(200, step_ns=5)).sample is None
     assert answered(other, msgspec.structs.replace(good, number=6), stamp(90)).sample is None
-    assert answered(other, good, stamp(200)) == TimeReport(ClockSample(5, 90))
+    assert answered(other, good, stamp(200)) == TimeReport(ClockSample(5, 90), 160)
     assert answered(other, good, stamp(200)).sample is None
 
 

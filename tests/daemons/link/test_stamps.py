@@ -13,7 +13,7 @@ import uvloop
 from daemons.link.control import encode_control
 from daemons.link.events import encode_event
 from daemons.link.forwarded import encode_forwarded
-from daemons.link.messages import Ack, Departures, GaveUp, Heartbeat, Hello, Transport
+from daemons.link.messages import Ack, Departure, Departures, GaveUp, Heartbeat, Hello, Transport
 from daemons.link.receiving.port import LinkPort
 from daemons.link.receiving.settings import LinkPathSection, ListenerSettings
 from daemons.link.receiving.sink import SessionKey
@@ -29,9 +29,10 @@ HEARTBEAT = encode_control(Heartbeat(9, 1, UNKNOWN_CLOCK, {}))
 
 @dataclass
 class Sink:
-    """Keeps of each event how its stamp was called."""
+    """Keeps of each event how its stamp was called, and of each part of a read when what came after it had left."""
 
     kinds: list[StampKind] = field(default_factory=list)
+    parts: list[tuple[list[int], int]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_hello(self, key: SessionKey, acknowledged: int, hello: Hello | None) -> None:
@@ -40,9 +41,12 @@ class Sink:
     def on_leave(self, key: SessionKey) -> None:
         pass
 
-    def on_link_events(self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool) -> None:
+    def on_link_events(
+        self, key: SessionKey, events: list[LinkEvent], stamp: Stamp, *, together: bool, left_ns: int = 0
+    ) -> None:
         del key
         early = stamp.kind if together else shared(stamp.kind)
+        self.parts.append(([event.sequence for event in events], left_ns))
         self.kinds += [early] * (len(events) - 1) + [stamp.kind]
         self.changed.set()
 
@@ -105,8 +109,8 @@ async def shake(sock: socket.socket, stamper: Stamper) -> None:
             await loop.sock_sendall(sock, session.data_to_send())
 
 
-def frame(number: int) -> bytes:
-    return encode_event(number, 1, KERNEL, None, 2, None, b"s", b"{}")
+def frame(number: int, left_ns: int = 2) -> bytes:
+    return encode_event(number, 1, KERNEL, None, left_ns, None, b"s", b"{}")
 
 
 def line(number: int) -> bytes:
@@ -137,6 +141,45 @@ def test_packets_that_are_read_together_share_their_stamp(
                 sock.send(packet)
             await sink.has(len(kinds))
             assert sink.kinds == kinds
+
+    uvloop.run(work())
+
+
+def beat(wall_ns: int) -> bytes:
+    return encode_control(Heartbeat(9, wall_ns, UNKNOWN_CLOCK, {}))
+
+
+AHEAD = 1 << 62
+"""Later than this host's clock says, as an answer of the handshake may come in the same read."""
+DEPARTURES = encode_control(Departures((Departure(1, 99_999, None),)))
+LATER = [
+    ([frame(1, AHEAD + 10), beat(AHEAD + 20)], [([1], AHEAD + 20)]),
+    (
+        [
+            frame(1, AHEAD + 10),
+            beat(AHEAD + 20),
+            frame(2, AHEAD + 30),
+            DEPARTURES,
+            frame(3, AHEAD + 50),
+            beat(AHEAD + 60),
+        ],
+        [([1], AHEAD + 60), ([2], AHEAD + 60), ([3], AHEAD + 60)],
+    ),
+    ([frame(1, AHEAD + 10), DEPARTURES, frame(2, AHEAD + 30), frame(3, AHEAD + 40)], [([1], AHEAD + 40), ([2, 3], 0)]),
+    ([DEPARTURES, beat(AHEAD + 20), frame(1, AHEAD + 30)], [([1], 0)]),
+]
+
+
+@pytest.mark.parametrize(("packets", "parts"), LATER)
+def test_of_events_before_a_word_it_is_told_when_the_last_of_their_read_left(
+    packets: list[bytes], parts: list[tuple[list[int], int]]
+) -> None:
+    async def work() -> None:
+        async with linked("binary") as (sock, sink):
+            for packet in packets:
+                sock.send(packet)
+            await sink.has(sum(len(numbers) for numbers, _left_ns in parts))
+            assert sink.parts == parts
 
     uvloop.run(work())
 

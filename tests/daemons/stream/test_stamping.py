@@ -64,6 +64,21 @@ def test_a_missing_stamp_is_ours_and_says_so(reader: Reader, clock: ManualClock,
     assert (stamp.handled_ns, stamp.steady_ns, stamp.step_ns) == (stamp.ns, clock.monotonic_ns(), 0)
 
 
+def test_a_stamp_tells_when_its_own_socket_was_read_before(clock: ManualClock) -> None:
+    stamper = Stamper(clock)
+    clock.advance(WARMUP_NS + SECOND_NS)
+    one, other = stamper.reader(), stamper.reader()
+    assert one.stamp(stamped(clock.wall_ns())).before_ns == 0
+    first_ns = clock.wall_ns()
+    clock.advance(SECOND_NS)
+    assert other.stamp([]).before_ns == 0
+    second_ns = clock.wall_ns()
+    clock.advance(SECOND_NS)
+    assert one.stamp([]).before_ns == first_ns
+    assert other.stamp(stamped(second_ns)).before_ns == second_ns
+    stamper.close()
+
+
 def test_stamps_are_of_the_warm_up_until_it_is_over() -> None:
     clock = ManualClock()
     stamper = Stamper(clock)

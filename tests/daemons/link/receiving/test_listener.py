@@ -65,7 +65,10 @@ NASTY_LINES = (
 class Breaking(Sink):
     """A sink with a fault of ours in it."""
 
-    def on_link_events(self, _key: SessionKey, _events: list[LinkEvent], _stamp: Stamp, *, together: bool) -> None:
+    def on_link_events(
+        self, _key: SessionKey, _events: list[LinkEvent], _stamp: Stamp, *, together: bool, left_ns: int = 0
+    ) -> None:
+        del left_ns
         raise KeyError(together)
 
 

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.tail.causes import MEANINGS, Cause, TailEvidence, judge
 from daemons.measurement.tail.recent import HALF_NS, LEAST, NEVER_NS, Recent
 from daemons.measurement.tail.tail import Tail
-from daemons.records import KERNEL, LinkEvent, Stamp, StampKind
+from daemons.records import KERNEL, LinkEvent, Stamp, StampKind, inexact
 from tests.daemons.made import feed_event
 from tests.daemons.measurement.tail.world import EPOCH_NS, MS, Sent, World
 
 TICK_NS = 500 * MS
+BEAT_NS = 50 * MS
+"""Heartbeats, answers and departures are some twelve a second; here more of a standstill has one in it."""
 Disturb = Callable[[World], None]
 
 
@@ -61,6 +64,11 @@ class Watched(Tail):
         return cause
 
 
+def cut(batch: list[Sent]) -> list[list[Sent]]:
+    """Part a read where the forwarder has said something between its events."""
+    return [list(part) for _beat, part in groupby(batch, lambda one: one.left // BEAT_NS)]
+
+
 def run(world: World, *, link: bool) -> list[tuple[Cause, Cause]]:
     """Run a world into an account, which is tended as a receiver does; return what was judged, and the truth."""
     path = account(link=link)
@@ -78,7 +86,14 @@ def run(world: World, *, link: bool) -> list[tuple[Cause, Cause]]:
             path.interrupt()
         tail.batch = batch
         if link:
-            path.observe_link(1, [one.event() for one in batch], stamp, together=False)
+            *early, last = cut(batch)
+            for tail.batch in early:
+                left_ns = EPOCH_NS + batch[-1].left
+                path.observe_link(
+                    1, [one.event() for one in tail.batch], inexact(stamp), together=False, left_ns=left_ns
+                )
+            tail.batch = last
+            path.observe_link(1, [one.event() for one in last], stamp, together=False)
         else:
             times = [(one.number, EPOCH_NS + one.emitted) for one in batch]
             path.observe_feed([feed_event("btcusdt@trade", number, time_ns=time) for number, time in times], stamp)
@@ -294,6 +309,22 @@ def test_after_a_step_of_a_clock_its_events_are_the_clocks_until_the_percentile_
     assert tail.judge_feed(91 * MS, events, 0, stamp, KERNEL) is Cause.NETWORK
     tail.suspect = True
     assert tail.judge_feed(91 * MS, events, 0, stamp, KERNEL) is Cause.CLOCK
+
+
+def test_after_a_standstill_each_connection_is_late_from_its_own_last_read() -> None:
+    """The reads of others on the same path say nothing of when this one's events came."""
+    tail = Tail()
+    for _sample in range(2 * LEAST):
+        tail.timed.record(MS)
+    tail.tend(1, 0)
+    for connection in range(3):
+        events = [feed_event("btcusdt@trade", one, time_ns=EPOCH_NS + one * MS) for one in (0, 150)]
+        came_ns, read_ns = EPOCH_NS + 151 * MS, EPOCH_NS + 152 * MS + connection
+        stamp = Stamp(came_ns, KERNEL, read_ns, 0, before_ns=EPOCH_NS - MS)
+        assert tail.judge_feed(151 * MS, events, 0, stamp, StampKind.SHARED) is Cause.RECEIVER_BUSY
+        # Had it been read just before, it would have come with that.
+        fresh = Stamp(came_ns, KERNEL, read_ns, 0, before_ns=EPOCH_NS + 120 * MS)
+        assert tail.judge_feed(151 * MS, events, 0, fresh, StampKind.SHARED) is Cause.NETWORK
 
 
 def test_what_came_out_of_order_explains_one_read_and_no_later_one() -> None:

@@ -107,13 +107,15 @@ class World:
 
     def reads(self) -> Iterator[tuple[list[Sent], Stamp]]:
         """Give what the receiver reads, with the stamp that it gets."""
+        before_ns = 0
         for batch, woken in self._read([(one, one.arrived, one.readable) for one in self._sent()], self.receiver_away):
             last = batch[-1]
             self.out_of_order += len({one.left for one in batch if one.readable > one.arrived})
-            stamp = Stamp(EPOCH_NS + last.arrived, KERNEL, EPOCH_NS + woken, last.arrived)
+            stamp = Stamp(EPOCH_NS + last.arrived, KERNEL, EPOCH_NS + woken, last.arrived, before_ns=before_ns)
             lay = woken - last.arrived
             if lay > LATE_NS and any(one.readable > one.arrived for one in batch):
                 stamp = Stamp(EPOCH_NS + woken, StampKind.USER, EPOCH_NS + woken, woken, held_ns=lay)
+            before_ns = EPOCH_NS + woken
             yield batch, stamp
 
     def _sent(self) -> list[Sent]:
