@@ -255,17 +255,14 @@ class PathAccount:
             events: the events.
             stamp: of the read's last packet.
             together: whether all of them came in that packet.
-            left_ns: when what the read brought after them left the forwarder, by its clock; 0 where that was nothing,
-                or is not known.
+            left_ns: when what the read brought after them left the forwarder, by its clock; 0 where it is not known.
         """
         sessions = self.sessions
         tracker = sessions.trackers.get(key) or sessions.open(key, events[0].sequence - 1)
         sessions.hear(key)
         self._least_of_read_ns = None
-        before, tail = self.events, self.tail
-        stride = tail.stride
-        last = len(events) - 1
-        disrupted = self.disrupted
+        before, tail, last = self.events, self.tail, len(events) - 1
+        stride, disrupted = tail.stride, self.disrupted
         either_disrupted = disrupted or key in self.disrupted_sessions
         early = stamp.kind if together else shared(stamp.kind)
         for index, event in enumerate(events):
