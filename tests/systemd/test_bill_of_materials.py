@@ -182,6 +182,28 @@ def test_wheels_for_several_pythons_are_one_package(wheelhouse: ModuleType, tmp_
     assert len({str(one.url) for one in found.external_references}) == 2
 
 
+def test_a_package_with_a_version_for_each_python_is_listed_with_all_of_them(
+    wheelhouse: ModuleType, tmp_path: Path
+) -> None:
+    wheel(tmp_path, METADATA.format(name=OWN, version="1", more="Requires-Dist: contourpy"))
+    wheel(tmp_path, METADATA.format(name="contourpy", version="1.3.3", more="Requires-Dist: numpy"))
+    made = {"2.4.6": ("cp311", "BSD-3-Clause", "alpha"), "2.5.5": ("cp313", "MIT", "beta")}
+    for version, (tag, licence, other) in made.items():
+        more = f"License-Expression: {licence}\nRequires-Dist: {other}"
+        wheel(tmp_path, METADATA.format(name="numpy", version=version, more=more), f"{tag}-{tag}-linux_x86_64")
+        wheel(tmp_path, METADATA.format(name=other, version="1", more=""))
+    bom = read(wheelhouse.bill_of_materials(tmp_path))
+    found = {str(one.version): one for one in bom.components if one.name == "numpy"}
+    assert found.keys() == made.keys()
+    needs = {str(one.ref): {str(other.ref) for other in one.dependencies} for one in bom.dependencies}
+    for version, (tag, licence, other) in made.items():
+        (reference,) = found[version].external_references
+        assert tag in str(reference.url)
+        assert [getattr(one, "value", None) for one in found[version].licenses] == [licence]
+        assert needs[f"pkg:pypi/numpy@{version}"] == {f"pkg:pypi/{other}@1"}
+    assert needs["pkg:pypi/contourpy@1.3.3"] == {f"pkg:pypi/numpy@{version}" for version in made}
+
+
 def test_the_same_wheels_have_the_same_bill_and_others_another_number(wheelhouse: ModuleType, tmp_path: Path) -> None:
     numbers = []
     for more in ("", "", "Summary: x"):

@@ -1,6 +1,7 @@
 """Reading constraints and writing requirements; the whole is exercised by the lab's installations."""
 
 import os
+import platform
 import re
 import sys
 import tomllib
@@ -66,6 +67,25 @@ def test_each_python_gets_the_version_that_is_pinned_for_it(wheelhouse: ModuleTy
     assert {Requirement(line.partition(" --hash")[0]).marker for line in lines} == {
         Marker(pin.marker) for pin in several["numpy"]
     }
+
+
+@pytest.mark.parametrize(
+    ("tag", "machine"),
+    [
+        ("manylinux_2_28_aarch64", "aarch64"),
+        ("manylinux2014_x86_64", "x86_64"),
+        ("musllinux_1_2_aarch64", "aarch64"),
+        ("linux_armv7l", "armv7l"),
+        (None, platform.machine()),
+    ],
+)
+def test_a_pin_is_chosen_for_the_hosts_machine_and_not_for_this_one(
+    wheelhouse: ModuleType, tag: str | None, machine: str
+) -> None:
+    machines = ("aarch64", "armv7l", "x86_64")
+    pinned = {"one": [wheelhouse.Pin(each, [], f"platform_machine == '{each}'") for each in machines]}
+    found = wheelhouse.chosen(Path(sys.executable), pinned, "", tag)
+    assert found["one"].version == machine
 
 
 def test_wheels_for_several_pythons_share_a_line(wheelhouse: ModuleType, tmp_path: Path) -> None:
