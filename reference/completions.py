@@ -1,6 +1,7 @@
 """Completion for bash, zsh and fish: click's own scripts, which ask the command itself what may follow.
 
-One thing is mended in each: click's lose what follows ``--option=``, or the option itself.
+Mended in each: click's lose what follows ``--option=``, or the option itself. In bash and zsh they also overwrite
+variables of the shell that they are used in.
 """
 
 from click.shell_completion import get_completion_class
@@ -22,12 +23,13 @@ _JOIN = r"""
     done
     # The command's name is as it was typed: maybe in quotes, with ~ for the home, or beginning with a variable.
     local program=${1//[\\\"\']/}
-    [[ $program =~ ^\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?(/.*) ]] && program=${!BASH_REMATCH[1]}${BASH_REMATCH[2]}
+    [[ $program =~ ^\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?(/.*) ]] && program=${!BASH_REMATCH[1]-}${BASH_REMATCH[2]}
     program=$(type -P -- "${program/#"~/"/$HOME/}") || return 0
 
 """.removeprefix("\n")
 _MENDED = {
     "bash": (
+        ("    local response\n", "    local response completion type value\n"),
         ('COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD', 'COMP_WORDS="${words[*]}" COMP_CWORD=$cword'),
         ("=bash_complete $1)", '=bash_complete "$program")'),
         ("    response=$(", _JOIN + "    response=$("),
@@ -35,6 +37,8 @@ _MENDED = {
         ("_completion PROGRAM\n", r"_completion {,\",\'}PROGRAM{,\",\'} \\PROGRAM" + "\n"),
     ),
     "zsh": (
+        # Debian's own start-up file has an array called key.
+        ("    local -a response\n", "    local -a response\n    local type key descr\n"),
         (
             "    for type key descr in",
             (

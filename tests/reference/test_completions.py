@@ -148,6 +148,52 @@ def test_zsh_completes_options_their_values_and_files(folder: Path) -> None:
     assert zsh(folder, "latency-receiver --config=my\\ c") == "latency-receiver --config=my config.toml"
 
 
+VARIABLES = {
+    "bash": r"""
+        set -u; shopt -s failglob
+        type=mine value=mine completion=mine response=mine line=mine words=mine index=mine program=mine
+        source "$1/bash/latency-receiver"
+        told() { declare -p | grep -vE '^declare -[^ ]+ (_|[A-Z_]+)=?'; }
+        before=$(told)
+        for name in latency-receiver '$NOWHERE/latency-receiver'; do
+            COMP_WORDS=("$name" --mo) COMP_CWORD=1 COMP_LINE="$name --mo"
+            _latency_receiver_completion "$name"
+            echo "${COMPREPLY[@]}"
+        done
+        unset name
+        diff <(echo "$before") <(unset before; told)
+    """,
+    "zsh": r"""
+        setopt no_unset
+        typeset -A key; key=(Home x); type=mine descr=mine response=mine completions=mine told=mine
+        compset() { }; compadd() { }; _path_files() { }
+        _describe() { print -r -- ${(P)${@[-1]}%%:*} }
+        CURRENT=2; words=(latency-receiver --mo); PREFIX=--mo
+        compdef() { }
+        source "$1/zsh/_latency-receiver"
+        before=$(typeset -p type key descr response completions; print -l ${(ok)parameters})
+        _latency_receiver_completion
+        diff <(print -r -- $before) <(unset before; typeset -p type key descr response completions; print -l ${(ok)parameters})
+    """,
+    "fish": r"""
+        for name in response completion metadata option; set -g $name mine; end
+        source $argv[1]/fish/latency-receiver.fish
+        set -l before (set)
+        complete -C "latency-receiver --mo" | string split --fields 1 \t
+        for name in response completion metadata option; test "$$name" = mine; or echo $name is $$name; end
+    """,
+}
+"""What each shell has, before and after a completion, in the strictest mode that it knows."""
+
+
+@pytest.mark.parametrize("shell", VARIABLES)
+def test_a_completion_leaves_the_shells_own_variables_as_they_are(folder: Path, shell: str) -> None:
+    start = {"bash": ["--norc", "-c"], "zsh": ["-f", "-c"], "fish": ["--no-config", "-c"]}[shell]
+    words = [shell, *start, VARIABLES[shell], *([] if shell == "fish" else [shell]), str(SCRIPTS)]
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    assert (set(done.stdout.split()), done.stderr) == ({"--mode"}, "")
+
+
 def test_commands_are_completed_without_the_libraries_that_one_of_them_needs() -> None:
     hide = (
         "import sys; sys.modules.update(dict.fromkeys(['numpy', 'matplotlib', 'boto3', 'jinja2', 'trustme']));"
