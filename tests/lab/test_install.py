@@ -21,6 +21,7 @@ from tests.lab.scrape import scrape
 pytestmark = pytest.mark.lab
 
 CURRENT = "/opt/backbone-latency/current"
+PROBE = "latency-probe.service"
 DAEMONS = ("forwarder", "receiver", "probe", "simulator")
 
 
@@ -189,6 +190,30 @@ def test_an_upgrade_is_one_switch_and_a_rollback_another(
     assert "99.0" not in host.shell(f"{CURRENT}/bin/latency-simulator --version")
     host.run(INSTALL[0], "--rollback")
     assert host.shell(f"readlink {CURRENT}").strip() == second
+
+
+def test_units_that_an_administrator_has_masked_are_left_alone_and_hinder_nothing(
+    lab: Lab, site: Site, installed: tuple[Path, ...], next_bundle: Path
+) -> None:
+    host = lab.host("masked", {site: "10.82.1.20"}, layers=(next_bundle, *installed))
+    host.run(*INSTALL, "--role", "receiver", "--role", "probe")
+    host.systemctl("enable", "--now", RECEIVER, PROBE)
+    # One that ran and is enabled, one that does not run, and one that another unit wants.
+    masked = (PROBE, "latency-simulator.service", "latency-receiver.socket")
+    host.systemctl("mask", "--now", PROBE, "latency-simulator.service")
+    host.systemctl("mask", "latency-receiver.socket")
+    for command in ((INSTALL[0], "--rollback"), INSTALL):
+        before = host.main_pid(RECEIVER)
+        said = host.run(*command, "--restart").stdout
+        assert "latency-probe.service is masked: left alone" in said
+        assert "latency-simulator.service is masked: left alone" in said
+        assert host.main_pid(RECEIVER) not in (0, before)
+        assert [host.property(unit, "LoadState") for unit in masked] == ["masked"] * 3
+        assert host.property(PROBE, "ActiveState") == "inactive"
+    host.run(INSTALL[0], "--uninstall")
+    ours = host.shell("cd /etc/systemd/system; find -L . -name '*latency*' | sort; find . -name '*latency*' | sort")
+    assert ours.split() == [f"./{unit}" for unit in sorted(masked)] * 2
+    assert "latency" not in host.systemctl("--failed", "--plain", "--no-legend")
 
 
 def test_a_tree_becomes_a_host_that_works(lab: Lab, site: Site, bundle: Path) -> None:

@@ -136,15 +136,31 @@ def test_there_is_no_way_back_to_a_release_whose_python_is_gone(install: ModuleT
 
 SYSTEMCTL = """#!/bin/sh
 case "$1 $3 $4" in
-"show --property=LoadState latency-probe.service"|"show --property=LoadState latency-simulator.service") echo masked;;
-"show --property=LoadState"*) echo loaded;;
 "show --property=ActiveState latency-probe.service") echo active;;
 "show --property=ActiveState"*) echo inactive;;
 *) echo "$@" >> "$ASKED"
    case "$*" in *latency-probe*) echo "Failed: Unit latency-probe.service is masked." >&2; exit 1;; esac;;
 esac
 """
-"""Two units are masked, of which one runs (systemctl(1), `show` and `mask`)."""
+"""The probe is masked, and runs (systemctl(1), `show` and `mask`)."""
+ANALYZE = """#!/bin/sh
+shift 3
+for unit; do
+    case $unit in
+    latency-probe.service|latency-receiver.socket) echo "Unit $unit is masked."; code=1;;
+    latency-receiver.service) echo "Unit latency-receiver.socket is masked."; code=1;;
+    esac
+done >&2
+cat "$(dirname "$0")/said" >&2
+exit ${code:-0}
+"""
+"""As systemd-analyze(1) of systemd 252 speaks of masked units, and of those that want one."""
+
+
+def masked_on(root: Path, *units: str) -> None:
+    for unit in units:
+        (root / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
+        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
 
 
 def test_masked_units_are_told_of_and_the_others_restarted(
@@ -154,6 +170,7 @@ def test_masked_units_are_told_of_and_the_others_restarted(
     (tmp_path / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    masked_on(tmp_path, "latency-probe.service", "latency-simulator.service")
     host = install.Host(tmp_path, dry=False)
     host.live = True
     install.restart(host)
@@ -164,3 +181,44 @@ def test_masked_units_are_told_of_and_the_others_restarted(
         "systemctl unmask latency-probe.service, or systemctl stop latency-probe.service\n"
     )
     assert told.out == "latency-simulator.service is masked: left alone\n"
+
+
+def test_masked_units_are_not_verified_and_the_others_are(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (tmp_path / "systemd-analyze").write_text(ANALYZE)
+    (tmp_path / "systemd-analyze").chmod(0o755)
+    (tmp_path / "usr/lib/systemd/system").mkdir(parents=True)
+    (tmp_path / "usr/lib/systemd/system/sysinit.target").touch()
+    for file, target in install.unit_files(install.HERE):
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / target).write_bytes(file.read_bytes())
+    masked_on(tmp_path, "latency-probe.service", "latency-receiver.socket")
+    host = install.Host(tmp_path, dry=False)
+    (tmp_path / "said").touch()
+    install.verify(host)
+    (tmp_path / "said").write_text("latency-forwarder.service:3: Unknown key name 'Wnts', ignoring.\n")
+    with pytest.raises(install.RefusedError, match="Wnts") as refused:
+        install.verify(host)
+    assert "is masked" not in str(refused.value)
+
+
+def test_uninstalling_takes_away_the_links_that_disabling_leaves_of_masked_units(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (tmp_path / "systemctl").write_text("#!/bin/sh\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    for file, target in install.unit_files(install.HERE):
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / target).write_bytes(file.read_bytes())
+    masked_on(tmp_path, "latency-probe.service")
+    system = tmp_path / install.ADMINISTRATOR
+    for wanting in ("latency.target.wants", "multi-user.target.wants"):
+        (system / wanting).mkdir()
+        (system / wanting / "latency-probe.service").symlink_to(f"/{install.UNITS}/latency-probe.service")
+    (system / "multi-user.target.wants/latency-other.service").symlink_to("/etc/systemd/system/latency-other.service")
+    install.uninstall(install.Host(tmp_path, dry=False), purge=False)
+    left = {str(path.relative_to(system)) for path in system.rglob("*")}
+    assert left == {"latency-probe.service", "multi-user.target.wants", "multi-user.target.wants/latency-other.service"}
