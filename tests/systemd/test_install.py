@@ -3,6 +3,7 @@
 import hashlib
 import importlib.machinery
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -222,3 +223,17 @@ def test_uninstalling_takes_away_the_links_that_disabling_leaves_of_masked_units
     install.uninstall(install.Host(tmp_path, dry=False), purge=False)
     left = {str(path.relative_to(system)) for path in system.rglob("*")}
     assert left == {"latency-probe.service", "multi-user.target.wants", "multi-user.target.wants/latency-other.service"}
+
+
+@pytest.mark.parametrize("python", ["/root/.pyenv/versions/3.11.7/bin/python3.11", "/opt/python/bin/python3.13"])
+def test_a_python_that_the_units_do_not_let_daemons_run_is_refused(
+    install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    """Such as pyenv's in a home: units have none (systemd.exec(5), ProtectHome=, NoExecPaths=)."""
+    monkeypatch.setattr(sys, "executable", python)
+    host = install.Host(tmp_path, dry=False)
+    with pytest.raises(install.RefusedError, match=f"{python}: daemons may run nothing.*: /usr/bin/python3 /"):
+        install.build(host, tmp_path / "wheelhouse", {}, "1.0-a")
+    assert not (tmp_path / install.PREFIX).exists()
+    for good in ("/usr/bin/python3.11", "/usr/local/bin/python3.13"):
+        assert install.runnable(Path(good)) == Path(good)
