@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,9 +172,10 @@ VARIABLES = {
         CURRENT=2; words=(latency-receiver --mo); PREFIX=--mo
         compdef() { }
         source "$1/zsh/_latency-receiver"
-        before=$(typeset -p type key descr response completions; print -l ${(ok)parameters})
+        told() { typeset -p type key descr response completions; print -l ${(ok)parameters} }
+        before=$(told)
         _latency_receiver_completion
-        diff <(print -r -- $before) <(unset before; typeset -p type key descr response completions; print -l ${(ok)parameters})
+        diff <(print -r -- $before) <(unset before; told)
     """,
     "fish": r"""
         for name in response completion metadata option; set -g $name mine; end
@@ -190,7 +192,8 @@ VARIABLES = {
 def test_a_completion_leaves_the_shells_own_variables_as_they_are(folder: Path, shell: str) -> None:
     start = {"bash": ["--norc", "-c"], "zsh": ["-f", "-c"], "fish": ["--no-config", "-c"]}[shell]
     words = [shell, *start, VARIABLES[shell], *([] if shell == "fish" else [shell]), str(SCRIPTS)]
-    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    where: dict[str, Any] = {"cwd": folder, "env": environment()}
+    done = subprocess.run(words, **where, capture_output=True, text=True, timeout=300, check=False)
     assert (set(done.stdout.split()), done.stderr) == ({"--mode"}, "")
 
 
