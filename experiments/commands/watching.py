@@ -20,7 +20,7 @@ from daemons.service.console.screen import error_line, screen, sentence, wrapped
 from experiments.live.figures import Watched, watched
 from experiments.live.history import History, PageReading
 from experiments.live.prometheus import ask
-from experiments.live.scrape import ScrapedPage, fetch
+from experiments.live.scrape import NoPage, PageAnswer, ScrapedPage, SlowError, asked, parse
 from experiments.live.targets import ScrapeTarget
 from experiments.live.watch_view import fitted, line, tables
 
@@ -39,7 +39,7 @@ class Watch:
     """Reads all daemons, and keeps what they said.
 
     Args:
-        targets: to read; none means those of this machine that answer.
+        targets: to read; none means those of this machine, at their usual places.
         prometheus: asked instead, if given.
         window_seconds: how far back figures reach.
     """
@@ -56,34 +56,60 @@ class Watch:
         Raises:
             LatencyError: Prometheus does not answer.
         """
-        found = await (self._from_daemons() if self._prometheus is None else asyncio.to_thread(ask, self._prometheus))
-        at, wall = time.monotonic(), time.time()
-        for target, page in found.items():
+        found = await (self._from_daemons() if self._prometheus is None else self._from_server(self._prometheus))
+        for target, reading in found.items():
             history = self._histories.setdefault(target, History(self._window_seconds))
-            if isinstance(page, ScrapedPage):
-                history.add(PageReading(at, wall, page))
+            if isinstance(reading, PageReading):
+                history.add(reading)
             else:
-                history.missed(page)
+                history.missed(reading)
         for target, history in self._histories.items():
             if target not in found:
-                history.missed("it is no target of Prometheus any more")
-        return watched(datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), at, self._histories)
+                history.missed(NoPage("it is no target of Prometheus any more"))
+        return watched(
+            datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"), time.monotonic(), self._histories
+        )
 
-    async def _from_daemons(self) -> dict[ScrapeTarget, ScrapedPage | str]:
+    async def _from_daemons(self) -> dict[ScrapeTarget, PageReading | NoPage]:
         targets = list(dict.fromkeys([*self._histories, *self._usual]))
-        pages = await asyncio.gather(*(_page(target) for target in targets))
-        found = dict(zip(targets, pages, strict=True))
-        # Of the usual places only those count where a daemon is, or was.
+        # All answers first: parsing one would make the time at which another came seem later.
+        answers = await asyncio.gather(*(_answer(target) for target in targets))
+        found = {target: _reading(target, answer) for target, answer in zip(targets, answers, strict=True)}
+        # Of the usual places only those count where a daemon is, however slow, or was.
         return {
-            target: page for target, page in found.items() if isinstance(page, ScrapedPage) or target in self._histories
+            target: reading
+            for target, reading in found.items()
+            if isinstance(reading, PageReading) or reading.state == "slow" or target in self._histories
+        }
+
+    async def _from_server(self, prometheus: str) -> dict[ScrapeTarget, PageReading | NoPage]:
+        found = await asyncio.to_thread(ask, prometheus)
+        at, wall = time.monotonic(), time.time()
+        return {
+            target: PageReading(at, wall, page) if isinstance(page, ScrapedPage) else page
+            for target, page in found.items()
         }
 
 
-async def _page(target: ScrapeTarget) -> ScrapedPage | str:
+async def _answer(target: ScrapeTarget) -> PageAnswer | NoPage:
     try:
-        return await fetch(target.address)
+        return await asked(target.address)
     except LatencyError as error:
-        return str(error).removeprefix(f"{target.address}: ")
+        return _no_page(target, error)
+
+
+def _reading(target: ScrapeTarget, answer: PageAnswer | NoPage) -> PageReading | NoPage:
+    if isinstance(answer, NoPage):
+        return answer
+    try:
+        return PageReading(answer.at, answer.wall, parse(target.address, answer.body))
+    except LatencyError as error:
+        return _no_page(target, error)
+
+
+def _no_page(target: ScrapeTarget, error: LatencyError) -> NoPage:
+    why = str(error).removeprefix(f"{target.address}: ")
+    return NoPage(why, "slow" if isinstance(error, SlowError) else "gone")
 
 
 async def once(watch: Watch, as_json: bool) -> int:
@@ -94,8 +120,12 @@ async def once(watch: Watch, as_json: bool) -> int:
     elif seen.daemons:
         console = screen()
         console.print(tables(seen, console.width))
-    if any(daemon.state == "up" for daemon in seen.daemons):
+    states = {daemon.state for daemon in seen.daemons}
+    if "up" in states:
         return 0
+    if "slow" in states:
+        error_line("no daemon has answered in time; one is there, so ask again when its host is less busy")
+        return NONE_ANSWERS
     error_line("no daemon answers; name where metrics are: HOST:PORT, or --prometheus HOST:PORT")
     return NONE_ANSWERS
 
@@ -113,9 +143,13 @@ async def go_on(watch: Watch, interval: float, duration: float | None, as_json: 
     with display if moves else contextlib.nullcontext():
         while not told.is_set() and (duration is None or time.monotonic() - begun < duration):
             due = time.monotonic() + interval
+            reading = asyncio.create_task(watch.read())
+            await _done_or_told(reading, told)
+            if reading.cancelled():
+                break
             trouble, seen = "", None
             try:
-                seen = await watch.read()
+                seen = reading.result()
             except LatencyError as error:
                 trouble = str(error)
             now = time.monotonic()
@@ -135,6 +169,15 @@ async def go_on(watch: Watch, interval: float, duration: float | None, as_json: 
             # What stays has room for all.
             display.update(lambda: tables(seen, console.width))
     return 0
+
+
+async def _done_or_told(work: asyncio.Task[Watched], told: asyncio.Event) -> None:
+    """Wait for work, and cancel it when we are told to end: a daemon that hangs holds nobody up."""
+    ending = asyncio.create_task(told.wait())
+    await asyncio.wait({work, ending}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (work, ending):
+        task.cancel()
+    await asyncio.wait({work, ending})
 
 
 def _shown(seen: Watched | None, trouble: str, console: Console) -> RenderableType:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from experiments.live.history import History
-from experiments.live.scrape import ScrapedPage, quantile
+from experiments.live.scrape import NoPage, ScrapedPage, quantile
 from experiments.live.targets import ScrapeTarget
 
 __all__ = [
@@ -102,7 +102,8 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """A daemon that is watched.
 
     Attributes:
-        state: ``up``, or ``gone`` when it does not answer.
+        state: ``up``, ``slow`` when something listens there and its page does not come in time, or ``gone`` when
+            nothing answers.
         trouble: why it does not.
         silent_seconds: since it answered last; None when it never has, or does.
         restarts: seen since it is watched.
@@ -147,13 +148,14 @@ def watched(time: str, now: float, histories: Mapping[ScrapeTarget, History]) ->
     found = Watched(time=time, daemons=[], paths=[], leads=[], links=[], requests=[], clocks=[])
     for target, history in histories.items():
         if (last := history.latest) is None:
+            absence = history.absence or NoPage("not asked yet")
             silent = None if history.answered_at is None else now - history.answered_at
             found.daemons.append(
                 Daemon(
                     role=target.role,
                     address=target.address,
-                    state="gone",
-                    trouble=history.trouble,
+                    state=absence.state,
+                    trouble=absence.why,
                     silent_seconds=silent,
                     restarts=history.restarts,
                 )

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from experiments.live.scrape import Labels, ScrapedPage
+from experiments.live.scrape import Labels, NoPage, ScrapedPage
 
 __all__ = ["History", "PageReading"]
 
@@ -42,19 +42,19 @@ class History:
     Attributes:
         restarts: how often the daemon was seen to have begun anew.
         answered_at: when it answered last, on the monotonic scale; None when it never has.
-        trouble: why it does not answer now; "" when it does.
+        absence: why it does not answer now; None when it does.
     """
 
     window_seconds: float
     restarts: int = 0
     answered_at: float | None = None
-    trouble: str = ""
+    absence: NoPage | None = None
     _readings: deque[PageReading] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _steps: deque[ScrapedPage] = field(default_factory=lambda: deque(maxlen=POINTS))
 
     def add(self, reading: PageReading) -> None:
         """Take in a page; after a restart nothing of the life before counts."""
-        self.trouble = ""
+        self.absence = None
         self.answered_at = reading.at
         if self._readings and _began_anew(self._readings[-1].page, reading.page):
             self.restarts += 1
@@ -67,14 +67,14 @@ class History:
         while len(self._readings) > 2 and self._readings[1].at <= reading.at - self.window_seconds:
             self._readings.popleft()
 
-    def missed(self, why: str) -> None:
+    def missed(self, absence: NoPage) -> None:
         """Note that it does not answer."""
-        self.trouble = why
+        self.absence = absence
 
     @property
     def latest(self) -> PageReading | None:
         """The last reading; None when there is none, or the daemon does not answer."""
-        return self._readings[-1] if self._readings and not self.trouble else None
+        return self._readings[-1] if self._readings and self.absence is None else None
 
     def recent(self) -> tuple[ScrapedPage, float | None]:
         """Give what was counted within the window, and its length in seconds.

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 from daemons.errors import ConfigError, LatencyError
-from experiments.live.scrape import Labels, ScrapedPage
+from experiments.live.scrape import Labels, NoPage, ScrapedPage
 from experiments.live.targets import ROLES, ScrapeTarget
 
 __all__ = ["ask", "server_url"]
@@ -38,7 +38,7 @@ def server_url(where: str, text: str) -> str:
     return url.rstrip("/")
 
 
-def ask(url: str) -> dict[ScrapeTarget, ScrapedPage | str]:
+def ask(url: str) -> dict[ScrapeTarget, ScrapedPage | NoPage]:
     """Get all daemons' latest samples.
 
     Returns:
@@ -63,7 +63,7 @@ def ask(url: str) -> dict[ScrapeTarget, ScrapedPage | str]:
     return pages
 
 
-def _apart(series: list[dict[str, Any]]) -> dict[ScrapeTarget, ScrapedPage | str]:
+def _apart(series: list[dict[str, Any]]) -> dict[ScrapeTarget, ScrapedPage | NoPage]:
     """Sort samples by target."""
     samples: dict[ScrapeTarget, dict[str, dict[Labels, float]]] = defaultdict(lambda: defaultdict(dict))
     down: set[ScrapeTarget] = set()
@@ -80,6 +80,6 @@ def _apart(series: list[dict[str, Any]]) -> dict[ScrapeTarget, ScrapedPage | str
         labels = frozenset((key, text) for key, text in metric.items() if key not in _OF_TARGETS)
         samples[target][name][labels] = value
     return {
-        target: "Prometheus cannot scrape it" if target in down or not pages else ScrapedPage(pages)
+        target: NoPage("Prometheus cannot scrape it") if target in down or not pages else ScrapedPage(pages)
         for target, pages in sorted(samples.items())
     }

@@ -5,21 +5,55 @@ import contextlib
 import errno
 import math
 import os
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemons.errors import LatencyError
 from daemons.measurement.percentile import minimum_samples
 
-__all__ = ["Labels", "ScrapedPage", "fetch", "parse", "quantile"]
+__all__ = ["Labels", "NoPage", "PageAnswer", "ScrapedPage", "SlowError", "asked", "fetch", "parse", "quantile"]
 
-TIMEOUT_SECONDS = 3.0
+CONNECT_SECONDS = 3.0
+PAGE_SECONDS = 10.0
+"""As long as Prometheus waits, unless told otherwise."""
 MAX_BYTES = 64 << 20
 
 Labels = frozenset[tuple[str, str]]
+
+
+class SlowError(LatencyError):
+    """Something listens there, and its page does not come in time: a busy host, or a daemon that hangs."""
+
+
+class NoPage(NamedTuple):
+    """Why there is no page.
+
+    Attributes:
+        why: in words.
+        state: ``gone``, or ``slow`` where something listens.
+    """
+
+    why: str
+    state: str = "gone"
+
+
+class PageAnswer(NamedTuple):
+    """A page that is yet to be parsed, and when it came.
+
+    Attributes:
+        at: on the monotonic scale, in seconds.
+        wall: since 1970, in seconds.
+        body: what it says.
+    """
+
+    at: float
+    wall: float
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +112,23 @@ async def fetch(address: str) -> ScrapedPage:
     """Get ``http://ADDRESS/metrics``.
 
     Raises:
-        LatencyError: nothing answers there, or something else than an exporter.
+        LatencyError: as :func:`asked` and :func:`parse` say.
     """
-    host, _colon, port = address.rpartition(":")
+    return parse(address, (await asked(address)).body)
+
+
+async def asked(address: str) -> PageAnswer:
+    """Ask for a page.
+
+    Raises:
+        SlowError: something listens there, and does not answer in time.
+        LatencyError: nothing answers there, or with an error.
+    """
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            try:
-                writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-                answer = await _bounded(reader)
-            finally:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
+        answer = await _answer(address)
+        at, wall = time.monotonic(), time.time()
     except TimeoutError as error:
-        why = f"no answer within {TIMEOUT_SECONDS:g} s"
+        why = f"no answer within {CONNECT_SECONDS:g} s"
         raise LatencyError(f"{address}: no metrics ({why}); is the daemon running?") from error
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
@@ -102,17 +138,14 @@ async def fetch(address: str) -> ScrapedPage:
     if len(status) < 2 or status[1] != b"200":
         said = head[:60].decode("latin-1").partition("\r\n")[0] or "nothing"
         raise LatencyError(f"{address}: no metrics (it said {said!r}); is it an exporter of ours?")
-    page = parse(address, body)
-    if not any(name.startswith("latency_") for name in page.samples):
-        raise LatencyError(f"{address}: no metrics (none of ours); is it an exporter of ours?")
-    return page
+    return PageAnswer(at, wall, body)
 
 
 def parse(address: str, body: bytes) -> ScrapedPage:
     """Read a page.
 
     Raises:
-        LatencyError: it is not in Prometheus' text format.
+        LatencyError: it is not in Prometheus' text format, or has no metric of ours.
     """
     samples: dict[str, dict[Labels, float]] = defaultdict(dict)
     try:
@@ -121,7 +154,33 @@ def parse(address: str, body: bytes) -> ScrapedPage:
                 samples[sample.name][frozenset(sample.labels.items())] = sample.value
     except (ValueError, KeyError, IndexError) as error:
         raise LatencyError(f"{address}: no metrics (not in their format); is it an exporter of ours?") from error
+    if not any(name.startswith("latency_") for name in samples):
+        raise LatencyError(f"{address}: no metrics (none of ours); is it an exporter of ours?")
     return ScrapedPage(samples)
+
+
+async def _answer(address: str) -> bytes:
+    """Connect, ask, and read to the end.
+
+    Raises:
+        SlowError: the connection stands, and the page has not come in time.
+        TimeoutError: no connection in time.
+        OSError: no connection, it broke, or there is no end of it.
+    """
+    host, _colon, port = address.rpartition(":")
+    async with asyncio.timeout(CONNECT_SECONDS):
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    try:
+        async with asyncio.timeout(PAGE_SECONDS):
+            writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+            return await _bounded(reader)
+    except TimeoutError as error:
+        why = f"it listens, and its page has not come within {PAGE_SECONDS:g} s"
+        raise SlowError(f"{address}: {why}; its host is busy, or it hangs") from error
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _bounded(reader: asyncio.StreamReader) -> bytes:

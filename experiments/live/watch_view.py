@@ -146,7 +146,8 @@ def _state(daemon: Daemon) -> str:
     if daemon.state == "up":
         return f"up{f' ({daemon.version})' if daemon.version else ''}{restarts}"
     silent = "" if daemon.silent_seconds is None else f" since {_span(daemon.silent_seconds)}"
-    return f"does not answer{silent}{restarts}: {daemon.trouble}"
+    word = "is slow" if daemon.state == "slow" else "does not answer"
+    return f"{word}{silent}{restarts}: {daemon.trouble}"
 
 
 def _paths(seen: Watched, only: Collection[str]) -> Grid:

@@ -141,6 +141,8 @@ class Preflight:
             return
         after, end = await receiver.progress(), time.monotonic()
         if before is None or after is None:
+            if not receiver.ended:
+                raise ProgramError("latency-receiver's metrics could not be read: is this machine too busy?")
             raise ProgramError(f"latency-receiver ended during the rehearsal: {receiver.last_words()}")
         self._add_rates(before, after, end - begun, end - served)
 

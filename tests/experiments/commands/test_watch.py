@@ -1,13 +1,17 @@
 """``experiment watch`` on daemons that run: their figures, and what is shown when one ends or begins anew."""
 
+import asyncio
 import contextlib
 import http.server
 import json
+import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,10 +20,13 @@ from click.testing import CliRunner
 from websockets.sync.client import connect
 
 from daemons.service.console.screen import figure
+from experiments.commands.watching import Watch, go_on
 from experiments.live.figures import Watched
+from experiments.live.scrape import PAGE_SECONDS
+from experiments.live.targets import ScrapeTarget
 from experiments.main import main
 from tests.monitoring.servers import configured, prometheus
-from tests.processes import until
+from tests.processes import DEADLINE_SECONDS, until
 from tests.programs import address_of, forwarder, free_port, receiver, scrape, simulator
 from tests.schemas import conforming
 from tests.terminal import on_terminal, program
@@ -319,3 +326,98 @@ def test_a_prometheus_that_knows_no_daemon(monkeypatch: pytest.MonkeyPatch) -> N
         found = CliRunner().invoke(main, ["watch", "--prometheus", address, "--once"])
     assert found.exit_code == 1
     assert "Prometheus has no target of job 'latency'" in found.stderr
+
+
+class _Held(http.server.BaseHTTPRequestHandler):
+    """A receiver whose page comes when it is let go."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        server.asked.set()
+        if not server.let_go.wait(DEADLINE_SECONDS):
+            server.gave_up.set()
+        with contextlib.suppress(OSError):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write("".join(f"{line}\n" for line in _receiver_page(1)).encode())
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def held() -> Iterator[tuple[str, Any]]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Held) as server:
+        own: Any = server
+        own.asked, own.let_go, own.gave_up = threading.Event(), threading.Event(), threading.Event()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", own
+        finally:
+            own.let_go.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_daemon_whose_page_is_late_is_slow_and_not_absent(named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.live.scrape.PAGE_SECONDS", 0.2)
+    with held() as (address, _server):
+        usual = (ScrapeTarget("receiver", address), ScrapeTarget("probe", f"127.0.0.1:{free_port()}"))
+        monkeypatch.setattr("experiments.commands.watching._USUAL", usual)
+        arguments = [f"receiver={address}"] if named else []
+        shown = CliRunner().invoke(main, ["watch", *arguments, "--once"])
+        told = CliRunner().invoke(main, ["watch", *arguments, "--once", "--json"])
+    assert shown.exit_code == told.exit_code == 1
+    text = " ".join(shown.output.split())
+    assert f"receiver {address} is slow: it listens, and its page has not come within 0.2 s" in text
+    assert "no daemon has answered in time" in text
+    conforming(told.stdout, "experiment-watch")
+    (daemon,) = msgspec.json.decode(told.stdout, type=Watched).daemons
+    assert (daemon.role, daemon.address, daemon.state) == ("receiver", address, "slow")
+
+
+def test_it_waits_for_a_page_as_long_as_prometheus_does_by_itself() -> None:
+    assert PAGE_SECONDS >= 10
+
+
+def test_it_ends_when_it_is_told_to_though_a_daemon_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.live.scrape.PAGE_SECONDS", 2 * DEADLINE_SECONDS)
+    with held() as (address, server):
+
+        def tell() -> None:
+            if server.asked.wait(DEADLINE_SECONDS):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        telling = threading.Thread(target=tell)
+        telling.start()
+        watch_one = Watch([ScrapeTarget("receiver", address)], None, 60.0)
+        assert asyncio.run(go_on(watch_one, 1.0, None, as_json=True)) == 0
+        telling.join()
+        assert not server.gave_up.is_set()
+
+
+def test_a_slow_daemon_makes_no_other_path_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_first, clock = threading.Event(), [1_000_000.0]
+
+    def now() -> float:
+        read_first.set()
+        return clock[0]
+
+    monkeypatch.setattr("experiments.live.scrape.time", SimpleNamespace(time=now, monotonic=now))
+    page = [*_receiver_page(1), f'latency_last_event_timestamp_seconds{{path="direct"}} {clock[0] - 1}']
+    monkeypatch.setattr(_Strange, "answers", ((200, "".join(f"{line}\n" for line in page).encode()),))
+    with strange(0) as quick, held() as (slow, server):
+
+        def let_go() -> None:
+            read_first.wait(DEADLINE_SECONDS)
+            clock[0] += 100
+            server.let_go.set()
+
+        later = threading.Thread(target=let_go)
+        later.start()
+        seen = asyncio.run(Watch([ScrapeTarget("receiver", quick), ScrapeTarget("receiver", slow)], None, 60.0).read())
+        later.join()
+    assert [daemon.state for daemon in seen.daemons] == ["up", "up"]
+    assert seen.paths[0].silent_seconds == pytest.approx(1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from experiments.live.figures import watched
 from experiments.live.history import POINTS, History, PageReading
-from experiments.live.scrape import parse
+from experiments.live.scrape import NoPage, parse
 from experiments.live.targets import ScrapeTarget
 from experiments.live.watch_view import line, sparkline
 
@@ -70,7 +70,7 @@ def test_what_is_shown_is_what_happened_in_the_window(
             continue
         life.delays += delays
         if action == "miss":
-            history.missed("gone")
+            history.missed(NoPage("refused"))
             found = watched("t", now, {target: history})
             assert found.daemons[0].state == "gone"
             assert not found.paths

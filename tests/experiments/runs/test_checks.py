@@ -1,6 +1,15 @@
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+
 from daemons.records import ClockState
+from experiments.local.programs import ProgramError
 from experiments.runs.checks import BYTES_PER_ROW, PathRate, disk_check, sample_check
-from experiments.runs.preflight import Limits, clock_check, shown
+from experiments.runs.preflight import Limits, Preflight, clock_check, shown
 
 TRADES = PathRate(path="direct", events_per_second=100, timed_per_second=50)
 
@@ -66,3 +75,16 @@ def test_findings_read_as_lines() -> None:
     assert lines[1].startswith(
         "FAIL clock: this host's clock is off by at most 40.000 ms (source: chrony), more than 10"
     )
+
+
+@pytest.mark.parametrize(("ended", "why"), [(True, "latency-receiver ended"), (False, "metrics could not be read")])
+def test_a_page_that_does_not_come_is_no_receiver_that_has_ended(ended: bool, why: str) -> None:
+    receiver: Any = SimpleNamespace(
+        first_events=AsyncMock(return_value=[]),
+        progress=AsyncMock(return_value=None),
+        ended=ended,
+        last_words=lambda: "no words",
+    )
+    nothing: Any = None
+    with pytest.raises(ProgramError, match=why):
+        asyncio.run(Preflight(nothing, nothing, Limits(), Path(), asyncio.Event())._watch(receiver))
