@@ -4,7 +4,7 @@ from grafana.between import highest, lowest
 from grafana.board import PATH, PATH_STREAM, Board
 from grafana.counts import counted, counts
 from grafana.limits import limit
-from grafana.panels import A_SECOND, AMBER, GREEN, RED, Column, Panel, Query, heat, lines, rows
+from grafana.panels import AMBER, GREEN, RED, Column, Panel, Query, heat, lines, rows
 from grafana.spread import spread
 
 __all__ = ["latency"]
@@ -117,7 +117,7 @@ def _jitter() -> Panel:
 def _causes() -> Panel:
     return counts(
         "Why the slowest were slow, in 5 minutes",
-        "Events above the 99th percentile of their path's last minutes, by the one cause that explains half of their "
+        "Events above the 99th percentile of their path's last minutes, by the cause that explains most of their "
         "excess. Good: network alone, at one event in a hundred; any other cause is ours to mend, and says where.",
         [counted("latency_receiver_tail_events_total", PATH, "path, cause", "{{path}} {{cause}}")],
         [f"latency_receiver_tail_events_total{{{PATH}}}"],
@@ -172,28 +172,16 @@ def _round_trip() -> Panel:
 
 
 def _waited() -> Panel:
-    return lines(
-        "Waited in an outage",
-        "Events a second that came after a link was down, kept out of all figures above, and those that "
-        "came twice or out of order. Good: 0.",
-        A_SECOND,
+    return counts(
+        "Waited in an outage, in 5 minutes",
+        "Events that came after a link was down, kept out of all figures above, and those that came twice or out of "
+        "order. Good: 0.",
         [
-            Query(
-                f"sum by (path) (rate(latency_receiver_delayed_events_total{{{PATH}}}[$__rate_interval]))",
-                "{{path}}",
-            ),
-            Query(
-                f"sum by (path) (rate(latency_receiver_duplicate_events_total{{{PATH}}}[$__rate_interval]))",
-                "{{path}} duplicates",
-            ),
-            Query(
-                f"sum by (path) (rate(latency_receiver_reordered_events_total{{{PATH}}}[$__rate_interval]))",
-                "{{path}} reordered",
-            ),
+            counted("latency_receiver_delayed_events_total", PATH, "path", "{{path}}"),
+            counted("latency_receiver_duplicate_events_total", PATH, "path", "{{path}} duplicates"),
+            counted("latency_receiver_reordered_events_total", PATH, "path", "{{path}} reordered"),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
+        [f"latency_receiver_delayed_events_total{{{PATH}}}"],
     )
 
 

@@ -242,8 +242,9 @@ def _lead() -> Panel:
 def _jitter() -> Panel:
     return lines(
         "Jitter",
-        "Interarrival jitter of each path's worst stream, and the limit above which somebody is woken. Good: flat, far "
-        "below the limit.",
+        "Interarrival jitter of each path's worst stream, and the limit above which somebody is woken: the highest of "
+        "Jitter now in each step of the graph, so that no shake falls between two points. Good: flat, far below the "
+        "limit.",
         "s",
         [
             Query(f"max by (path) ({highest('latency:jitter_seconds:mean15s', PATH)})", "{{path}}"),

@@ -5,7 +5,6 @@ from grafana.board import DEPLOYMENT, TARGET, Board
 from grafana.counts import counted, counts
 from grafana.limits import limit
 from grafana.panels import (
-    A_SECOND,
     AMBER,
     GREEN,
     GREY,
@@ -24,6 +23,8 @@ from grafana.panels import (
 
 __all__ = ["probe"]
 
+_NO_ECHOES = "no echoes: see Success"
+"""Where the probe may not ping a peer, that panel has a red bar for it; where no peer is configured, none."""
 _FAILING = ((None, GREEN), (0.01, AMBER), (limit("probe_failure_ratio"), RED))
 
 
@@ -143,26 +144,16 @@ def _cold_and_warm() -> Panel:
 
 
 def _failures() -> Panel:
-    return lines(
-        "Failures",
+    return counts(
+        "Failures, in 5 minutes",
         "Attempts that failed, by reason, and slots of the schedule that were missed. Good: 0.",
-        A_SECOND,
         [
-            Query(
-                "sum by (target, reason) (rate(latency_probe_failures_total"
-                f"{{{TARGET}}}[$__rate_interval])) > 0 or on (target) sum by (target) "
-                f"(rate(latency_probe_failures_total{{{TARGET}}}[$__rate_interval]))",
-                "{{target}} {{reason}}",
-            ),
-            Query(
-                f"sum by (target, connection) (rate(latency_probe_missed_slots_total{{{TARGET}}}[$__rate_interval]))",
-                "{{target}} {{connection}} missed",
+            counted("latency_probe_failures_total", TARGET, "target, reason", "{{target}} {{reason}}"),
+            counted(
+                "latency_probe_missed_slots_total", TARGET, "target, connection", "{{target}} {{connection}} missed"
             ),
         ],
-        minimum=0,
-        reaching=(1,),
-        narrow=True,
-        connect=True,
+        [f"latency_probe_slots_total{{{TARGET}}}"],
     )
 
 
@@ -195,13 +186,15 @@ def _warm_phases() -> Panel:
 def _overlay() -> Panel:
     return lines(
         "Overlay: round trip to the tunnel peer",
-        "ICMP echoes through the tunnel; p99 is dashed. Good: the peering's round trip, flat, nothing lost.",
+        "ICMP echoes through the tunnel; p99 is dashed. Good: the peering's round trip, flat, nothing lost. No echoes: "
+        "Success says so where this host does not let the probe ping; else no peer is configured.",
         "s",
         [
             *_quantiles("latency_probe_overlay_rtt_seconds", "peer", DEPLOYMENT),
             Query(f"max by (peer) ({highest('latency_probe_overlay_jitter_seconds', DEPLOYMENT)})", "{{peer}} jitter"),
         ],
         narrow=True,
+        none=_NO_ECHOES,
     )
 
 
@@ -221,6 +214,7 @@ def _overlay_lost() -> Panel:
         minimum=0,
         reaching=(0.01,),
         narrow=True,
+        none=_NO_ECHOES,
     )
 
 

@@ -562,8 +562,11 @@ PANELS: dict[str, dict[str, list[Check]]] = {
             quantiles("latency_receiver_link_rtt_seconds", 0.99, "path"),
             lowest("latency_receiver_link_clock_offset_error_seconds", "path", factor=2),
         ],
-        "Waited in an outage": [
-            rates(f"latency_receiver_{name}_events_total", "path") for name in ("delayed", "duplicate", "reordered")
+        "Waited in an outage, in 5 minutes": [
+            *_counted(
+                *(f"latency_receiver_{name}_events_total path" for name in ("delayed", "duplicate", "reordered"))
+            ),
+            _none_else("latency_receiver_delayed_events_total"),
         ],
         "By path and stream": [
             *[quantiles(END_TO_END, fraction, "path", "stream", seconds=300) for fraction in FRACTIONS.values()],
@@ -708,9 +711,11 @@ PANELS: dict[str, dict[str, list[Check]]] = {
         "Cold and warm: p50 and p99": [
             quantiles("latency_probe_total_seconds", fraction, "target", "connection") for fraction in (0.5, 0.99)
         ],
-        "Failures": [
-            reasons("latency_probe_failures_total", "target", WINDOW, WINDOW),
-            rates("latency_probe_missed_slots_total", "target", "connection"),
+        "Failures, in 5 minutes": [
+            *_counted(
+                "latency_probe_failures_total target reason", "latency_probe_missed_slots_total target connection"
+            ),
+            _none_else("latency_probe_slots_total"),
         ],
         "Phases of a cold request (mean)": [_phases("cold")],
         "Phases of a warm request (mean)": [_phases("warm")],

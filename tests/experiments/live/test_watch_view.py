@@ -168,3 +168,22 @@ def test_with_room_nothing_is_left_out() -> None:
     few = seen(3, random.Random(5))
     text = " ".join(" ".join(show(few, 140, 200)).split())
     assert all(f"{lead.path} leads {lead.reference}" in text or f"{lead.path} trails" in text for lead in few.leads)
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are() -> None:
+    odd = {"near [red]": "direct-tokyo", "a[/b]": "proxy", "far {*}.v2 (a|b)": "vpn-osaka"}
+    whole = seen(len(NAMES), random.Random(1))
+    swapped = {plain: name for name, plain in odd.items()}
+    paths = [msgspec.structs.replace(path, name=swapped.get(path.name, path.name)) for path in whole.paths]
+    leads = [
+        msgspec.structs.replace(
+            lead, path=swapped.get(lead.path, lead.path), reference=swapped.get(lead.reference, lead.reference)
+        )
+        for lead in whole.leads
+    ]
+    for width in (60, 140):
+        out = io.StringIO()
+        shown = msgspec.structs.replace(whole, paths=paths, leads=leads)
+        Console(file=out, width=width).print(tables(shown, width))
+        text = " ".join(out.getvalue().split())
+        assert [name for name in odd if text.count(name) < 2] == []
