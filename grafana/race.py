@@ -49,7 +49,7 @@ def race() -> Board:
             ("deployment", "racer", "reference"),
             "now-1h",
         )
-        .row("", (_leads(), 24, 10))
+        .row("", (_leads(), 24, 13))
         .row("", (_quantiles(), 12, 9), (_earlier(), 12, 9))
         .row("By hour of the day (UTC)", (_mean_by_hour(), 12, 9), (_earlier_by_hour(), 12, 9))
         .row("All paths", (_pairs(), 12, 9), (_not_compared(), 12, 9))
