@@ -47,8 +47,8 @@ def latency() -> Board:
             "End to end: exchange to receiver",
             (_end_to_end(), 24, 11),
             (_percentiles(), 24, 12),
-            (_by_stream(), 12, 8),
-            (_jitter(), 12, 8),
+            (_by_stream(), 12, 11),
+            (_jitter(), 12, 11),
             (_causes(), 24, 8),
         )
         .row(

@@ -19,7 +19,7 @@ def running() -> tuple[Placed, ...]:
 
 def own_delay() -> tuple[Placed, ...]:
     """Lay out what the daemons and their hosts add to a delay."""
-    return ((_host_delay(), 8, 8), (_hold(), 8, 8), (_loop_lag(), 8, 8))
+    return ((_host_delay(), 8, 9), (_hold(), 8, 9), (_loop_lag(), 8, 9))
 
 
 def _answering() -> Panel:

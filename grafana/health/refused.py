@@ -8,7 +8,7 @@ __all__ = ["refused"]
 
 def refused() -> tuple[Placed, ...]:
     """Lay out refusals, and who stamps."""
-    return ((_refused(), 12, 8), (_stamps(), 12, 8))
+    return ((_refused(), 12, 12), (_stamps(), 12, 12))
 
 
 def _refused() -> Panel:
