@@ -82,6 +82,7 @@ def configuration(source: Path, target: Path, pages: list[str]) -> dict[str, Any
             "features": ["navigation.sections", "navigation.footer", "content.code.copy", "toc.follow"],
             "palette": [{"media": f"(prefers-color-scheme: {one})", "scheme": scheme} for one, scheme in _SCHEMES],
         },
+        "extra_css": [STYLE],
         "plugins": ["search"],
         "markdown_extensions": ["tables", "fenced_code", {"toc": {"permalink": True}}],
         "validation": {"links": {"anchors": "warn", "unrecognized_links": "warn"}},
@@ -89,6 +90,14 @@ def configuration(source: Path, target: Path, pages: list[str]) -> dict[str, Any
     }
 
 
+STYLE = "tables.css"
+_RULES = """\
+/* On a desk the names that a table lists stay whole; on a phone they break, so that more than they is to be seen. */
+@media screen and (min-width: 60em) {
+  .md-typeset td:first-child code { word-break: normal; overflow-wrap: normal; }
+  .md-typeset table:not([class]) th { min-width: 0; }
+}
+"""
 _SCHEMES = (("light", "default"), ("dark", "slate"))
 
 
@@ -101,6 +110,7 @@ def build(target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="site-") as scratch:
         source, config = Path(scratch, "pages"), Path(scratch, "mkdocs.yml")
         pages = staged(source)
+        (source / STYLE).write_text(_RULES, encoding="utf-8")
         # YAML is a superset of JSON.
         config.write_text(json.dumps(configuration(source, target.resolve(), pages)), encoding="utf-8")
         command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--config-file", str(config)]

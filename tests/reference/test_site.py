@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reference.site import BESIDE, NAVIGATION, ROOT, build, staged
+from reference.site import BESIDE, NAVIGATION, ROOT, STYLE, build, staged
 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
@@ -52,6 +52,7 @@ def test_a_strict_build_has_every_page_and_loads_nothing_from_elsewhere(tmp_path
     assert len(pages) == len(staged(tmp_path / "pages")) + 1, "and one for addresses without a page"
     loaded = 0
     for page in pages:
+        assert any(address.endswith(f"/{STYLE}") or address == STYLE for address in Loads(page).found), page.name
         for address in Loads(page).found:
             parts = urlsplit(address)
             assert not parts.netloc, (page.name, address)
