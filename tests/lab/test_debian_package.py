@@ -137,12 +137,36 @@ def test_a_host_from_installation_to_purge(lab: Lab, site: Site, packages: Path)
     assert everything(host) == before
 
 
-def test_every_daemon_starts_with_the_packages_own_configuration(lab: Lab, site: Site, packages: Path) -> None:
-    host = lab.host("daemons", {site: "10.83.1.12"}, layers=(packages,))
+@pytest.fixture(scope="module")
+def daemons(lab: Lab, packages: Path) -> Host:
+    """A host on which the package is, and nothing of it was started."""
+    host = lab.host("daemons", {lab.sites["here"]: "10.83.1.12"}, layers=(packages,))
     host.run(*APT, "install", package(host))
+    return host
+
+
+def test_every_daemon_starts_with_the_packages_own_configuration(daemons: Host) -> None:
     for role in COMMANDS:
-        host.systemctl("start", f"latency-{role}.service")
-        assert host.systemctl("is-active", f"latency-{role}.service").strip() == "active"
+        daemons.systemctl("start", f"latency-{role}.service")
+        assert daemons.systemctl("is-active", f"latency-{role}.service").strip() == "active"
+
+
+def test_units_that_an_administrator_has_masked_are_left_alone_and_hinder_nothing(daemons: Host) -> None:
+    # One that ran and is enabled, one that goes on running, and one that another unit wants.
+    masked = {"latency-probe.service", "latency-receiver.socket", "latency-simulator.service"}
+    daemons.systemctl("enable", "--now", RECEIVER, "latency-probe.service")
+    daemons.systemctl("mask", "--now", "latency-probe.service")
+    daemons.systemctl("mask", *masked)
+    before = daemons.main_pid(RECEIVER)
+    daemons.run(*APT, "install", package(daemons, later=True))
+    assert version(daemons) == "99.0"
+    assert daemons.main_pid(RECEIVER) not in (0, before)
+    assert {unit for unit in masked if daemons.property(unit, "LoadState") == "masked"} == masked
+    assert daemons.property("latency-probe.service", "ActiveState") == "inactive"
+    daemons.run(*APT, "purge", "backbone-latency")
+    left = daemons.shell("cd /etc/systemd/system; find . -name '*latency*'; find -L . -name '*latency*'")
+    assert sorted(left.split()) == sorted(f"./{unit}" for unit in (*masked, *masked))
+    assert "latency" not in daemons.systemctl("--failed", "--plain", "--no-legend")
 
 
 def test_two_ways_of_installation_keep_out_of_each_others_way(

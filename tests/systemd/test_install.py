@@ -178,7 +178,8 @@ def test_masked_units_are_told_of_and_the_others_restarted(
     assert (tmp_path / "asked").read_text() == "try-restart latency-forwarder.service latency-receiver.service\n"
     told = capsys.readouterr()
     assert told.err == (
-        "warning: latency-probe.service is masked and was not restarted: it runs on as it was before; "
+        "warning: latency-probe.service is masked while it runs, and was not restarted: systemd's watchdog, which "
+        "hears no masked unit, ends it within seconds; "
         "systemctl unmask latency-probe.service, or systemctl stop latency-probe.service\n"
     )
     assert told.out == "latency-simulator.service is masked: left alone\n"
