@@ -20,11 +20,13 @@ mount -t proc proc "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
 mount --rbind /sys "$1/root/sys"
 cp -rT "$3" "$1/root"
+printf '127.0.0.1 localhost\\n::1 localhost\\n' > "$1/root/etc/hosts"
 chown -R "$4" "$1/root/home/newcomer"
 exec chroot --userspec="$4" "$1/root" sh -ec "cd ~/checkout; $5"
 """
 """In a mount and pid namespace of its own, so that nothing runs or is mounted after it, whatever happens. On a disk, as
-a machine's own files are: what is written to a tmpfs stays in memory."""
+a machine's own files are: what is written to a tmpfs stays in memory. What localhost is, Debian's installer writes and
+no package."""
 
 
 def obey(scratch: Path, suite: str, *commands: str, root: bool) -> str:

@@ -1,14 +1,16 @@
 """Commands by a real ssh, to a real sshd on loopback."""
 
 import asyncio
+import io
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from experiments.hosts.leashed import leash, leashed
-from experiments.hosts.shell import HostError, SshShell, fetch_folder, must, run
+from experiments.hosts.shell import HostError, LocalShell, SshShell, fetch_folder, must, run
 from tests.experiments.hosts.sshd import Sshd, sshd
 from tests.processes import until
 
@@ -67,6 +69,56 @@ def test_a_folder_is_fetched_whole(shell: SshShell, tmp_path: Path) -> None:
     assert (tmp_path / "here/below/rows.csv").read_bytes() == bytes(range(256)) * 5000
     with pytest.raises(HostError, match=r"/no/such cannot be fetched: .*it is still there: copy it by hand"):
         asyncio.run(fetch_folder(shell, "/no/such", tmp_path / "here"))
+
+
+def packed(file: Path, *, name: str = "rows.csv", kind: bytes = tarfile.REGTYPE, link: str = "") -> Path:
+    with tarfile.open(file, "w:gz") as tar:
+        folder = tarfile.TarInfo("below")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o700
+        tar.addfile(folder)
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, link
+        member.size = 4 if kind == tarfile.REGTYPE else 0
+        tar.addfile(member, io.BytesIO(b"rows"))
+    return file
+
+
+def fetched(archive: Path, local: Path) -> None:
+    local.mkdir()
+    asyncio.run(fetch_folder(LocalShell(), "", local, prefix=("sh", "-c", f"cat {archive}")))
+
+
+@pytest.fixture(params=["filters", "before 3.11.4"])
+def python(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What this Python knows of unpacking: Debian 12's has no filters."""
+    if request.param != "filters":
+        monkeypatch.delattr(tarfile, "data_filter")
+        monkeypatch.setattr(tarfile.TarFile, "extractall", lambda _tar, _path: pytest.fail("without a filter"))
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("python")
+def test_a_folder_is_unpacked_with_every_python(tmp_path: Path) -> None:
+    fetched(packed(tmp_path / "good.tar.gz", name="below/rows.csv"), tmp_path / "here")
+    assert (tmp_path / "here/below/rows.csv").read_text() == "rows"
+
+
+@pytest.mark.usefixtures("python")
+@pytest.mark.parametrize(
+    ("name", "kind", "link"),
+    [
+        ("../escaped", tarfile.REGTYPE, ""),
+        ("below/../../escaped", tarfile.REGTYPE, ""),
+        ("pipe", tarfile.FIFOTYPE, ""),
+        ("link", tarfile.SYMTYPE, "../../escaped"),
+        ("hard", tarfile.LNKTYPE, "../escaped"),
+    ],
+)
+def test_what_would_lie_elsewhere_is_refused(tmp_path: Path, name: str, kind: bytes, link: str) -> None:
+    archive = packed(tmp_path / "bad.tar.gz", name=name, kind=kind, link=link)
+    with pytest.raises(HostError, match=r"cannot be unpacked here: .*it is still there: copy it by hand"):
+        fetched(archive, tmp_path / "here")
+    assert {path.name for path in tmp_path.iterdir()} == {"here", "bad.tar.gz"}
 
 
 def test_a_program_ends_when_it_is_let_go_of(shell: SshShell, tmp_path: Path) -> None:
