@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: the suite asks for it anew.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What the shell of whoever runs the suite says of accounts, proxies and terminals is none of the tests' business: a
+# profile could name a real account, and a proxy would be asked for what listens on loopback.
+for _name in list(os.environ):
+    if _name.startswith("AWS_") or _name.lower() in {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}:
+        del os.environ[_name]
+for _name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "SOURCE_DATE_EPOCH"):
+    os.environ.pop(_name, None)
+os.environ |= {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
 # A busy machine makes single examples slow, and the making of them: that says nothing. `make exhaustive` looks longer.
 SLOW = (HealthCheck.too_slow,)
 settings.register_profile("quick", max_examples=20, deadline=None, suppress_health_check=SLOW)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 from daemons.errors import ConfigError, LatencyError
+from daemons.service.settings.config import is_loopback
 from experiments.live.scrape import Labels, NoPage, ScrapedPage
 from experiments.live.targets import ROLES, ScrapeTarget
 
@@ -48,8 +49,11 @@ def ask(url: str) -> dict[ScrapeTarget, ScrapedPage | NoPage]:
         LatencyError: the server does not answer, or knows no target of the job.
     """
     query = urllib.parse.urlencode({"query": _QUERY})
+    # A proxy of the environment's (http_proxy) is another machine, on which this one's loopback is its own.
+    here = is_loopback(urllib.parse.urlsplit(url).hostname or "")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 the user's own server, http or https
+        with opener.open(f"{url}/api/v1/query?{query}", timeout=TIMEOUT_SECONDS) as answer:
             found = json.loads(answer.read())["data"]["result"]
     except urllib.error.HTTPError as error:
         with error:

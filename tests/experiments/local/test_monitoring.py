@@ -1,5 +1,7 @@
 """``experiment monitoring`` with real servers, on daemons that run already."""
 
+import os
+
 import pytest
 from click.testing import CliRunner
 
@@ -27,7 +29,9 @@ def test_every_daemon_that_is_named_is_scraped() -> None:
             address_of(second, "metrics"): "forwarder",
         }
         targets = [word for address, role in daemons.items() for word in ("--target", f"{role}={address}")]
-        with running("experiments.main", "monitoring", *servers, *targets, ready=None) as monitoring:
+        # A proxy of the environment's, which does not answer, is not asked for what listens on this machine.
+        proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9"}
+        with running("experiments.main", "monitoring", *servers, *targets, ready=None, env=proxied) as monitoring:
             until(lambda: any("Ctrl-C ends it all" in line for line in monitoring.lines), "both serve")
 
             def up() -> dict[str, str]:
