@@ -54,11 +54,13 @@ LEAST_SECONDS = 300
 
 HASTY = {
     "tests/daemons/service/test_lifecycle_busy_poll.py": "waits in vain for CPU time that an idle daemon does not use",
+    "tests/daemons/service/log/test_writer.py": "asks again and again whether there is more to read",
     "tests/lab/inventory.py": "clears up for each folder what may be in use for good, and the run goes on",
     "tests/lab/machine.py": "asks again and again whether a machine is up yet",
     "tests/lab/test_wan.py": "asks again and again until all have come",
     "tests/monitoring/servers.py": "asks again and again whether a server is there yet",
     "tests/proof/__main__.py": "asks a host on the internet, for a person who waits",
+    "tests/provisioning/test_patience.py": "is of virtual time",
     "tests/scenarios/test_prometheus.py": "asks again and again whether a server is there yet",
     "tests/squid.py": "asks again and again whether a server is there yet",
     "tests/test_processes.py": "waits in vain, which it is about",
@@ -199,8 +201,10 @@ def hasty(source: ast.Module) -> Iterator[str]:
             if called.endswith(("wait_until", "wait_for", "wait_live")):
                 named.add("seconds")
             limits = [word.value for word in node.keywords if word.arg in named]
-            if called == "asyncio.timeout" or called.endswith(".settimeout"):
+            if called == "asyncio.timeout" or called.endswith((".settimeout", ".join", ".wait", ".result")):
                 limits += node.args
+            elif called == "asyncio.wait_for":
+                limits += node.args[1:]
             elif called in {"until", "settled", "wait_until"} or called.endswith((".wait_for_log", ".wait_for_json")):
                 # After what is waited for: of a metric, its name and value.
                 limits += node.args[{"until": 2, "settled": 3, "wait_until": 2}.get(called, 1) :][:1]
@@ -227,6 +231,9 @@ def test_a_hasty_wait_is_seen_however_it_is_written() -> None:
         "host.wait_for('a.service', seconds=60)",
         "program.wait_for_log('ready', 1)",
         "asyncio.timeout(20)",
+        "asyncio.wait_for(reader.read(1), 10)",
+        "thread.join(60)",
+        "process.wait(10)",
     ):
         assert list(hasty(ast.parse(text))) == [text]
     for text in (

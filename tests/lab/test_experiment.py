@@ -72,7 +72,7 @@ def test_a_run_that_is_stopped_keeps_its_rows_and_gives_the_place_back(job: Main
     wait_until("rows of both paths", lambda: rows.exists() and rows.read_bytes().count(b",backbone,") > 200)
     assert job.frankfurt.systemctl("is-active", RECEIVER, check=False).strip() == "inactive"
     job.frankfurt.systemctl("stop", f"{UNIT}.service")
-    runner.join(60)
+    runner.join(300)
     found = manifest(job, "two")
     assert (found["complete"], found["ended_by"], found["exit_code"]) == (False, "SIGTERM", 130)
     assert found["blocks"][0]["state"] == "cut short"

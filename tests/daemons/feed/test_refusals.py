@@ -16,6 +16,7 @@ from daemons.timing.backoff import AttemptBudget
 from daemons.timing.clock import SystemClock
 from tests.daemons.waiting import until
 from tests.fakes import absent
+from tests.served import served
 
 
 @pytest.fixture
@@ -35,10 +36,8 @@ async def refusing(stamper: Stamper, answer: bytes) -> tuple[int, list[str]]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with served(serve) as port:
         budget = AttemptBudget()
         settings = FeedSettings("refused", f"ws://127.0.0.1:{port}/ws/btcusdt@trade", None)
         feeds = [Feed([settings], stamper, random.Random(1), absent, budget=budget) for _ in range(2)]

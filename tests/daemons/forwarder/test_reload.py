@@ -80,7 +80,7 @@ async def trial(*receivers: tuple[Sink, bytes], drain_seconds: float = 0.2) -> A
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 60))
+    asyncio.run(asyncio.wait_for(work(), 300))
 
 
 def section(here: Here, **changed: Any) -> DestinationSection:

@@ -26,6 +26,7 @@ from daemons.stream.stamping import Stamper
 from daemons.stream.tcp_info import read as read_tcp_info
 from daemons.stream.tls import TlsSession, client_context
 from daemons.timing.clock import SystemClock
+from tests.served import served
 
 DEADLINE = 300.0
 
@@ -407,15 +408,12 @@ def test_an_address_that_breaks_tls_is_left_for_the_others(
     async def cut(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
-    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def keep(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
     async def work() -> None:
-        bad = await asyncio.start_server(cut, "127.0.0.2", 0)
-        good = await asyncio.start_server(keep, "127.0.0.1", 0, ssl=server_context)
-        async with bad, good:
-            targets = [one.sockets[0].getsockname() for one in (bad, good)]
+        async with served(cut, "127.0.0.2") as bad, served(keep, context=server_context) as good:
+            targets = [("127.0.0.2", bad), ("127.0.0.1", good)]
             monkeypatch.setattr("daemons.stream.dial.resolve", answers(*targets))
             dialled = await dial("127.0.0.1", 1, context=client, timeout_seconds=DEADLINE / 2)
             assert dialled.address == "127.0.0.1"

@@ -10,6 +10,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from tests.served import served
+
 __all__ = ["answering", "zone"]
 
 Answer = Callable[[dns.message.Message], dns.message.Message | bytes | None]
@@ -66,16 +68,12 @@ async def answering(answer: Answer) -> AsyncIterator[int]:
             wire = reply.to_wire(max_size=65535)
             writer.write(len(wire).to_bytes(2) + wire)
             await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    transport, _protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: _Datagrams(answer), local_addr=("127.0.0.1", port)
-    )
-    try:
-        yield port
-    finally:
-        transport.close()
-        server.close()
-        await server.wait_closed()
+    async with served(serve) as port:
+        transport, _protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Datagrams(answer), local_addr=("127.0.0.1", port)
+        )
+        try:
+            yield port
+        finally:
+            transport.close()

@@ -1,8 +1,8 @@
 import asyncio
-import contextlib
 import time
 
 from experiments.local.relay import Relay
+from tests.served import served
 
 DELAY_NS = 30_000_000
 ECHOES = asyncio.Semaphore(0)
@@ -12,30 +12,28 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
     ECHOES.release()
 
 
 async def _through_relay(payload: bytes) -> tuple[bytes, int]:
-    server = await asyncio.start_server(_echo, "127.0.0.1", 0)
-    relay = Relay(server.sockets[0].getsockname()[:2], DELAY_NS)
+    async with served(_echo) as port:
+        return await _echoed(Relay(("127.0.0.1", port), DELAY_NS), payload)
+
+
+async def _echoed(relay: Relay, payload: bytes) -> tuple[bytes, int]:
     try:
         reader, writer = await asyncio.open_connection(*relay.start())
         begun = time.monotonic_ns()
         writer.write(payload)
-        first = await asyncio.wait_for(reader.read(1), 10)
+        first = await asyncio.wait_for(reader.read(1), 300)
         took_ns = time.monotonic_ns() - begun
-        rest = await asyncio.wait_for(reader.readexactly(len(payload) - 1), 20)
+        rest = await asyncio.wait_for(reader.readexactly(len(payload) - 1), 300)
         writer.close()
         await writer.wait_closed()
         return first + rest, took_ns
     finally:
         await relay.stop()
-        await asyncio.wait_for(ECHOES.acquire(), 10)
-        server.close()
-        await server.wait_closed()
+        await asyncio.wait_for(ECHOES.acquire(), 300)
 
 
 def test_bytes_arrive_whole_in_order_and_not_before_their_time() -> None:
@@ -50,7 +48,7 @@ def test_a_target_that_refuses_ends_the_connection() -> None:
         relay = Relay(("127.0.0.1", 1), DELAY_NS)
         try:
             reader, writer = await asyncio.open_connection(*relay.start())
-            data = await asyncio.wait_for(reader.read(), 10)
+            data = await asyncio.wait_for(reader.read(), 300)
             writer.close()
             await writer.wait_closed()
             return data
