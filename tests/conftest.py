@@ -6,7 +6,9 @@ Elsewhere a test is skipped that asks a program which is not installed.
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for _name in list(os.environ):
     if _name.startswith("AWS_") or _name.lower() in {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}:
         del os.environ[_name]
-for _name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "SOURCE_DATE_EPOCH"):
+for _name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "TERM", "SOURCE_DATE_EPOCH"):
     os.environ.pop(_name, None)
 os.environ |= {
     "AWS_CONFIG_FILE": os.devnull,
@@ -80,6 +82,13 @@ def no_task_fails_unseen(request: pytest.FixtureRequest) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
     assert not handler.said, handler.said
+
+
+@pytest.fixture
+def socket_folder() -> Iterator[Path]:
+    """A folder with a short name, whatever TMPDIR says: a socket's path has 107 bytes at the most (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="latency-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

@@ -92,12 +92,12 @@ def test_a_hang_up_reloads() -> None:
     assert program.life == ["start", "started", "wait", "reload", "stop"]
 
 
-def test_the_service_manager_is_told(tmp_path: Path) -> None:
+def test_the_service_manager_is_told(socket_folder: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
+        manager.bind(str(socket_folder / "notify"))
         manager.settimeout(300)
         program = Noting(at_wait=signal.SIGTERM)
-        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"}
+        environment = {"NOTIFY_SOCKET": str(socket_folder / "notify"), "WATCHDOG_USEC": "3000000"}
         assert run(lambda: program, notifier=Notifier(environment)) == 0
         manager.setblocking(False)
         told = []

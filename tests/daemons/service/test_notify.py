@@ -8,8 +8,8 @@ from daemons.service.notify import Notifier
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_messages_are_those_of_sd_notify(tmp_path: Path, abstract: bool) -> None:
-    name = f"@backbone-latency-{os.getpid()}" if abstract else str(tmp_path / "notify")
+def test_messages_are_those_of_sd_notify(socket_folder: Path, abstract: bool) -> None:
+    name = f"@backbone-latency-{os.getpid()}" if abstract else str(socket_folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
         manager.settimeout(300)
