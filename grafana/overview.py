@@ -58,8 +58,9 @@ def overview() -> Board:
         )
         .row("", (_fastest(), 8, 5), (_by(), 4, 5), (_surely(), 4, 5), (_since(), 3, 5), (_trust(), 5, 5))
         .row("", (_jitter_now(), 7, 4), (_lost(), 7, 4), (_events(), 7, 4), (_alert_count(), 3, 4))
-        .row("", (_lead(), 12, 8), (_jitter(), 12, 8))
-        .row("", (_end_to_end(), 4, 7), (_alerts(), 7, 7), (_paths(), 7, 7), (_availability(), 6, 7))
+        # A legend of ten paths and a limit is as high as nine rows.
+        .row("", (_lead(), 12, 9), (_jitter(), 12, 9))
+        .row("", (_end_to_end(), 4, 6), (_alerts(), 7, 6), (_paths(), 7, 6), (_availability(), 6, 6))
     )
 
 
