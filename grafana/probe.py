@@ -23,7 +23,7 @@ from grafana.panels import (
 
 __all__ = ["probe"]
 
-_NO_ECHOES = "no echoes: see Success"
+_NO_ECHOES = "not configured, or no echoes: see Success"
 """Where the probe may not ping a peer, that panel has a red bar for it; where no peer is configured, none."""
 _FAILING = ((None, GREEN), (0.01, AMBER), (limit("probe_failure_ratio"), RED))
 

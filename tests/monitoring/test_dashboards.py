@@ -25,7 +25,7 @@ AT_AN_INSTANT = {
 }
 TEXTS_FOR_NOTHING = {
     *(NOTHING, NO_RACE, NO_RACE_SEEN, "none"),
-    *("no HTTPS", "no echoes: see Success", "not configured", "unknown: no clock is synchronised"),
+    *("no HTTPS", "not configured, or no echoes: see Success", "not configured", "unknown: no clock is synchronised"),
 }
 EXPRESSIONS = [query.text for query in queries()] + [rule["expr"] for rule in rules()]
 
