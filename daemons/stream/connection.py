@@ -224,6 +224,7 @@ class Connection:
             stamp = self._disorder.judged(stamp)
         if size == READ_BYTES:
             # The kernel joins packets that wait, and the stamp is then of the last: a part of it may be unread.
+            self._reader.left_some(stamp)
             stamp = inexact(stamp)
         self._take(bytes(_views[0][:size]), stamp)
 

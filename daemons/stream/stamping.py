@@ -115,6 +115,10 @@ class Reader:
         self._steps = StepDetector(*read_together(clock))
         self._suspect_ns = 0
 
+    def left_some(self, stamp: Stamp) -> None:
+        """Note that the read of this stamp took as much as it could: what is left may have come long before it."""
+        self._before_ns = stamp.before_ns
+
     def stamp(self, ancillary: Ancillary) -> Stamp:
         """Make the stamp of a read just done.
 

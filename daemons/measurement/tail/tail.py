@@ -262,7 +262,7 @@ class Tail:
         if self._came_out_of_order(stamp):
             # A read before it need not have brought it: there may be several holes.
             return 0, lead_ns
-        late_ns = min(lead_ns, stamp.ns - stamp.before_ns)
+        late_ns = max(0, min(lead_ns, stamp.ns - stamp.before_ns))
         return 0 if renewed else _believed(late_ns, stamp.handled_ns - stamp.ns), 0
 
     def _came_out_of_order(self, stamp: Stamp) -> bool:

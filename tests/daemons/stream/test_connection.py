@@ -19,7 +19,7 @@ import uvloop
 
 from daemons.errors import ConfigError, StreamError
 from daemons.records import Stamp, StampKind
-from daemons.stream.connection import MAX_UNSENT, Connection
+from daemons.stream.connection import MAX_UNSENT, READ_BYTES, Connection
 from daemons.stream.datagram import listening_socket
 from daemons.stream.dial import UNSENT_BYTES, dial, prepare
 from daemons.stream.stamping import Stamper
@@ -37,6 +37,7 @@ class End:
 
     received: bytearray = field(default_factory=bytearray)
     stamps: list[Stamp] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     closed: list[StreamError | None] = field(default_factory=list)
     writable: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,6 +60,7 @@ class End:
     def on_data(self, data: bytes, stamp: Stamp) -> None:
         self.received += data
         self.stamps.append(stamp)
+        self.sizes.append(len(data))
         self.changed.set()
 
     def on_close(self, error: StreamError | None) -> None:
@@ -81,13 +83,18 @@ class End:
 
 @asynccontextmanager
 async def connected(
-    server: ssl.SSLContext | None = None, client: ssl.SSLContext | None = None, max_unsent: int = MAX_UNSENT
+    server: ssl.SSLContext | None = None,
+    client: ssl.SSLContext | None = None,
+    max_unsent: int = MAX_UNSENT,
+    received_bytes: int = 0,
 ) -> AsyncIterator[tuple[End, End]]:
-    """Dial a listening socket of ours; yield both ends."""
+    """Dial a listening socket of ours; yield both ends; the second takes in so many bytes that nobody reads."""
     stamper = Stamper(SystemClock())
     one, other = End(), End()
     loop = asyncio.get_running_loop()
     with listening_socket("127.0.0.1", 0, socket.SOCK_STREAM) as listening:
+        if received_bytes:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received_bytes)
         dialling = loop.create_task(
             dial("127.0.0.1", listening.getsockname()[1], context=client, timeout_seconds=DEADLINE)
         )
@@ -201,6 +208,23 @@ def test_back_pressure_loses_nothing_and_is_told_of(
             assert (len(other.received), hashlib.sha256(other.received).digest()) == (total, sent.digest())
             await one.until(lambda: one.writable)
             assert not one.connection.blocked
+
+    run(work())
+
+
+def test_a_read_that_leaves_some_is_none_since_which_what_is_left_has_come() -> None:
+    data = bytes(3 * READ_BYTES)
+
+    async def work() -> None:
+        async with connected(received_bytes=2 * len(data)) as (one, other):
+            # TCP opens its window little by little: then more than a read takes is there before it is read.
+            while READ_BYTES not in other.sizes[1:-1]:
+                one.connection.write(data)
+                await other.has(len(other.received) + len(data))
+            full = other.sizes.index(READ_BYTES, 1)
+            before, at, after = other.stamps[full - 1 : full + 2]
+            assert at.before_ns == before.handled_ns
+            assert after.before_ns == at.before_ns
 
     run(work())
 
