@@ -138,6 +138,7 @@ class Reader:
             step_ns = self._steps.observe(wall_ns, monotonic_ns)
             if step_ns:
                 self._suspect_ns = wall_ns
+        # Where the kernel gives a stamp, that: a process may stand still between a read and a look at the clock.
         self._before_ns = wall_ns
         for level, kind, data in ancillary:
             if kind == SO_TIMESTAMPING and level == _SOL_SOCKET:
@@ -154,6 +155,8 @@ class Reader:
                     step_ns = step_ns or self._steps.last_step_ns or ns - wall_ns
                 # Then the two cannot be subtracted either: the moment of the read must do.
                 steady_ns = monotonic_ns if step_ns else monotonic_ns - (wall_ns - ns)
+                if not step_ns:
+                    self._before_ns = ns
                 return Stamp(ns, source, wall_ns, steady_ns, step_ns, 0, before_ns)
         source = StampKind.USER if monotonic_ns >= self._warm_ns else WARMUP
         return Stamp(wall_ns, source, wall_ns, monotonic_ns, step_ns, 0, before_ns)

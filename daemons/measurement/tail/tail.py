@@ -245,8 +245,8 @@ class Tail:
         """Return how much earlier than its stamp an event may have come, and how long it may have lain behind a hole.
 
         The last event of the read has a stamp of its own: this one left as much earlier as it came earlier, if the way
-        was alike; and no earlier than that socket's read before, which would have brought it. Where packets overtook,
-        TCP waited: a process that is late as well hides that from the stamp, and not from the count.
+        was alike; and no earlier than the last packet of that socket's read before. Where packets overtook, TCP waited:
+        a process that is late as well hides that from the stamp, and not from the count.
 
         Args:
             lead_ns: how much later than this event the last one of the read left.

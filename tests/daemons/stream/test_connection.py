@@ -223,7 +223,7 @@ def test_a_read_that_leaves_some_is_none_since_which_what_is_left_has_come() -> 
                 await other.has(len(other.received) + len(data))
             full = other.sizes.index(READ_BYTES, 1)
             before, at, after = other.stamps[full - 1 : full + 2]
-            assert at.before_ns == before.handled_ns
+            assert at.before_ns == before.ns
             assert after.before_ns == at.before_ns
 
     run(work())

@@ -64,18 +64,19 @@ def test_a_missing_stamp_is_ours_and_says_so(reader: Reader, clock: ManualClock,
     assert (stamp.handled_ns, stamp.steady_ns, stamp.step_ns) == (stamp.ns, clock.monotonic_ns(), 0)
 
 
-def test_a_stamp_tells_when_its_own_socket_was_read_before(clock: ManualClock) -> None:
+def test_a_stamp_tells_of_its_own_sockets_read_before(clock: ManualClock) -> None:
     stamper = Stamper(clock)
     clock.advance(WARMUP_NS + SECOND_NS)
     one, other = stamper.reader(), stamper.reader()
-    assert one.stamp(stamped(clock.wall_ns())).before_ns == 0
     first_ns = clock.wall_ns()
+    # The process stood still before it looked at the clock: what has come meanwhile is of the next read.
     clock.advance(SECOND_NS)
-    assert other.stamp([]).before_ns == 0
+    assert one.stamp(stamped(first_ns)).before_ns == 0
     second_ns = clock.wall_ns()
+    assert other.stamp([]).before_ns == 0
     clock.advance(SECOND_NS)
     assert one.stamp([]).before_ns == first_ns
-    full = other.stamp(stamped(second_ns))
+    full = other.stamp(stamped(second_ns + 1))
     assert full.before_ns == second_ns
     # It took as much as it could: what the next one brings may have come at any time since the one before.
     other.left_some(full)

@@ -115,7 +115,7 @@ class World:
             lay = woken - last.arrived
             if lay > LATE_NS and any(one.readable > one.arrived for one in batch):
                 stamp = Stamp(EPOCH_NS + woken, StampKind.USER, EPOCH_NS + woken, woken, held_ns=lay)
-            before_ns = EPOCH_NS + woken
+            before_ns = stamp.ns
             yield batch, stamp
 
     def _sent(self) -> list[Sent]:
