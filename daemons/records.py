@@ -99,8 +99,8 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
         steady_ns: arrival on the monotonic clock's scale, for differences between events that a step must not spoil.
         step_ns: size of a wall-clock step noticed at this read; 0 for none.
         held_ns: how long the read's last packet had lain behind one that was missing (TCP); 0 where none was.
-        before_ns: ``ns`` of the socket's last read before that took all there was: what this one brought came later,
-            however late we got to either; 0 of the first.
+        before_ns: ``ns`` of the socket's read before, which need not have taken all that waited: what this one brought
+            came later, however late we got to either; 0 of the first.
     """
 
     ns: int

@@ -35,8 +35,14 @@ class Window:
 
     def wait_for(self, text: str) -> list[str]:
         """Wait until a line of the window has this; give all of them as they are then."""
-        until(lambda: any(text in line for line in self.seen()), f"{text!r} is seen", every_seconds=0.05)
-        return self.seen()
+        seen: list[str] = []
+
+        def has_it() -> bool:
+            seen[:] = self.seen()
+            return any(text in line for line in seen)
+
+        until(has_it, f"{text!r} is seen", every_seconds=0.05)
+        return seen
 
     def cursor_is_seen(self) -> bool:
         """Whether the cursor is shown."""

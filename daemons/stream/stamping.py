@@ -116,7 +116,7 @@ class Reader:
         self._suspect_ns = 0
 
     def left_some(self, stamp: Stamp) -> None:
-        """Note that the read of this stamp took as much as it could: what is left may have come long before it."""
+        """Note that the read of this stamp took as much as it could: what is left of joined packets came before it."""
         self._before_ns = stamp.before_ns
 
     def stamp(self, ancillary: Ancillary) -> Stamp:

@@ -119,11 +119,11 @@ class Tail:
         """Judge an event of a feed in the tail; arguments as for :meth:`take_link`."""
         event = events[index]
         late_ns = held_ns = 0
-        if kind is not KERNEL:
+        if not exact(kind):
             if self._feed_read is None or self._feed_read.events is not events:
                 self._feed_read = _FeedRead(events)
             lead_ns = _newer_by(event.event_time_ns, self._feed_read.newest_ns)
-            late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind, renewed=self._renewed)
+            late_ns, held_ns = self._late_or_held(lead_ns, stamp, renewed=self._renewed)
         return self._count(
             event,
             TailEvidence(
@@ -196,9 +196,9 @@ class Tail:
             self._link_read = _LinkRead(events)
         read = self._link_read
         late_ns = held_ns = 0
-        if kind is not KERNEL:
+        if not exact(kind):
             lead_ns = max(read.newest_left_ns, left_ns) - event.left_ns
-            late_ns, held_ns = self._late_or_held(lead_ns, stamp, kind, renewed=False)
+            late_ns, held_ns = self._late_or_held(lead_ns, stamp, renewed=False)
         hold_ns = 0 if event.departure_ns is None else event.departure_ns - event.receive_ns - self._usual_hold_ns
         forwarder_late_ns = feed_ns = 0
         if recent is self.timed and (event.feed_held or event.feed_renewed):
@@ -241,24 +241,21 @@ class Tail:
             return _newer_by(event.event_time_ns, newest_ns)
         return self._feed_excess_ns(event)
 
-    def _late_or_held(self, lead_ns: int, stamp: Stamp, kind: StampKind, *, renewed: bool) -> tuple[int, int]:
+    def _late_or_held(self, lead_ns: int, stamp: Stamp, *, renewed: bool) -> tuple[int, int]:
         """Return how much earlier than its stamp an event may have come, and how long it may have lain behind a hole.
 
-        The last event of the read has a stamp of its own: this one left as much earlier as it came earlier, if the way
+        The last event of the read has the stamp: this one left as much earlier as it came earlier, if the way
         was alike; and no earlier than the last packet of that socket's read before. Where packets overtook, TCP waited:
         a process that is late as well hides that from the stamp, and not from the count.
 
         Args:
             lead_ns: how much later than this event the last one of the read left.
             stamp: the read's.
-            kind: of the stamp, as far as this event goes.
             renewed: the read may begin with what had waited at the other end of a new connection.
         """
         if stamp.held_ns:
             self._came_out_of_order(stamp)
             return 0, stamp.held_ns + lead_ns
-        if kind is not SHARED:
-            return 0, 0
         if self._came_out_of_order(stamp):
             # A read before it need not have brought it: there may be several holes.
             return 0, lead_ns

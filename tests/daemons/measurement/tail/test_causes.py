@@ -17,7 +17,7 @@ from daemons.measurement.histogram import BucketHistogram, octaves
 from daemons.measurement.tail.causes import MEANINGS, Cause, TailEvidence, judge
 from daemons.measurement.tail.recent import HALF_NS, LEAST, NEVER_NS, Recent
 from daemons.measurement.tail.tail import Tail
-from daemons.records import KERNEL, LinkEvent, Stamp, StampKind, inexact
+from daemons.records import KERNEL, LinkEvent, Stamp, StampKind, exact, inexact
 from tests.daemons.made import feed_event
 from tests.daemons.measurement.tail.world import EPOCH_NS, MS, Sent, World
 
@@ -325,6 +325,23 @@ def test_after_a_standstill_each_connection_is_late_from_its_own_last_read() -> 
         # Had it been read just before, it would have come with that.
         fresh = Stamp(came_ns, KERNEL, read_ns, 0, before_ns=EPOCH_NS + 120 * MS)
         assert tail.judge_feed(151 * MS, events, 0, fresh, StampKind.SHARED) is Cause.NETWORK
+
+
+@pytest.mark.parametrize("kind", [kind for kind in StampKind if not exact(kind)])
+def test_a_standstill_shows_whatever_the_stamp_is(kind: StampKind) -> None:
+    tail = Tail()
+    for _sample in range(2 * LEAST):
+        tail.timed.record(MS)
+    tail.tend(1, 0)
+    events = [feed_event("btcusdt@trade", one, time_ns=EPOCH_NS + one * MS) for one in (0, 150)]
+    stamp = Stamp(EPOCH_NS + 151 * MS, kind, EPOCH_NS + 151 * MS, 0, before_ns=EPOCH_NS - MS)
+    assert tail.judge_feed(151 * MS, events, 0, stamp, kind) is Cause.RECEIVER_BUSY
+    left_ns = EPOCH_NS - 10 * MS
+    sent = [
+        LinkEvent(one, left_ns, KERNEL, left_ns, left_ns + one * MS, one, "btcusdt@trade", False, b"{}")
+        for one in (0, 150)
+    ]
+    assert tail.take_link(tail.timed, 151 * MS, sent, 0, stamp, kind, sample=False) is Cause.RECEIVER_BUSY
 
 
 def test_what_came_out_of_order_explains_one_read_and_no_later_one() -> None:
