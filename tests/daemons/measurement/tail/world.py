@@ -16,6 +16,8 @@ __all__ = ["EPOCH_NS", "MS", "Sent", "World"]
 
 EPOCH_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
+PIECE_NS = 200_000
+"""From a read to the next, of what waited."""
 STREAM = "btcusdt@trade"
 
 
@@ -107,16 +109,19 @@ class World:
 
     def reads(self) -> Iterator[tuple[list[Sent], Stamp]]:
         """Give what the receiver reads, with the stamp that it gets."""
-        before_ns = 0
-        for batch, woken in self._read([(one, one.arrived, one.readable) for one in self._sent()], self.receiver_away):
-            last = batch[-1]
-            self.out_of_order += len({one.left for one in batch if one.readable > one.arrived})
-            stamp = Stamp(EPOCH_NS + last.arrived, KERNEL, EPOCH_NS + woken, last.arrived, before_ns=before_ns)
-            lay = woken - last.arrived
-            if lay > LATE_NS and any(one.readable > one.arrived for one in batch):
-                stamp = Stamp(EPOCH_NS + woken, StampKind.USER, EPOCH_NS + woken, woken, held_ns=lay)
-            before_ns = stamp.ns
-            yield batch, stamp
+        before_ns, pieces = 0, random.Random(self.events)
+        waits = [(one, one.arrived, one.readable) for one in self._sent()]
+        for waiting, first in self._read(waits, self.receiver_away):
+            for piece, batch in enumerate(_in_pieces(waiting, pieces)):
+                woken = first + piece * PIECE_NS
+                last = batch[-1]
+                self.out_of_order += len({one.left for one in batch if one.readable > one.arrived})
+                stamp = Stamp(EPOCH_NS + last.arrived, KERNEL, EPOCH_NS + woken, last.arrived, before_ns=before_ns)
+                lay = woken - last.arrived
+                if lay > LATE_NS and any(one.readable > one.arrived for one in batch):
+                    stamp = Stamp(EPOCH_NS + woken, StampKind.USER, EPOCH_NS + woken, woken, held_ns=lay)
+                before_ns = stamp.ns
+                yield batch, stamp
 
     def _sent(self) -> list[Sent]:
         sent: list[Sent] = []
@@ -175,3 +180,14 @@ class World:
 
     def _jitter(self) -> int:
         return round(self.rng.expovariate(1 / 80_000))
+
+
+def _in_pieces(waiting: list[Sent], rng: random.Random) -> Iterator[list[Sent]]:
+    """Give what waits as reads bring it, none of which need take all of it."""
+    while waiting:
+        taken = len(waiting) if len(waiting) < 8 else rng.choice((1, len(waiting) // 2, len(waiting)))
+        # A packet is read whole.
+        while taken < len(waiting) and waiting[taken].left == waiting[taken - 1].left:
+            taken += 1
+        yield waiting[:taken]
+        waiting = waiting[taken:]
