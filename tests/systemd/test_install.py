@@ -226,7 +226,7 @@ def test_uninstalling_takes_away_the_links_that_disabling_leaves_of_masked_units
     assert left == {"latency-probe.service", "multi-user.target.wants", "multi-user.target.wants/latency-other.service"}
 
 
-@pytest.mark.parametrize("python", ["/root/.pyenv/versions/3.11.7/bin/python3.11", "/opt/python/bin/python3.13"])
+@pytest.mark.parametrize("python", ["/home/me/.pyenv/versions/3.12.1/bin/python3.12", "/opt/python/bin/python3.13"])
 def test_a_python_that_the_units_do_not_let_daemons_run_is_refused(
     install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
 ) -> None:
